@@ -1,0 +1,21 @@
+// Builds dist/: embeds the shaders, then compiles the library, the tools and the safetensors-ts workspace.
+import { spawnSync } from "node:child_process";
+import { chmodSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+
+function node(...args) {
+  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+rmSync(join(root, "dist"), { recursive: true, force: true });
+rmSync(join(root, "src/safetensors/dist"), { recursive: true, force: true });
+node("tools/embed-shaders/main.mjs");
+node(tsc, "-p", "src/safetensors/tsconfig.json");
+node(tsc, "-p", "tsconfig.build.json");
+chmodSync(join(root, "dist/tools/cli/main.js"), 0o755);
