@@ -1,0 +1,20 @@
+export { SafetensorsError, type SafetensorsErrorOptions } from "./errors.ts";
+export { MAX_HEADER, parseHeader, readHeader } from "./header.ts";
+export { parseIndex, type ShardIndex } from "./index-file.ts";
+export type { Json, NumberText } from "./json.ts";
+export { type Checkpoint, type CheckpointFile, type Directory, INDEX_NAME, openCheckpoint, SINGLE_NAME } from "./reader.ts";
+export { memorySource } from "./source.ts";
+export { type Piece, type PieceOptions, type ReadTensorOptions, readPieces, readTensor, type TensorEntry } from "./tensor-data.ts";
+export {
+  type ByteSource,
+  bitsPerElement,
+  byteLength,
+  bytesPerElement,
+  DTYPES,
+  type Dtype,
+  type Header,
+  isDtype,
+  MAX_READ,
+  type TensorInfo,
+} from "./types.ts";
+export { type ByteSink, encodeHeader, type TensorSpec, type TensorToWrite, writeSafetensors } from "./writer.ts";
