@@ -1,0 +1,70 @@
+import { PieceJoiner } from "./pieces.ts";
+import { stripEnd, stripStart } from "./response.ts";
+import { END_OF_TURN } from "./template.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/**
+ * Decodes an answer token by token. All pieces together are `finishResponse(decode(ids, { skipSpecialTokens: true }))`, exactly.
+ *
+ * A piece is held back while later tokens may still change it: an unfinished UTF-8 character, white space that may turn out to be the
+ * last, and the beginning of a spelled-out `<|im_end|>`. What a push costs depends on the new token's text only.
+ */
+export class StreamDecoder {
+  readonly #tokenizer: Tokenizer;
+  readonly #joiner = new PieceJoiner(); // holds an unfinished character
+  #spaces = ""; // white space that comes out only if more text follows it
+  #tail = ""; // after the spaces: a beginning of END_OF_TURN, or nothing
+  #started = false;
+  #ended = false;
+
+  constructor(tokenizer: Tokenizer) {
+    this.#tokenizer = tokenizer;
+  }
+
+  /** The text that this token makes certain; often "". */
+  push(id: number): string {
+    // A special token is as if it were not there: bytes on its two sides may still make one character.
+    if (this.#ended || this.#tokenizer.isSpecial(id)) return "";
+    return this.#add(this.#joiner.add(this.#tokenizer.piece(id)));
+  }
+
+  /** The rest, once no more tokens come. */
+  end(): string {
+    if (this.#ended) return "";
+    const rest = this.#add(this.#joiner.end());
+    this.#ended = true;
+    return rest + (this.#tail === "" ? "" : this.#emit(this.#tail));
+  }
+
+  #add(text: string): string {
+    if (text === "") return "";
+    const unsettled = this.#tail + text;
+    const end = unsettled.indexOf(END_OF_TURN);
+    this.#ended = end >= 0;
+    const settled = this.#ended ? end : unsettled.length - overlap(unsettled, END_OF_TURN);
+    this.#tail = this.#ended ? "" : unsettled.slice(settled);
+    return this.#emit(unsettled.slice(0, settled));
+  }
+
+  /** Lets text out, except for the white space at its end. */
+  #emit(text: string): string {
+    const solid = stripEnd(text);
+    const spaces = text.slice(solid.length);
+    if (solid === "") {
+      this.#spaces += spaces;
+      return "";
+    }
+    const piece = this.#started ? this.#spaces + solid : stripStart(solid);
+    this.#started = true;
+    this.#spaces = spaces;
+    return piece;
+  }
+}
+
+/** The length of the longest end of `text` that is a proper beginning of `word`. */
+function overlap(text: string, word: string): number {
+  for (let length = Math.min(text.length, word.length - 1); length > 0; length--) {
+    if (text.endsWith(word.slice(0, length))) return length;
+  }
+  return 0;
+}
