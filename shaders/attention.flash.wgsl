@@ -1,0 +1,79 @@
+// Attention with online softmax: out = softmax(q kᵀ / sqrt(D)) v for blocks of 64 queries, without a matrix of scores.
+//   q: f32, query row r of batch b and head h at (b Q_ROWS + r) Q_STRIDE + h D          out: f32 [batch rows, HEADS D]
+//   k, v: f32, key j of batch b and kv head g at OFFSET + b KV_BATCH + g KV_HEAD + j KV_STRIDE (in elements; OFFSET is K_OFFSET or V_OFFSET)
+// CAUSAL: one batch of step.units queries, query r sees the keys 0..start + r. Otherwise Q_ROWS queries see Q_ROWS keys.
+// Workgroup (block, head, batch) of 64 threads, one query each, which it holds in registers; 16 keys and values at a time
+// pass through workgroup memory. Query head h reads kv head h / GROUP.
+// Needs: D, HEADS, GROUP, Q_ROWS, Q_STRIDE, K_OFFSET, V_OFFSET, KV_BATCH, KV_HEAD, KV_STRIDE (all multiples of 4), CAUSAL; lib step.
+// Limits: 64 invocations, 128 D bytes of workgroup memory (D <= 128), 4 storage bindings. Reference: reference/attention.
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
+
+const BLOCK = 64u;
+const KEYS = 16u;
+const QUADS = D / 4u;
+const LOWEST = -3.0e38; // stands for -infinity: exp(LOWEST - anything seen) is 0
+
+var<workgroup> ks: array<vec4<f32>, KEYS * QUADS>;
+var<workgroup> vs: array<vec4<f32>, KEYS * QUADS>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let rows = select(Q_ROWS, step.units, CAUSAL);
+  let head = group.y;
+  let first = group.x * BLOCK;
+  let row = min(first + index, rows - 1u);
+  let query = (group.z * Q_ROWS + row) * (Q_STRIDE / 4u) + head * QUADS;
+  let visible = select(Q_ROWS, step.start + row + 1u, CAUSAL); // keys this query sees
+  let last = select(Q_ROWS, step.start + min(first + BLOCK, rows), CAUSAL); // keys the block sees
+  let base = group.z * KV_BATCH + (head / GROUP) * KV_HEAD;
+
+  var qs: array<vec4<f32>, QUADS>;
+  var acc: array<vec4<f32>, QUADS>;
+  for (var i = 0u; i < QUADS; i++) {
+    qs[i] = q[query + i] * (1.0 / sqrt(f32(D)));
+  }
+  var highest = LOWEST;
+  var sum = 0.0;
+  for (var key0 = 0u; key0 < last; key0 += KEYS) {
+    for (var i = index; i < KEYS * QUADS; i += BLOCK) {
+      let at = base + min(key0 + i / QUADS, last - 1u) * KV_STRIDE;
+      ks[i] = k[(K_OFFSET + at) / 4u + i % QUADS];
+      vs[i] = v[(V_OFFSET + at) / 4u + i % QUADS];
+    }
+    workgroupBarrier();
+    var scores: array<f32, KEYS>;
+    var top = highest;
+    for (var j = 0u; j < KEYS; j++) {
+      var s = 0.0;
+      for (var i = 0u; i < QUADS; i++) {
+        s += dot(qs[i], ks[j * QUADS + i]);
+      }
+      s = select(LOWEST, s, key0 + j < visible);
+      scores[j] = s;
+      top = max(top, s);
+    }
+    let shrink = exp(highest - top);
+    highest = top;
+    sum *= shrink;
+    for (var i = 0u; i < QUADS; i++) {
+      acc[i] *= shrink;
+    }
+    for (var j = 0u; j < KEYS; j++) {
+      let p = exp(scores[j] - top);
+      sum += p;
+      for (var i = 0u; i < QUADS; i++) {
+        acc[i] += p * vs[j * QUADS + i];
+      }
+    }
+    workgroupBarrier();
+  }
+  if (first + index < rows) {
+    let to = ((group.z * Q_ROWS + row) * HEADS + head) * QUADS;
+    for (var i = 0u; i < QUADS; i++) {
+      out[to + i] = acc[i] / sum;
+    }
+  }
+}

@@ -1,0 +1,55 @@
+// LayerNorm  y = (x - mean) / sqrt(var + eps) * weight + bias   (var biased), or
+// RMSNorm    y = weight * x / sqrt(mean(x²) + eps), one row a workgroup.
+//   x: f32 [rows, WIDTH]   y: f32 [rows, WIDTH]; with LAST only the step's last row, into row 0.
+// 64 threads stride along the row; statistics in f32, the variance from the centred values (two passes: no cancellation).
+// Needs: WIDTH (a multiple of 4), LAYER, LAST, EPS_BITS (the f32's bits); lib step. Limits: 64 invocations. Reference: reference/norm.
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+
+const QUADS = WIDTH / 4u;
+const THREADS = 64u;
+
+var<workgroup> sums: array<f32, 64>;
+
+fn total(index: u32, value: f32) -> f32 {
+  sums[index] = value;
+  workgroupBarrier();
+  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+    if (index < half) {
+      sums[index] += sums[index + half];
+    }
+    workgroupBarrier();
+  }
+  let sum = sums[0];
+  workgroupBarrier();
+  return sum;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let origin = select(group.x, step.units - 1u, LAST) * QUADS;
+  let to = group.x * QUADS;
+  var mean = 0.0;
+  if (LAYER) {
+    var sum = vec4<f32>();
+    for (var i = index; i < QUADS; i += THREADS) {
+      sum += x[origin + i];
+    }
+    mean = total(index, dot(sum, vec4<f32>(1.0))) / f32(WIDTH);
+  }
+  var squares = 0.0;
+  for (var i = index; i < QUADS; i += THREADS) {
+    let centred = x[origin + i] - mean;
+    squares += dot(centred, centred);
+  }
+  let inverse = 1.0 / sqrt(total(index, squares) / f32(WIDTH) + bitcast<f32>(EPS_BITS));
+  for (var i = index; i < QUADS; i += THREADS) {
+    var v = (x[origin + i] - mean) * inverse * weight[i];
+    if (LAYER) {
+      v += bias[i];
+    }
+    y[to + i] = v;
+  }
+}

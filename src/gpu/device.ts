@@ -1,0 +1,78 @@
+import { platform } from "#platform";
+import { EngineError } from "../errors.ts";
+import { Kernels } from "./kernel.ts";
+import { Memory } from "./memory.ts";
+
+/** What `InternVL.load` takes as `device`, apart from a GPUDevice. */
+export interface DeviceOptions {
+  /** Part of an adapter's name. */
+  adapter?: string | undefined;
+  powerPreference?: GPUPowerPreference | undefined;
+}
+
+/** One device with everything that belongs to it. */
+export interface Gpu {
+  readonly device: GPUDevice;
+  /** The adapter's name, for people. */
+  readonly adapterName: string;
+  readonly memory: Memory;
+  readonly kernels: Kernels;
+  /** Why the device was lost; undefined while it works. */
+  lostReason(): string | undefined;
+  /** Frees all buffers; destroys the device if it was opened here. */
+  close(): void;
+}
+
+// Wanted where present, required nowhere: every op has a path without them.
+const WANTED_FEATURES = ["shader-f16", "subgroups", "subgroup-size-control", "chromium-experimental-subgroup-matrix"];
+
+/** Asks an adapter for everything it has to give. */
+async function requestDevice(adapter: GPUAdapter, name: string): Promise<GPUDevice> {
+  const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
+  const requiredLimits: Record<string, number> = {};
+  for (const limit of ["maxStorageBufferBindingSize", "maxBufferSize", "maxComputeWorkgroupStorageSize", "maxComputeInvocationsPerWorkgroup"] as const) {
+    requiredLimits[limit] = adapter.limits[limit];
+  }
+  try {
+    return await adapter.requestDevice({ label: "internvl", requiredFeatures, requiredLimits });
+  } catch (cause) {
+    throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} gave no device: ${(cause as Error).message}`, { cause });
+  }
+}
+
+const isDevice = (value: object): value is GPUDevice => "createBuffer" in value && "queue" in value;
+
+/**
+ * Opens a device, or wraps one that the caller owns.
+ *
+ * @throws EngineError no-webgpu, no-adapter
+ */
+export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<Gpu> {
+  const owned = !isDevice(options);
+  let device: GPUDevice;
+  let adapterName: string;
+  if (owned) {
+    const found = await platform.requestAdapter(options);
+    device = await requestDevice(found.adapter, found.name);
+    adapterName = found.name;
+  } else {
+    device = options;
+    adapterName = device.adapterInfo?.description || "a device of the caller's";
+  }
+  let lost: string | undefined;
+  device.lost.then(({ reason, message }) => {
+    lost = `${reason}: ${message}`;
+  });
+  const memory = new Memory(device, () => lost);
+  return {
+    device,
+    adapterName,
+    memory,
+    kernels: new Kernels(device),
+    lostReason: () => lost,
+    close() {
+      memory.clear();
+      if (owned) device.destroy();
+    },
+  };
+}

@@ -1,0 +1,90 @@
+import { EngineError } from "../errors.ts";
+import { type ShaderName, shaders } from "./shaders.gen.ts";
+
+/** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written. */
+export type BindingKind = "u" | "r" | "w";
+
+/** A shader with its libraries and constants: what a pipeline is made of. */
+export interface KernelSpec {
+  shader: ShaderName;
+  libs?: readonly ShaderName[];
+  /** Shape constants and switches, put before the source as `const NAME = value;` (numbers become u32). */
+  consts: Readonly<Record<string, number | boolean>>;
+  /** Kinds of the bindings 0, 1, … of group 0. */
+  bindings: string;
+}
+
+export interface Kernel {
+  pipeline: GPUComputePipeline;
+  layout: GPUBindGroupLayout;
+}
+
+/** The whole WGSL text of a kernel. */
+export function kernelSource({ shader, libs = [], consts }: KernelSpec): string {
+  const prelude = Object.entries(consts).map(([name, value]) => `const ${name} = ${typeof value === "number" ? `${value}u` : value};\n`);
+  return [...prelude, ...libs.map((lib) => shaders[lib]), shaders[shader]].join("");
+}
+
+const TYPES = { u: "uniform", r: "read-only-storage", w: "storage" } as const satisfies Record<BindingKind, GPUBufferBindingType>;
+
+/** The device's pipelines, one for each distinct kernel. */
+export class Kernels {
+  readonly #device: GPUDevice;
+  readonly #kernels = new Map<string, Promise<Kernel>>();
+  readonly #layouts = new Map<string, GPUBindGroupLayout>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** How many pipelines were made. */
+  get count(): number {
+    return this.#kernels.size;
+  }
+
+  /** The pipeline of a kernel, compiled on first use. @throws EngineError limit-exceeded with the compiler's message */
+  get(spec: KernelSpec): Promise<Kernel> {
+    const source = kernelSource(spec);
+    const key = `${spec.bindings}\n${source}`;
+    let kernel = this.#kernels.get(key);
+    if (!kernel) {
+      kernel = this.#compile(spec, source);
+      this.#kernels.set(key, kernel);
+      kernel.catch(() => this.#kernels.delete(key)); // the caller gets the error; a later call may try again
+    }
+    return kernel;
+  }
+
+  async #compile(spec: KernelSpec, code: string): Promise<Kernel> {
+    const layout = this.#layout(spec.bindings);
+    const module = this.#device.createShaderModule({ label: spec.shader, code });
+    try {
+      const pipeline = await this.#device.createComputePipelineAsync({
+        label: spec.shader,
+        layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        compute: { module },
+      });
+      return { pipeline, layout };
+    } catch (cause) {
+      const consts = JSON.stringify(spec.consts);
+      const { messages } = await module.getCompilationInfo();
+      const detail = messages.find(({ type }) => type === "error");
+      const reason = detail ? `${detail.message} (line ${detail.lineNum} with its prelude)` : (cause as Error).message;
+      throw new EngineError("limit-exceeded", `kernel ${spec.shader} ${consts} does not compile on this adapter: ${reason}`, { cause });
+    }
+  }
+
+  #layout(bindings: string): GPUBindGroupLayout {
+    let layout = this.#layouts.get(bindings);
+    if (!layout) {
+      const entries = [...bindings].map((kind, binding) => ({
+        binding,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type: TYPES[kind as BindingKind] },
+      }));
+      layout = this.#device.createBindGroupLayout({ entries });
+      this.#layouts.set(bindings, layout);
+    }
+    return layout;
+  }
+}

@@ -1,0 +1,130 @@
+import { EngineError } from "../errors.ts";
+
+/** A line of the ledger: who holds how much. */
+export interface LedgerEntry {
+  label: string;
+  bytes: number;
+}
+
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+/** Every buffer of a device comes from here and stands in the ledger until it is destroyed. */
+export class Memory {
+  readonly #device: GPUDevice;
+  readonly #lostReason: () => string | undefined;
+  readonly #ledger = new Map<GPUBuffer, LedgerEntry>();
+
+  constructor(device: GPUDevice, lostReason: () => string | undefined) {
+    this.#device = device;
+    this.#lostReason = lostReason;
+  }
+
+  /** Bytes held on the GPU. */
+  get bytes(): number {
+    let sum = 0;
+    for (const entry of this.#ledger.values()) sum += entry.bytes;
+    return sum;
+  }
+
+  /** Every buffer in use, by label. */
+  entries(): LedgerEntry[] {
+    return [...this.#ledger.values()];
+  }
+
+  /** The largest buffer that one binding can hold. */
+  get maxBinding(): number {
+    return Math.min(this.#device.limits.maxStorageBufferBindingSize, this.#device.limits.maxBufferSize);
+  }
+
+  /**
+   * Creates a storage buffer of at least `bytes` bytes (rounded up to 16: shaders read whole vec4s).
+   *
+   * @throws EngineError limit-exceeded: createBuffer itself does not throw, the error would come later and elsewhere
+   */
+  create(label: string, bytes: number, usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC): GPUBuffer {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const limit = usage & GPUBufferUsage.STORAGE ? this.maxBinding : this.#device.limits.maxBufferSize;
+    if (size > limit) {
+      throw new EngineError("limit-exceeded", `buffer "${label}" needs ${mebibytes(size)}, this adapter allows ${mebibytes(limit)}`, {
+        hint: "use a smaller maxContext or another adapter",
+      });
+    }
+    this.#assertAlive();
+    const buffer = this.#device.createBuffer({ label, size, usage });
+    this.#ledger.set(buffer, { label, bytes: size });
+    return buffer;
+  }
+
+  destroy(buffer: GPUBuffer): void {
+    buffer.destroy();
+    this.#ledger.delete(buffer);
+  }
+
+  /** Destroys everything. */
+  clear(): void {
+    for (const buffer of [...this.#ledger.keys()]) this.destroy(buffer);
+  }
+
+  /** Writes bytes into a buffer. `offset` and the length are multiples of 4. */
+  write(buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void {
+    this.#device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength);
+  }
+
+  /** Waits until the queue has taken what was written, so that staging copies do not pile up. */
+  async flush(): Promise<void> {
+    await this.#guard(this.#device.queue.onSubmittedWorkDone());
+  }
+
+  /** Reads `bytes` bytes back. @throws EngineError device-lost */
+  async read(buffer: GPUBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
+    this.#assertAlive();
+    const staging = this.create("readback", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    try {
+      const encoder = this.#device.createCommandEncoder();
+      encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
+      this.#device.queue.submit([encoder.finish()]);
+      await this.#guard(staging.mapAsync(GPUMapMode.READ));
+      return staging.getMappedRange(0, Math.ceil(bytes / 4) * 4).slice(0, bytes);
+    } finally {
+      this.destroy(staging);
+    }
+  }
+
+  /** Runs something that allocates under error scopes: what fails on the GPU's side is an error here, not later. */
+  async scoped<T>(what: string, work: () => Promise<T>): Promise<T> {
+    this.#assertAlive();
+    this.#device.pushErrorScope("out-of-memory");
+    this.#device.pushErrorScope("validation");
+    const [outcome] = await Promise.allSettled([work()]);
+    const validation = await this.#device.popErrorScope();
+    const outOfMemory = await this.#device.popErrorScope();
+    if (outcome.status === "rejected") throw outcome.reason;
+    if (outOfMemory) {
+      throw new EngineError("out-of-memory", `${what}: the GPU has no room beside the ${mebibytes(this.bytes)} in use`, {
+        hint: "use a smaller maxContext or a smaller weight format",
+        cause: outOfMemory,
+      });
+    }
+    if (validation) throw new EngineError("limit-exceeded", `${what}: ${validation.message}`, { cause: validation });
+    return outcome.value;
+  }
+
+  #assertAlive(): void {
+    const reason = this.#lostReason();
+    if (reason !== undefined) throw lost(reason);
+  }
+
+  async #guard<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      await Promise.resolve(); // device.lost settles in the same turn
+      const reason = this.#lostReason();
+      throw reason === undefined ? error : lost(reason, error);
+    }
+  }
+}
+
+function lost(reason: string, cause?: unknown): EngineError {
+  return new EngineError("device-lost", `the GPU device was lost (${reason})`, { hint: "load the model again", cause });
+}

@@ -1,0 +1,143 @@
+import type { Activation, Rows } from "../tensor/tensor.ts";
+import { Arena } from "./arena.ts";
+import type { Gpu } from "./device.ts";
+import type { KernelSpec } from "./kernel.ts";
+
+/** What changes from one replay to the next; lies in a small uniform buffer that every kernel sees at binding 0. */
+export interface Step {
+  /** Units of work: tokens in the decoder, tiles in the vision tower. */
+  units: number;
+  /** Position of the first token in the sequence. */
+  start: number;
+}
+
+type Grid = readonly [number, number, number];
+
+export interface Dispatch {
+  kernel: KernelSpec;
+  /** Buffers of the bindings 1, 2, …; binding 0 is the step. */
+  buffers: readonly GPUBuffer[];
+  workgroups: (step: Step) => Grid;
+}
+
+interface Copy {
+  from: GPUBuffer;
+  to: GPUBuffer;
+  range: (step: Step) => { fromOffset: number; toOffset: number; bytes: number };
+}
+
+interface Built {
+  pipeline: GPUComputePipeline;
+  bindGroup: GPUBindGroup;
+  workgroups: (step: Step) => Grid;
+}
+
+/** Receives intermediates by name while a program is recorded; see `Program.tap`. */
+export type Tap = (name: string, x: Activation, program: Program) => void;
+
+/**
+ * A list of dispatches, recorded once and replayed for every step. Replaying creates no buffer, bind group or pipeline.
+ */
+export class Program {
+  readonly gpu: Gpu;
+  readonly arena: Arena;
+  readonly label: string;
+  /** The most units a step may have: activations are sized for it. */
+  readonly maxUnits: number;
+  readonly #step: GPUBuffer;
+  readonly #items: (Dispatch | Copy)[] = [];
+  #built: (Built | Copy)[] = [];
+
+  constructor(gpu: Gpu, label: string, maxUnits: number, arena: Arena, step: GPUBuffer) {
+    this.gpu = gpu;
+    this.label = label;
+    this.maxUnits = maxUnits;
+    this.arena = arena;
+    this.#step = step;
+  }
+
+  /** An f32 activation [rows, width] from the arena, valid until the scope ends. */
+  activation(label: string, rows: Rows, width: number): Activation {
+    return { label, rows, width, buffer: this.arena.take(this.maxRows(rows) * width * 4) };
+  }
+
+  maxRows(rows: Rows): number {
+    return rows.base + rows.unit * this.maxUnits;
+  }
+
+  dispatch(dispatch: Dispatch): void {
+    this.#items.push(dispatch);
+  }
+
+  copy(copy: Copy): void {
+    this.#items.push(copy);
+  }
+
+  /** Dispatches in one replay. */
+  get dispatches(): number {
+    return this.#items.filter((item) => "kernel" in item).length;
+  }
+
+  /** Compiles the pipelines, all at once, and makes the bind groups. */
+  async build(): Promise<this> {
+    const { device, kernels } = this.gpu;
+    this.#built = await Promise.all(
+      this.#items.map(async (item) => {
+        if (!("kernel" in item)) return item;
+        const { pipeline, layout } = await kernels.get(item.kernel);
+        const entries = [this.#step, ...item.buffers].map((buffer, binding) => ({ binding, resource: { buffer } }));
+        return { pipeline, bindGroup: device.createBindGroup({ label: item.kernel.shader, layout, entries }), workgroups: item.workgroups };
+      }),
+    );
+    return this;
+  }
+
+  /** Submits one step: everything in one command buffer, and nothing is waited for. */
+  run(step: Step): void {
+    if (step.units > this.maxUnits) throw new Error(`program ${this.label} takes ${this.maxUnits} units, got ${step.units}`);
+    const { device } = this.gpu;
+    device.queue.writeBuffer(this.#step, 0, new Uint32Array([step.units, step.start, 0, 0]));
+    const encoder = device.createCommandEncoder({ label: this.label });
+    let pass: GPUComputePassEncoder | undefined;
+    for (const item of this.#built) {
+      if ("bindGroup" in item) {
+        pass ??= encoder.beginComputePass();
+        pass.setPipeline(item.pipeline);
+        pass.setBindGroup(0, item.bindGroup);
+        pass.dispatchWorkgroups(...item.workgroups(step));
+      } else {
+        pass?.end();
+        pass = undefined;
+        const { fromOffset, toOffset, bytes } = item.range(step);
+        encoder.copyBufferToBuffer(item.from, fromOffset, item.to, toOffset, bytes);
+      }
+    }
+    pass?.end();
+    device.queue.submit([encoder.finish()]);
+  }
+}
+
+/** Makes the programs of one model: they share the scratch memory and the step buffer. */
+export class Programs {
+  readonly gpu: Gpu;
+  readonly arena: Arena;
+  readonly #step: GPUBuffer;
+
+  constructor(gpu: Gpu) {
+    this.gpu = gpu;
+    this.arena = new Arena(gpu.memory);
+    this.#step = gpu.memory.create("step", 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  }
+
+  /** Records a program and builds it. */
+  async record(label: string, maxUnits: number, record: (program: Program) => void): Promise<Program> {
+    return this.gpu.memory.scoped(`program ${label}`, async () => {
+      const program = new Program(this.gpu, label, maxUnits, this.arena, this.#step);
+      this.arena.scope(() => record(program));
+      return program.build();
+    });
+  }
+}
+
+/** The number of rows in a step. */
+export const rowsOf = (rows: Rows, step: Step): number => rows.base + rows.unit * step.units;

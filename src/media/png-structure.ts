@@ -1,0 +1,129 @@
+import { badImage, DAMAGED } from "./image.ts";
+
+/** What IHDR says. */
+export interface PngHeader {
+  width: number;
+  height: number;
+  depth: number; // 1, 2, 4, 8 or 16 bits a sample
+  colorType: number; // 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
+  interlaced: boolean;
+}
+
+/** The parts of a PNG file that its pixels depend on. */
+export interface PngParts {
+  header: PngHeader;
+  ihdr: Uint8Array; // IHDR's 13 bytes
+  palette: Uint8Array | undefined; // [entries, 3], for colour type 3
+  idat: Uint8Array; // one zlib stream
+}
+
+const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
+const CHANNELS: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
+const DEPTHS: Record<number, number[]> = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] };
+
+/** Adam7: [x start, y start, x step, y step] of each pass (PNG specification, section 8.2). */
+const ADAM7 = [
+  [0, 0, 8, 8],
+  [4, 0, 8, 8],
+  [0, 4, 4, 8],
+  [2, 0, 4, 4],
+  [0, 2, 2, 4],
+  [1, 0, 2, 2],
+  [0, 1, 1, 2],
+] as const;
+
+/** Reads IHDR, which must be the first chunk. */
+export function readPngHeader(bytes: Uint8Array): PngHeader {
+  if (SIGNATURE.some((byte, i) => bytes[i] !== byte)) {
+    throw badImage("the PNG signature is damaged (a transfer in text mode does that) or cut off", DAMAGED);
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 33) throw badImage(`the PNG has ${bytes.length} bytes, its header alone needs 33`, DAMAGED);
+  if (chunkName(bytes, 8) !== "IHDR" || view.getUint32(8) !== 13) throw badImage("the PNG does not begin with an IHDR chunk of 13 bytes", DAMAGED);
+  const [depth, colorType, compression, filter, interlace] = bytes.subarray(24, 29);
+  const header = { width: view.getUint32(16), height: view.getUint32(20), depth: depth!, colorType: colorType!, interlaced: interlace === 1 };
+  if (!DEPTHS[header.colorType]?.includes(header.depth) || compression !== 0 || filter !== 0 || interlace! > 1) {
+    throw badImage(
+      `the PNG declares colour type ${colorType}, ${depth} bits, compression ${compression}, filter ${filter}, interlace ${interlace}, which PNG does not define`,
+      DAMAGED,
+    );
+  }
+  return header;
+}
+
+/** Walks every chunk: lengths, names, CRCs, order. Bytes after IEND are left alone, as by every other decoder. */
+export function readPng(bytes: Uint8Array): PngParts {
+  const header = readPngHeader(bytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const idat: Uint8Array[] = [];
+  let palette: Uint8Array | undefined;
+  let previous = "";
+  for (let offset = 8; ; ) {
+    if (offset + 12 > bytes.length) throw badImage(`the PNG ends at byte ${bytes.length} without an IEND chunk: it is cut off`, DAMAGED);
+    const length = view.getUint32(offset);
+    const name = chunkName(bytes, offset);
+    const end = offset + 12 + length;
+    if (!/^[A-Za-z]{4}$/.test(name)) throw badImage(`the PNG has no chunk at byte ${offset} where one must begin`, DAMAGED);
+    if (end > bytes.length) {
+      throw badImage(`the PNG's ${name} chunk at byte ${offset} needs ${length} bytes, ${bytes.length - offset - 12} are there: it is cut off`, DAMAGED);
+    }
+    if (crc32(bytes.subarray(offset + 4, end - 4)) !== view.getUint32(end - 4)) {
+      throw badImage(`the PNG's ${name} chunk at byte ${offset} fails its CRC check`, DAMAGED);
+    }
+    const data = bytes.subarray(offset + 8, end - 4);
+    if (name === "IEND") break;
+    if (name === "IDAT") {
+      if (idat.length > 0 && previous !== "IDAT") throw badImage("the PNG's IDAT chunks do not follow each other", DAMAGED);
+      idat.push(data);
+    } else if (name === "PLTE") {
+      if (length === 0 || length % 3 !== 0 || length > 768 || palette || idat.length > 0) {
+        throw badImage(`the PNG's palette of ${length} bytes is repeated, misplaced or no list of 1 to 256 RGB colours`, DAMAGED);
+      }
+      palette = data;
+    } else if (name === "IHDR" ? previous !== "" : name.charCodeAt(0) < 97) {
+      throw badImage(`the PNG has a critical ${name} chunk at byte ${offset}, which is unknown or must not be there`, DAMAGED);
+    }
+    previous = name;
+    offset = end;
+  }
+  if (idat.length === 0) throw badImage("the PNG has no IDAT chunk, so no pixels", DAMAGED);
+  if (header.colorType === 3 && !palette) throw badImage("the PNG maps its pixels through a palette and has none", DAMAGED);
+  return { header, ihdr: bytes.subarray(16, 29), palette: header.colorType === 3 ? palette : undefined, idat: concat(idat) };
+}
+
+/** The number of bytes that IDAT must inflate to: a filter byte and the packed samples for each row of each pass. */
+export function filteredLength({ width, height, depth, colorType, interlaced }: PngHeader): number {
+  const bits = depth * CHANNELS[colorType]!;
+  let total = 0;
+  for (const [x, y, dx, dy] of interlaced ? ADAM7 : [[0, 0, 1, 1] as const]) {
+    const [columns, rows] = [Math.ceil((width - x) / dx), Math.ceil((height - y) / dy)];
+    if (columns > 0 && rows > 0) total += rows * (1 + Math.ceil((columns * bits) / 8));
+  }
+  return total;
+}
+
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    all.set(part, offset);
+    offset += part.length;
+  }
+  return all;
+}
+
+function chunkName(bytes: Uint8Array, offset: number): string {
+  return String.fromCharCode(...bytes.subarray(offset + 4, offset + 8));
+}
+
+const CRC_TABLE = Int32Array.from({ length: 256 }, (_, n) => {
+  for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
+  return n;
+});
+
+function crc32(bytes: Uint8Array): number {
+  let crc = -1;
+  for (let i = 0; i < bytes.length; i++) crc = CRC_TABLE[(crc ^ bytes[i]!) & 255]! ^ (crc >>> 8);
+  return ~crc >>> 0;
+}

@@ -1,0 +1,107 @@
+import type { Program, Tap } from "../gpu/program.ts";
+import { visionAttention } from "../ops/attention.ts";
+import { matmul } from "../ops/matmul.ts";
+import { type NormWeights, norm, qkNorm } from "../ops/norm.ts";
+import { addPositions, gatherPatches } from "../ops/rowwise.ts";
+import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
+import type { Weights } from "../weights/checkpoint.ts";
+import type { VisionConfig } from "./config.ts";
+
+interface VisionLayer {
+  norm1: NormWeights;
+  qkv: Matrix; // [3C, C]
+  qkvBias: Vector | undefined; // [3C]
+  qNorm: Vector | undefined; // [C], InternViT-6B
+  kNorm: Vector | undefined; // [C]
+  proj: Matrix; // [C, C]
+  projBias: Vector; // [C]
+  ls1: Vector; // [C]
+  norm2: NormWeights;
+  fc1: Matrix; // [I, C]
+  fc1Bias: Vector; // [I]
+  fc2: Matrix; // [C, I]
+  fc2Bias: Vector; // [C]
+  ls2: Vector; // [C]
+}
+
+export interface VisionWeights {
+  patch: Matrix; // [C, 3 · patch²]
+  patchBias: Vector; // [C]
+  classEmbedding: Vector; // [C]
+  /** [1 + grid², C] for the stored grid; stays on the CPU, resized for each tile size in use. */
+  position: Float32Array<ArrayBuffer>;
+  layers: VisionLayer[];
+}
+
+async function loadNorm(w: Weights, name: string, { hiddenSize: c, norm: kind, eps }: VisionConfig): Promise<NormWeights> {
+  const weight = await w.vector(`${name}.weight`, c);
+  return { weight, bias: kind === "layer_norm" ? await w.vector(`${name}.bias`, c) : undefined, eps };
+}
+
+/** One layer of InternViT (modeling_intern_vit.py, InternVisionEncoderLayer). */
+export async function loadVisionLayer(w: Weights, config: VisionConfig): Promise<VisionLayer> {
+  const { hiddenSize: c, intermediateSize: i } = config;
+  return {
+    norm1: await loadNorm(w, "norm1", config),
+    qkv: await w.matrix("attn.qkv.weight", 3 * c, c),
+    qkvBias: config.qkvBias ? await w.vector("attn.qkv.bias", 3 * c) : undefined,
+    qNorm: config.qkNorm ? await w.vector("attn.q_norm.weight", c) : undefined,
+    kNorm: config.qkNorm ? await w.vector("attn.k_norm.weight", c) : undefined,
+    proj: await w.matrix("attn.proj.weight", c, c),
+    projBias: await w.vector("attn.proj.bias", c),
+    ls1: await w.vector("ls1", c),
+    norm2: await loadNorm(w, "norm2", config),
+    fc1: await w.matrix("mlp.fc1.weight", i, c),
+    fc1Bias: await w.vector("mlp.fc1.bias", i),
+    fc2: await w.matrix("mlp.fc2.weight", c, i),
+    fc2Bias: await w.vector("mlp.fc2.bias", c),
+    ls2: await w.vector("ls2", c),
+  };
+}
+
+/** InternViT's tensors, below `vision_model.`; `layers` of them are used (select_layer). */
+export async function loadVision(w: Weights, config: VisionConfig, layers: number): Promise<VisionWeights> {
+  const { hiddenSize: c, patchSize: p } = config;
+  const e = w.at("embeddings");
+  const patch = await e.matrix("patch_embedding.weight", c, 3 * p * p, [c, 3, p, p]);
+  const patchBias = await e.vector("patch_embedding.bias", c);
+  const classEmbedding = await e.vectors([["class_embedding", [1, 1, c]]]);
+  const position = await e.values("position_embedding", [1, 1 + (config.imageSize / p) ** 2, c]);
+  const encoder = w.at("encoder.layers");
+  const loaded: VisionLayer[] = [];
+  for (let i = 0; i < layers; i++) loaded.push(await loadVisionLayer(encoder.at(i), config));
+  return { patch, patchBias, classEmbedding, position, layers: loaded };
+}
+
+/** pixels f32 [tiles, 3, size, size] → x [tiles · tokens, C]: patches, class token, positions. */
+export function recordVisionEmbeddings(p: Program, w: VisionWeights, pixels: GPUBuffer, position: Vector, size: number, patch: number): Activation {
+  const patches = gatherPatches(p, pixels, { size, patch, grid: size / patch }); // [tiles · tokens, 3 · patch²]
+  const x = matmul(p, patches, w.patch, { bias: w.patchBias }); // [tiles · tokens, C]
+  addPositions(p, x, w.classEmbedding, position);
+  return x;
+}
+
+/** X += ls1 · Attn(norm1(X));  X += ls2 · MLP(norm2(X)), in place. */
+export function recordVisionLayer(p: Program, w: VisionLayer, x: Activation, config: VisionConfig): void {
+  p.arena.scope(() => {
+    const qkv = matmul(p, norm(p, x, w.norm1), w.qkv, { bias: w.qkvBias }); // [rows, 3C]
+    if (w.qNorm && w.kNorm) qkNorm(p, qkv, w.qNorm, w.kNorm, config.eps);
+    const heads = visionAttention(p, qkv, config.heads, x.rows.unit); // [rows, C]
+    matmul(p, heads, w.proj, { bias: w.projBias, scale: w.ls1, into: x });
+  });
+  p.arena.scope(() => {
+    const inner = matmul(p, norm(p, x, w.norm2), w.fc1, { bias: w.fc1Bias, gelu: true }); // [rows, I]
+    matmul(p, inner, w.fc2, { bias: w.fc2Bias, scale: w.ls2, into: x });
+  });
+}
+
+/** The whole tower: pixels → the selected layer's output [tiles · tokens, C]. */
+export function recordVision(p: Program, w: VisionWeights, config: VisionConfig, pixels: GPUBuffer, position: Vector, size: number, tap?: Tap): Activation {
+  const x = recordVisionEmbeddings(p, w, pixels, position, size, config.patchSize);
+  tap?.("vit.embeddings", x, p);
+  for (const [i, layer] of w.layers.entries()) {
+    recordVisionLayer(p, layer, x, config);
+    tap?.(`vit.layer.${i}`, x, p);
+  }
+  return x;
+}

@@ -1,0 +1,95 @@
+import type { Program } from "../gpu/program.ts";
+import type { Activation } from "../tensor/tensor.ts";
+import { need, needQuads, needWidth, rowConsts } from "./check.ts";
+
+const BLOCK = 64; // queries a workgroup
+const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
+
+/** Keys (after rope) and values of one layer: f32 [kvHeads, context, headDim] each. */
+export interface KvCache {
+  keys: GPUBuffer;
+  values: GPUBuffer;
+  kvHeads: number;
+  headDim: number;
+  context: number;
+}
+
+function needHead(op: string, headDim: number): void {
+  needQuads(op, "head width", headDim);
+  need(headDim <= MAX_HEAD, op, `head width ${headDim} is over ${MAX_HEAD}`);
+}
+
+/** Attention of every token to every token of its own tile: qkv [tiles · tokens, 3 · heads · headDim] → [tiles · tokens, heads · headDim]. */
+export function visionAttention(program: Program, qkv: Activation, heads: number, tokens: number): Activation {
+  const op = "vision attention";
+  const width = qkv.width / 3;
+  const headDim = width / heads;
+  needHead(op, headDim);
+  need(qkv.rows.unit === tokens && qkv.rows.base === 0, op, `${qkv.label} must have ${tokens} rows a tile`);
+  const out = program.activation("attention", qkv.rows, width);
+  program.dispatch({
+    kernel: {
+      shader: "attention.flash",
+      libs: ["lib/step"],
+      consts: {
+        ...rowConsts(qkv.rows),
+        D: headDim,
+        HEADS: heads,
+        GROUP: 1,
+        Q_ROWS: tokens,
+        Q_STRIDE: 3 * width,
+        K_OFFSET: width,
+        V_OFFSET: 2 * width,
+        KV_BATCH: tokens * 3 * width,
+        KV_HEAD: headDim,
+        KV_STRIDE: 3 * width,
+        CAUSAL: false,
+      },
+      bindings: "urrrw",
+    },
+    buffers: [qkv.buffer, qkv.buffer, qkv.buffer, out.buffer],
+    workgroups: (step) => [Math.ceil(tokens / BLOCK), heads, step.units],
+  });
+  return out;
+}
+
+/** Causal attention of the step's tokens over the cache: q [tokens, heads · headDim] → the same shape. */
+export function causalAttention(program: Program, q: Activation, cache: KvCache, heads: number): Activation {
+  const op = "causal attention";
+  const { keys, values, kvHeads, headDim, context } = cache;
+  needHead(op, headDim);
+  needWidth(op, q, heads * headDim);
+  need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
+  const out = program.activation("attention", q.rows, q.width);
+  const common = { ...rowConsts(q.rows), D: headDim, HEADS: heads, GROUP: heads / kvHeads };
+  const buffers = [q.buffer, keys, values, out.buffer];
+  if (program.maxRows(q.rows) === 1) {
+    program.dispatch({
+      kernel: { shader: "attention.decode", libs: ["lib/step"], consts: { ...common, CONTEXT: context }, bindings: "urrrw" },
+      buffers,
+      workgroups: () => [heads, 1, 1],
+    });
+  } else {
+    program.dispatch({
+      kernel: {
+        shader: "attention.flash",
+        libs: ["lib/step"],
+        consts: {
+          ...common,
+          Q_ROWS: 0,
+          Q_STRIDE: heads * headDim,
+          K_OFFSET: 0,
+          V_OFFSET: 0,
+          KV_BATCH: 0,
+          KV_HEAD: context * headDim,
+          KV_STRIDE: headDim,
+          CAUSAL: true,
+        },
+        bindings: "urrrw",
+      },
+      buffers,
+      workgroups: (step) => [Math.ceil(step.units / BLOCK), heads, 1],
+    });
+  }
+  return out;
+}

@@ -1,0 +1,66 @@
+import { type Program, rowsOf } from "../gpu/program.ts";
+import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
+import { need, needQuads, needWidth, rowConsts } from "./check.ts";
+
+export interface MatmulOptions {
+  bias?: Vector | undefined;
+  /** GELU with erf, after the bias. */
+  gelu?: boolean;
+  /** Column-wise factor (layer scale), after the activation. */
+  scale?: Vector | undefined;
+  /** Adds the result to this activation instead of making a new one. */
+  into?: Activation | undefined;
+  /** Writes the result to this activation. */
+  out?: Activation | undefined;
+}
+
+// Up to this many rows the vector kernel reads the weights once a row; above, tiles share them.
+const VECTOR_ROWS = 1;
+const TILE = 64;
+
+/**
+ * y[rows, N] = x[rows, K] · wᵀ for a Linear's weight w [N, K], with bias, GELU, layer scale and residual in the epilogue.
+ *
+ * @throws EngineError bad-input where shapes do not fit or K is no multiple of 4
+ */
+export function matmul(program: Program, x: Activation, w: Matrix, options: MatmulOptions = {}): Activation {
+  const op = `matmul ${w.label}`;
+  const [n, k] = w.shape;
+  const { bias, scale, into } = options;
+  needQuads(op, "K", k);
+  needWidth(op, x, k);
+  if (bias) needWidth(op, bias, n);
+  if (scale) needWidth(op, scale, n);
+  const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, n);
+  needWidth(op, y, n);
+  need(program.maxRows(y.rows) >= program.maxRows(x.rows), op, `${y.label} has fewer rows than ${x.label}`);
+
+  const vector = program.maxRows(x.rows) <= VECTOR_ROWS;
+  for (const part of w.parts) {
+    program.dispatch({
+      kernel: {
+        shader: vector ? "matmul.vector" : "matmul.tiled",
+        libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/epilogue"],
+        consts: {
+          ...rowConsts(x.rows),
+          K: k,
+          N: part.rows,
+          COLUMN: part.rowStart,
+          OUT_STRIDE: n,
+          BIAS: bias !== undefined,
+          GELU: options.gelu ?? false,
+          SCALE: scale !== undefined,
+          RESIDUAL: into !== undefined,
+        },
+        bindings: "urrrrw",
+      },
+      // Switched-off operands get some read-only buffer: a binding cannot stay empty.
+      buffers: [x.buffer, part.buffer, bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer],
+      workgroups: (step) => {
+        const rows = rowsOf(x.rows, step);
+        return vector ? [Math.ceil(part.rows / 4), rows, 1] : [Math.ceil(part.rows / TILE), Math.ceil(rows / TILE), 1];
+      },
+    });
+  }
+  return y;
+}

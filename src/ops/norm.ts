@@ -1,0 +1,46 @@
+import { type Program, rowsOf } from "../gpu/program.ts";
+import type { Activation, Vector } from "../tensor/tensor.ts";
+import { f32Bits, needQuads, needWidth, rowConsts } from "./check.ts";
+
+/** A norm's parameters: with a bias it is a LayerNorm, without one an RMSNorm. */
+export interface NormWeights {
+  weight: Vector;
+  bias?: Vector | undefined;
+  eps: number;
+}
+
+/** LayerNorm or RMSNorm of every row of x [rows, width]; with `last` only of the step's last row, giving [1, width]. */
+export function norm(program: Program, x: Activation, { weight, bias, eps }: NormWeights, options: { last?: boolean } = {}): Activation {
+  const op = `norm ${weight.label}`;
+  const last = options.last ?? false;
+  needQuads(op, "width", x.width);
+  needWidth(op, weight, x.width);
+  if (bias) needWidth(op, bias, x.width);
+  const rows = last ? { base: 1, unit: 0 } : x.rows;
+  const y = program.activation(`norm(${x.label})`, rows, x.width);
+  program.dispatch({
+    kernel: {
+      shader: "norm.row",
+      libs: ["lib/step"],
+      consts: { ...rowConsts(rows), WIDTH: x.width, LAYER: bias !== undefined, LAST: last, EPS_BITS: f32Bits(eps) },
+      bindings: "urrrw",
+    },
+    buffers: [x.buffer, weight.buffer, bias?.buffer ?? weight.buffer, y.buffer],
+    workgroups: (step) => [rowsOf(rows, step), 1, 1],
+  });
+  return y;
+}
+
+/** RMSNorm of the whole q and of the whole k of qkv [rows, 3 width], in place (InternViT-6B). */
+export function qkNorm(program: Program, qkv: Activation, qNorm: Vector, kNorm: Vector, eps: number): void {
+  const width = qkv.width / 3;
+  const op = `qk norm ${qNorm.label}`;
+  needQuads(op, "width", width);
+  needWidth(op, qNorm, width);
+  needWidth(op, kNorm, width);
+  program.dispatch({
+    kernel: { shader: "norm.qk", libs: ["lib/step"], consts: { ...rowConsts(qkv.rows), WIDTH: width, EPS_BITS: f32Bits(eps) }, bindings: "urrw" },
+    buffers: [qNorm.buffer, kNorm.buffer, qkv.buffer],
+    workgroups: (step) => [rowsOf(qkv.rows, step), 2, 1],
+  });
+}

@@ -1,0 +1,42 @@
+import { type Program, rowsOf } from "../gpu/program.ts";
+import type { Activation } from "../tensor/tensor.ts";
+import type { KvCache } from "./attention.ts";
+import { need, needWidth, rowConsts } from "./check.ts";
+
+/**
+ * (cos, sin) of position · theta^(-2i/headDim), f32 [positions, headDim / 2, 2]. The angle is rounded to f32 first, as upstream's
+ * Qwen2RotaryEmbedding does. Made on the CPU: WGSL's own sin and cos are only good to 2^-11.
+ */
+export function ropeTable(positions: number, headDim: number, theta: number): Float32Array<ArrayBuffer> {
+  const half = headDim / 2;
+  const table = new Float32Array(positions * headDim);
+  const inverse = Float32Array.from({ length: half }, (_, i) => 1 / Math.fround(theta ** ((2 * i) / headDim)));
+  for (let position = 0; position < positions; position++) {
+    for (let i = 0; i < half; i++) {
+      const angle = Math.fround(position * inverse[i]!);
+      table[(position * half + i) * 2] = Math.cos(angle);
+      table[(position * half + i) * 2 + 1] = Math.sin(angle);
+    }
+  }
+  return table;
+}
+
+/** Rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns q [tokens, heads · headDim]. */
+export function ropeAppend(program: Program, qkv: Activation, table: GPUBuffer, cache: KvCache, heads: number): Activation {
+  const { keys, values, kvHeads, headDim, context } = cache;
+  const op = "rope";
+  need(headDim % 2 === 0, op, `head width ${headDim} is odd`);
+  needWidth(op, qkv, (heads + 2 * kvHeads) * headDim);
+  const q = program.activation("q", qkv.rows, heads * headDim);
+  program.dispatch({
+    kernel: {
+      shader: "rope.append",
+      libs: ["lib/step"],
+      consts: { ...rowConsts(qkv.rows), D: headDim, HEADS: heads, KV_HEADS: kvHeads, CONTEXT: context },
+      bindings: "urrwww",
+    },
+    buffers: [qkv.buffer, table, q.buffer, keys, values],
+    workgroups: (step) => [rowsOf(qkv.rows, step), heads + 2 * kvHeads, 1],
+  });
+  return q;
+}

@@ -1,0 +1,105 @@
+import { type Program, rowsOf } from "../gpu/program.ts";
+import type { Activation, Matrix, Rows, Vector } from "../tensor/tensor.ts";
+import { need, needQuads, needWidth, rowConsts } from "./check.ts";
+
+const THREADS = 64;
+
+/** Workgroups of a kernel with a thread an element (or vec4) of a row: (blocks of 64, rows). */
+const perRow = (elements: number, rows: Rows) => (step: { units: number; start: number }) =>
+  [Math.ceil(elements / THREADS), rowsOf(rows, step), 1] as const;
+
+/** silu(gate) · up for x [rows, 2 width] = gate | up → [rows, width]. */
+export function swiglu(program: Program, x: Activation): Activation {
+  const width = x.width / 2;
+  needQuads("swiglu", "width", width);
+  const y = program.activation("swiglu", x.rows, width);
+  program.dispatch({
+    kernel: { shader: "swiglu", libs: ["lib/step"], consts: { ...rowConsts(x.rows), WIDTH: width }, bindings: "urw" },
+    buffers: [x.buffer, y.buffer],
+    workgroups: perRow(width / 4, x.rows),
+  });
+  return y;
+}
+
+/** Bit 31 of an entry of `ids` marks a row of `visual` instead of a row of the table. */
+export const VISUAL_FLAG = 0x80000000;
+
+/** Rows of `table` [vocabulary, width] and of `visual` [visual tokens, width] into x [tokens, width], by `ids` from `start` on. */
+export function embed(program: Program, ids: GPUBuffer, table: Matrix, visual: GPUBuffer, x: Activation): void {
+  const width = table.shape[1];
+  needQuads("embed", "width", width);
+  needWidth("embed", x, width);
+  for (const part of table.parts) {
+    program.dispatch({
+      kernel: {
+        shader: "embed.gather",
+        libs: ["lib/step", `lib/weight.${table.dtype}`],
+        consts: { ...rowConsts(x.rows), WIDTH: width, FIRST: part.rowStart, ROWS: part.rows },
+        bindings: "urrrw",
+      },
+      buffers: [ids, part.buffer, visual, x.buffer],
+      workgroups: perRow(width / 4, x.rows),
+    });
+  }
+}
+
+/** Puts the index of the largest of logits [1, count] into ids, after the step's last position. */
+export function argmax(program: Program, logits: Activation, ids: GPUBuffer): void {
+  program.dispatch({
+    kernel: { shader: "argmax", libs: ["lib/step"], consts: { ...rowConsts(logits.rows), COUNT: logits.width }, bindings: "urw" },
+    buffers: [logits.buffer, ids],
+    workgroups: () => [1, 1, 1],
+  });
+}
+
+/** Where the patches of a tile lie. */
+export interface PatchGrid {
+  /** Pixels a side. */
+  size: number;
+  patch: number;
+  /** Patches a side. */
+  grid: number;
+}
+
+/** pixels f32 [tiles, 3, size, size] → patches as rows [tiles · (1 + grid²), 3 · patch²]; row 0 of a tile is zero. */
+export function gatherPatches(program: Program, pixels: GPUBuffer, { size, patch, grid }: PatchGrid): Activation {
+  need(grid * patch === size, "patches", `${size} pixels are not ${grid} patches of ${patch}`);
+  const rows = { base: 0, unit: 1 + grid * grid };
+  const width = 3 * patch * patch;
+  const y = program.activation("patches", rows, width);
+  program.dispatch({
+    kernel: { shader: "patch.gather", libs: ["lib/step"], consts: { ...rowConsts(rows), SIZE: size, PATCH: patch, GRID: grid }, bindings: "urw" },
+    buffers: [pixels, y.buffer],
+    workgroups: perRow(width, rows),
+  });
+  return y;
+}
+
+/** Adds class token and positions to x [tiles · tokens, width], in place. */
+export function addPositions(program: Program, x: Activation, classEmbedding: Vector, position: Vector): void {
+  const tokens = x.rows.unit;
+  needQuads("positions", "width", x.width);
+  needWidth("positions", classEmbedding, x.width);
+  needWidth("positions", position, tokens * x.width);
+  program.dispatch({
+    kernel: { shader: "patch.position", libs: ["lib/step"], consts: { ...rowConsts(x.rows), WIDTH: x.width, TOKENS: tokens }, bindings: "urrw" },
+    buffers: [classEmbedding.buffer, position.buffer, x.buffer],
+    workgroups: perRow(x.width / 4, x.rows),
+  });
+}
+
+/** Pixel unshuffle by 2 of x [tiles · (1 + grid²), width] → [tiles · (grid/2)², 4 width]; the class token is dropped. */
+export function pixelUnshuffle(program: Program, x: Activation, grid: number): Activation {
+  const op = "pixel unshuffle";
+  need(grid % 2 === 0, op, `a grid of ${grid} patches a side is odd`);
+  need(x.rows.unit === 1 + grid * grid, op, `${x.label} has ${x.rows.unit} rows a tile, needs ${1 + grid * grid}`);
+  needQuads(op, "width", x.width);
+  const rows = { base: 0, unit: (grid / 2) ** 2 };
+  const y = program.activation("pixel_shuffle", rows, 4 * x.width);
+  program.dispatch({
+    kernel: { shader: "pixel_unshuffle", libs: ["lib/step"], consts: { ...rowConsts(rows), WIDTH: x.width, GRID: grid }, bindings: "urw" },
+    buffers: [x.buffer, y.buffer],
+    workgroups: perRow(x.width, rows),
+  });
+  return y;
+}

@@ -1,0 +1,138 @@
+import { type FileHandle, open, readFile as read, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { EngineError } from "../errors.ts";
+import type { ByteSource } from "../safetensors/types.ts";
+import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
+import { offerSwiftShader } from "./swiftshader.ts";
+
+type Dawn = typeof import("webgpu");
+
+// Node crashes under garbage collection when the object that made a device is collected before the device.
+const instances = new Set<GPU>();
+
+const SOFTWARE = /llvmpipe|swiftshader|lavapipe/i;
+
+async function loadDawn(): Promise<Dawn> {
+  try {
+    const dawn = await import("webgpu");
+    for (const [name, value] of Object.entries(dawn.globals)) {
+      if (!(name in globalThis)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    }
+    return dawn;
+  } catch (cause) {
+    throw new EngineError("no-webgpu", `WebGPU is missing: the package "webgpu" does not load on ${process.platform}-${process.arch}`, {
+      hint: "install it beside internvl-webgpu: npm install webgpu@0.6.2",
+      cause,
+    });
+  }
+}
+
+/** Dawn's toggles: f16 on NVIDIA's Vulkan driver and the experimental features are behind them. */
+const TOGGLES = "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia";
+
+/** The adapters' names; Dawn has no call for it, but lists them when asked for one that does not exist. */
+async function namesOf(dawn: Dawn): Promise<string[]> {
+  try {
+    await dawn.create(["adapter=\u0001none"]).requestAdapter();
+    return [];
+  } catch (error) {
+    const found = [...String((error as Error).message).matchAll(/backend: '([^']*)', name: '([^']*)'/g)];
+    return found.filter(([, backend]) => backend !== "null").map(([, , name]) => name!); // the null backend computes nothing
+  }
+}
+
+const rank = (name: string): number => (/swiftshader/i.test(name) ? 2 : SOFTWARE.test(name) ? 1 : 0);
+
+async function adapterNames(dawn: Dawn, wanted: string | undefined): Promise<string[]> {
+  const satisfied = (names: string[]) => names.some((name) => !wanted || name.toLowerCase().includes(wanted.toLowerCase()));
+  let names = await namesOf(dawn);
+  if (!satisfied(names) && (await offerSwiftShader(names.length === 0))) names = await namesOf(dawn);
+  return [...new Set(names)].sort((a, b) => rank(a) - rank(b));
+}
+
+async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
+  const text = wanted || process.env["INTERNVL_ADAPTER"] || undefined;
+  const dawn = await loadDawn();
+  const names = await adapterNames(dawn, text);
+  const name = names.find((candidate) => !text || candidate.toLowerCase().includes(text.toLowerCase()));
+  if (name === undefined) {
+    const have = names.length ? `this machine has ${names.map((each) => JSON.stringify(each)).join(", ")}` : "this machine has none";
+    throw new EngineError("no-adapter", text ? `no WebGPU adapter's name contains ${JSON.stringify(text)}: ${have}` : "no WebGPU adapter found", {
+      hint: "install a Vulkan driver (Debian: mesa-vulkan-drivers from bookworm-backports), or for Linux x64 without any: npm install @sparticuz/chromium@147.0.0 tar-fs",
+    });
+  }
+  // Without a wish and with real GPUs, Dawn's own order and the power preference decide among them.
+  const free = !text && rank(name) === 0 && powerPreference !== undefined;
+  const gpu = dawn.create(free ? [TOGGLES] : [TOGGLES, `adapter=${name}`]);
+  const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {});
+  if (!adapter) {
+    throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} is listed but not given out`, { hint: "choose another with --adapter" });
+  }
+  instances.add(gpu);
+  return { adapter, name };
+}
+
+async function listAdapters(): Promise<string[]> {
+  const dawn = await loadDawn();
+  return adapterNames(dawn, "swiftshader"); // asks for the bundled one too, so that the list is complete
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isDirectory() ?? false;
+}
+
+async function readFile(path: string): Promise<Uint8Array> {
+  try {
+    return await read(path);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const why = code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a folder" : String((cause as Error).message);
+    throw new EngineError("bad-input", `cannot read ${JSON.stringify(path)}: ${why}`, { hint: "check the path", cause });
+  }
+}
+
+/** FileHandle.read aborts Node above 2 GiB and may return less than asked: callers ask for at most 64 MiB, and this loops until full. */
+async function readFully(handle: FileHandle, name: string, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await handle.read(bytes, filled, length - filled, offset + filled);
+    if (bytesRead === 0) {
+      throw new EngineError("bad-weights", `${name}: the file ended at byte ${offset + filled}, ${length - filled} bytes short`, {
+        hint: "the file is truncated: fetch it again",
+      });
+    }
+    filled += bytesRead;
+  }
+  return bytes;
+}
+
+async function openFile(folder: string, name: string): Promise<ByteSource | undefined> {
+  let handle: FileHandle;
+  try {
+    handle = await open(join(folder, name));
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new EngineError("bad-weights", `cannot open ${join(folder, name)}: ${(cause as Error).message}`, { hint: "check the file's rights", cause });
+  }
+  const { size } = await handle.stat();
+  return {
+    name,
+    size,
+    async read(offset, length, signal) {
+      signal?.throwIfAborted();
+      return readFully(handle, name, offset, length);
+    },
+    close: () => handle.close(),
+  };
+}
+
+export const platform: Platform = {
+  requestAdapter,
+  listAdapters,
+  openFile,
+  isFolder,
+  readFile,
+  pixelsOf: async () => undefined, // Node has none of the browser's image objects
+};

@@ -1,0 +1,29 @@
+import type { ByteSource } from "../safetensors/types.ts";
+
+/** How an adapter is asked for. */
+export interface AdapterRequest {
+  /** Part of the adapter's name (`swiftshader`, `llvmpipe`, `nvidia`), in any case. Default: the best adapter. */
+  adapter?: string | undefined;
+  powerPreference?: GPUPowerPreference | undefined;
+}
+
+/** An adapter with the name it is known by on this platform. */
+export interface NamedAdapter {
+  adapter: GPUAdapter;
+  name: string;
+}
+
+/** What differs between Node and a browser. `node.ts` and `web.ts` implement it, package.json's `#platform` chooses. */
+export interface Platform {
+  requestAdapter(request: AdapterRequest): Promise<NamedAdapter>;
+  /** Names of all adapters that can be asked for, best first. */
+  listAdapters(): Promise<string[]>;
+  /** Opens a file below a folder; `undefined` where there is no such file. */
+  openFile(folder: string, name: string): Promise<ByteSource | undefined>;
+  /** Whether such a folder exists. */
+  isFolder(path: string): Promise<boolean>;
+  /** The bytes of a local file. */
+  readFile(path: string): Promise<Uint8Array>;
+  /** The RGBA pixels of an image object that only a browser has (ImageBitmap, canvas, img, video, VideoFrame). */
+  pixelsOf(image: object): Promise<{ data: Uint8ClampedArray; width: number; height: number } | undefined>;
+}

@@ -1,0 +1,44 @@
+import { EngineError } from "../errors.ts";
+import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
+
+async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
+  if (!navigator.gpu) {
+    throw new EngineError("no-webgpu", "this browser has no WebGPU (navigator.gpu is missing)", {
+      hint: "use a current Chrome, Edge, Safari or Firefox, on a secure (https or localhost) page",
+    });
+  }
+  const adapter = await navigator.gpu.requestAdapter({ powerPreference: powerPreference ?? "high-performance" });
+  // navigator.gpu can exist while there is no adapter behind it.
+  if (!adapter) throw new EngineError("no-adapter", "this browser offers no WebGPU adapter", { hint: "see chrome://gpu for the reason" });
+  const { description, vendor, architecture, device } = adapter.info;
+  const name = description || [vendor, architecture, device].filter(Boolean).join(" ");
+  if (wanted && !name.toLowerCase().includes(wanted.toLowerCase())) {
+    throw new EngineError("no-adapter", `the browser's adapter is ${JSON.stringify(name)}, asked was ${JSON.stringify(wanted)}`);
+  }
+  return { adapter, name };
+}
+
+function noFiles(path: string): never {
+  throw new EngineError("bad-input", `a page cannot read the local path ${JSON.stringify(path)}`, { hint: "hand over a File or a Blob" });
+}
+
+/** Draws an image object and reads its pixels back. */
+async function pixelsOf(image: object): Promise<{ data: Uint8ClampedArray; width: number; height: number } | undefined> {
+  const sized = image as Record<string, unknown>;
+  const first = (...names: string[]) => names.map((name) => sized[name]).find((value) => typeof value === "number" && value > 0);
+  const width = first("displayWidth", "videoWidth", "naturalWidth", "width") as number | undefined;
+  const height = first("displayHeight", "videoHeight", "naturalHeight", "height") as number | undefined;
+  if (!width || !height) return undefined;
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
+  context.drawImage(image as CanvasImageSource, 0, 0);
+  return context.getImageData(0, 0, width, height);
+}
+
+export const platform: Platform = {
+  requestAdapter,
+  listAdapters: async () => [(await requestAdapter({})).name],
+  openFile: async (folder) => noFiles(folder),
+  isFolder: async () => false,
+  readFile: async (path) => noFiles(path),
+  pixelsOf,
+};

@@ -1,0 +1,142 @@
+import { type InternVL, partsOf } from "./api/internvl.ts";
+import { EngineError } from "./errors.ts";
+import { type GenerateRequest, type Pixels, prefillPrompt } from "./generate/loop.ts";
+import type { Tap } from "./gpu/program.ts";
+import { decodeImage } from "./media/decode.ts";
+import { tileImage } from "./media/tiles.ts";
+import { Model } from "./model/internvl.ts";
+import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+import { openSource, readSmall, type WeightSource } from "./weights/source.ts";
+
+/** Normalised tiles: f32 [tiles, 3, size, size], flat for the model's own tile size, or with a shape. */
+export type PixelValues = Float32Array | { data: Float32Array; shape: readonly number[] };
+
+export interface TraceRequest {
+  pixelValues?: PixelValues | null | undefined;
+  inputIds: ArrayLike<number>;
+}
+
+function toPixels(values: PixelValues | null | undefined, tileSize: number): Pixels | undefined {
+  if (!values) return undefined;
+  const { data, shape } = values instanceof Float32Array ? { data: values, shape: [values.length / (3 * tileSize ** 2), 3, tileSize, tileSize] } : values;
+  const [tiles, channels, height, width] = shape;
+  if (shape.length !== 4 || channels !== 3 || height !== width || !Number.isInteger(tiles) || data.length !== tiles! * 3 * height! * width!) {
+    throw new EngineError("bad-input", `pixelValues has ${data.length} values and shape [${shape}], needs [tiles, 3, size, size]`);
+  }
+  return { data: data as Float32Array<ArrayBuffer>, size: height! };
+}
+
+/** Copies tapped activations into buffers of their own and gathers them on the CPU, step after step. */
+class Recorder {
+  readonly #model: Model;
+  readonly #buffers = new Map<string, { buffer: GPUBuffer; rowBytes: number; unit: number }>();
+  readonly #pieces = new Map<string, Float32Array[]>();
+
+  constructor(model: Model) {
+    this.#model = model;
+  }
+
+  readonly tap: Tap = (name, x, program) => {
+    const rowBytes = x.width * 4;
+    const buffer = this.#model.gpu.memory.create(`trace ${name}`, program.maxRows(x.rows) * rowBytes, GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST);
+    this.#buffers.set(name, { buffer, rowBytes, unit: x.rows.unit });
+    program.copy({ from: x.buffer, to: buffer, range: (step) => ({ fromOffset: 0, toOffset: 0, bytes: x.rows.unit * step.units * rowBytes }) });
+  };
+
+  async collect(units: number): Promise<void> {
+    for (const [name, { buffer, rowBytes, unit }] of this.#buffers) {
+      const piece = new Float32Array(await this.#model.gpu.memory.read(buffer, 0, units * unit * rowBytes));
+      this.#pieces.set(name, [...(this.#pieces.get(name) ?? []), piece]);
+    }
+  }
+
+  /** Moves what was gathered into `result` and frees the buffers. */
+  finish(result: Map<string, Float32Array>): void {
+    for (const [name, pieces] of this.#pieces) {
+      const all = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+      let at = 0;
+      for (const piece of pieces) {
+        all.set(piece, at);
+        at += piece.length;
+      }
+      result.set(name, all);
+    }
+    for (const { buffer } of this.#buffers.values()) this.#model.gpu.memory.destroy(buffer);
+  }
+}
+
+async function traceVision(model: Model, pixels: Pixels, result: Map<string, Float32Array>): Promise<void> {
+  const recorder = new Recorder(model);
+  const stage = await model.recordVision(pixels.size, recorder.tap);
+  await model.runVision(pixels.data, pixels.size, { stage, after: (_first, count) => recorder.collect(count) });
+  recorder.finish(result);
+  for (const buffer of [stage.pixels, stage.position]) model.gpu.memory.destroy(buffer);
+}
+
+/**
+ * One forward pass with every intermediate, by its name in `golden`: `pixel_values`, `vit.embeddings`, `vit.layer.i`,
+ * `pixel_shuffle`, `mlp1`, `input_embeds`, `llm.layer.i`, `llm.norm`, `logits` (all positions), each flat and row-major.
+ * Without `inputIds` (an empty list) only the vision part runs.
+ */
+export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: TraceRequest): Promise<Map<string, Float32Array>> {
+  const { model, config, imageContextId, queue } = partsOf(vlm);
+  const pixels = toPixels(pixelValues, config.tileSize);
+  const leave = await queue.enter();
+  try {
+    const result = new Map<string, Float32Array>();
+    if (pixels) {
+      result.set("pixel_values", pixels.data);
+      await traceVision(model, pixels, result);
+    }
+    if (inputIds.length > 0) {
+      const recorder = new Recorder(model);
+      const program = await model.recordPrefill(recorder.tap);
+      await model.prefill(Model.mergeIds(Array.from(inputIds), imageContextId), { program, after: (_start, units) => recorder.collect(units) });
+      recorder.finish(result);
+    }
+    return result;
+  } finally {
+    leave();
+  }
+}
+
+/** Greedy generation of `steps` tokens, stop tokens not heeded: the ids, and for each the logits [vocab] it was chosen from. */
+export async function generateTrace(vlm: InternVL, { pixelValues, inputIds, steps }: TraceRequest & { steps: number }): Promise<{ ids: number[]; logits: Float32Array[] }> {
+  const { model, config, imageContextId, queue } = partsOf(vlm);
+  const request: GenerateRequest = {
+    inputIds: Array.from(inputIds),
+    pixels: toPixels(pixelValues, config.tileSize),
+    imageContextId,
+    stopIds: new Set(),
+    maxTokens: steps,
+  };
+  const leave = await queue.enter();
+  try {
+    const ids: number[] = [];
+    const logits: Float32Array[] = [];
+    await prefillPrompt(model, request);
+    for (let position = request.inputIds.length; ids.length < steps; position++) {
+      logits.push(await model.readLogits());
+      ids.push(await model.readId(position));
+      if (ids.length < steps) model.decode(position);
+    }
+    return { ids, logits };
+  } finally {
+    leave();
+  }
+}
+
+/** The tiles that the model would see of a PNG or JPEG file: the grid, and RGB bytes, tiles in order, each [tileSize, tileSize, 3]. */
+export function tiles(
+  bytes: Uint8Array,
+  options: { maxTiles?: number; tileSize?: number; thumbnail?: boolean } = {},
+): { grid: [columns: number, rows: number]; tiles: Uint8Array } {
+  const { grid, tiles } = tileImage(decodeImage(bytes), options);
+  return { grid, tiles };
+}
+
+/** The tokenizer of a checkpoint folder. */
+export async function tokenizer(folder: string | WeightSource): Promise<Tokenizer> {
+  const source = await openSource(folder);
+  return loadTokenizer((name) => readSmall(source, name));
+}
