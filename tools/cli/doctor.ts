@@ -1,0 +1,49 @@
+import { platform } from "#platform";
+import { openGpu } from "../../src/gpu/device.ts";
+
+const FEATURES = ["shader-f16", "subgroups", "timestamp-query", "subgroup-size-control", "chromium-experimental-subgroup-matrix"];
+const LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize", "maxComputeWorkgroupStorageSize", "maxComputeInvocationsPerWorkgroup"] as const;
+
+interface Report {
+  node: string;
+  platform: string;
+  adapters: string[];
+  adapter: string;
+  features: Record<string, boolean>;
+  limits: Record<string, number>;
+  /** Bytes of the 4B model's weights in bf16, to compare with the adapter's memory (WebGPU does not tell its size). */
+  modelBytes: Record<string, number>;
+}
+
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+
+export async function doctor(flags: { adapter?: string; json?: boolean }): Promise<void> {
+  const adapters = await platform.listAdapters();
+  const { adapter, name } = await platform.requestAdapter({ adapter: flags.adapter });
+  const report: Report = {
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    adapters,
+    adapter: name,
+    features: Object.fromEntries(FEATURES.map((feature) => [feature, adapter.features.has(feature)])),
+    limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
+    modelBytes: { "nano (bf16)": 9_757_312, "InternVL2_5-4B (bf16)": 7_425_275_904 },
+  };
+  const gpu = await openGpu({ adapter: flags.adapter }); // the device is really given out
+  gpu.close();
+  if (flags.json) {
+    process.stdout.write(`${JSON.stringify(report)}\n`);
+    return;
+  }
+  const lines = [
+    `Node ${report.node} on ${report.platform}`,
+    `adapters, best first: ${adapters.join(", ")}`,
+    `chosen: ${name}${/swiftshader|llvmpipe/i.test(name) ? " (a software adapter: right, but slow; install your GPU's Vulkan driver)" : ""}`,
+    ...FEATURES.map((feature) => `  ${report.features[feature] ? "yes" : "no "}  ${feature}${report.features[feature] ? "" : " (not needed, faster with it)"}`),
+    ...LIMITS.map((limit) => `  ${limit.padEnd(36)} ${report.limits[limit]! >= 2 ** 20 ? mebibytes(report.limits[limit]!) : report.limits[limit]}`),
+    "weights on the GPU, beside the KV cache and about 0.5 GiB of activations:",
+    ...Object.entries(report.modelBytes).map(([model, bytes]) => `  ${model.padEnd(36)} ${mebibytes(bytes)}`),
+    "WebGPU does not tell how much memory an adapter has: compare with your GPU's own.",
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+}

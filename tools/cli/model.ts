@@ -1,0 +1,41 @@
+import { fileURLToPath } from "node:url";
+import { InternVL, type LoadOptions } from "../../src/index.ts";
+import type { WeightFormat } from "../../src/weights/checkpoint.ts";
+
+/** Flags of every command that loads a model. */
+export interface ModelFlags {
+  model?: string;
+  adapter?: string;
+  weights?: WeightFormat;
+  maxContext?: number;
+  maxTokens?: number;
+  json?: boolean;
+}
+
+/** The model that comes with the program. */
+const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
+
+/** A line on stderr that replaces itself on a terminal; on a pipe nothing is written but the last state. */
+export function status(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+}
+
+/** Fires at the first Ctrl-C; the second one ends the process as usual. */
+export function interruptSignal(): AbortSignal {
+  const abort = new AbortController();
+  process.once("SIGINT", () => abort.abort());
+  return abort.signal;
+}
+
+export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise<InternVL> {
+  const options: LoadOptions = {
+    device: { adapter: flags.adapter },
+    weights: flags.weights,
+    maxContext: flags.maxContext,
+    signal,
+    onProgress: ({ phase, loaded, total }) => status(phase === "upload" ? `loading weights: ${Math.round((loaded / total) * 100)} %` : phase === "compile" ? "compiling kernels" : ""),
+  };
+  const vlm = await InternVL.load(flags.model ?? NANO, options);
+  if (process.stderr.isTTY) status("");
+  return vlm;
+}
