@@ -18,9 +18,16 @@ export interface TraceRequest {
 
 function toPixels(values: PixelValues | null | undefined, tileSize: number): Pixels | undefined {
   if (!values) return undefined;
-  const { data, shape } = values instanceof Float32Array ? { data: values, shape: [values.length / (3 * tileSize ** 2), 3, tileSize, tileSize] } : values;
+  const { data, shape } =
+    values instanceof Float32Array ? { data: values, shape: [values.length / (3 * tileSize ** 2), 3, tileSize, tileSize] } : values;
   const [tiles, channels, height, width] = shape;
-  if (shape.length !== 4 || channels !== 3 || height !== width || !Number.isInteger(tiles) || data.length !== tiles! * 3 * height! * width!) {
+  if (
+    shape.length !== 4 ||
+    channels !== 3 ||
+    height !== width ||
+    !Number.isInteger(tiles) ||
+    data.length !== tiles! * 3 * height! * width!
+  ) {
     throw new EngineError("bad-input", `pixelValues has ${data.length} values and shape [${shape}], needs [tiles, 3, size, size]`);
   }
   return { data: data as Float32Array<ArrayBuffer>, size: height! };
@@ -38,9 +45,17 @@ class Recorder {
 
   readonly tap: Tap = (name, x, program) => {
     const rowBytes = x.width * 4;
-    const buffer = this.#model.gpu.memory.create(`trace ${name}`, program.maxRows(x.rows) * rowBytes, GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST);
+    const buffer = this.#model.gpu.memory.create(
+      `trace ${name}`,
+      program.maxRows(x.rows) * rowBytes,
+      GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+    );
     this.#buffers.set(name, { buffer, rowBytes, unit: x.rows.unit });
-    program.copy({ from: x.buffer, to: buffer, range: (step) => ({ fromOffset: 0, toOffset: 0, bytes: x.rows.unit * step.units * rowBytes }) });
+    program.copy({
+      from: x.buffer,
+      to: buffer,
+      range: (step) => ({ fromOffset: 0, toOffset: 0, bytes: x.rows.unit * step.units * rowBytes }),
+    });
   };
 
   async collect(units: number): Promise<void> {
@@ -91,7 +106,10 @@ export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: Tra
     if (inputIds.length > 0) {
       const recorder = new Recorder(model);
       const program = await model.recordPrefill(recorder.tap);
-      await model.prefill(Model.mergeIds(Array.from(inputIds), imageContextId), { program, after: (_start, units) => recorder.collect(units) });
+      await model.prefill(Model.mergeIds(Array.from(inputIds), imageContextId), {
+        program,
+        after: (_start, units) => recorder.collect(units),
+      });
       recorder.finish(result);
     }
     return result;
@@ -101,7 +119,10 @@ export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: Tra
 }
 
 /** Greedy generation of `steps` tokens, stop tokens not heeded: the ids, and for each the logits [vocab] it was chosen from. */
-export async function generateTrace(vlm: InternVL, { pixelValues, inputIds, steps }: TraceRequest & { steps: number }): Promise<{ ids: number[]; logits: Float32Array[] }> {
+export async function generateTrace(
+  vlm: InternVL,
+  { pixelValues, inputIds, steps }: TraceRequest & { steps: number },
+): Promise<{ ids: number[]; logits: Float32Array[] }> {
   const { model, config, imageContextId, queue } = partsOf(vlm);
   const request: GenerateRequest = {
     inputIds: Array.from(inputIds),

@@ -4,8 +4,8 @@ import { parseConfig } from "../src/model/config.ts";
 import { checkpointTensors, type TensorShape } from "../src/model/tensors.ts";
 import { encodeHeader, memorySource, parseHeader } from "../src/safetensors/index.ts";
 import { widenBf16 } from "../src/tensor/tensor.ts";
-import { synthesize } from "../src/weights/synthetic.ts";
 import type { WeightSource } from "../src/weights/source.ts";
+import { synthesize } from "../src/weights/synthetic.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 export const pathOf = (path: string): string => `${root}${path}`;
@@ -14,13 +14,35 @@ export const json = <T>(path: string): T => JSON.parse(fixture(path).toString("u
 
 /** A synthetic tensor as exact f32. */
 export function syntheticF32(name: string, shape: readonly number[], seed = 0): Float32Array<ArrayBuffer> {
-  return widenBf16(synthesize(name, shape, seed, 0, shape.reduce((a, b) => a * b, 1)));
+  return widenBf16(
+    synthesize(
+      name,
+      shape,
+      seed,
+      0,
+      shape.reduce((a, b) => a * b, 1),
+    ),
+  );
 }
 
 /** One safetensors file of synthetic bf16 tensors. */
 export function syntheticFile(tensors: readonly TensorShape[], seed: number): Uint8Array {
   const specs = tensors.map(({ name, shape }) => ({ name, shape, dtype: "BF16" as const }));
-  const parts = [encodeHeader(specs), ...tensors.map(({ name, shape }) => new Uint8Array(synthesize(name, shape, seed, 0, shape.reduce((a, b) => a * b, 1)).buffer))];
+  const parts = [
+    encodeHeader(specs),
+    ...tensors.map(
+      ({ name, shape }) =>
+        new Uint8Array(
+          synthesize(
+            name,
+            shape,
+            seed,
+            0,
+            shape.reduce((a, b) => a * b, 1),
+          ).buffer,
+        ),
+    ),
+  ];
   return Buffer.concat(parts);
 }
 
@@ -35,14 +57,21 @@ export function tinyCheckpoint(name: string, seed: number): Record<string, Uint8
   return {
     "config.json": config,
     "model.safetensors": syntheticFile(checkpointTensors(parseConfig(config)), seed),
-    ...Object.fromEntries(["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"].map((file) => [file, fixture(`tiny/tokenizer/${file}`)])),
+    ...Object.fromEntries(
+      ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"].map((file) => [file, fixture(`tiny/tokenizer/${file}`)]),
+    ),
   };
 }
 
 /** The f32 tensors of a small safetensors file, by name. */
 export function readF32(bytes: Uint8Array): Map<string, { shape: readonly number[]; data: Float32Array }> {
   const { tensors } = parseHeader(bytes, bytes.length, "fixture");
-  return new Map([...tensors].map(([name, { shape, begin, end }]) => [name, { shape, data: new Float32Array(Uint8Array.from(bytes.subarray(begin, end)).buffer) }]));
+  return new Map(
+    [...tensors].map(([name, { shape, begin, end }]) => [
+      name,
+      { shape, data: new Float32Array(Uint8Array.from(bytes.subarray(begin, end)).buffer) },
+    ]),
+  );
 }
 
 /** |a - b| / |b|, infinite when a holds NaN or Inf or another number of values. */

@@ -14,7 +14,19 @@ export interface RawImage {
 }
 
 /** Whatever shows a picture: told apart by shape, not by class, so that objects of another realm work too. */
-export type ImageLike = string | URL | Blob | ArrayBuffer | Uint8Array | RawImage | ImageBitmap | HTMLImageElement | HTMLCanvasElement | OffscreenCanvas | HTMLVideoElement | VideoFrame;
+export type ImageLike =
+  | string
+  | URL
+  | Blob
+  | ArrayBuffer
+  | Uint8Array
+  | RawImage
+  | ImageBitmap
+  | HTMLImageElement
+  | HTMLCanvasElement
+  | OffscreenCanvas
+  | HTMLVideoElement
+  | VideoFrame;
 
 async function fetchBytes(url: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
   let response: Response;
@@ -22,9 +34,15 @@ async function fetchBytes(url: string, signal: AbortSignal | undefined): Promise
     response = await fetch(url, signal ? { signal } : {});
   } catch (cause) {
     if (signal?.aborted) throw new EngineError("aborted", "the operation was aborted", { cause });
-    throw new EngineError("network", `cannot fetch ${url.slice(0, 200)}: ${(cause as Error).message}`, { hint: "check the address", cause });
+    throw new EngineError("network", `cannot fetch ${url.slice(0, 200)}: ${(cause as Error).message}`, {
+      hint: "check the address",
+      cause,
+    });
   }
-  if (!response.ok) throw new EngineError("network", `${url.slice(0, 200)} answers ${response.status} ${response.statusText}`, { hint: "check the address" });
+  if (!response.ok)
+    throw new EngineError("network", `${url.slice(0, 200)} answers ${response.status} ${response.statusText}`, {
+      hint: "check the address",
+    });
   return new Uint8Array(await response.arrayBuffer());
 }
 
@@ -37,10 +55,13 @@ export async function toRgb(image: ImageLike, name: string, signal?: AbortSignal
     if (/^(https?|data):/i.test(image)) return decode(await fetchBytes(image, signal));
     return decode(await platform.readFile(image), image);
   }
-  if (typeof image !== "object" || image === null) throw new EngineError("bad-input", `${name} is no image but ${image === null ? "null" : typeof image}`);
+  if (typeof image !== "object" || image === null)
+    throw new EngineError("bad-input", `${name} is no image but ${image === null ? "null" : typeof image}`);
   if (image instanceof URL || (has(image, "href", "protocol") && !has(image, "naturalWidth"))) {
     const url = image as URL;
-    return url.protocol === "file:" ? decode(await platform.readFile(decodeURIComponent(url.pathname)), name) : decode(await fetchBytes(url.href, signal));
+    return url.protocol === "file:"
+      ? decode(await platform.readFile(decodeURIComponent(url.pathname)), name)
+      : decode(await fetchBytes(url.href, signal));
   }
   if (ArrayBuffer.isView(image)) return decode(new Uint8Array(image.buffer, image.byteOffset, image.byteLength));
   if (Object.prototype.toString.call(image) === "[object ArrayBuffer]") return decode(new Uint8Array(image as ArrayBuffer));
@@ -48,7 +69,11 @@ export async function toRgb(image: ImageLike, name: string, signal?: AbortSignal
   if (has(image, "data", "width", "height")) return rgbFromPixels(image as RawImage);
   const drawn = await platform.pixelsOf(image);
   if (drawn) return rgbFromPixels(drawn);
-  throw new EngineError("bad-input", `${name} is no image: an object with ${Object.keys(image).slice(0, 5).join(", ") || "nothing in it"}`, {
-    hint: "give a path, a URL, a Blob, the bytes of a PNG or JPEG file, or { data, width, height }",
-  });
+  throw new EngineError(
+    "bad-input",
+    `${name} is no image: an object with ${Object.keys(image).slice(0, 5).join(", ") || "nothing in it"}`,
+    {
+      hint: "give a path, a URL, a Blob, the bytes of a PNG or JPEG file, or { data, width, height }",
+    },
+  );
 }

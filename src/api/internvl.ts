@@ -67,7 +67,10 @@ function positive(name: string, value: number): number {
 
 function specialId(tokenizer: Tokenizer, token: string): number {
   const id = tokenizer.idOf(token);
-  if (id === undefined) throw new EngineError("bad-weights", `the tokenizer has no token ${token}`, { hint: "use the tokenizer files of the InternVL checkpoint" });
+  if (id === undefined)
+    throw new EngineError("bad-weights", `the tokenizer has no token ${token}`, {
+      hint: "use the tokenizer files of the InternVL checkpoint",
+    });
   return id;
 }
 
@@ -97,12 +100,16 @@ export class InternVL {
   static async #load(from: string | WeightSource, options: LoadOptions): Promise<InternVL> {
     const { signal, onProgress } = options;
     const format = options.weights ?? "auto";
-    if (format !== "auto" && format !== "f32") throw new EngineError("bad-input", `weights is ${JSON.stringify(format)}, supported: "auto", "f32"`);
+    if (format !== "auto" && format !== "f32")
+      throw new EngineError("bad-input", `weights is ${JSON.stringify(format)}, supported: "auto", "f32"`);
     throwIfAborted(signal);
     onProgress?.({ phase: "resolve", loaded: 0, total: 1 });
     const source = await openSource(from);
     const configBytes = await readSmall(source, "config.json");
-    if (!configBytes) throw new EngineError("bad-weights", "there is no config.json in the model's folder", { hint: "give the folder of a whole checkpoint" });
+    if (!configBytes)
+      throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
+        hint: "give the folder of a whole checkpoint",
+      });
     const config = parseConfig(configBytes);
     checkTemplate(config.template);
     const tokenizer = await loadTokenizer((name) => readSmall(source, name));

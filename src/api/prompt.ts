@@ -48,11 +48,19 @@ export interface PreparedPrompt {
   pixels: { data: Float32Array<ArrayBuffer>; size: number } | undefined;
 }
 
-async function tiled(images: readonly ImageLike[], label: string, config: ModelConfig, maxTiles: number, signal?: AbortSignal): Promise<TiledImage> {
+async function tiled(
+  images: readonly ImageLike[],
+  label: string,
+  config: ModelConfig,
+  maxTiles: number,
+  signal?: AbortSignal,
+): Promise<TiledImage> {
   const parts: TiledImage[] = [];
   for (const [i, image] of images.entries()) {
     const rgb: RgbImage = await toRgb(image, images.length > 1 ? `${label}.${i + 1}` : label, signal);
-    parts.push(tileImage(rgb, { maxTiles, minTiles: Math.min(config.minTiles, maxTiles), tileSize: config.tileSize, thumbnail: config.thumbnail }));
+    parts.push(
+      tileImage(rgb, { maxTiles, minTiles: Math.min(config.minTiles, maxTiles), tileSize: config.tileSize, thumbnail: config.thumbnail }),
+    );
   }
   return joined(parts);
 }
@@ -74,12 +82,14 @@ const asTurn = (turn: History[number]): HistoryTurn => ("question" in turn ? tur
 export async function preparePrompt(request: PromptRequest, config: ModelConfig, tokenizer: Tokenizer): Promise<PreparedPrompt> {
   const { signal } = request;
   const maxTiles = request.maxTiles ?? (config.dynamicTiles ? config.maxTiles : 1);
-  if (!Number.isInteger(maxTiles) || maxTiles < 1 || maxTiles > 40) throw new EngineError("bad-input", `maxTiles is ${maxTiles}, needs an integer from 1 to 40`);
+  if (!Number.isInteger(maxTiles) || maxTiles < 1 || maxTiles > 40)
+    throw new EngineError("bad-input", `maxTiles is ${maxTiles}, needs an integer from 1 to 40`);
   const turns = (request.history ?? []).map(asTurn);
   const images: TiledImage[] = [];
   for (const [i, entry] of (request.images ?? []).entries()) {
     const list = Array.isArray(entry) ? (entry as readonly ImageLike[]) : [entry as ImageLike];
-    if (list.length === 0) throw new EngineError("bad-input", `image ${i + 1} is an empty list`, { hint: "give at least one image in a combined entry" });
+    if (list.length === 0)
+      throw new EngineError("bad-input", `image ${i + 1} is an empty list`, { hint: "give at least one image in a combined entry" });
     images.push(await tiled(list, `image ${i + 1}`, config, maxTiles, signal));
   }
   let question = request.question;
@@ -103,6 +113,9 @@ export async function preparePrompt(request: PromptRequest, config: ModelConfig,
     inputIds: tokenizer.encode(prompt),
     turns,
     images,
-    pixels: whole && { data: normalizeTiles(whole.tiles, whole.count, config.tileSize) as Float32Array<ArrayBuffer>, size: config.tileSize },
+    pixels: whole && {
+      data: normalizeTiles(whole.tiles, whole.count, config.tileSize) as Float32Array<ArrayBuffer>,
+      size: config.tileSize,
+    },
   };
 }

@@ -56,8 +56,10 @@ export class ChatReply implements AsyncIterable<string>, PromiseLike<ChatResult>
   }
 
   // biome-ignore lint/suspicious/noThenProperty: a reply is awaited as well as iterated
-  // biome-ignore format: the signature is PromiseLike's
-  then<A = ChatResult, B = never>(fulfilled?: ((value: ChatResult) => A | PromiseLike<A>) | null, rejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<A | B> {
+  then<A = ChatResult, B = never>(
+    fulfilled?: ((value: ChatResult) => A | PromiseLike<A>) | null,
+    rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
     return this.#result.then(fulfilled, rejected);
   }
 

@@ -26,9 +26,13 @@ function checkVisualTokens(model: Model, { inputIds, pixels, imageContextId }: G
   const perTile = pixels ? (pixels.size / patchSize / 2) ** 2 : 0;
   const tiles = pixels ? pixels.data.length / (3 * pixels.size ** 2) : 0;
   if (placeholders !== tiles * perTile) {
-    throw new EngineError("bad-input", `the prompt has ${placeholders} <IMG_CONTEXT> tokens, the images give ${tiles * perTile} (${tiles} tiles)`, {
-      hint: "put one <image> into the question for every image; <IMG_CONTEXT> cannot be typed",
-    });
+    throw new EngineError(
+      "bad-input",
+      `the prompt has ${placeholders} <IMG_CONTEXT> tokens, the images give ${tiles * perTile} (${tiles} tiles)`,
+      {
+        hint: "put one <image> into the question for every image; <IMG_CONTEXT> cannot be typed",
+      },
+    );
   }
 }
 
@@ -37,9 +41,13 @@ export async function prefillPrompt(model: Model, request: GenerateRequest): Pro
   const { inputIds, pixels, signal } = request;
   if (inputIds.length === 0) throw new EngineError("bad-input", "the prompt is empty");
   if (inputIds.length >= model.maxContext) {
-    throw new EngineError("context-overflow", `the prompt has ${inputIds.length} tokens, the context has ${model.maxContext} with the answer`, {
-      hint: "shorten the prompt, use fewer tiles (maxTiles), or load with a larger maxContext",
-    });
+    throw new EngineError(
+      "context-overflow",
+      `the prompt has ${inputIds.length} tokens, the context has ${model.maxContext} with the answer`,
+      {
+        hint: "shorten the prompt, use fewer tiles (maxTiles), or load with a larger maxContext",
+      },
+    );
   }
   checkVisualTokens(model, request);
   if (pixels) await model.runVision(pixels.data, pixels.size, { signal });

@@ -15,6 +15,8 @@ export interface Gpu {
   readonly device: GPUDevice;
   /** The adapter's name, for people. */
   readonly adapterName: string;
+  /** Whether the adapter computes on the CPU (SwiftShader, lavapipe): barriers cost most there. */
+  readonly software: boolean;
   readonly memory: Memory;
   readonly kernels: Kernels;
   /** Why the device was lost; undefined while it works. */
@@ -30,7 +32,12 @@ const WANTED_FEATURES = ["shader-f16", "subgroups", "subgroup-size-control", "ch
 async function requestDevice(adapter: GPUAdapter, name: string): Promise<GPUDevice> {
   const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
   const requiredLimits: Record<string, number> = {};
-  for (const limit of ["maxStorageBufferBindingSize", "maxBufferSize", "maxComputeWorkgroupStorageSize", "maxComputeInvocationsPerWorkgroup"] as const) {
+  for (const limit of [
+    "maxStorageBufferBindingSize",
+    "maxBufferSize",
+    "maxComputeWorkgroupStorageSize",
+    "maxComputeInvocationsPerWorkgroup",
+  ] as const) {
     requiredLimits[limit] = adapter.limits[limit];
   }
   try {
@@ -67,6 +74,7 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
   return {
     device,
     adapterName,
+    software: /swiftshader|llvmpipe|lavapipe/i.test(adapterName),
     memory,
     kernels: new Kernels(device),
     lostReason: () => lost,

@@ -35,7 +35,10 @@ export function checkDimensions(format: string, width: number, height: number, l
     throw badImage(`the ${format} declares ${width} x ${height} pixels, both sides must be at least 1`, DAMAGED);
   }
   if (width > maxSide || height > maxSide) {
-    throw badImage(`the ${format} is ${width} x ${height} pixels, at most ${maxSide} a side are allowed`, "Scale the image down, or raise maxSide.");
+    throw badImage(
+      `the ${format} is ${width} x ${height} pixels, at most ${maxSide} a side are allowed`,
+      "Scale the image down, or raise maxSide.",
+    );
   }
   if (width * height > maxPixels) {
     throw badImage(

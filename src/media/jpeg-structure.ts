@@ -30,7 +30,7 @@ interface Segment {
   restarts: number; // restart markers in that data
 }
 
-const SOF_NAMES: Record<number, string> = { 0xc3: "lossless", 0xc5: "hierarchical", 0xc6: "hierarchical", 0xc7: "hierarchical" };
+const SOF_NAMES: Record<number, string> = { 195: "lossless", 197: "hierarchical", 198: "hierarchical", 199: "hierarchical" };
 /** Real progressive files have about ten. A file of many empty scans would keep the decoder busy for hours. */
 const MAX_SCANS = 100;
 
@@ -119,11 +119,16 @@ function* segmentsOf(bytes: Uint8Array): Generator<Segment> {
 function parseFrame(marker: number, payload: Uint8Array): JpegFrame {
   if (marker > 0xc2) {
     const kind = SOF_NAMES[marker] ?? "arithmetic-coded or hierarchical";
-    throw badImage(`the JPEG is ${kind} (SOF${marker - 0xc0}), baseline or progressive Huffman coding is needed`, "Export it again as an ordinary JPEG or PNG.");
+    throw badImage(
+      `the JPEG is ${kind} (SOF${marker - 0xc0}), baseline or progressive Huffman coding is needed`,
+      "Export it again as an ordinary JPEG or PNG.",
+    );
   }
   const count = payload[5] ?? 0;
-  if (payload.length !== 6 + 3 * count) throw badImage(`the JPEG's frame header has ${payload.length} bytes, ${count} components need ${6 + 3 * count}`, DAMAGED);
-  if (payload[0] !== 8) throw badImage(`the JPEG has ${payload[0]} bits a sample, 8 are needed`, "Export it again as an ordinary 8-bit JPEG or PNG.");
+  if (payload.length !== 6 + 3 * count)
+    throw badImage(`the JPEG's frame header has ${payload.length} bytes, ${count} components need ${6 + 3 * count}`, DAMAGED);
+  if (payload[0] !== 8)
+    throw badImage(`the JPEG has ${payload[0]} bits a sample, 8 are needed`, "Export it again as an ordinary 8-bit JPEG or PNG.");
   if (![1, 3, 4].includes(count)) throw badImage(`the JPEG has ${count} components, 1, 3 or 4 are needed`, DAMAGED);
   const components = Array.from({ length: count }, (_, i) => {
     const [id, sampling] = payload.subarray(6 + 3 * i);
@@ -141,7 +146,8 @@ function checkScan(frame: JpegFrame, payload: Uint8Array, interval: number, rest
   const count = payload[0] ?? 0;
   const ids = Array.from({ length: count }, (_, i) => payload[1 + 2 * i]!);
   const scanned = frame.components.filter(({ id }) => ids.includes(id));
-  if (payload.length !== 4 + 2 * count || scanned.length !== count || count === 0) throw badImage("the JPEG has a scan header that does not fit its frame", DAMAGED);
+  if (payload.length !== 4 + 2 * count || scanned.length !== count || count === 0)
+    throw badImage("the JPEG has a scan header that does not fit its frame", DAMAGED);
   const [first, last, approximation] = payload.subarray(1 + 2 * count);
   const dcOnly = first === 0 && last === 0;
   const bits = approximation! & 15;
@@ -154,7 +160,8 @@ function checkScan(frame: JpegFrame, payload: Uint8Array, interval: number, rest
   const [unitH, unitV] = count === 1 ? [(8 * maxH) / scanned[0]!.h, (8 * maxV) / scanned[0]!.v] : [8 * maxH, 8 * maxV];
   const units = Math.ceil(width / unitH) * Math.ceil(height / unitV);
   const expected = interval > 0 ? Math.floor((units - 1) / interval) : 0;
-  if (restarts !== expected) throw badImage(`the JPEG has a scan with ${restarts} restart markers, ${expected} are needed: data is missing`, DAMAGED);
+  if (restarts !== expected)
+    throw badImage(`the JPEG has a scan with ${restarts} restart markers, ${expected} are needed: data is missing`, DAMAGED);
   return ids;
 }
 
@@ -165,7 +172,8 @@ function checkTables(marker: number, payload: Uint8Array): void {
     if (marker === 0xdb) offset += 1 + (payload[offset]! >> 4 ? 128 : 64);
     else offset += 17 + payload.subarray(offset + 1, offset + 17).reduce((sum, codes) => sum + codes, 0);
   }
-  if (offset !== payload.length) throw badImage(`the JPEG has a table segment of ${payload.length} bytes whose tables need ${offset}`, DAMAGED);
+  if (offset !== payload.length)
+    throw badImage(`the JPEG has a table segment of ${payload.length} bytes whose tables need ${offset}`, DAMAGED);
 }
 
 /** SOF0 … SOF15 share their numbers with DHT (C4), JPG (C8) and DAC (CC). */

@@ -17,7 +17,10 @@ const TABLE = MEAN.map((mean, c) =>
 export function normalizeTiles(tiles: Uint8Array, count: number, tileSize: number): Float32Array {
   const area = tileSize * tileSize;
   if (tiles.length !== count * area * 3) {
-    throw new EngineError("bad-input", `tiles have ${tiles.length} bytes, ${count} tiles of ${tileSize} x ${tileSize} x 3 need ${count * area * 3}`);
+    throw new EngineError(
+      "bad-input",
+      `tiles have ${tiles.length} bytes, ${count} tiles of ${tileSize} x ${tileSize} x 3 need ${count * area * 3}`,
+    );
   }
   const values = new Float32Array(tiles.length);
   for (let tile = 0; tile < count; tile++) {

@@ -39,9 +39,16 @@ export function readPngHeader(bytes: Uint8Array): PngHeader {
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 33) throw badImage(`the PNG has ${bytes.length} bytes, its header alone needs 33`, DAMAGED);
-  if (chunkName(bytes, 8) !== "IHDR" || view.getUint32(8) !== 13) throw badImage("the PNG does not begin with an IHDR chunk of 13 bytes", DAMAGED);
+  if (chunkName(bytes, 8) !== "IHDR" || view.getUint32(8) !== 13)
+    throw badImage("the PNG does not begin with an IHDR chunk of 13 bytes", DAMAGED);
   const [depth, colorType, compression, filter, interlace] = bytes.subarray(24, 29);
-  const header = { width: view.getUint32(16), height: view.getUint32(20), depth: depth!, colorType: colorType!, interlaced: interlace === 1 };
+  const header = {
+    width: view.getUint32(16),
+    height: view.getUint32(20),
+    depth: depth!,
+    colorType: colorType!,
+    interlaced: interlace === 1,
+  };
   if (!DEPTHS[header.colorType]?.includes(header.depth) || compression !== 0 || filter !== 0 || interlace! > 1) {
     throw badImage(
       `the PNG declares colour type ${colorType}, ${depth} bits, compression ${compression}, filter ${filter}, interlace ${interlace}, which PNG does not define`,
@@ -65,7 +72,10 @@ export function readPng(bytes: Uint8Array): PngParts {
     const end = offset + 12 + length;
     if (!/^[A-Za-z]{4}$/.test(name)) throw badImage(`the PNG has no chunk at byte ${offset} where one must begin`, DAMAGED);
     if (end > bytes.length) {
-      throw badImage(`the PNG's ${name} chunk at byte ${offset} needs ${length} bytes, ${bytes.length - offset - 12} are there: it is cut off`, DAMAGED);
+      throw badImage(
+        `the PNG's ${name} chunk at byte ${offset} needs ${length} bytes, ${bytes.length - offset - 12} are there: it is cut off`,
+        DAMAGED,
+      );
     }
     if (crc32(bytes.subarray(offset + 4, end - 4)) !== view.getUint32(end - 4)) {
       throw badImage(`the PNG's ${name} chunk at byte ${offset} fails its CRC check`, DAMAGED);

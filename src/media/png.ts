@@ -1,6 +1,6 @@
 import pngjs from "pngjs/browser.js";
-import { badImage, DAMAGED, type RgbImage } from "./image.ts";
 import { inflatedLength } from "./deflate.ts";
+import { badImage, DAMAGED, type RgbImage } from "./image.ts";
 import { concat, filteredLength, type PngHeader, type PngParts, readPng } from "./png-structure.ts";
 
 /**
@@ -33,7 +33,10 @@ function checkInflatedLength({ header, idat }: PngParts): void {
     throw badImage(`the PNG's compressed pixels are damaged or cut off: ${(error as Error).message}`, DAMAGED, error);
   }
   if (has !== needed) {
-    throw badImage(`the PNG's pixels inflate to ${has > needed ? "more than " : ""}${Math.min(has, needed)} bytes, exactly ${needed} are needed`, DAMAGED);
+    throw badImage(
+      `the PNG's pixels inflate to ${has > needed ? "more than " : ""}${Math.min(has, needed)} bytes, exactly ${needed} are needed`,
+      DAMAGED,
+    );
   }
 }
 
@@ -57,7 +60,7 @@ function toRgb8(rgba: Uint8Array | Uint16Array, { depth, colorType }: PngHeader)
 function rewrite({ ihdr, palette, idat }: PngParts): Uint8Array {
   const chunks = [chunk("IHDR", ihdr), palette ? chunk("PLTE", palette) : [], chunk("IDAT", idat), chunk("IEND", new Uint8Array(0))];
   const file = concat([Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a), ...chunks.flat()]);
-  return new BufferLike(file.buffer, file.byteOffset, file.byteLength);
+  return new BufferLike(file.buffer as ArrayBuffer, file.byteOffset, file.byteLength);
 }
 
 function chunk(name: string, data: Uint8Array): Uint8Array[] {

@@ -4,7 +4,10 @@ declare module "pngjs/browser.js" {
     PNG: {
       sync: {
         /** `data` is RGBA: Uint16Array at 16 bits with `skipRescale`, bytes otherwise. */
-        read(file: Uint8Array, options: { checkCRC: false; skipRescale: true }): { width: number; height: number; data: Uint8Array | Uint16Array };
+        read(
+          file: Uint8Array,
+          options: { checkCRC: false; skipRescale: true },
+        ): { width: number; height: number; data: Uint8Array | Uint16Array };
       };
     };
   };

@@ -50,7 +50,8 @@ export interface ModelConfig {
 
 type Json = Record<string, unknown>;
 
-const bad = (problem: string, hint?: string): EngineError => new EngineError("bad-weights", `config.json: ${problem}`, hint ? { hint } : {});
+const bad = (problem: string, hint?: string): EngineError =>
+  new EngineError("bad-weights", `config.json: ${problem}`, hint ? { hint } : {});
 
 /** Reads typed values of one JSON object and says by name what is wrong. */
 class Fields {
@@ -75,7 +76,8 @@ class Fields {
 
   count(name: string, fallback?: number): number {
     const value = this.#value(name, fallback);
-    if (!Number.isSafeInteger(value) || (value as number) < 1) throw bad(`${this.#path}${name} is ${JSON.stringify(value)}, needs a positive integer`);
+    if (!Number.isSafeInteger(value) || (value as number) < 1)
+      throw bad(`${this.#path}${name} is ${JSON.stringify(value)}, needs a positive integer`);
     return value as number;
   }
 
@@ -106,7 +108,10 @@ class Fields {
     const list = this.#json["architectures"];
     const first = Array.isArray(list) ? list[0] : undefined;
     if (!allowed.includes(first)) {
-      throw bad(`unknown architecture ${JSON.stringify(first ?? null)} in ${this.#path}architectures, supported: ${allowed.join(", ")}`, "use a checkpoint of the InternVL 2.5 family");
+      throw bad(
+        `unknown architecture ${JSON.stringify(first ?? null)} in ${this.#path}architectures, supported: ${allowed.join(", ")}`,
+        "use a checkpoint of the InternVL 2.5 family",
+      );
     }
     return first as T;
   }

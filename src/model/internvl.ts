@@ -48,7 +48,14 @@ export class Model {
   #head!: Program;
   #decode!: Program;
 
-  private constructor(gpu: Gpu, config: ModelConfig, maxContext: number, vision: VisionWeights, projector: ProjectorWeights, language: LanguageWeights) {
+  private constructor(
+    gpu: Gpu,
+    config: ModelConfig,
+    maxContext: number,
+    vision: VisionWeights,
+    projector: ProjectorWeights,
+    language: LanguageWeights,
+  ) {
     this.gpu = gpu;
     this.config = config;
     this.maxContext = maxContext;
@@ -71,7 +78,9 @@ export class Model {
   /** Loads all weights, allocates the state and records the decoder's programs. */
   static async load(gpu: Gpu, w: Weights, config: ModelConfig, maxContext: number): Promise<Model> {
     if (maxContext > config.language.maxPositions) {
-      throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${config.language.maxPositions} positions`, { hint: `use at most ${config.language.maxPositions}` });
+      throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${config.language.maxPositions} positions`, {
+        hint: `use at most ${config.language.maxPositions}`,
+      });
     }
     return gpu.memory.scoped("loading the model", async () => {
       const { vision, language, selectLayer } = config;
@@ -139,7 +148,11 @@ export class Model {
     const tileBytes = 3 * size * size * 4;
     const pixels = memory.create("pixels", tiles * tileBytes);
     const stored = interpolatePositions(this.#vision.position, vision.imageSize / vision.patchSize, grid, vision.hiddenSize);
-    const position: Vector = { label: "position_embedding", length: stored.length, buffer: memory.create("position_embedding", stored.byteLength) };
+    const position: Vector = {
+      label: "position_embedding",
+      length: stored.length,
+      buffer: memory.create("position_embedding", stored.byteLength),
+    };
     memory.write(position.buffer, 0, stored);
     const tokens = (grid / 2) ** 2;
     const program = await this.#programs.record("vision", tiles, (p) => {
@@ -150,7 +163,11 @@ export class Model {
       const y = recordProjector(p, this.#projector, shuffled); // [tiles · tokens, H]
       tap?.("mlp1", y, p);
       const bytes = tokens * language.hiddenSize * 4;
-      p.copy({ from: y.buffer, to: this.#visual, range: (step) => ({ fromOffset: 0, toOffset: step.start * bytes, bytes: step.units * bytes }) });
+      p.copy({
+        from: y.buffer,
+        to: this.#visual,
+        range: (step) => ({ fromOffset: 0, toOffset: step.start * bytes, bytes: step.units * bytes }),
+      });
     });
     return { program, pixels, position: position.buffer, tileBytes, tokens };
   }
@@ -159,12 +176,24 @@ export class Model {
    * Runs tiles [count, 3, size, size] through vision tower and projector, in batches; the visual tokens stay on the GPU.
    * `after` is called when a batch has been submitted.
    */
-  async runVision(pixels: Float32Array<ArrayBuffer>, size: number, options: { signal?: AbortSignal | undefined; stage?: VisionStage | undefined; after?: ((first: number, count: number) => Promise<void>) | undefined } = {}): Promise<void> {
+  async runVision(
+    pixels: Float32Array<ArrayBuffer>,
+    size: number,
+    options: {
+      signal?: AbortSignal | undefined;
+      stage?: VisionStage | undefined;
+      after?: ((first: number, count: number) => Promise<void>) | undefined;
+    } = {},
+  ): Promise<void> {
     const stage = options.stage ?? (await this.recordVision(size));
     const perTile = stage.tileBytes / 4;
     const count = pixels.length / perTile;
     if (count * stage.tokens > this.maxContext) {
-      throw new EngineError("context-overflow", `${count} tiles give ${count * stage.tokens} visual tokens, the context has ${this.maxContext}`, { hint: "use fewer tiles (maxTiles) or a larger maxContext" });
+      throw new EngineError(
+        "context-overflow",
+        `${count} tiles give ${count * stage.tokens} visual tokens, the context has ${this.maxContext}`,
+        { hint: "use fewer tiles (maxTiles) or a larger maxContext" },
+      );
     }
     for (let first = 0; first < count; first += stage.program.maxUnits) {
       throwIfAborted(options.signal);
@@ -183,7 +212,14 @@ export class Model {
   }
 
   /** Prefills a prompt from position 0 and puts the first new id behind it. */
-  async prefill(ids: Uint32Array<ArrayBuffer>, options: { signal?: AbortSignal | undefined; program?: Program | undefined; after?: ((start: number, units: number) => Promise<void>) | undefined } = {}): Promise<void> {
+  async prefill(
+    ids: Uint32Array<ArrayBuffer>,
+    options: {
+      signal?: AbortSignal | undefined;
+      program?: Program | undefined;
+      after?: ((start: number, units: number) => Promise<void>) | undefined;
+    } = {},
+  ): Promise<void> {
     const { signal, program = this.#prefill, after } = options;
     this.gpu.memory.write(this.#ids, 0, ids);
     const chunk = program.maxUnits;

@@ -72,7 +72,10 @@ function unpackWqkv({ heads, kvHeads, headDim }: LanguageConfig): RowBlock[] {
 async function loadInternLm2Layer(w: Weights, c: LanguageConfig): Promise<LanguageLayer> {
   return {
     attentionNorm: { weight: await w.vector("attention_norm.weight", c.hiddenSize), eps: c.eps },
-    qkv: await w.matrices([{ name: "attention.wqkv.weight", rows: (c.heads + 2 * c.kvHeads) * c.headDim, blocks: unpackWqkv(c) }], c.hiddenSize),
+    qkv: await w.matrices(
+      [{ name: "attention.wqkv.weight", rows: (c.heads + 2 * c.kvHeads) * c.headDim, blocks: unpackWqkv(c) }],
+      c.hiddenSize,
+    ),
     qkvBias: undefined,
     output: await w.matrix("attention.wo.weight", c.hiddenSize, c.heads * c.headDim),
     mlpNorm: { weight: await w.vector("ffn_norm.weight", c.hiddenSize), eps: c.eps },

@@ -21,7 +21,12 @@ function axis(from: number, to: number): { index: number[]; weight: number[] }[]
  * Position embedding [1 + from², width] for a grid of `to` patches a side: the class token's row as it is, the others resized
  * bicubically (modeling_intern_vit.py, `_get_pos_embed`: no antialias).
  */
-export function interpolatePositions(position: Float32Array<ArrayBuffer>, from: number, to: number, width: number): Float32Array<ArrayBuffer> {
+export function interpolatePositions(
+  position: Float32Array<ArrayBuffer>,
+  from: number,
+  to: number,
+  width: number,
+): Float32Array<ArrayBuffer> {
   if (from === to) return position;
   const out = new Float32Array((1 + to * to) * width);
   out.set(position.subarray(0, width));

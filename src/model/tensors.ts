@@ -44,7 +44,11 @@ function qwen2Tensors(add: Add, l: LanguageConfig): void {
   add("language_model.model.embed_tokens.weight", l.vocabSize, h);
   for (let i = 0; i < l.layers; i++) {
     const layer = `language_model.model.layers.${i}`;
-    for (const [name, heads] of [["q", l.heads], ["k", l.kvHeads], ["v", l.kvHeads]] as const) {
+    for (const [name, heads] of [
+      ["q", l.heads],
+      ["k", l.kvHeads],
+      ["v", l.kvHeads],
+    ] as const) {
       add(`${layer}.self_attn.${name}_proj.weight`, heads * l.headDim, h);
       add(`${layer}.self_attn.${name}_proj.bias`, heads * l.headDim);
     }

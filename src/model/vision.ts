@@ -74,7 +74,14 @@ export async function loadVision(w: Weights, config: VisionConfig, layers: numbe
 }
 
 /** pixels f32 [tiles, 3, size, size] → x [tiles · tokens, C]: patches, class token, positions. */
-export function recordVisionEmbeddings(p: Program, w: VisionWeights, pixels: GPUBuffer, position: Vector, size: number, patch: number): Activation {
+export function recordVisionEmbeddings(
+  p: Program,
+  w: VisionWeights,
+  pixels: GPUBuffer,
+  position: Vector,
+  size: number,
+  patch: number,
+): Activation {
   const patches = gatherPatches(p, pixels, { size, patch, grid: size / patch }); // [tiles · tokens, 3 · patch²]
   const x = matmul(p, patches, w.patch, { bias: w.patchBias }); // [tiles · tokens, C]
   addPositions(p, x, w.classEmbedding, position);
@@ -96,7 +103,15 @@ export function recordVisionLayer(p: Program, w: VisionLayer, x: Activation, con
 }
 
 /** The whole tower: pixels → the selected layer's output [tiles · tokens, C]. */
-export function recordVision(p: Program, w: VisionWeights, config: VisionConfig, pixels: GPUBuffer, position: Vector, size: number, tap?: Tap): Activation {
+export function recordVision(
+  p: Program,
+  w: VisionWeights,
+  config: VisionConfig,
+  pixels: GPUBuffer,
+  position: Vector,
+  size: number,
+  tap?: Tap,
+): Activation {
   const x = recordVisionEmbeddings(p, w, pixels, position, size, config.patchSize);
   tap?.("vit.embeddings", x, p);
   for (const [i, layer] of w.layers.entries()) {

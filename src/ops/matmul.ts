@@ -18,6 +18,21 @@ export interface MatmulOptions {
 const VECTOR_ROWS = 1;
 const TILE = 64;
 
+interface Variant {
+  shader: "matmul.vector" | "matmul.thread" | "matmul.tiled" | "matmul.block";
+  /** Elements of y that a workgroup makes. */
+  columns: number;
+  rows: number;
+}
+
+/** The kernel for so many rows at most: on a CPU adapter those without barriers. */
+function variantFor(program: Program, maxRows: number): Variant {
+  if (program.gpu.software) {
+    return maxRows > VECTOR_ROWS ? { shader: "matmul.block", columns: 32, rows: 32 } : { shader: "matmul.thread", columns: 64, rows: 1 };
+  }
+  return maxRows > VECTOR_ROWS ? { shader: "matmul.tiled", columns: TILE, rows: TILE } : { shader: "matmul.vector", columns: 4, rows: 1 };
+}
+
 /**
  * y[rows, N] = x[rows, K] · wᵀ for a Linear's weight w [N, K], with bias, GELU, layer scale and residual in the epilogue.
  *
@@ -35,11 +50,11 @@ export function matmul(program: Program, x: Activation, w: Matrix, options: Matm
   needWidth(op, y, n);
   need(program.maxRows(y.rows) >= program.maxRows(x.rows), op, `${y.label} has fewer rows than ${x.label}`);
 
-  const vector = program.maxRows(x.rows) <= VECTOR_ROWS;
+  const variant = variantFor(program, program.maxRows(x.rows));
   for (const part of w.parts) {
     program.dispatch({
       kernel: {
-        shader: vector ? "matmul.vector" : "matmul.tiled",
+        shader: variant.shader,
         libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/epilogue"],
         consts: {
           ...rowConsts(x.rows),
@@ -56,10 +71,7 @@ export function matmul(program: Program, x: Activation, w: Matrix, options: Matm
       },
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
       buffers: [x.buffer, part.buffer, bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer],
-      workgroups: (step) => {
-        const rows = rowsOf(x.rows, step);
-        return vector ? [Math.ceil(part.rows / 4), rows, 1] : [Math.ceil(part.rows / TILE), Math.ceil(rows / TILE), 1];
-      },
+      workgroups: (step) => [Math.ceil(part.rows / variant.columns), Math.ceil(rowsOf(x.rows, step) / variant.rows), 1],
     });
   }
   return y;

@@ -39,7 +39,12 @@ export function qkNorm(program: Program, qkv: Activation, qNorm: Vector, kNorm: 
   needWidth(op, qNorm, width);
   needWidth(op, kNorm, width);
   program.dispatch({
-    kernel: { shader: "norm.qk", libs: ["lib/step"], consts: { ...rowConsts(qkv.rows), WIDTH: width, EPS_BITS: f32Bits(eps) }, bindings: "urrw" },
+    kernel: {
+      shader: "norm.qk",
+      libs: ["lib/step"],
+      consts: { ...rowConsts(qkv.rows), WIDTH: width, EPS_BITS: f32Bits(eps) },
+      bindings: "urrw",
+    },
     buffers: [qNorm.buffer, kNorm.buffer, qkv.buffer],
     workgroups: (step) => [rowsOf(qkv.rows, step), 2, 1],
   });

@@ -68,7 +68,12 @@ export function gatherPatches(program: Program, pixels: GPUBuffer, { size, patch
   const width = 3 * patch * patch;
   const y = program.activation("patches", rows, width);
   program.dispatch({
-    kernel: { shader: "patch.gather", libs: ["lib/step"], consts: { ...rowConsts(rows), SIZE: size, PATCH: patch, GRID: grid }, bindings: "urw" },
+    kernel: {
+      shader: "patch.gather",
+      libs: ["lib/step"],
+      consts: { ...rowConsts(rows), SIZE: size, PATCH: patch, GRID: grid },
+      bindings: "urw",
+    },
     buffers: [pixels, y.buffer],
     workgroups: perRow(width, rows),
   });
@@ -82,7 +87,12 @@ export function addPositions(program: Program, x: Activation, classEmbedding: Ve
   needWidth("positions", classEmbedding, x.width);
   needWidth("positions", position, tokens * x.width);
   program.dispatch({
-    kernel: { shader: "patch.position", libs: ["lib/step"], consts: { ...rowConsts(x.rows), WIDTH: x.width, TOKENS: tokens }, bindings: "urrw" },
+    kernel: {
+      shader: "patch.position",
+      libs: ["lib/step"],
+      consts: { ...rowConsts(x.rows), WIDTH: x.width, TOKENS: tokens },
+      bindings: "urrw",
+    },
     buffers: [classEmbedding.buffer, position.buffer, x.buffer],
     workgroups: perRow(x.width / 4, x.rows),
   });

@@ -57,16 +57,22 @@ async function requestAdapter({ adapter: wanted, powerPreference }: AdapterReque
   const name = names.find((candidate) => !text || candidate.toLowerCase().includes(text.toLowerCase()));
   if (name === undefined) {
     const have = names.length ? `this machine has ${names.map((each) => JSON.stringify(each)).join(", ")}` : "this machine has none";
-    throw new EngineError("no-adapter", text ? `no WebGPU adapter's name contains ${JSON.stringify(text)}: ${have}` : "no WebGPU adapter found", {
-      hint: "install a Vulkan driver (Debian: mesa-vulkan-drivers from bookworm-backports), or for Linux x64 without any: npm install @sparticuz/chromium@147.0.0 tar-fs",
-    });
+    throw new EngineError(
+      "no-adapter",
+      text ? `no WebGPU adapter's name contains ${JSON.stringify(text)}: ${have}` : "no WebGPU adapter found",
+      {
+        hint: "install a Vulkan driver (Debian: mesa-vulkan-drivers from bookworm-backports), or for Linux x64 without any: npm install @sparticuz/chromium@147.0.0 tar-fs",
+      },
+    );
   }
   // Without a wish and with real GPUs, Dawn's own order and the power preference decide among them.
   const free = !text && rank(name) === 0 && powerPreference !== undefined;
   const gpu = dawn.create(free ? [TOGGLES] : [TOGGLES, `adapter=${name}`]);
   const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {});
   if (!adapter) {
-    throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} is listed but not given out`, { hint: "choose another with --adapter" });
+    throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} is listed but not given out`, {
+      hint: "choose another with --adapter",
+    });
   }
   instances.add(gpu);
   return { adapter, name };
@@ -114,7 +120,10 @@ async function openFile(folder: string, name: string): Promise<ByteSource | unde
     handle = await open(join(folder, name));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new EngineError("bad-weights", `cannot open ${join(folder, name)}: ${(cause as Error).message}`, { hint: "check the file's rights", cause });
+    throw new EngineError("bad-weights", `cannot open ${join(folder, name)}: ${(cause as Error).message}`, {
+      hint: "check the file's rights",
+      cause,
+    });
   }
   const { size } = await handle.stat();
   return {

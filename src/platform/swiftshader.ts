@@ -52,7 +52,11 @@ async function offer(needsLoader: boolean): Promise<boolean> {
   if (needsLoader) {
     try {
       // Dawn opens libvulkan.so.1 by its name; one that is already in the process is found without being installed.
-      process.dlopen({ exports: {} }, join(folder, "libvulkan.so.1"), constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL | RTLD_NODELETE);
+      process.dlopen(
+        { exports: {} },
+        join(folder, "libvulkan.so.1"),
+        constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL | RTLD_NODELETE,
+      );
     } catch (error) {
       if (!/did not self-register/.test(String(error))) return false; // that one says: loaded, but no Node module, as expected
     }

@@ -62,7 +62,11 @@ export class Weights {
     this.#prefix = prefix;
   }
 
-  static of(gpu: Gpu, checkpoint: Checkpoint, options: { format: WeightFormat; signal?: AbortSignal | undefined; onBytes: (bytes: number) => void }): Weights {
+  static of(
+    gpu: Gpu,
+    checkpoint: Checkpoint,
+    options: { format: WeightFormat; signal?: AbortSignal | undefined; onBytes: (bytes: number) => void },
+  ): Weights {
     return new Weights({ gpu, checkpoint, ...options, unflushed: 0 }, "");
   }
 
@@ -90,7 +94,8 @@ export class Weights {
       });
     }
     const dtype = STORED[info.dtype];
-    if (!dtype) throw new EngineError("bad-weights", `tensor "${full}" has dtype ${info.dtype}, supported: ${Object.keys(STORED).join(", ")}`);
+    if (!dtype)
+      throw new EngineError("bad-weights", `tensor "${full}" has dtype ${info.dtype}, supported: ${Object.keys(STORED).join(", ")}`);
     return { entry, dtype, full };
   }
 
@@ -133,7 +138,10 @@ export class Weights {
    * Several tensors [rows, inner] as one matrix, one below the other (q, k and v; gate and up), streamed piece by piece.
    * `blocks` reorders the rows of a tensor (InternLM2's wqkv).
    */
-  async matrices(sources: readonly { name: string; rows: number; shape?: readonly number[]; blocks?: readonly RowBlock[] }[], inner: number): Promise<Matrix> {
+  async matrices(
+    sources: readonly { name: string; rows: number; shape?: readonly number[]; blocks?: readonly RowBlock[] }[],
+    inner: number,
+  ): Promise<Matrix> {
     const { gpu, format } = this.#loading;
     const found = sources.map(({ name, rows, shape = [rows, inner] }) => this.#entry(name, shape));
     const label = found.map(({ full }) => full).join("+");
@@ -143,7 +151,8 @@ export class Weights {
     const out = sources.reduce((sum, { rows }) => sum + rows, 0);
     const rowBytes = inner * BYTES_PER_ELEMENT[dtype];
     const perPart = Math.floor(gpu.memory.maxBinding / rowBytes);
-    if (perPart === 0) throw new EngineError("limit-exceeded", `a row of ${label} needs ${rowBytes} bytes, over this adapter's binding size`);
+    if (perPart === 0)
+      throw new EngineError("limit-exceeded", `a row of ${label} needs ${rowBytes} bytes, over this adapter's binding size`);
     const parts: MatrixPart[] = [];
     for (let rowStart = 0; rowStart < out; rowStart += perPart) {
       const rows = Math.min(perPart, out - rowStart);

@@ -1,7 +1,7 @@
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type HistoryTurn, InternVL } from "../../src/index.ts";
 import { pathOf } from "../support.ts";
-import { readFileSync } from "node:fs";
 
 interface Conversation {
   id: string;
@@ -17,7 +17,8 @@ interface Conversation {
 
 const folder = pathOf("weights/nano");
 const { conversations } = JSON.parse(readFileSync(`${folder}/expected.json`, "utf8")) as { conversations: Conversation[] };
-const located = (entry: string | string[]): string | string[] => (Array.isArray(entry) ? entry.map((path) => `${folder}/${path}`) : `${folder}/${entry}`);
+const located = (entry: string | string[]): string | string[] =>
+  Array.isArray(entry) ? entry.map((path) => `${folder}/${path}`) : `${folder}/${entry}`;
 
 /** Below this margin between the best two logits, rounding may decide; nano's smallest recorded one is 1.74. */
 const CLEAR = 0.05;

@@ -61,7 +61,11 @@ describe.each(["tiny-qwen", "tiny-qwen-tied", "tiny-internlm2", "tiny-vit6b"])("
       errors[tap] = relativeL2(got.subarray(got.length - want.length), want); // three files hold the last 48 positions' logits only
       if (want.length !== got.length) expect(tap).toBe("logits");
     }
-    console.log(`${name} on ${vlm.adapter}: worst tap ${Object.entries(errors).sort((a, b) => b[1] - a[1])[0]!.join(" ")}`);
+    console.log(
+      `${name} on ${vlm.adapter}: worst tap ${Object.entries(errors)
+        .sort((a, b) => b[1] - a[1])[0]!
+        .join(" ")}`,
+    );
     for (const [tap, error] of Object.entries(errors)) expect(error, tap).toBeLessThan(boundOf(tap));
   });
 

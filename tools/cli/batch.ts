@@ -24,7 +24,13 @@ function parseLine(text: string, number: number): Conversation {
   } catch (cause) {
     throw new EngineError("bad-input", `line ${number} is no JSON: ${(cause as Error).message}`, { cause });
   }
-  if (typeof value !== "object" || value === null || !Array.isArray(value.turns) || value.turns.length === 0 || value.turns.some((turn) => typeof turn !== "string")) {
+  if (
+    typeof value !== "object" ||
+    value === null ||
+    !Array.isArray(value.turns) ||
+    value.turns.length === 0 ||
+    value.turns.some((turn) => typeof turn !== "string")
+  ) {
     throw new EngineError("bad-input", `line ${number} needs "turns", a list of questions`);
   }
   return { ...value, id: value.id ?? number } as Conversation;
@@ -39,7 +45,13 @@ async function finishedLines(file: string): Promise<number> {
   return bytes.subarray(0, end).toString("utf8").split("\n").length - 1;
 }
 
-async function converse(vlm: InternVL, { turns, images, video, maxTiles }: Conversation, folder: string, maxTokens: number | undefined, signal: AbortSignal) {
+async function converse(
+  vlm: InternVL,
+  { turns, images, video, maxTiles }: Conversation,
+  folder: string,
+  maxTokens: number | undefined,
+  signal: AbortSignal,
+) {
   // URLs stay as they are; a path is relative to the file that names it.
   const located = (path: string): string => (/^(https?|data):/i.test(path) ? path : resolve(folder, path));
   const first = {
@@ -64,12 +76,16 @@ export async function batch(input: string, flags: BatchFlags): Promise<void> {
   try {
     text = await readFile(input, "utf8");
   } catch (cause) {
-    throw new EngineError("bad-input", `cannot read ${JSON.stringify(input)}: ${(cause as Error).message}`, { hint: "check the path", cause });
+    throw new EngineError("bad-input", `cannot read ${JSON.stringify(input)}: ${(cause as Error).message}`, {
+      hint: "check the path",
+      cause,
+    });
   }
   const lines = text.split("\n").flatMap((line, i) => (line.trim() ? [{ line, number: i + 1 }] : []));
   const done = flags.out ? await finishedLines(flags.out) : 0;
   const out = flags.out ? createWriteStream(flags.out, { flags: "a" }) : process.stdout;
-  const write = (value: object) => new Promise<void>((fulfil, reject) => out.write(`${JSON.stringify(value)}\n`, (error) => (error ? reject(error) : fulfil())));
+  const write = (value: object) =>
+    new Promise<void>((fulfil, reject) => out.write(`${JSON.stringify(value)}\n`, (error) => (error ? reject(error) : fulfil())));
   let failed = 0;
   const vlm = await loadModel(flags, signal);
   try {

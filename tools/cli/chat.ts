@@ -17,11 +17,19 @@ interface ChatFlags extends ModelFlags {
 async function videoFrames(folder: string, count: number | undefined): Promise<string[]> {
   let names: string[];
   try {
-    names = (await readdir(folder)).filter((name) => /\.(png|jpe?g)$/i.test(name)).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    names = (await readdir(folder))
+      .filter((name) => /\.(png|jpe?g)$/i.test(name))
+      .sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   } catch (cause) {
-    throw new EngineError("bad-input", `${JSON.stringify(folder)} is no folder of frames`, { hint: "give a folder of PNG or JPEG files", cause });
+    throw new EngineError("bad-input", `${JSON.stringify(folder)} is no folder of frames`, {
+      hint: "give a folder of PNG or JPEG files",
+      cause,
+    });
   }
-  if (names.length === 0) throw new EngineError("bad-input", `${JSON.stringify(folder)} holds no PNG or JPEG file`, { hint: "extract the video's frames into it" });
+  if (names.length === 0)
+    throw new EngineError("bad-input", `${JSON.stringify(folder)} holds no PNG or JPEG file`, {
+      hint: "extract the video's frames into it",
+    });
   const picked = count === undefined ? names : sampleFrameIndices(names.length, count).map((index) => names[index]!);
   return picked.map((name) => join(folder, name));
 }

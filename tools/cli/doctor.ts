@@ -2,7 +2,12 @@ import { platform } from "#platform";
 import { openGpu } from "../../src/gpu/device.ts";
 
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query", "subgroup-size-control", "chromium-experimental-subgroup-matrix"];
-const LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize", "maxComputeWorkgroupStorageSize", "maxComputeInvocationsPerWorkgroup"] as const;
+const LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+] as const;
 
 interface Report {
   node: string;
@@ -39,8 +44,13 @@ export async function doctor(flags: { adapter?: string; json?: boolean }): Promi
     `Node ${report.node} on ${report.platform}`,
     `adapters, best first: ${adapters.join(", ")}`,
     `chosen: ${name}${/swiftshader|llvmpipe/i.test(name) ? " (a software adapter: right, but slow; install your GPU's Vulkan driver)" : ""}`,
-    ...FEATURES.map((feature) => `  ${report.features[feature] ? "yes" : "no "}  ${feature}${report.features[feature] ? "" : " (not needed, faster with it)"}`),
-    ...LIMITS.map((limit) => `  ${limit.padEnd(36)} ${report.limits[limit]! >= 2 ** 20 ? mebibytes(report.limits[limit]!) : report.limits[limit]}`),
+    ...FEATURES.map(
+      (feature) =>
+        `  ${report.features[feature] ? "yes" : "no "}  ${feature}${report.features[feature] ? "" : " (not needed, faster with it)"}`,
+    ),
+    ...LIMITS.map(
+      (limit) => `  ${limit.padEnd(36)} ${report.limits[limit]! >= 2 ** 20 ? mebibytes(report.limits[limit]!) : report.limits[limit]}`,
+    ),
     "weights on the GPU, beside the KV cache and about 0.5 GiB of activations:",
     ...Object.entries(report.modelBytes).map(([model, bytes]) => `  ${model.padEnd(36)} ${mebibytes(bytes)}`),
     "WebGPU does not tell how much memory an adapter has: compare with your GPU's own.",

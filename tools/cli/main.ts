@@ -16,14 +16,19 @@ function count(text: string): number {
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
 const modelOption = () => new Option("--model <folder>", "the checkpoint's folder (default: the embedded nano model)");
-const adapterOption = () => new Option("--adapter <text>", "part of an adapter's name: swiftshader, llvmpipe, nvidia, …").env("INTERNVL_ADAPTER");
+const adapterOption = () =>
+  new Option("--adapter <text>", "part of an adapter's name: swiftshader, llvmpipe, nvidia, …").env("INTERNVL_ADAPTER");
 const jsonOption = () => new Option("--json", "machine-readable output on stdout and nothing else there");
 const contextOption = () => new Option("--max-context <tokens>", "tokens of prompt and answer together").argParser(count);
 const weightsOption = () => new Option("--weights <format>", "how matrices are held on the GPU").choices(["auto", "f32"]).default("auto");
 
 function program(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string };
-  const root = new Command("internvl").description("InternVL 2.5 on WebGPU").version(version).exitOverride().showHelpAfterError("(internvl --help lists what there is)");
+  const root = new Command("internvl")
+    .description("InternVL 2.5 on WebGPU")
+    .version(version)
+    .exitOverride()
+    .showHelpAfterError("(internvl --help lists what there is)");
   root
     .command("chat")
     .description("answer a question about pictures; without a question: an interactive chat")
@@ -51,7 +56,12 @@ function program(): Command {
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(batch);
-  root.command("doctor").description("adapters, features and limits of this machine").addOption(adapterOption()).addOption(jsonOption()).action(doctor);
+  root
+    .command("doctor")
+    .description("adapters, features and limits of this machine")
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(doctor);
   return root;
 }
 

@@ -10,7 +10,9 @@ const names = readdirSync(join(root, "shaders"), { recursive: true })
   .map((name) => name.replaceAll("\\", "/"))
   .filter((name) => name.endsWith(".wgsl"))
   .sort();
-const entries = names.map((name) => `  ${JSON.stringify(name.slice(0, -5))}: ${JSON.stringify(readFileSync(join(root, "shaders", name), "utf8"))},\n`);
+const entries = names.map(
+  (name) => `  ${JSON.stringify(name.slice(0, -5))}: ${JSON.stringify(readFileSync(join(root, "shaders", name), "utf8"))},\n`,
+);
 const text = `// Written by tools/embed-shaders from shaders/. Do not edit.\nexport const shaders = {\n${entries.join("")}} as const;\n\nexport type ShaderName = keyof typeof shaders;\n`;
 
 if (process.argv.includes("--check")) {
