@@ -162,6 +162,13 @@ function checkScan(frame: JpegFrame, payload: Uint8Array, interval: number, rest
   const expected = interval > 0 ? Math.floor((units - 1) / interval) : 0;
   if (restarts !== expected)
     throw badImage(`the JPEG has a scan with ${restarts} restart markers, ${expected} are needed: data is missing`, DAMAGED);
+  if (count === 1 && interval > 0 && units % interval !== 0) {
+    // jpeg-js reads a whole interval beyond the last block there. Encoders that restart at each row of blocks never come here.
+    throw badImage(
+      `the JPEG has ${units} blocks in a scan of one component with a restart every ${interval}, which does not divide them; jpeg-js cannot read that`,
+      "Export it again without restart markers, or as PNG.",
+    );
+  }
   return ids;
 }
 

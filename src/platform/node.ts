@@ -41,12 +41,23 @@ async function namesOf(dawn: Dawn): Promise<string[]> {
   }
 }
 
+/** Whether the Vulkan loader that Dawn opens is installed. Dawn itself would print a warning with a stack trace if it is not. */
+function hasVulkanLoader(): boolean {
+  try {
+    process.dlopen({ exports: {} }, "libvulkan.so.1");
+  } catch (error) {
+    return !/cannot open shared object file/.test(String(error)); // a library that is no Node module is loaded, then refused
+  }
+  return true;
+}
+
 const rank = (name: string): number => (/swiftshader/i.test(name) ? 2 : SOFTWARE.test(name) ? 1 : 0);
 
 async function adapterNames(dawn: Dawn, wanted: string | undefined): Promise<string[]> {
   const satisfied = (names: string[]) => names.some((name) => !wanted || name.toLowerCase().includes(wanted.toLowerCase()));
+  if (process.platform === "linux" && !hasVulkanLoader()) await offerSwiftShader(true);
   let names = await namesOf(dawn);
-  if (!satisfied(names) && (await offerSwiftShader(names.length === 0))) names = await namesOf(dawn);
+  if (!satisfied(names) && (await offerSwiftShader(false))) names = await namesOf(dawn);
   return [...new Set(names)].sort((a, b) => rank(a) - rank(b));
 }
 

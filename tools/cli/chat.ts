@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
+import { platform } from "#platform";
 import { EngineError } from "../../src/errors.ts";
 import type { ChatOptions, ChatResult, InternVL } from "../../src/index.ts";
 import { sampleFrameIndices } from "../../src/media/video.ts";
@@ -73,6 +74,7 @@ async function interactive(vlm: InternVL, options: ChatOptions): Promise<void> {
 export async function chat(question: string | undefined, flags: ChatFlags): Promise<void> {
   const signal = interruptSignal();
   const video = flags.video === undefined ? undefined : await videoFrames(flags.video, flags.frames);
+  for (const path of [...flags.image, ...(video ?? [])]) if (!/^(https?|data):/i.test(path)) await platform.readFile(path); // a wrong path is told before the model loads
   const vlm = await loadModel(flags, signal);
   try {
     const options: ChatOptions = { images: flags.image, video, maxTiles: flags.maxTiles, maxTokens: flags.maxTokens, signal };

@@ -62,6 +62,7 @@ def main():
     s.save(HERE / "j-422.jpg", quality=90, subsampling="4:2:2")
     s.save(HERE / "j-420-restart.jpg", quality=85, subsampling="4:2:0", restart_marker_blocks=2)
     s.save(HERE / "j-rgb.jpg", quality=95, keep_rgb=True)
+    s.save(HERE / "j-progressive.jpg", quality=85, subsampling="4:2:0", progressive=True)
     scene(4, 21).save(HERE / "j-420-narrow.jpg", quality=90, subsampling="4:2:0")
     scene(5, 1).save(HERE / "j-420-row.jpg", quality=90, subsampling="4:2:0")
     s.convert("L").save(HERE / "j-grey-restart.jpg", quality=85, restart_marker_rows=1)
@@ -94,7 +95,9 @@ def main():
 
     for path in sorted(HERE.glob("[jp]-*.[jp][pn]g")):
         if not path.name.endswith(".rgb.png"):
-            Image.open(path).convert("RGB").save(path.with_suffix(".rgb.png"))
+            rgb = Image.open(path).convert("RGB")
+            rgb.info = {}  # else a transparent colour is carried over into the PNG
+            rgb.save(path.with_suffix(".rgb.png"))
 
 
 main()

@@ -1,0 +1,90 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { describe, expect, it } from "vitest";
+import { pathOf } from "./support.ts";
+
+/** DESIGN §2, lowest first. A file imports its own layer and lower ones. */
+const LAYERS = [
+  "errors.ts",
+  "safetensors",
+  "platform",
+  "tensor",
+  "gpu",
+  "ops",
+  "media",
+  "text",
+  "weights",
+  "model",
+  "generate",
+  "api",
+  "index.ts testing.ts",
+];
+const layerOf = (file: string): number => {
+  const top = file.split("/")[1]!;
+  const layer = LAYERS.findIndex((names) => names.split(" ").includes(top));
+  if (layer < 0) throw new Error(`${file} belongs to no layer`);
+  return layer;
+};
+
+const root = pathOf("");
+const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "src"], { cwd: root, encoding: "utf8" })
+  .split("\n")
+  .filter((file) => file.endsWith(".ts") && !file.includes("/test/") && !file.endsWith(".d.ts"));
+
+/** The files that a file imports, from the repository's root. */
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(root, file), "utf8");
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].flatMap(([, specifier]) => {
+    if (specifier === "#platform") return ["src/platform/node.ts"];
+    return specifier!.startsWith(".") ? [normalize(join(dirname(file), specifier!))] : [];
+  });
+}
+
+describe("the house", () => {
+  it("imports point to the own layer or a lower one", () => {
+    const upward = files.flatMap((file) =>
+      importsOf(file)
+        .filter((target) => layerOf(target) > layerOf(file))
+        .map((target) => `${file} → ${target}`),
+    );
+    expect(upward).toEqual([]);
+  });
+
+  it("has no import cycles", () => {
+    const state = new Map<string, "open" | "done">();
+    const cycles: string[] = [];
+    const visit = (file: string, path: string[]): void => {
+      if (state.get(file) === "open") cycles.push([...path, file].join(" → "));
+      if (state.has(file)) return;
+      state.set(file, "open");
+      for (const target of importsOf(file)) visit(target, [...path, file]);
+      state.set(file, "done");
+    };
+    for (const file of files) visit(file, []);
+    expect(cycles).toEqual([]);
+  });
+
+  it("touches Node's built-ins in platform/ only", () => {
+    const offenders = files.filter(
+      (file) => layerOf(file) !== layerOf("src/platform/node.ts") && /["']node:/.test(readFileSync(join(root, file), "utf8")),
+    );
+    expect(offenders).toEqual([]);
+  });
+
+  it("keeps files within their sizes", () => {
+    const lines = (file: string) => readFileSync(join(root, file), "utf8").split("\n").length;
+    const shaders = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "shaders"], {
+      cwd: root,
+      encoding: "utf8",
+    })
+      .split("\n")
+      .filter(Boolean);
+    expect(files.filter((file) => !file.endsWith(".gen.ts") && lines(file) > 450)).toEqual([]);
+    expect(shaders.filter((file) => lines(file) > 220)).toEqual([]);
+  });
+
+  it("has the shaders embedded as they are", () => {
+    execFileSync(process.execPath, [join(root, "tools/embed-shaders/main.mjs"), "--check"]);
+  });
+});
