@@ -28,7 +28,7 @@ interface Variant {
 /** The kernel for so many rows at most: on a CPU adapter those without barriers. */
 function variantFor(program: Program, maxRows: number): Variant {
   if (program.gpu.software) {
-    return maxRows > VECTOR_ROWS ? { shader: "matmul.block", columns: 32, rows: 32 } : { shader: "matmul.thread", columns: 64, rows: 1 };
+    return maxRows > VECTOR_ROWS ? { shader: "matmul.block", columns: 64, rows: 64 } : { shader: "matmul.thread", columns: 64, rows: 1 };
   }
   return maxRows > VECTOR_ROWS ? { shader: "matmul.tiled", columns: TILE, rows: TILE } : { shader: "matmul.vector", columns: 4, rows: 1 };
 }
