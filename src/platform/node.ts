@@ -7,8 +7,8 @@ import { offerSwiftShader } from "./swiftshader.ts";
 
 type Dawn = typeof import("webgpu");
 
-// Node crashes under garbage collection when the object that made a device is collected before the device.
-const instances = new Set<GPU>();
+// Node crashes under garbage collection when the object that made a device is collected before the device: they stay here.
+const instances = new Map<string, GPU>();
 
 const SOFTWARE = /llvmpipe|swiftshader|lavapipe/i;
 
@@ -53,11 +53,14 @@ function hasVulkanLoader(): boolean {
 
 const rank = (name: string): number => (/swiftshader/i.test(name) ? 2 : SOFTWARE.test(name) ? 1 : 0);
 
+let known: string[] | undefined;
+
 async function adapterNames(dawn: Dawn, wanted: string | undefined): Promise<string[]> {
   const satisfied = (names: string[]) => names.some((name) => !wanted || name.toLowerCase().includes(wanted.toLowerCase()));
   if (process.platform === "linux" && !hasVulkanLoader()) await offerSwiftShader(true);
-  let names = await namesOf(dawn);
+  let names = known ?? (await namesOf(dawn));
   if (!satisfied(names) && (await offerSwiftShader(false))) names = await namesOf(dawn);
+  known = names;
   return [...new Set(names)].sort((a, b) => rank(a) - rank(b));
 }
 
@@ -78,14 +81,15 @@ async function requestAdapter({ adapter: wanted, powerPreference }: AdapterReque
   }
   // Without a wish and with real GPUs, Dawn's own order and the power preference decide among them.
   const free = !text && rank(name) === 0 && powerPreference !== undefined;
-  const gpu = dawn.create(free ? [TOGGLES] : [TOGGLES, `adapter=${name}`]);
+  const options = free ? [TOGGLES] : [TOGGLES, `adapter=${name}`];
+  const gpu = instances.get(options.join()) ?? dawn.create(options);
   const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {});
   if (!adapter) {
     throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} is listed but not given out`, {
       hint: "choose another with --adapter",
     });
   }
-  instances.add(gpu);
+  instances.set(options.join(), gpu);
   return { adapter, name };
 }
 

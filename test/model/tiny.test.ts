@@ -80,7 +80,8 @@ describe.each(["tiny-qwen", "tiny-qwen-tied", "tiny-internlm2", "tiny-vit6b"])("
     }
   });
 
-  it.runIf(expected.has("interp84.vit"))("positions are interpolated for another tile size", async () => {
+  if (!expected.has("interp84.vit")) return; // recorded for tiny-qwen only
+  it("positions are interpolated for another tile size", async () => {
     const { data, shape } = expected.get("interp84.pixel_values")!;
     const trace = await traceForward(vlm, { pixelValues: { data, shape }, inputIds: [] });
     expect(relativeL2(trace.get("vit.embeddings")!, expected.get("interp84.embeddings")!.data)).toBeLessThan(1e-5);

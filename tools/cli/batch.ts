@@ -52,8 +52,11 @@ async function converse(
   maxTokens: number | undefined,
   signal: AbortSignal,
 ) {
-  // URLs stay as they are; a path is relative to the file that names it.
-  const located = (path: string): string => (/^(https?|data):/i.test(path) ? path : resolve(folder, path));
+  // URLs stay as they are; a path is relative to the file that names it, or else to the working directory.
+  const located = (path: string): string =>
+    /^(https?|data):/i.test(path)
+      ? path
+      : ([resolve(folder, path), resolve(path)].find((each) => existsSync(each)) ?? resolve(folder, path));
   const first = {
     images: images?.map((entry) => (Array.isArray(entry) ? entry.map(located) : located(entry))),
     video: video?.map(located),

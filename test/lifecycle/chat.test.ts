@@ -1,0 +1,176 @@
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { partsOf } from "../../src/api/internvl.ts";
+import { EngineError, InternVL, type Progress } from "../../src/index.ts";
+import { pathOf } from "../support.ts";
+
+const folder = pathOf("weights/nano");
+const card = `${folder}/images/card-1.png`;
+const QUESTION = "<image>\nWhat shape is it?";
+const ANSWER = "A triangle.";
+
+const codeOf = async (work: PromiseLike<unknown>): Promise<string> => {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof EngineError) return `${error.code}: ${error.message}`;
+    throw error;
+  }
+  return "no error";
+};
+
+describe("chat", () => {
+  let vlm: InternVL;
+  const progress: Progress[] = [];
+  beforeAll(async () => {
+    vlm = await InternVL.load(folder, { onProgress: (p) => progress.push(p) });
+  });
+  afterAll(() => vlm.dispose());
+
+  it("tells its progress, monotone within a phase, ending with ready", () => {
+    expect(progress.at(-1)).toEqual({ phase: "ready", loaded: 1, total: 1 });
+    const upload = progress.filter(({ phase }) => phase === "upload");
+    expect(upload.at(-1)!.loaded).toBe(upload.at(-1)!.total);
+    for (let i = 1; i < upload.length; i++) expect(upload[i]!.loaded).toBeGreaterThanOrEqual(upload[i - 1]!.loaded);
+    expect([...new Set(progress.map(({ phase }) => phase))]).toEqual(["resolve", "upload", "compile", "ready"]);
+  });
+
+  it("can be iterated, awaited, and both in any order", async () => {
+    const reply = vlm.chat(QUESTION, { images: [card] });
+    const { text, usage } = await reply;
+    expect(text).toBe(ANSWER);
+    expect(usage).toEqual({ promptTokens: 42, completionTokens: 4, totalTokens: 46 });
+    let streamed = "";
+    for await (const piece of reply) streamed += piece;
+    expect(streamed).toBe(ANSWER);
+    let again = "";
+    for await (const piece of reply) again += piece;
+    expect(again).toBe(ANSWER);
+  });
+
+  it("takes every kind of image that Node has, with the same answer", async () => {
+    const bytes = new Uint8Array(readFileSync(card));
+    const url = `data:image/png;base64,${Buffer.from(bytes).toString("base64")}`;
+    const { decodeImage } = await import("../../src/media/decode.ts");
+    const rgb = decodeImage(bytes);
+    const kinds = [card, bytes, bytes.buffer, new Blob([bytes]), url, new URL(url), new URL(`file://${card}`), { ...rgb, channels: 3 }];
+    for (const image of kinds) expect((await vlm.chat(QUESTION, { images: [image] })).text).toBe(ANSWER);
+  });
+
+  it("puts <image> in front where it is missing, and takes the model card's history", async () => {
+    const first = await vlm.chat("What shape is it?", { images: [card] });
+    expect(first.history).toMatchObject([{ question: QUESTION, answer: ANSWER }]);
+    const own = await vlm.chat("What color is the triangle?", { history: first.history });
+    const card2 = await vlm.chat("What color is the triangle?", { history: [[QUESTION, ANSWER]], images: [card] });
+    expect(card2.promptTokenIds).toEqual(own.promptTokenIds);
+    expect(card2.tokenIds).toEqual(own.tokenIds);
+  });
+
+  it("two chats at once answer one after the other", async () => {
+    const both = await Promise.all([vlm.chat(QUESTION, { images: [card] }), vlm.chat("Hello, who are you?")]);
+    expect(both[0].text).toBe(ANSWER);
+    expect(both[1].tokenIds).toEqual((await vlm.chat("Hello, who are you?")).tokenIds);
+  });
+
+  it("stops at maxTokens", async () => {
+    const { tokenIds, finishReason } = await vlm.chat(QUESTION, { images: [card], maxTokens: 2 });
+    expect(tokenIds).toHaveLength(2);
+    expect(finishReason).toBe("length");
+  });
+
+  it("aborts by signal, before and during, and works afterwards", async () => {
+    expect(await codeOf(vlm.chat(QUESTION, { images: [card], signal: AbortSignal.abort() }))).toMatch(/^aborted/);
+    const abort = new AbortController();
+    const reply = vlm.chat("Can you tell me a story?", { signal: abort.signal });
+    const pieces: string[] = [];
+    const iterate = async () => {
+      for await (const piece of reply) {
+        pieces.push(piece);
+        abort.abort();
+      }
+    };
+    expect(await codeOf(iterate())).toMatch(/^aborted/);
+    expect(pieces.length).toBeLessThanOrEqual(2); // the token in flight may still come
+    expect((await vlm.chat(QUESTION, { images: [card] })).text).toBe(ANSWER);
+  });
+
+  it("leaving the iteration stops the generation", async () => {
+    const reply = vlm.chat("Can you tell me a story?");
+    for await (const _ of reply) break;
+    expect(await codeOf(reply)).toMatch(/^aborted/);
+    expect((await vlm.chat(QUESTION, { images: [card] })).text).toBe(ANSWER);
+  });
+
+  it("says what is wrong with the input", async () => {
+    const cases: [PromiseLike<unknown>, RegExp][] = [
+      [vlm.chat("<image> and <image>", { images: [card] }), /^bad-input: .*2 <image>.*1 image/],
+      [vlm.chat("<image>", { images: [card, card] }), /^bad-input: .*1 <image>.*2 image/],
+      [vlm.chat("<image>"), /^bad-input: .*1 <image>.*0 image/],
+      [vlm.chat(QUESTION, { images: [`${folder}/nope.png`] }), /^bad-input: .*nope\.png.*no such file/],
+      [vlm.chat(QUESTION, { images: [`${folder}/config.json`] }), /^bad-image: .*PNG or JPEG/],
+      [vlm.chat(QUESTION, { images: [{} as never] }), /^bad-input: image 1 is no image/],
+      [vlm.chat(QUESTION, { images: [null as never] }), /^bad-input: image 1 is no image but null/],
+      [vlm.chat(QUESTION, { images: [[]] }), /^bad-input: image 1 is an empty list/],
+      [vlm.chat("What?", { video: [] }), /^bad-input: the video has no frames/],
+      [vlm.chat("What?", { maxTokens: 0 }), /^bad-input: maxTokens is 0/],
+      [vlm.chat("What?", { images: [card], maxTiles: 1.5 }), /^bad-input: maxTiles is 1.5/],
+      [vlm.chat(7 as never), /^bad-input: the question is no text but number/],
+      [vlm.chat("word ".repeat(5000)), /^context-overflow: the prompt has \d+ tokens, the context has 2048/],
+      [vlm.chat("<IMG_CONTEXT>"), /^bad-input: .*<IMG_CONTEXT>/],
+    ];
+    for (const [work, expected] of cases) expect(await codeOf(work)).toMatch(expected);
+  });
+
+  it("creates nothing per token: the ledger after a long answer is the ledger before it", async () => {
+    await vlm.chat(QUESTION, { images: [card] });
+    const before = vlm.memory();
+    const pipelines = partsOf(vlm).gpu.kernels.count;
+    await vlm.chat("Can you tell me a story?");
+    expect(vlm.memory()).toEqual(before);
+    expect(partsOf(vlm).gpu.kernels.count).toBe(pipelines);
+  });
+});
+
+describe("loading and disposing", () => {
+  it("dispose waits for what runs, empties the ledger, and the model says so afterwards", async () => {
+    const vlm = await InternVL.load(folder, { maxContext: 256 });
+    const { gpu } = partsOf(vlm);
+    const running = vlm.chat("Hello, who are you?");
+    await running;
+    await vlm.dispose();
+    await vlm.dispose();
+    expect(gpu.memory.entries()).toEqual([]);
+    expect(gpu.memory.bytes).toBe(0);
+    expect(await codeOf(vlm.chat("Hello"))).toMatch(/^disposed/);
+  });
+
+  it("a lost device rejects with device-lost, and loading works again", async () => {
+    const vlm = await InternVL.load(folder, { maxContext: 256 });
+    const { gpu } = partsOf(vlm);
+    const reply = vlm.chat("Can you tell me a story?");
+    const iterate = async () => {
+      for await (const _ of reply) gpu.device.destroy();
+    };
+    expect(await codeOf(iterate())).toMatch(/^device-lost/);
+    await vlm.dispose();
+    const next = await InternVL.load(folder, { maxContext: 256 });
+    expect((await next.chat(QUESTION, { images: [card] })).text).toBe(ANSWER);
+    await next.dispose();
+  });
+
+  it("an aborted load rejects with aborted", async () => {
+    expect(await codeOf(InternVL.load(folder, { signal: AbortSignal.abort() }))).toMatch(/^aborted/);
+    const abort = new AbortController();
+    expect(
+      await codeOf(InternVL.load(folder, { signal: abort.signal, onProgress: ({ phase }) => phase === "upload" && abort.abort() })),
+    ).toMatch(/^aborted/);
+  });
+
+  it("refuses options that make no sense", async () => {
+    expect(await codeOf(InternVL.load(folder, { maxContext: 4096 }))).toMatch(/^bad-input: maxContext is 4096, this model has 2048/);
+    expect(await codeOf(InternVL.load(folder, { maxContext: 0 }))).toMatch(/^bad-input: maxContext is 0/);
+    expect(await codeOf(InternVL.load(folder, { weights: "q3" as never }))).toMatch(/^bad-input: weights is "q3"/);
+    expect(await codeOf(InternVL.load(folder, { device: { adapter: "no such adapter" } }))).toMatch(/^no-adapter: .*no such adapter/);
+    expect(await codeOf(InternVL.load("/no/such/folder"))).toMatch(/^bad-input: there is no folder/);
+  });
+});
