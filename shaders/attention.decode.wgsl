@@ -1,11 +1,17 @@
 // Attention of one query a head over the KV cache: out = softmax(q kᵀ / sqrt(D)) v, the keys 0..start.
 //   q: f32 [1, HEADS D]   k, v: f32 [kv heads, CONTEXT, D]   out: f32 [1, HEADS D]
 // A workgroup of 64 threads takes one head, 64 keys at a time: first a thread a key (its score), then a thread a column (its sum).
-// Needs: D (a multiple of 4), HEADS, GROUP, CONTEXT; lib step. Limits: 64 invocations. Reference: reference/attention.
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> v: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+// Needs: D (a multiple of 4); lib step. Limits: 64 invocations. Reference: reference/attention.
+struct Params {
+  heads: u32,
+  group_size: u32,
+  context: u32,
+}
+@group(0) @binding(1) var<uniform> p: Params;
+@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> k: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> v: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 const THREADS = 64u;
 const QUADS = D / 4u;
@@ -19,7 +25,7 @@ var<workgroup> reduced: array<f32, 64>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let head = group.x;
-  let base = (head / GROUP) * CONTEXT * D;
+  let base = (head / p.group_size) * p.context * D;
   let keys = step.start + 1u;
   for (var i = index; i < QUADS; i += THREADS) {
     qs[i] = q[head * QUADS + i] * (1.0 / sqrt(f32(D)));

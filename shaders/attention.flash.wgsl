@@ -4,12 +4,24 @@
 // CAUSAL: one batch of step.units queries, query r sees the keys 0..start + r. Otherwise Q_ROWS queries see Q_ROWS keys.
 // Workgroup (block, head, batch) of 64 threads, one query each, which it holds in registers; 16 keys and values at a time
 // pass through workgroup memory. Query head h reads kv head h / GROUP.
-// Needs: D, HEADS, GROUP, Q_ROWS, Q_STRIDE, K_OFFSET, V_OFFSET, KV_BATCH, KV_HEAD, KV_STRIDE (all multiples of 4), CAUSAL; lib step.
+// Needs: D, CAUSAL; sizes multiples of 4; lib step.
 // Limits: 64 invocations, 128 D bytes of workgroup memory (D <= 128), 4 storage bindings. Reference: reference/attention.
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
+struct Params {
+  heads: u32,
+  group_size: u32,
+  q_rows: u32,
+  q_stride: u32,
+  k_offset: u32,
+  v_offset: u32,
+  kv_batch: u32,
+  kv_head: u32,
+  kv_stride: u32,
+}
+@group(0) @binding(1) var<uniform> p: Params;
+@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> k: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> v: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
 const BLOCK = 64u;
 const KEYS = 16u;
@@ -21,14 +33,14 @@ var<workgroup> vs: array<vec4<f32>, KEYS * QUADS>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let rows = select(Q_ROWS, step.units, CAUSAL);
+  let rows = select(p.q_rows, step.units, CAUSAL);
   let head = group.y;
   let first = group.x * BLOCK;
   let row = min(first + index, rows - 1u);
-  let query = (group.z * Q_ROWS + row) * (Q_STRIDE / 4u) + head * QUADS;
-  let visible = select(Q_ROWS, step.start + row + 1u, CAUSAL); // keys this query sees
-  let last = select(Q_ROWS, step.start + min(first + BLOCK, rows), CAUSAL); // keys the block sees
-  let base = group.z * KV_BATCH + (head / GROUP) * KV_HEAD;
+  let query = (group.z * p.q_rows + row) * (p.q_stride / 4u) + head * QUADS;
+  let visible = select(p.q_rows, step.start + row + 1u, CAUSAL); // keys this query sees
+  let last = select(p.q_rows, step.start + min(first + BLOCK, rows), CAUSAL); // keys the block sees
+  let base = group.z * p.kv_batch + (head / p.group_size) * p.kv_head;
 
   var qs: array<vec4<f32>, QUADS>;
   var acc: array<vec4<f32>, QUADS>;
@@ -39,9 +51,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var sum = 0.0;
   for (var key0 = 0u; key0 < last; key0 += KEYS) {
     for (var i = index; i < KEYS * QUADS; i += BLOCK) {
-      let at = base + min(key0 + i / QUADS, last - 1u) * KV_STRIDE;
-      ks[i] = k[(K_OFFSET + at) / 4u + i % QUADS];
-      vs[i] = v[(V_OFFSET + at) / 4u + i % QUADS];
+      let at = base + min(key0 + i / QUADS, last - 1u) * p.kv_stride;
+      ks[i] = k[(p.k_offset + at) / 4u + i % QUADS];
+      vs[i] = v[(p.v_offset + at) / 4u + i % QUADS];
     }
     workgroupBarrier();
     var scores: array<f32, KEYS>;
@@ -62,16 +74,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       acc[i] *= shrink;
     }
     for (var j = 0u; j < KEYS; j++) {
-      let p = exp(scores[j] - top);
-      sum += p;
+      let weight = exp(scores[j] - top);
+      sum += weight;
       for (var i = 0u; i < QUADS; i++) {
-        acc[i] += p * vs[j * QUADS + i];
+        acc[i] += weight * vs[j * QUADS + i];
       }
     }
     workgroupBarrier();
   }
   if (first + index < rows) {
-    let to = ((group.z * Q_ROWS + row) * HEADS + head) * QUADS;
+    let to = ((group.z * p.q_rows + row) * p.heads + head) * QUADS;
     for (var i = 0u; i < QUADS; i++) {
       out[to + i] = acc[i] / sum;
     }

@@ -2,27 +2,32 @@
 //   ids: u32 [context]   table: [ROWS, WIDTH], the rows FIRST.. of the whole matrix   visual: f32 [visual tokens, WIDTH]   x: f32 [rows, WIDTH]
 // Workgroup (block of 64 vec4s, row), a thread a vec4. Ids of other parts of the table are left to their own dispatches;
 // the part with FIRST = 0 takes the visual rows.
-// Needs: WIDTH (a multiple of 4), FIRST, ROWS; libs step, weight.*. Reference: reference/embed.
-@group(0) @binding(1) var<storage, read> ids: array<u32>;
-@group(0) @binding(2) var<storage, read> table: array<Quad>;
-@group(0) @binding(3) var<storage, read> visual: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> x: array<vec4<f32>>;
+// Needs: WIDTH (4 quads); lib step, weight.*. Reference: reference/embed.
+struct Params {
+  quads: u32,
+  first: u32,
+  rows: u32,
+}
+@group(0) @binding(1) var<uniform> p: Params;
+@group(0) @binding(2) var<storage, read> ids: array<u32>;
+@group(0) @binding(3) var<storage, read> table: array<Quad>;
+@group(0) @binding(4) var<storage, read> visual: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> x: array<vec4<f32>>;
 
-const QUADS = WIDTH / 4u;
 const VISUAL = 0x80000000u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) thread: vec3<u32>) {
-  if (thread.x >= QUADS) {
+  if (thread.x >= p.quads) {
     return;
   }
-  let to = thread.y * QUADS + thread.x;
+  let to = thread.y * p.quads + thread.x;
   let id = ids[step.start + thread.y];
   if ((id & VISUAL) != 0u) {
-    if (FIRST == 0u) {
-      x[to] = visual[(id & ~VISUAL) * QUADS + thread.x];
+    if (p.first == 0u) {
+      x[to] = visual[(id & ~VISUAL) * p.quads + thread.x];
     }
-  } else if (id >= FIRST && id - FIRST < ROWS) {
-    x[to] = expand(table[(id - FIRST) * QUADS + thread.x]);
+  } else if (id >= p.first && id - p.first < p.rows) {
+    x[to] = expand(table[(id - p.first) * p.quads + thread.x]);
   }
 }

@@ -1,16 +1,8 @@
-// Matrix product for adapters that compute on the CPU: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue (lib/epilogue).
-//   x: f32 [rows, K]   w: [N, K] (rows COLUMN.. of the whole matrix)   y: f32 [rows, OUT_STRIDE], columns COLUMN..COLUMN+N
+// Matrix product for adapters that compute on the CPU: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue (lib/matmul).
 // A thread makes a block of 8 × 8 straight from the storage buffers: a CPU's caches do what workgroup memory does on a GPU, and
 // there are no barriers, which is what costs most there. A workgroup of 8 × 8 threads: 64 rows, 64 columns.
-// Needs: K (a multiple of 4), N, COLUMN, the switches of lib/epilogue; libs step, weight.*, epilogue.
+// Needs: K a multiple of 4; lib matmul and its own.
 // Limits: 64 invocations, 5 storage bindings. Reference: reference/matmul.
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> w: array<Quad>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read> scale: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
-
-const QUADS = K / 4u;
 
 fn dots(a: vec4<f32>, b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>) -> vec4<f32> {
   return vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
@@ -21,26 +13,26 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let rows = row_count();
   let row = id.y * 8u;
   let column = id.x * 8u;
-  if (row >= rows || column >= N) {
+  if (row >= rows || column >= p.n) {
     return;
   }
   // Rows and columns past the end repeat the last one; they are not stored.
-  let x0 = min(row + 0u, rows - 1u) * QUADS;
-  let x1 = min(row + 1u, rows - 1u) * QUADS;
-  let x2 = min(row + 2u, rows - 1u) * QUADS;
-  let x3 = min(row + 3u, rows - 1u) * QUADS;
-  let x4 = min(row + 4u, rows - 1u) * QUADS;
-  let x5 = min(row + 5u, rows - 1u) * QUADS;
-  let x6 = min(row + 6u, rows - 1u) * QUADS;
-  let x7 = min(row + 7u, rows - 1u) * QUADS;
-  let w0 = min(column + 0u, N - 1u) * QUADS;
-  let w1 = min(column + 1u, N - 1u) * QUADS;
-  let w2 = min(column + 2u, N - 1u) * QUADS;
-  let w3 = min(column + 3u, N - 1u) * QUADS;
-  let w4 = min(column + 4u, N - 1u) * QUADS;
-  let w5 = min(column + 5u, N - 1u) * QUADS;
-  let w6 = min(column + 6u, N - 1u) * QUADS;
-  let w7 = min(column + 7u, N - 1u) * QUADS;
+  let x0 = min(row + 0u, rows - 1u) * p.quads;
+  let x1 = min(row + 1u, rows - 1u) * p.quads;
+  let x2 = min(row + 2u, rows - 1u) * p.quads;
+  let x3 = min(row + 3u, rows - 1u) * p.quads;
+  let x4 = min(row + 4u, rows - 1u) * p.quads;
+  let x5 = min(row + 5u, rows - 1u) * p.quads;
+  let x6 = min(row + 6u, rows - 1u) * p.quads;
+  let x7 = min(row + 7u, rows - 1u) * p.quads;
+  let w0 = min(column + 0u, p.n - 1u) * p.quads;
+  let w1 = min(column + 1u, p.n - 1u) * p.quads;
+  let w2 = min(column + 2u, p.n - 1u) * p.quads;
+  let w3 = min(column + 3u, p.n - 1u) * p.quads;
+  let w4 = min(column + 4u, p.n - 1u) * p.quads;
+  let w5 = min(column + 5u, p.n - 1u) * p.quads;
+  let w6 = min(column + 6u, p.n - 1u) * p.quads;
+  let w7 = min(column + 7u, p.n - 1u) * p.quads;
   var c0a = vec4<f32>();
   var c0b = vec4<f32>();
   var c1a = vec4<f32>();
@@ -57,7 +49,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var c6b = vec4<f32>();
   var c7a = vec4<f32>();
   var c7b = vec4<f32>();
-  for (var k = 0u; k < QUADS; k++) {
+  for (var k = 0u; k < p.quads; k++) {
     let b0 = expand(w[w0 + k]);
     let b1 = expand(w[w1 + k]);
     let b2 = expand(w[w2 + k]);
@@ -94,10 +86,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   // One copy of the epilogue, in a loop whose end is known at run time only: 64 copies cost seconds of compilation.
   var results = array<vec4<f32>, 16>(c0a, c0b, c1a, c1b, c2a, c2b, c3a, c3b, c4a, c4b, c5a, c5b, c6a, c6b, c7a, c7b);
   let last_row = min(8u, rows - row);
-  let last_column = min(8u, N - column);
+  let last_column = min(8u, p.n - column);
   for (var i = 0u; i < last_row; i++) {
     for (var j = 0u; j < last_column; j++) {
-      store(row + i, COLUMN + column + j, results[2u * i + j / 4u][j % 4u]);
+      store(row + i, p.column + column + j, results[2u * i + j / 4u][j % 4u]);
     }
   }
 }

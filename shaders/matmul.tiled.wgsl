@@ -1,19 +1,12 @@
-// Matrix product, tiled: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue (lib/epilogue).
-//   x: f32 [rows, K]   w: [N, K] (rows COLUMN.. of the whole matrix)   y: f32 [rows, OUT_STRIDE], columns COLUMN..COLUMN+N
+// Matrix product, tiled: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue (lib/matmul).
 // A workgroup of 16 × 16 threads makes a tile of 64 × 64; a thread the 4 × 4 elements (ty + 16i, tx + 16j).
 // Both operands pass through workgroup memory in slices of 16 along K, as vec4s along K: a dot product needs no transpose.
-// Needs: K (a multiple of 4), N, COLUMN, the switches of lib/epilogue; libs step, weight.*, epilogue.
+// Needs: K a multiple of 4; lib matmul and its own.
 // Limits: 256 invocations, 10 KiB of workgroup memory, 5 storage bindings. Reference: reference/matmul.
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> w: array<Quad>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read> scale: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
 const TILE = 64u;
 const SLICE = 4u; // vec4s along K
 const PITCH = 5u; // one more than SLICE: neighbouring rows start in different banks
-const QUADS = K / 4u;
 
 var<workgroup> xs: array<vec4<f32>, 320>;
 var<workgroup> ws: array<vec4<f32>, 320>;
@@ -31,17 +24,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let m = row0 + (index >> 2u);
   let n = column0 + (index >> 2u);
   let slot = (index >> 2u) * PITCH + (index & 3u);
-  let x_row = min(m, rows - 1u) * QUADS;
-  let w_row = min(n, N - 1u) * QUADS;
+  let x_row = min(m, rows - 1u) * p.quads;
+  let w_row = min(n, p.n - 1u) * p.quads;
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
   var c3 = vec4<f32>();
-  for (var k0 = 0u; k0 < QUADS; k0 += SLICE) {
+  for (var k0 = 0u; k0 < p.quads; k0 += SLICE) {
     let k = k0 + (index & 3u);
-    let at = min(k, QUADS - 1u);
-    xs[slot] = select(vec4<f32>(), x[x_row + at], m < rows && k < QUADS);
-    ws[slot] = select(vec4<f32>(), expand(w[w_row + at]), n < N && k < QUADS);
+    let at = min(k, p.quads - 1u);
+    xs[slot] = select(vec4<f32>(), x[x_row + at], m < rows && k < p.quads);
+    ws[slot] = select(vec4<f32>(), expand(w[w_row + at]), n < p.n && k < p.quads);
     workgroupBarrier();
     for (var i = 0u; i < SLICE; i++) {
       let column = local.x * PITCH + i;
@@ -65,8 +58,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let row = row0 + local.y + 16u * i;
     for (var j = 0u; j < end; j++) {
       let column = column0 + local.x + 16u * j;
-      if (row < rows && column < N) {
-        store(row, COLUMN + column, results[i][j]);
+      if (row < rows && column < p.n) {
+        store(row, p.column + column, results[i][j]);
       }
     }
   }

@@ -2,13 +2,17 @@
 // RMSNorm    y = weight * x / sqrt(mean(x²) + eps), one row a workgroup.
 //   x: f32 [rows, WIDTH]   y: f32 [rows, WIDTH]; with LAST only the step's last row, into row 0.
 // 64 threads stride along the row; statistics in f32, the variance from the centred values (two passes: no cancellation).
-// Needs: WIDTH (a multiple of 4), LAYER, LAST, EPS_BITS (the f32's bits); lib step. Limits: 64 invocations. Reference: reference/norm.
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+// Needs: WIDTH (4 quads), LAYER, LAST; lib step. Limits: 64 invocations. Reference: reference/norm.
+struct Params {
+  quads: u32,
+  eps: f32,
+}
+@group(0) @binding(1) var<uniform> p: Params;
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
-const QUADS = WIDTH / 4u;
 const THREADS = 64u;
 
 var<workgroup> sums: array<f32, 64>;
@@ -29,23 +33,23 @@ fn total(index: u32, value: f32) -> f32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let origin = select(group.x, step.units - 1u, LAST) * QUADS;
-  let to = group.x * QUADS;
+  let origin = select(group.x, step.units - 1u, LAST) * p.quads;
+  let to = group.x * p.quads;
   var mean = 0.0;
   if (LAYER) {
     var sum = vec4<f32>();
-    for (var i = index; i < QUADS; i += THREADS) {
+    for (var i = index; i < p.quads; i += THREADS) {
       sum += x[origin + i];
     }
-    mean = total(index, dot(sum, vec4<f32>(1.0))) / f32(WIDTH);
+    mean = total(index, dot(sum, vec4<f32>(1.0))) / f32((4u * p.quads));
   }
   var squares = 0.0;
-  for (var i = index; i < QUADS; i += THREADS) {
+  for (var i = index; i < p.quads; i += THREADS) {
     let centred = x[origin + i] - mean;
     squares += dot(centred, centred);
   }
-  let inverse = 1.0 / sqrt(total(index, squares) / f32(WIDTH) + bitcast<f32>(EPS_BITS));
-  for (var i = index; i < QUADS; i += THREADS) {
+  let inverse = 1.0 / sqrt(total(index, squares) / f32((4u * p.quads)) + p.eps);
+  for (var i = index; i < p.quads; i += THREADS) {
     var v = (x[origin + i] - mean) * inverse * weight[i];
     if (LAYER) {
       v += bias[i];

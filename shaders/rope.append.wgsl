@@ -3,38 +3,43 @@
 //   qkv: f32 [rows, (HEADS + 2 KV_HEADS) D] as q heads | k heads | v heads   table: (cos, sin) [CONTEXT, D/2]
 //   q: f32 [rows, HEADS D]   keys, values: f32 [KV_HEADS, CONTEXT, D], row start + r
 // Workgroup (row, head of q|k|v); a thread a pair. The table is computed on the CPU: WGSL's sin and cos are good to 2^-11 only.
-// Needs: D (even), HEADS, KV_HEADS, CONTEXT; lib step. Limits: 64 invocations. Reference: reference/rope.
-@group(0) @binding(1) var<storage, read> qkv: array<f32>;
-@group(0) @binding(2) var<storage, read> table: array<vec2<f32>>;
-@group(0) @binding(3) var<storage, read_write> q: array<f32>;
-@group(0) @binding(4) var<storage, read_write> keys: array<f32>;
-@group(0) @binding(5) var<storage, read_write> values: array<f32>;
-
-const HALF = D / 2u;
+// Needs: D even; lib step. Limits: 64 invocations. Reference: reference/rope.
+struct Params {
+  d: u32,
+  heads: u32,
+  kv_heads: u32,
+  context: u32,
+}
+@group(0) @binding(1) var<uniform> p: Params;
+@group(0) @binding(2) var<storage, read> qkv: array<f32>;
+@group(0) @binding(3) var<storage, read> table: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read_write> q: array<f32>;
+@group(0) @binding(5) var<storage, read_write> keys: array<f32>;
+@group(0) @binding(6) var<storage, read_write> values: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let row = group.x;
   let head = group.y;
   let position = step.start + row;
-  let origin = (row * (HEADS + 2u * KV_HEADS) + head) * D;
-  for (var j = index; j < HALF; j += 64u) {
+  let origin = (row * (p.heads + 2u * p.kv_heads) + head) * p.d;
+  for (var j = index; j < (p.d / 2u); j += 64u) {
     let a = qkv[origin + j];
-    let b = qkv[origin + j + HALF];
-    let turn = table[position * HALF + j];
+    let b = qkv[origin + j + (p.d / 2u)];
+    let turn = table[position * (p.d / 2u) + j];
     let rotated = vec2<f32>(a * turn.x - b * turn.y, b * turn.x + a * turn.y);
-    if (head < HEADS) {
-      let to = (row * HEADS + head) * D + j;
+    if (head < p.heads) {
+      let to = (row * p.heads + head) * p.d + j;
       q[to] = rotated.x;
-      q[to + HALF] = rotated.y;
-    } else if (head < HEADS + KV_HEADS) {
-      let to = ((head - HEADS) * CONTEXT + position) * D + j;
+      q[to + (p.d / 2u)] = rotated.y;
+    } else if (head < p.heads + p.kv_heads) {
+      let to = ((head - p.heads) * p.context + position) * p.d + j;
       keys[to] = rotated.x;
-      keys[to + HALF] = rotated.y;
+      keys[to + (p.d / 2u)] = rotated.y;
     } else {
-      let to = ((head - HEADS - KV_HEADS) * CONTEXT + position) * D + j;
+      let to = ((head - p.heads - p.kv_heads) * p.context + position) * p.d + j;
       values[to] = a;
-      values[to + HALF] = b;
+      values[to + (p.d / 2u)] = b;
     }
   }
 }

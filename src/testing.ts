@@ -85,6 +85,7 @@ async function traceVision(model: Model, pixels: Pixels, result: Map<string, Flo
   const stage = await model.recordVision(pixels.size, recorder.tap);
   await model.runVision(pixels.data, pixels.size, { stage, after: (_first, count) => recorder.collect(count) });
   recorder.finish(result);
+  stage.program.dispose();
   for (const buffer of [stage.pixels, stage.position]) model.gpu.memory.destroy(buffer);
 }
 
@@ -111,6 +112,7 @@ export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: Tra
         after: (_start, units) => recorder.collect(units),
       });
       recorder.finish(result);
+      program.dispose();
     }
     return result;
   } finally {

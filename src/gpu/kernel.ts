@@ -8,7 +8,7 @@ export type BindingKind = "u" | "r" | "w";
 export interface KernelSpec {
   shader: ShaderName;
   libs?: readonly ShaderName[];
-  /** Shape constants and switches, put before the source as `const NAME = value;` (numbers become u32). */
+  /** Switches, and sizes that arrays depend on, put before the source as `const NAME = value;` (numbers become u32). */
   consts: Readonly<Record<string, number | boolean>>;
   /** Kinds of the bindings 0, 1, … of group 0. */
   bindings: string;

@@ -11,11 +11,16 @@ export interface Step {
   start: number;
 }
 
+const PARAMS_BYTES = 48; // the largest Params, rounded up to 16
+const PARAMS_STRIDE = 256; // minUniformBufferOffsetAlignment is at most this
+
 type Grid = readonly [number, number, number];
 
 export interface Dispatch {
   kernel: KernelSpec;
-  /** Buffers of the bindings 1, 2, …; binding 0 is the step. */
+  /** The kernel's own sizes: the words of its `Params` at binding 1. They never change. */
+  params: readonly number[];
+  /** Buffers of the bindings 2, 3, …; binding 0 is the step. */
   buffers: readonly GPUBuffer[];
   workgroups: (step: Step) => Grid;
 }
@@ -47,6 +52,7 @@ export class Program {
   readonly #step: GPUBuffer;
   readonly #items: (Dispatch | Copy)[] = [];
   #built: (Built | Copy)[] = [];
+  #params: GPUBuffer | undefined;
 
   constructor(gpu: Gpu, label: string, maxUnits: number, arena: Arena, step: GPUBuffer) {
     this.gpu = gpu;
@@ -80,16 +86,32 @@ export class Program {
 
   /** Compiles the pipelines, all at once, and makes the bind groups. */
   async build(): Promise<this> {
-    const { device, kernels } = this.gpu;
+    const { device, kernels, memory } = this.gpu;
+    // All params in one buffer, at the offsets that every adapter allows.
+    const dispatches = this.#items.filter((item): item is Dispatch => "kernel" in item);
+    const words = new Uint32Array((dispatches.length * PARAMS_STRIDE) / 4);
+    for (const [i, { params }] of dispatches.entries()) words.set(params, (i * PARAMS_STRIDE) / 4);
+    this.#params = memory.create(`params ${this.label}`, words.byteLength, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+    memory.write(this.#params, 0, words);
     this.#built = await Promise.all(
       this.#items.map(async (item) => {
         if (!("kernel" in item)) return item;
         const { pipeline, layout } = await kernels.get(item.kernel);
-        const entries = [this.#step, ...item.buffers].map((buffer, binding) => ({ binding, resource: { buffer } }));
+        const params = { buffer: this.#params!, offset: dispatches.indexOf(item) * PARAMS_STRIDE, size: PARAMS_BYTES };
+        const entries = [{ buffer: this.#step }, params, ...item.buffers.map((buffer) => ({ buffer }))].map((resource, binding) => ({
+          binding,
+          resource,
+        }));
         return { pipeline, bindGroup: device.createBindGroup({ label: item.kernel.shader, layout, entries }), workgroups: item.workgroups };
       }),
     );
     return this;
+  }
+
+  /** Gives back what build() made; the program cannot run afterwards. */
+  dispose(): void {
+    if (this.#params) this.gpu.memory.destroy(this.#params);
+    this.#built = [];
   }
 
   /** Submits one step: everything in one command buffer, and nothing is waited for. */

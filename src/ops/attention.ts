@@ -1,6 +1,6 @@
 import type { Program } from "../gpu/program.ts";
 import type { Activation } from "../tensor/tensor.ts";
-import { need, needQuads, needWidth, rowConsts } from "./check.ts";
+import { need, needQuads, needWidth } from "./check.ts";
 
 const BLOCK = 64; // queries a workgroup
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
@@ -19,6 +19,31 @@ function needHead(op: string, headDim: number): void {
   need(headDim <= MAX_HEAD, op, `head width ${headDim} is over ${MAX_HEAD}`);
 }
 
+/** Where attention.flash finds queries, keys and values, in elements; the fields in the shader's order. */
+interface FlashLayout {
+  heads: number;
+  group: number;
+  qRows: number;
+  qStride: number;
+  kOffset: number;
+  vOffset: number;
+  kvBatch: number;
+  kvHead: number;
+  kvStride: number;
+}
+
+const flashParams = (l: FlashLayout): number[] => [
+  l.heads,
+  l.group,
+  l.qRows,
+  l.qStride,
+  l.kOffset,
+  l.vOffset,
+  l.kvBatch,
+  l.kvHead,
+  l.kvStride,
+];
+
 /** Attention of every token to every token of its own tile: qkv [tiles · tokens, 3 · heads · headDim] → [tiles · tokens, heads · headDim]. */
 export function visionAttention(program: Program, qkv: Activation, heads: number, tokens: number): Activation {
   const op = "vision attention";
@@ -31,22 +56,20 @@ export function visionAttention(program: Program, qkv: Activation, heads: number
     kernel: {
       shader: "attention.flash",
       libs: ["lib/step"],
-      consts: {
-        ...rowConsts(qkv.rows),
-        D: headDim,
-        HEADS: heads,
-        GROUP: 1,
-        Q_ROWS: tokens,
-        Q_STRIDE: 3 * width,
-        K_OFFSET: width,
-        V_OFFSET: 2 * width,
-        KV_BATCH: tokens * 3 * width,
-        KV_HEAD: headDim,
-        KV_STRIDE: 3 * width,
-        CAUSAL: false,
-      },
-      bindings: "urrrw",
+      consts: { D: headDim, CAUSAL: false },
+      bindings: "uurrrw",
     },
+    params: flashParams({
+      heads,
+      group: 1,
+      qRows: tokens,
+      qStride: 3 * width,
+      kOffset: width,
+      vOffset: 2 * width,
+      kvBatch: tokens * 3 * width,
+      kvHead: headDim,
+      kvStride: 3 * width,
+    }),
     buffers: [qkv.buffer, qkv.buffer, qkv.buffer, out.buffer],
     workgroups: (step) => [Math.ceil(tokens / BLOCK), heads, step.units],
   });
@@ -61,11 +84,12 @@ export function causalAttention(program: Program, q: Activation, cache: KvCache,
   needWidth(op, q, heads * headDim);
   need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
   const out = program.activation("attention", q.rows, q.width);
-  const common = { ...rowConsts(q.rows), D: headDim, HEADS: heads, GROUP: heads / kvHeads };
+  const group = heads / kvHeads;
   const buffers = [q.buffer, keys, values, out.buffer];
   if (program.maxRows(q.rows) === 1) {
     program.dispatch({
-      kernel: { shader: "attention.decode", libs: ["lib/step"], consts: { ...common, CONTEXT: context }, bindings: "urrrw" },
+      kernel: { shader: "attention.decode", libs: ["lib/step"], consts: { D: headDim }, bindings: "uurrrw" },
+      params: [heads, group, context],
       buffers,
       workgroups: () => [heads, 1, 1],
     });
@@ -74,19 +98,20 @@ export function causalAttention(program: Program, q: Activation, cache: KvCache,
       kernel: {
         shader: "attention.flash",
         libs: ["lib/step"],
-        consts: {
-          ...common,
-          Q_ROWS: 0,
-          Q_STRIDE: heads * headDim,
-          K_OFFSET: 0,
-          V_OFFSET: 0,
-          KV_BATCH: 0,
-          KV_HEAD: context * headDim,
-          KV_STRIDE: headDim,
-          CAUSAL: true,
-        },
-        bindings: "urrrw",
+        consts: { D: headDim, CAUSAL: true },
+        bindings: "uurrrw",
       },
+      params: flashParams({
+        heads,
+        group,
+        qRows: 0,
+        qStride: heads * headDim,
+        kOffset: 0,
+        vOffset: 0,
+        kvBatch: 0,
+        kvHead: context * headDim,
+        kvStride: headDim,
+      }),
       buffers,
       workgroups: (step) => [Math.ceil(step.units / BLOCK), heads, 1],
     });

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import type { Activation, Rows, Vector } from "../tensor/tensor.ts";
+import type { Activation, Vector } from "../tensor/tensor.ts";
 
 /** Throws unless `ok`: an op says at once what it does not accept, instead of computing nonsense later. */
 export function need(ok: boolean, op: string, problem: string): asserts ok {
@@ -14,8 +14,5 @@ export function needWidth(op: string, x: Activation | Vector, width: number): vo
   need(has === width, op, `${x.label} has width ${has}, needs ${width}`);
 }
 
-/** The constants of lib/step. */
-export const rowConsts = (rows: Rows): { ROW_BASE: number; ROW_UNIT: number } => ({ ROW_BASE: rows.base, ROW_UNIT: rows.unit });
-
-/** The bits of an f32: WGSL has no literal that is exact for every float. */
+/** The bits of an f32, for a field of `params`. */
 export const f32Bits = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0]!;

@@ -1,6 +1,6 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
-import { need, needQuads, needWidth, rowConsts } from "./check.ts";
+import { need, needQuads, needWidth } from "./check.ts";
 
 export interface MatmulOptions {
   bias?: Vector | undefined;
@@ -55,20 +55,16 @@ export function matmul(program: Program, x: Activation, w: Matrix, options: Matm
     program.dispatch({
       kernel: {
         shader: variant.shader,
-        libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/epilogue"],
+        libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/matmul"],
         consts: {
-          ...rowConsts(x.rows),
-          K: k,
-          N: part.rows,
-          COLUMN: part.rowStart,
-          OUT_STRIDE: n,
           BIAS: bias !== undefined,
           GELU: options.gelu ?? false,
           SCALE: scale !== undefined,
           RESIDUAL: into !== undefined,
         },
-        bindings: "urrrrw",
+        bindings: "uurrrrw",
       },
+      params: [x.rows.base, x.rows.unit, k / 4, part.rows, part.rowStart, n],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
       buffers: [x.buffer, part.buffer, bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer],
       workgroups: (step) => [Math.ceil(part.rows / variant.columns), Math.ceil(rowsOf(x.rows, step) / variant.rows), 1],

@@ -1,6 +1,6 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation, Vector } from "../tensor/tensor.ts";
-import { f32Bits, needQuads, needWidth, rowConsts } from "./check.ts";
+import { f32Bits, needQuads, needWidth } from "./check.ts";
 
 /** A norm's parameters: with a bias it is a LayerNorm, without one an RMSNorm. */
 export interface NormWeights {
@@ -22,9 +22,10 @@ export function norm(program: Program, x: Activation, { weight, bias, eps }: Nor
     kernel: {
       shader: "norm.row",
       libs: ["lib/step"],
-      consts: { ...rowConsts(rows), WIDTH: x.width, LAYER: bias !== undefined, LAST: last, EPS_BITS: f32Bits(eps) },
-      bindings: "urrrw",
+      consts: { LAYER: bias !== undefined, LAST: last },
+      bindings: "uurrrw",
     },
+    params: [x.width / 4, f32Bits(eps)],
     buffers: [x.buffer, weight.buffer, bias?.buffer ?? weight.buffer, y.buffer],
     workgroups: (step) => [rowsOf(rows, step), 1, 1],
   });
@@ -42,9 +43,10 @@ export function qkNorm(program: Program, qkv: Activation, qNorm: Vector, kNorm: 
     kernel: {
       shader: "norm.qk",
       libs: ["lib/step"],
-      consts: { ...rowConsts(qkv.rows), WIDTH: width, EPS_BITS: f32Bits(eps) },
-      bindings: "urrw",
+      consts: {},
+      bindings: "uurrw",
     },
+    params: [width / 4, f32Bits(eps)],
     buffers: [qNorm.buffer, kNorm.buffer, qkv.buffer],
     workgroups: (step) => [rowsOf(qkv.rows, step), 2, 1],
   });

@@ -1,7 +1,7 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation } from "../tensor/tensor.ts";
 import type { KvCache } from "./attention.ts";
-import { need, needWidth, rowConsts } from "./check.ts";
+import { need, needWidth } from "./check.ts";
 
 /**
  * (cos, sin) of position · theta^(-2i/headDim), f32 [positions, headDim / 2, 2]. The angle is rounded to f32 first, as upstream's
@@ -32,9 +32,10 @@ export function ropeAppend(program: Program, qkv: Activation, table: GPUBuffer, 
     kernel: {
       shader: "rope.append",
       libs: ["lib/step"],
-      consts: { ...rowConsts(qkv.rows), D: headDim, HEADS: heads, KV_HEADS: kvHeads, CONTEXT: context },
-      bindings: "urrwww",
+      consts: {},
+      bindings: "uurrwww",
     },
+    params: [headDim, heads, kvHeads, context],
     buffers: [qkv.buffer, table, q.buffer, keys, values],
     workgroups: (step) => [rowsOf(qkv.rows, step), heads + 2 * kvHeads, 1],
   });

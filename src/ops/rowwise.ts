@@ -1,6 +1,6 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation, Matrix, Rows, Vector } from "../tensor/tensor.ts";
-import { need, needQuads, needWidth, rowConsts } from "./check.ts";
+import { need, needQuads, needWidth } from "./check.ts";
 
 const THREADS = 64;
 
@@ -14,7 +14,8 @@ export function swiglu(program: Program, x: Activation): Activation {
   needQuads("swiglu", "width", width);
   const y = program.activation("swiglu", x.rows, width);
   program.dispatch({
-    kernel: { shader: "swiglu", libs: ["lib/step"], consts: { ...rowConsts(x.rows), WIDTH: width }, bindings: "urw" },
+    kernel: { shader: "swiglu", libs: ["lib/step"], consts: {}, bindings: "uurw" },
+    params: [width / 4],
     buffers: [x.buffer, y.buffer],
     workgroups: perRow(width / 4, x.rows),
   });
@@ -34,9 +35,10 @@ export function embed(program: Program, ids: GPUBuffer, table: Matrix, visual: G
       kernel: {
         shader: "embed.gather",
         libs: ["lib/step", `lib/weight.${table.dtype}`],
-        consts: { ...rowConsts(x.rows), WIDTH: width, FIRST: part.rowStart, ROWS: part.rows },
-        bindings: "urrrw",
+        consts: {},
+        bindings: "uurrrw",
       },
+      params: [width / 4, part.rowStart, part.rows],
       buffers: [ids, part.buffer, visual, x.buffer],
       workgroups: perRow(width / 4, x.rows),
     });
@@ -46,7 +48,8 @@ export function embed(program: Program, ids: GPUBuffer, table: Matrix, visual: G
 /** Puts the index of the largest of logits [1, count] into ids, after the step's last position. */
 export function argmax(program: Program, logits: Activation, ids: GPUBuffer): void {
   program.dispatch({
-    kernel: { shader: "argmax", libs: ["lib/step"], consts: { ...rowConsts(logits.rows), COUNT: logits.width }, bindings: "urw" },
+    kernel: { shader: "argmax", libs: ["lib/step"], consts: {}, bindings: "uurw" },
+    params: [logits.width],
     buffers: [logits.buffer, ids],
     workgroups: () => [1, 1, 1],
   });
@@ -71,9 +74,10 @@ export function gatherPatches(program: Program, pixels: GPUBuffer, { size, patch
     kernel: {
       shader: "patch.gather",
       libs: ["lib/step"],
-      consts: { ...rowConsts(rows), SIZE: size, PATCH: patch, GRID: grid },
-      bindings: "urw",
+      consts: {},
+      bindings: "uurw",
     },
+    params: [size, patch, grid],
     buffers: [pixels, y.buffer],
     workgroups: perRow(width, rows),
   });
@@ -90,9 +94,10 @@ export function addPositions(program: Program, x: Activation, classEmbedding: Ve
     kernel: {
       shader: "patch.position",
       libs: ["lib/step"],
-      consts: { ...rowConsts(x.rows), WIDTH: x.width, TOKENS: tokens },
-      bindings: "urrw",
+      consts: {},
+      bindings: "uurrw",
     },
+    params: [x.width / 4, tokens],
     buffers: [classEmbedding.buffer, position.buffer, x.buffer],
     workgroups: perRow(x.width / 4, x.rows),
   });
@@ -107,7 +112,8 @@ export function pixelUnshuffle(program: Program, x: Activation, grid: number): A
   const rows = { base: 0, unit: (grid / 2) ** 2 };
   const y = program.activation("pixel_shuffle", rows, 4 * x.width);
   program.dispatch({
-    kernel: { shader: "pixel_unshuffle", libs: ["lib/step"], consts: { ...rowConsts(rows), WIDTH: x.width, GRID: grid }, bindings: "urw" },
+    kernel: { shader: "pixel_unshuffle", libs: ["lib/step"], consts: {}, bindings: "uurw" },
+    params: [x.width / 4, grid],
     buffers: [x.buffer, y.buffer],
     workgroups: perRow(x.width, rows),
   });
