@@ -1,6 +1,6 @@
 // Builds dist/: embeds the shaders, then compiles the library, the tools and the safetensors-ts workspace.
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, rmSync, symlinkSync } from "node:fs";
+import { chmodSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,10 +19,3 @@ node("tools/embed-shaders/main.mjs");
 node(tsc, "-p", "src/safetensors/tsconfig.json");
 node(tsc, "-p", "tsconfig.build.json");
 chmodSync(join(root, "dist/tools/cli/main.js"), 0o755);
-
-// npm links the commands of dependencies only: with this, `npx internvl` in the checkout needs no detour over npm's cache.
-const bin = join(root, "node_modules/.bin");
-if (process.platform !== "win32" && existsSync(bin)) {
-  rmSync(join(bin, "internvl"), { force: true });
-  symlinkSync("../../dist/tools/cli/main.js", join(bin, "internvl"));
-}
