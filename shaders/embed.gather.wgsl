@@ -10,9 +10,8 @@ struct Params {
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
-@group(0) @binding(3) var<storage, read> table: array<Quad>;
-@group(0) @binding(4) var<storage, read> visual: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> x: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> visual: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> x: array<vec4<f32>>;
 
 const VISUAL = 0x80000000u;
 
@@ -28,6 +27,6 @@ fn main(@builtin(global_invocation_id) thread: vec3<u32>) {
       x[to] = visual[(id & ~VISUAL) * p.quads + thread.x];
     }
   } else if (id >= p.first && id - p.first < p.rows) {
-    x[to] = expand(table[(id - p.first) * p.quads + thread.x]);
+    x[to] = weight((id - p.first) * p.quads + thread.x);
   }
 }

@@ -11,7 +11,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   }
   var sum = vec4<f32>();
   for (var k = 0u; k < p.quads; k++) {
-    sum += x[id.y * p.quads + k] * expand(w[id.x * p.quads + k]);
+    sum += x[id.y * p.quads + k] * weight(id.x * p.quads + k);
   }
   store(id.y, p.column + id.x, dot(sum, vec4<f32>(1.0)));
 }

@@ -34,7 +34,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let k = k0 + (index & 3u);
     let at = min(k, p.quads - 1u);
     xs[slot] = select(vec4<f32>(), x[x_row + at], m < rows && k < p.quads);
-    ws[slot] = select(vec4<f32>(), expand(w[w_row + at]), n < p.n && k < p.quads);
+    ws[slot] = select(vec4<f32>(), weight(w_row + at), n < p.n && k < p.quads);
     workgroupBarrier();
     for (var i = 0u; i < SLICE; i++) {
       let column = local.x * PITCH + i;

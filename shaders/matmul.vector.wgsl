@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var sum = vec4<f32>();
   for (var k = index; k < p.quads; k += THREADS) {
     let a = x[row * p.quads + k];
-    sum += vec4<f32>(dot(a, expand(w[w0 + k])), dot(a, expand(w[w1 + k])), dot(a, expand(w[w2 + k])), dot(a, expand(w[w3 + k])));
+    sum += vec4<f32>(dot(a, weight(w0 + k)), dot(a, weight(w1 + k)), dot(a, weight(w2 + k)), dot(a, weight(w3 + k)));
   }
   sums[index] = sum;
   workgroupBarrier();

@@ -1,6 +1,7 @@
-// Four f32 weights, as they are.
-alias Quad = vec4<f32>;
+// Weights in f32, as they are, four at a time.
+@group(0) @binding(3) var<storage, read> w: array<vec4<f32>>;
 
-fn expand(q: Quad) -> vec4<f32> {
-  return q;
+// Elements 4i .. 4i + 3 of the part.
+fn weight(i: u32) -> vec4<f32> {
+  return w[i];
 }

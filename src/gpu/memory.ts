@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { type Bindable, bindingOf } from "../tensor/tensor.ts";
 
 /** A line of the ledger: who holds how much. */
 export interface LedgerEntry {
@@ -66,8 +67,9 @@ export class Memory {
   }
 
   /** Writes bytes into a buffer. `offset` and the length are multiples of 4. */
-  write(buffer: GPUBuffer, offset: number, data: ArrayBufferView<ArrayBuffer>): void {
-    this.#device.queue.writeBuffer(buffer, offset, data.buffer, data.byteOffset, data.byteLength);
+  write(to: Bindable, offset: number, data: ArrayBufferView<ArrayBuffer>): void {
+    const { buffer, offset: start = 0 } = bindingOf(to);
+    this.#device.queue.writeBuffer(buffer, start + offset, data.buffer, data.byteOffset, data.byteLength);
   }
 
   /** Waits until the queue has taken what was written, so that staging copies do not pile up. */
@@ -76,12 +78,13 @@ export class Memory {
   }
 
   /** Reads `bytes` bytes back. @throws EngineError device-lost */
-  async read(buffer: GPUBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
+  async read(from: Bindable, offset: number, bytes: number): Promise<ArrayBuffer> {
     this.#assertAlive();
+    const { buffer, offset: start = 0 } = bindingOf(from);
     const staging = this.create("readback", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
     try {
       const encoder = this.#device.createCommandEncoder();
-      encoder.copyBufferToBuffer(buffer, offset, staging, 0, bytes);
+      encoder.copyBufferToBuffer(buffer, start + offset, staging, 0, bytes);
       this.#device.queue.submit([encoder.finish()]);
       await this.#guard(staging.mapAsync(GPUMapMode.READ));
       return staging.getMappedRange(0, Math.ceil(bytes / 4) * 4).slice(0, bytes);

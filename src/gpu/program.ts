@@ -1,5 +1,5 @@
-import type { Activation, Rows } from "../tensor/tensor.ts";
-import { Arena } from "./arena.ts";
+import { type Activation, type Bindable, bindingOf, type Rows } from "../tensor/tensor.ts";
+import { Arena, type Scratch } from "./arena.ts";
 import type { Gpu } from "./device.ts";
 import type { KernelSpec } from "./kernel.ts";
 
@@ -21,13 +21,13 @@ export interface Dispatch {
   /** The kernel's own sizes: the words of its `Params` at binding 1. They never change. */
   params: readonly number[];
   /** Buffers of the bindings 2, 3, …; binding 0 is the step. */
-  buffers: readonly GPUBuffer[];
+  buffers: readonly Bindable[];
   workgroups: (step: Step) => Grid;
 }
 
 interface Copy {
-  from: GPUBuffer;
-  to: GPUBuffer;
+  from: Bindable;
+  to: Bindable;
   range: (step: Step) => { fromOffset: number; toOffset: number; bytes: number };
 }
 
@@ -45,7 +45,7 @@ export type Tap = (name: string, x: Activation, program: Program) => void;
  */
 export class Program {
   readonly gpu: Gpu;
-  readonly arena: Arena;
+  readonly arena: Scratch;
   readonly label: string;
   /** The most units a step may have: activations are sized for it. */
   readonly maxUnits: number;
@@ -54,7 +54,7 @@ export class Program {
   #built: (Built | Copy)[] = [];
   #params: GPUBuffer | undefined;
 
-  constructor(gpu: Gpu, label: string, maxUnits: number, arena: Arena, step: GPUBuffer) {
+  constructor(gpu: Gpu, label: string, maxUnits: number, arena: Scratch, step: GPUBuffer) {
     this.gpu = gpu;
     this.label = label;
     this.maxUnits = maxUnits;
@@ -98,7 +98,7 @@ export class Program {
         if (!("kernel" in item)) return item;
         const { pipeline, layout } = await kernels.get(item.kernel);
         const params = { buffer: this.#params!, offset: dispatches.indexOf(item) * PARAMS_STRIDE, size: PARAMS_BYTES };
-        const entries = [{ buffer: this.#step }, params, ...item.buffers.map((buffer) => ({ buffer }))].map((resource, binding) => ({
+        const entries = [{ buffer: this.#step }, params, ...item.buffers.map(bindingOf)].map((resource, binding) => ({
           binding,
           resource,
         }));
@@ -131,7 +131,9 @@ export class Program {
         pass?.end();
         pass = undefined;
         const { fromOffset, toOffset, bytes } = item.range(step);
-        encoder.copyBufferToBuffer(item.from, fromOffset, item.to, toOffset, bytes);
+        const from = bindingOf(item.from);
+        const to = bindingOf(item.to);
+        encoder.copyBufferToBuffer(from.buffer, (from.offset ?? 0) + fromOffset, to.buffer, (to.offset ?? 0) + toOffset, bytes);
       }
     }
     pass?.end();

@@ -105,7 +105,7 @@ class Fields {
   }
 
   architecture<T extends string>(allowed: readonly T[]): T {
-    const list = this.#json["architectures"];
+    const list = this.#json.architectures;
     const first = Array.isArray(list) ? list[0] : undefined;
     if (!allowed.includes(first)) {
       throw bad(

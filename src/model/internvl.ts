@@ -148,12 +148,9 @@ export class Model {
     const tileBytes = 3 * size * size * 4;
     const pixels = memory.create("pixels", tiles * tileBytes);
     const stored = interpolatePositions(this.#vision.position, vision.imageSize / vision.patchSize, grid, vision.hiddenSize);
-    const position: Vector = {
-      label: "position_embedding",
-      length: stored.length,
-      buffer: memory.create("position_embedding", stored.byteLength),
-    };
-    memory.write(position.buffer, 0, stored);
+    const positionBuffer = memory.create("position_embedding", stored.byteLength);
+    memory.write(positionBuffer, 0, stored);
+    const position: Vector = { label: "position_embedding", length: stored.length, buffer: positionBuffer };
     const tokens = (grid / 2) ** 2;
     const program = await this.#programs.record("vision", tiles, (p) => {
       const x = recordVision(p, this.#vision, vision, pixels, position, size, tap); // [tiles · rows, C]
@@ -169,7 +166,7 @@ export class Model {
         range: (step) => ({ fromOffset: 0, toOffset: step.start * bytes, bytes: step.units * bytes }),
       });
     });
-    return { program, pixels, position: position.buffer, tileBytes, tokens };
+    return { program, pixels, position: positionBuffer, tileBytes, tokens };
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { Program } from "../gpu/program.ts";
-import type { Activation } from "../tensor/tensor.ts";
+import type { Activation, Bindable } from "../tensor/tensor.ts";
 import { need, needQuads, needWidth } from "./check.ts";
 
 const BLOCK = 64; // queries a workgroup
@@ -7,8 +7,8 @@ const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of wor
 
 /** Keys (after rope) and values of one layer: f32 [kvHeads, context, headDim] each. */
 export interface KvCache {
-  keys: GPUBuffer;
-  values: GPUBuffer;
+  keys: Bindable;
+  values: Bindable;
   kvHeads: number;
   headDim: number;
   context: number;

@@ -1,5 +1,5 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
-import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
+import { type Activation, GROUP, isQuantized, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { need, needQuads, needWidth } from "./check.ts";
 
 export interface MatmulOptions {
@@ -43,6 +43,7 @@ export function matmul(program: Program, x: Activation, w: Matrix, options: Matm
   const [n, k] = w.shape;
   const { bias, scale, into } = options;
   needQuads(op, "K", k);
+  if (isQuantized(w.dtype)) need(k % GROUP === 0, op, `K is ${k}, ${w.dtype} needs a multiple of ${GROUP}`);
   needWidth(op, x, k);
   if (bias) needWidth(op, bias, n);
   if (scale) needWidth(op, scale, n);
@@ -62,11 +63,11 @@ export function matmul(program: Program, x: Activation, w: Matrix, options: Matm
           SCALE: scale !== undefined,
           RESIDUAL: into !== undefined,
         },
-        bindings: "uurrrrw",
+        bindings: "uurrrrrw",
       },
       params: [x.rows.base, x.rows.unit, k / 4, part.rows, part.rowStart, n],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
-      buffers: [x.buffer, part.buffer, bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer],
+      buffers: [x.buffer, part.buffer, scalesOf(part), bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer],
       workgroups: (step) => [Math.ceil(part.rows / variant.columns), Math.ceil(rowsOf(x.rows, step) / variant.rows), 1],
     });
   }

@@ -1,5 +1,5 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
-import type { Activation } from "../tensor/tensor.ts";
+import type { Activation, Bindable } from "../tensor/tensor.ts";
 import type { KvCache } from "./attention.ts";
 import { need, needWidth } from "./check.ts";
 
@@ -22,7 +22,7 @@ export function ropeTable(positions: number, headDim: number, theta: number): Fl
 }
 
 /** Rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns q [tokens, heads · headDim]. */
-export function ropeAppend(program: Program, qkv: Activation, table: GPUBuffer, cache: KvCache, heads: number): Activation {
+export function ropeAppend(program: Program, qkv: Activation, table: Bindable, cache: KvCache, heads: number): Activation {
   const { keys, values, kvHeads, headDim, context } = cache;
   const op = "rope";
   need(headDim % 2 === 0, op, `head width ${headDim} is odd`);

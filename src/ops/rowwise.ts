@@ -1,5 +1,5 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
-import type { Activation, Matrix, Rows, Vector } from "../tensor/tensor.ts";
+import { type Activation, type Bindable, type Matrix, type Rows, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { need, needQuads, needWidth } from "./check.ts";
 
 const THREADS = 64;
@@ -26,7 +26,7 @@ export function swiglu(program: Program, x: Activation): Activation {
 export const VISUAL_FLAG = 0x80000000;
 
 /** Rows of `table` [vocabulary, width] and of `visual` [visual tokens, width] into x [tokens, width], by `ids` from `start` on. */
-export function embed(program: Program, ids: GPUBuffer, table: Matrix, visual: GPUBuffer, x: Activation): void {
+export function embed(program: Program, ids: Bindable, table: Matrix, visual: Bindable, x: Activation): void {
   const width = table.shape[1];
   needQuads("embed", "width", width);
   needWidth("embed", x, width);
@@ -36,17 +36,17 @@ export function embed(program: Program, ids: GPUBuffer, table: Matrix, visual: G
         shader: "embed.gather",
         libs: ["lib/step", `lib/weight.${table.dtype}`],
         consts: {},
-        bindings: "uurrrw",
+        bindings: "uurrrrw",
       },
       params: [width / 4, part.rowStart, part.rows],
-      buffers: [ids, part.buffer, visual, x.buffer],
+      buffers: [ids, part.buffer, scalesOf(part), visual, x.buffer],
       workgroups: perRow(width / 4, x.rows),
     });
   }
 }
 
 /** Puts the index of the largest of logits [1, count] into ids, after the step's last position. */
-export function argmax(program: Program, logits: Activation, ids: GPUBuffer): void {
+export function argmax(program: Program, logits: Activation, ids: Bindable): void {
   program.dispatch({
     kernel: { shader: "argmax", libs: ["lib/step"], consts: {}, bindings: "uurw" },
     params: [logits.width],
@@ -65,7 +65,7 @@ export interface PatchGrid {
 }
 
 /** pixels f32 [tiles, 3, size, size] → patches as rows [tiles · (1 + grid²), 3 · patch²]; row 0 of a tile is zero. */
-export function gatherPatches(program: Program, pixels: GPUBuffer, { size, patch, grid }: PatchGrid): Activation {
+export function gatherPatches(program: Program, pixels: Bindable, { size, patch, grid }: PatchGrid): Activation {
   need(grid * patch === size, "patches", `${size} pixels are not ${grid} patches of ${patch}`);
   const rows = { base: 0, unit: 1 + grid * grid };
   const width = 3 * patch * patch;

@@ -65,7 +65,7 @@ async function adapterNames(dawn: Dawn, wanted: string | undefined): Promise<str
 }
 
 async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
-  const text = wanted || process.env["INTERNVL_ADAPTER"] || undefined;
+  const text = wanted || process.env.INTERNVL_ADAPTER || undefined;
   const dawn = await loadDawn();
   const names = await adapterNames(dawn, text);
   const name = names.find((candidate) => !text || candidate.toLowerCase().includes(text.toLowerCase()));

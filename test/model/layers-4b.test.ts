@@ -7,7 +7,7 @@ import { loadProjector, recordProjector } from "../../src/model/projector.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { loadVisionLayer, recordVisionLayer } from "../../src/model/vision.ts";
 import { ropeTable } from "../../src/ops/rope.ts";
-import type { Activation } from "../../src/tensor/tensor.ts";
+import type { Activation, Bindable } from "../../src/tensor/tensor.ts";
 import { openWeights, Weights } from "../../src/weights/checkpoint.ts";
 import { fixture, json, memoryFiles, readF32, relativeL2, syntheticF32, syntheticFile } from "../support.ts";
 
@@ -61,7 +61,7 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
     return { label, rows: { base: 0, unit }, width, buffer };
   }
 
-  const read = async (buffer: GPUBuffer, count: number) => new Float32Array(await gpu.memory.read(buffer, 0, count * 4));
+  const read = async (buffer: Bindable, count: number) => new Float32Array(await gpu.memory.read(buffer, 0, count * 4));
 
   it("InternViT layer 0", async () => {
     const data = input("vit_layer");
