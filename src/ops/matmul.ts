@@ -1,5 +1,6 @@
+import type { Gpu } from "../gpu/device.ts";
 import { type Program, rowsOf } from "../gpu/program.ts";
-import { type Activation, GROUP, isQuantized, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
+import { type Activation, GROUP, isQuantized, type Matrix, type MatrixDtype, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { need, needQuads, needWidth } from "./check.ts";
 
 export interface MatmulOptions {
@@ -12,25 +13,30 @@ export interface MatmulOptions {
   into?: Activation | undefined;
   /** Writes the result to this activation. */
   out?: Activation | undefined;
+  /** A variant by its name, instead of the one chosen for the adapter and the shape: for tests and benchmarks. */
+  variant?: MatmulVariant | undefined;
 }
 
 // Up to this many rows the vector kernel reads the weights once a row; above, tiles share them.
 const VECTOR_ROWS = 1;
-const TILE = 64;
 
-interface Variant {
-  shader: "matmul.vector" | "matmul.thread" | "matmul.tiled" | "matmul.block";
-  /** Elements of y that a workgroup makes. */
-  columns: number;
-  rows: number;
-}
+/** The elements of y that a workgroup of each variant makes. */
+const VARIANTS = {
+  vector: { shader: "matmul.vector", columns: 4, rows: 1 },
+  thread: { shader: "matmul.thread", columns: 64, rows: 1 },
+  tiled: { shader: "matmul.tiled", columns: 64, rows: 64 },
+  block: { shader: "matmul.block", columns: 64, rows: 64 },
+} as const;
+
+export type MatmulVariant = keyof typeof VARIANTS;
+
+/** Every variant that computes a product of so many rows on this device. */
+export const matmulVariants = (_gpu: Gpu, _dtype: MatrixDtype, _rows: number): MatmulVariant[] => Object.keys(VARIANTS) as MatmulVariant[];
 
 /** The kernel for so many rows at most: on a CPU adapter those without barriers. */
-function variantFor(program: Program, maxRows: number): Variant {
-  if (program.gpu.software) {
-    return maxRows > VECTOR_ROWS ? { shader: "matmul.block", columns: 64, rows: 64 } : { shader: "matmul.thread", columns: 64, rows: 1 };
-  }
-  return maxRows > VECTOR_ROWS ? { shader: "matmul.tiled", columns: TILE, rows: TILE } : { shader: "matmul.vector", columns: 4, rows: 1 };
+function chooseVariant(program: Program, maxRows: number): MatmulVariant {
+  if (program.gpu.software) return maxRows > VECTOR_ROWS ? "block" : "thread";
+  return maxRows > VECTOR_ROWS ? "tiled" : "vector";
 }
 
 /**
@@ -51,7 +57,7 @@ export function matmul(program: Program, x: Activation, w: Matrix, options: Matm
   needWidth(op, y, n);
   need(program.maxRows(y.rows) >= program.maxRows(x.rows), op, `${y.label} has fewer rows than ${x.label}`);
 
-  const variant = variantFor(program, program.maxRows(x.rows));
+  const variant = VARIANTS[options.variant ?? chooseVariant(program, program.maxRows(x.rows))];
   for (const part of w.parts) {
     program.dispatch({
       kernel: {
