@@ -27,7 +27,12 @@ export interface TestServer {
 }
 
 /** Answers HEAD and GET with ranges and `If-Range`, as a good server does. */
-export function sendFile({ method, headers }: Request, response: ServerResponse, bytes: Uint8Array, extra: Record<string, string> = {}): void {
+export function sendFile(
+  { method, headers }: Request,
+  response: ServerResponse,
+  bytes: Uint8Array,
+  extra: Record<string, string> = {},
+): void {
   const etag = extra.etag ?? `"${gitSha1(bytes)}"`;
   const all = { etag, "accept-ranges": "bytes", ...extra };
   const match = /^bytes=(\d+)-(\d*)$/.exec(headers.range ?? "");

@@ -10,8 +10,8 @@ import {
   noise,
   sendFile,
   sha256,
-  temporaryFolder,
   type TestServer,
+  temporaryFolder,
 } from "../../hub-server.ts";
 
 const NAME = "model.safetensors";
@@ -239,7 +239,11 @@ describe("a server that misbehaves", () => {
         return true;
       }),
     );
-    expect(await load()).toMatchObject({ code: "network", message: expect.stringContaining("503"), hint: expect.stringContaining("later") });
+    expect(await load()).toMatchObject({
+      code: "network",
+      message: expect.stringContaining("503"),
+      hint: expect.stringContaining("later"),
+    });
     expect(waits).toEqual([1000, 2000, 4000, 8000]);
   });
 
