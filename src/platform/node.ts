@@ -181,6 +181,7 @@ export const platform: Platform = {
   isFolder,
   pathOfUrl: fileURLToPath,
   env,
+  seesEverything: true,
   hubToken,
   openStore,
   sha256: nodeSha256,

@@ -43,6 +43,7 @@ export const platform: Platform = {
   isFolder: async () => false,
   pathOfUrl: (url) => noFiles(url),
   env: () => undefined,
+  seesEverything: false,
   hubToken: async () => undefined,
   openStore: (kind, folder) => webStore(folder ?? `internvl-webgpu/${kind}`),
   sha256: createSha256,

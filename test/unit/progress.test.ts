@@ -23,15 +23,16 @@ describe("the progress of a load", () => {
     const lines = show(true);
     expect(lines.every((line) => line.startsWith("\r\u001b[K") || line.endsWith("\n"))).toBe(true);
     expect(lines).toContain("\r\u001b[Kdownloading model-00001-of-00002.safetensors: 1000.0 of 7400.0 MB, 50.0 MB/s, 2 min 8 s left");
-    expect(lines).toContain("downloaded and checked 7400.0 MB in 2 min 29 s, 49.7 MB/s\n");
+    expect(lines).toContain("downloaded and checked 7400.0 MB in 2 min 29 s\n");
     expect(lines.at(-1)).toBe("\r\u001b[K");
   });
 
   it("in a log is a line every ten seconds and one at the end", () => {
     const lines = show(false);
-    expect(lines).toHaveLength(15);
+    expect(lines).toHaveLength(16);
     expect(lines[0]).toBe("downloading model-00001-of-00002.safetensors: 500.0 of 7400.0 MB, 50.0 MB/s, 2 min 18 s left\n");
-    expect(lines.at(-1)).toBe("downloaded and checked 7400.0 MB in 2 min 29 s, 49.7 MB/s\n");
+    expect(lines.at(-2)).toBe("downloading model-00001-of-00002.safetensors: 7400.0 of 7400.0 MB, 50.0 MB/s\n");
+    expect(lines.at(-1)).toBe("downloaded and checked 7400.0 MB in 2 min 29 s\n");
   });
 
   it("without a download says nothing in a log", () => {

@@ -38,7 +38,7 @@ export interface Terminal {
  */
 export function loadProgress(to: Terminal, now: () => number = () => performance.now()): (progress: Progress) => void {
   const line = downloadLine(now);
-  let began = 0;
+  let began: number | undefined;
   let shown = 0; // when the log got its last line
   const replace = (text: string): void => {
     if (to.isTTY) to.write(`\r\u001b[K${text}`);
@@ -50,18 +50,16 @@ export function loadProgress(to: Terminal, now: () => number = () => performance
         return replace(loaded < total ? "looking for the model" : "");
       case "download": {
         const text = line(progress);
-        if (loaded === 0) began = shown = now();
+        if (began === undefined) began = shown = now();
         if (to.isTTY) return replace(text);
-        if (now() - shown < LINE_EVERY) return;
+        if (now() - shown < LINE_EVERY && loaded < total) return;
         shown = now();
         to.write(`${text}\n`);
         return;
       }
       case "verify": {
-        const seconds = (now() - began) / 1000;
-        const rate = seconds > 0 ? `, ${megabytes(total / seconds)} MB/s` : "";
         replace("");
-        to.write(`downloaded and checked ${megabytes(total)} MB in ${durationText(seconds)}${rate}\n`);
+        to.write(`downloaded and checked ${megabytes(total)} MB in ${durationText((now() - (began ?? now())) / 1000)}\n`);
         return;
       }
       case "upload":
