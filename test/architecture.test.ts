@@ -12,6 +12,7 @@ const LAYERS = [
   "tensor",
   "gpu",
   "ops",
+  "harness",
   "media",
   "text",
   "weights",
