@@ -20,7 +20,7 @@ const adapterOption = () =>
   new Option("--adapter <text>", "part of an adapter's name: swiftshader, llvmpipe, nvidia, …").env("INTERNVL_ADAPTER");
 const jsonOption = () => new Option("--json", "machine-readable output on stdout and nothing else there");
 const contextOption = () => new Option("--max-context <tokens>", "tokens of prompt and answer together").argParser(count);
-const weightsOption = () => new Option("--weights <format>", "how matrices are held on the GPU").choices(["auto", "f32"]).default("auto");
+const weightsOption = () => new Option("--weights <format>", "how matrices are held on the GPU").choices(["auto", "bf16", "f16", "f32", "q8", "q4"]).default("auto");
 
 function program(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string };
