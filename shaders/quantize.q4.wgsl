@@ -1,7 +1,7 @@
 // Weights into q4: value = (code - 8) * scale, codes 0 .. 15, for every group of 32 along a row (layout: tensor/tensor.ts).
 // The scale is searched. Let m be the element of largest magnitude. For each divisor d, rounding x * d / m gives codes q whose best
 // scale in the least-squares sense is sum(xq) / sum(qq), and which then leave an error of sum(xx) - sum(xq)^2 / sum(qq): the d with
-// the largest sum(xq)^2 / sum(qq) wins, and the codes are rounded again with its scale. A thread: two groups.
+// the largest sum(xq)^2 / sum(qq) wins, and the codes are rounded again with its scale. A thread: a group.
 // Needs: libs weight.f32/f16/bf16, half, groups. Reference: reference/quantize.
 const DIVISORS = array<f32, 8>(-9.0, -8.4, -7.8, -7.2, -6.6, 7.6, 7.0, 6.4);
 
@@ -51,12 +51,4 @@ fn quantize_group(x: ptr<function, array<vec4<f32>, 8>>, group: u32) -> u32 {
     codes[group * 4u + i] = pack4xU8(vec4<u32>(low + 8.0)) | (pack4xU8(vec4<u32>(high + 8.0)) << 4u);
   }
   return bits;
-}
-
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let word = p.first / 2u + id.x;
-  if (2u * word < p.first + p.groups) {
-    quantize_word(word);
-  }
 }

@@ -1,5 +1,5 @@
 // Weights into q8: for every group of 32 along a row, scale = f16(max |x| / 127), code = clamp(round(x / scale), -127, 127)
-// (layout: tensor/tensor.ts). A thread: two groups. Needs: libs weight.f32/f16/bf16, half, groups. Reference: reference/quantize.
+// (layout: tensor/tensor.ts). A thread: a group. Needs: libs weight.f32/f16/bf16, half, groups. Reference: reference/quantize.
 fn quantize_group(x: ptr<function, array<vec4<f32>, 8>>, group: u32) -> u32 {
   var peak = 0.0;
   for (var i = 0u; i < 8u; i++) {
@@ -16,12 +16,4 @@ fn quantize_group(x: ptr<function, array<vec4<f32>, 8>>, group: u32) -> u32 {
     codes[group * 8u + i] = pack4xI8(vec4<i32>(q));
   }
   return bits;
-}
-
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let word = p.first / 2u + id.x;
-  if (2u * word < p.first + p.groups) {
-    quantize_word(word);
-  }
 }

@@ -34,11 +34,7 @@ export function convert(program: Program, { source, from, to, part, first, eleme
   const unit = isQuantized(to) ? GROUP : 4;
   need(from !== to, op, "there is nothing to convert");
   need(first % unit === 0 && elements % unit === 0 && elements > 0, op, `elements ${first} + ${elements} are no whole units of ${unit}`);
-  // q8 and q4: a thread for a word of scales, the first and the last of which may be another stretch's too.
-  const threads = isQuantized(to)
-    ? Math.ceil((first + elements) / (2 * GROUP)) - Math.floor(first / (2 * GROUP))
-    : elements / unit;
-  const workgroups = Math.ceil(threads / THREADS);
+  const workgroups = Math.ceil(elements / unit / THREADS);
   need(workgroups <= 65535, op, `${elements} elements are too many for one dispatch`);
   program.dispatch({
     kernel: {
