@@ -39,7 +39,11 @@ export function convert(program: Program, { source, from, to, part, first, eleme
   program.dispatch({
     kernel: {
       shader: `quantize.${to}`,
-      libs: [`lib/weight.${from}`, ...(to === "f32" || to === "bf16" ? [] : (["lib/half"] as const)), isQuantized(to) ? "lib/groups" : "lib/cast"],
+      libs: [
+        `lib/weight.${from}`,
+        ...(to === "f32" || to === "bf16" ? [] : (["lib/half"] as const)),
+        isQuantized(to) ? "lib/groups" : "lib/cast",
+      ],
       consts: {},
       bindings: isQuantized(to) ? "uuwrrww" : "uuwrrw",
     },

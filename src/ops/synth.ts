@@ -28,7 +28,11 @@ export function fillSynthetic(
   { element, count, out, first }: SyntheticTarget,
 ): void {
   const op = "synthetic weights";
-  need(element % 2 === 0 && count % 2 === 0 && first % 2 === 0 && count > 0, op, `elements ${element} + ${count} to ${first}: needs even numbers`);
+  need(
+    element % 2 === 0 && count % 2 === 0 && first % 2 === 0 && count > 0,
+    op,
+    `elements ${element} + ${count} to ${first}: needs even numbers`,
+  );
   const workgroups = Math.ceil(count / 2 / THREADS);
   need(workgroups <= 65535, op, `${count} elements are too many for one dispatch`);
   program.dispatch({

@@ -102,9 +102,7 @@ export function dequantize({ codes, scales }: Quantized, format: "q8" | "q4"): F
     const scale = widenHalf(scales[g]!);
     for (let i = g * GROUP; i < (g + 1) * GROUP; i++) {
       const level =
-        format === "q8"
-          ? (codes[i >> 2]! << (24 - 8 * (i & 3))) >> 24
-          : ((codes[i >> 3]! >>> (8 * (i & 3) + (i & 4))) & 15) - 8;
+        format === "q8" ? (codes[i >> 2]! << (24 - 8 * (i & 3))) >> 24 : ((codes[i >> 3]! >>> (8 * (i & 3) + (i & 4))) & 15) - 8;
       out[i] = level * scale;
     }
   }

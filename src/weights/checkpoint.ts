@@ -1,8 +1,18 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, type MatrixPart, type Vector, widenBf16, widenF16 } from "../tensor/tensor.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
 import { type Checkpoint, openCheckpoint } from "../safetensors/index.ts";
+import {
+  BYTES_PER_ELEMENT,
+  GROUP,
+  isQuantized,
+  type Matrix,
+  type MatrixDtype,
+  type MatrixPart,
+  type Vector,
+  widenBf16,
+  widenF16,
+} from "../tensor/tensor.ts";
 import { asBadWeights, fileOrigin, type Origin, type StoredTensor } from "./origin.ts";
 import { Converter } from "./quantize.ts";
 import type { WeightSource } from "./source.ts";
@@ -13,9 +23,9 @@ export type WeightFormat = "auto" | MatrixDtype;
 // Writes wait in staging memory until the queue takes them: after this many bytes we wait for it.
 const FLUSH_BYTES = 64 * 2 ** 20;
 
-const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+export const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 /** The codes of a quantised tensor: q8 as I8 [out, K], q4 as U8 [out, K / 2]; its scales are F16 [out, K / 32]. */
-const CODES: Readonly<Record<string, "q8" | "q4">> = { I8: "q8", U8: "q4" };
+export const CODES: Readonly<Record<string, "q8" | "q4">> = { I8: "q8", U8: "q4" };
 export const SCALES_SUFFIX = ".scales";
 
 function widen(bytes: Uint8Array, dtype: PlainDtype): Float32Array<ArrayBuffer> {
@@ -37,13 +47,14 @@ export async function openWeights(source: WeightSource, signal?: AbortSignal): P
   return asBadWeights(() => openCheckpoint(source, signal ? { signal } : {}));
 }
 
-/** The dtype that a checkpoint's matrices are stored in: that of its first tensor, or the format that it was converted to. */
+/** The dtype that a checkpoint's matrices are stored in: that of its first matrix, or the format that it was converted to. */
 export function storedFormat(origin: Origin): MatrixDtype {
   let plain: PlainDtype | undefined;
   for (const name of origin.names()) {
-    const { dtype } = origin.get(name)!;
-    if (origin.get(name + SCALES_SUFFIX) && CODES[dtype]) return CODES[dtype];
-    plain ??= PLAIN[dtype];
+    const { dtype, shape } = origin.get(name)!;
+    if (shape.length !== 2) continue;
+    if (CODES[dtype] && origin.get(name + SCALES_SUFFIX)) return CODES[dtype];
+    if (!name.endsWith(SCALES_SUFFIX)) plain ??= PLAIN[dtype];
   }
   return plain ?? "f32";
 }
@@ -107,7 +118,8 @@ export class Weights {
 
   #stored(full: string, shape: readonly number[]): StoredTensor {
     const tensor = this.#loading.origin.get(full);
-    if (!tensor) throw new EngineError("bad-weights", `tensor "${full}" is missing; config.json asks for it with shape [${shape}]`, MISMATCH);
+    if (!tensor)
+      throw new EngineError("bad-weights", `tensor "${full}" is missing; config.json asks for it with shape [${shape}]`, MISMATCH);
     if (tensor.shape.length !== shape.length || tensor.shape.some((size, i) => size !== shape[i])) {
       throw new EngineError("bad-weights", `tensor "${full}" has shape [${tensor.shape}], needs [${shape}]`, MISMATCH);
     }
@@ -130,7 +142,8 @@ export class Weights {
     const [out, inner] = shape;
     if (!dtype || shape.length !== 2) return this.#plain(name, shape);
     const scales = this.#stored(full + SCALES_SUFFIX, [out!, inner! / GROUP]);
-    if (scales.dtype !== "F16") throw new EngineError("bad-weights", `tensor "${full}${SCALES_SUFFIX}" has dtype ${scales.dtype}, needs F16`);
+    if (scales.dtype !== "F16")
+      throw new EngineError("bad-weights", `tensor "${full}${SCALES_SUFFIX}" has dtype ${scales.dtype}, needs F16`);
     return { tensor: this.#stored(full, [out!, dtype === "q8" ? inner! : inner! / 2]), dtype, scales, full };
   }
 

@@ -4,7 +4,7 @@ import { Programs } from "../gpu/program.ts";
 import { fillSynthetic, type SyntheticRule, type SyntheticTarget } from "../ops/synth.ts";
 import { type Checkpoint, readPieces, readTensor, SafetensorsError, type TensorEntry } from "../safetensors/index.ts";
 import type { Bindable } from "../tensor/tensor.ts";
-import { syntheticRule, synthesize } from "./synthetic.ts";
+import { synthesize, syntheticRule } from "./synthetic.ts";
 
 /** Bytes that are read, or converted, at once. Small: a piece is held a few times over on its way to the GPU. */
 export const PIECE_BYTES = 16 * 2 ** 20;

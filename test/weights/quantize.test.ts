@@ -112,7 +112,20 @@ describe("weights converted on the GPU", () => {
   });
 
   it("f16 and bf16 are rounded to nearest even, and overflow is counted", async () => {
-    const special = [65504, 65519, 65520, -1e6, 2 ** -24, 2 ** -25, 1.5 * 2 ** -25, 2 ** -14 - 2 ** -26, 1 + 2 ** -11, 1 + 3 * 2 ** -11, 0, -0];
+    const special = [
+      65504,
+      65519,
+      65520,
+      -1e6,
+      2 ** -24,
+      2 ** -25,
+      1.5 * 2 ** -25,
+      2 ** -14 - 2 ** -26,
+      1 + 2 ** -11,
+      1 + 3 * 2 ** -11,
+      0,
+      -0,
+    ];
     const x = Float32Array.from([...special, ...values(GROUP * 40)]);
     const f16 = await run(x, "f32", "f16");
     expect(new Uint16Array(f16.out.buffer)).toEqual(Uint16Array.from(x, halfBits));
