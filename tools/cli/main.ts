@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { EngineError } from "../../src/errors.ts";
 import { batch } from "./batch.ts";
+import { bench } from "./bench.ts";
 import { chat } from "./chat.ts";
 import { convertCommand } from "./convert.ts";
 import { doctor } from "./doctor.ts";
@@ -106,6 +107,19 @@ function program(): Command {
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(synth);
+  root
+    .command("bench")
+    .description("time loading, vision, prefill and decoding of a whole model against the adapter's ceilings")
+    .addOption(modelOption())
+    .option("--synthetic <config>", "a config.json instead of a model: its weights are made on the GPU")
+    .addOption(new Option("--seed <number>", "of the synthetic weights").argParser(seed).default(0))
+    .addOption(new Option("--tiles <count>", "tiles of the vision phase").argParser(count).default(1))
+    .addOption(new Option("--prompt <count>", "tokens of the prefill").argParser(count).default(256))
+    .addOption(new Option("--tokens <count>", "tokens to decode").argParser(count).default(32))
+    .addOption(weightsOption())
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(bench);
   root
     .command("doctor")
     .description("adapters, features and limits of this machine")
