@@ -1,4 +1,5 @@
 import { type FileHandle, open, readFile as read, stat } from "node:fs/promises";
+import { freemem } from "node:os";
 import { join } from "node:path";
 import { EngineError } from "../errors.ts";
 import type { ByteSource } from "../safetensors/types.ts";
@@ -103,6 +104,13 @@ async function isFolder(path: string): Promise<boolean> {
   return found?.isDirectory() ?? false;
 }
 
+/** Respects the limit of a container (cgroups), which os.freemem does not know. */
+function availableMemory(): number {
+  const free = freemem();
+  const constrained = process.availableMemory?.() ?? free; // Node 20.13 and newer
+  return Math.min(free, constrained);
+}
+
 async function readFile(path: string): Promise<Uint8Array> {
   try {
     return await read(path);
@@ -157,6 +165,7 @@ export const platform: Platform = {
   listAdapters,
   openFile,
   isFolder,
+  availableMemory,
   readFile,
   pixelsOf: async () => undefined, // Node has none of the browser's image objects
 };

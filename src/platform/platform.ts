@@ -22,6 +22,8 @@ export interface Platform {
   openFile(folder: string, name: string): Promise<ByteSource | undefined>;
   /** Whether such a folder exists. */
   isFolder(path: string): Promise<boolean>;
+  /** Bytes of memory that a program can still take: what software adapters work in. `undefined` where nobody tells. */
+  availableMemory(): number | undefined;
   /** The bytes of a local file. */
   readFile(path: string): Promise<Uint8Array>;
   /** The RGBA pixels of an image object that only a browser has (ImageBitmap, canvas, img, video, VideoFrame). */

@@ -39,6 +39,7 @@ export const platform: Platform = {
   listAdapters: async () => [(await requestAdapter({})).name],
   openFile: async (folder) => noFiles(folder),
   isFolder: async () => false,
+  availableMemory: () => undefined,
   readFile: async (path) => noFiles(path),
   pixelsOf,
 };
