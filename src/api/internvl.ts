@@ -10,15 +10,16 @@ import { checkTemplate } from "../text/template.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { openWeights, type WeightFormat } from "../weights/checkpoint.ts";
 import { fileOrigin } from "../weights/origin.ts";
-import { openSource, readSmall, type WeightSource } from "../weights/source.ts";
+import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress } from "../weights/source.ts";
 import { loadModel } from "./model-load.ts";
 import { type PromptRequest, preparePrompt } from "./prompt.ts";
 import { Queue } from "./queue.ts";
 import { ChatReply, type ChatResult } from "./reply.ts";
 
+/** How far a load is. The phases come in this order, those of a download only where there is one; each phase's numbers only grow. */
 export interface Progress {
-  phase: "resolve" | "upload" | "compile" | "ready";
-  /** Bytes in `upload`, steps otherwise. */
+  phase: SourceProgress["phase"] | "upload" | "compile" | "ready";
+  /** Bytes in `download`, `verify` and `upload`, steps otherwise. */
   loaded: number;
   total: number;
   file?: string;
@@ -26,7 +27,7 @@ export interface Progress {
   note?: string;
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends HubOptions {
   /** A device of yours, or how to choose an adapter. */
   device?: GPUDevice | DeviceOptions | undefined;
   /** How matrices are held on the GPU: `auto` as stored, or in q8 or q4 where that is what fits. */
@@ -92,11 +93,12 @@ export class InternVL {
   private constructor() {}
 
   /**
-   * Loads a checkpoint: a folder with config.json, tokenizer and safetensors files, or anything that opens files by name.
+   * Loads a checkpoint (config.json, tokenizer and safetensors files): from a folder's path, a URL, a Hugging Face id `org/name`,
+   * `File`s, an opened folder, or anything that opens files by name. What lies on a server is downloaded into the cache first.
    *
-   * @throws EngineError no-webgpu, no-adapter, limit-exceeded, out-of-memory, bad-weights, bad-input, aborted
+   * @throws EngineError no-webgpu, no-adapter, limit-exceeded, out-of-memory, bad-weights, bad-input, network, aborted
    */
-  static async load(source: string | WeightSource, options: LoadOptions = {}): Promise<InternVL> {
+  static async load(source: SourceLike, options: LoadOptions = {}): Promise<InternVL> {
     try {
       return await InternVL.#load(source, options);
     } catch (error) {
@@ -104,14 +106,13 @@ export class InternVL {
     }
   }
 
-  static async #load(from: string | WeightSource, options: LoadOptions): Promise<InternVL> {
+  static async #load(from: SourceLike, options: LoadOptions): Promise<InternVL> {
     const { signal, onProgress } = options;
     const format = options.weights ?? "auto";
     if (!WEIGHT_FORMATS.includes(format))
       throw new EngineError("bad-input", `weights is ${JSON.stringify(format)}, supported: ${WEIGHT_FORMATS.join(", ")}`);
     throwIfAborted(signal);
-    onProgress?.({ phase: "resolve", loaded: 0, total: 1 });
-    const source = await openSource(from);
+    const source = await openSource(from, options);
     const configBytes = await readSmall(source, "config.json");
     if (!configBytes)
       throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
@@ -125,7 +126,6 @@ export class InternVL {
     const maxContext = positive("maxContext", options.maxContext ?? Math.min(DEFAULT_CONTEXT, config.language.maxPositions));
     const checkpoint = await openWeights(source, signal);
     try {
-      onProgress?.({ phase: "resolve", loaded: 1, total: 1 });
       const gpu = await openGpu(options.device);
       try {
         const origin = fileOrigin(gpu, checkpoint);
