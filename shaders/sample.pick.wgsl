@@ -1,6 +1,6 @@
 // The draw: of the logits that top-k, top-p and min-p leave, the id with the largest (l - max) / T + G, G = -ln(-ln(1 - u)) independent for
 // every id. Its distribution is exactly softmax(l / T) over those that are left (Gumbel's trick): no running sum over the vocabulary.
-//   settings: [state rows]   logits: f32 [rows, COUNT]   histogram: u32 [state rows, 8, 256, 3]   searches: [state rows, 9]
+//   settings: [state rows]   logits: f32 [rows, COUNT]   histogram: u32 [state rows, 8, 256, 3]   searches: [state rows, 9], the last: where both ended
 //   best: [state rows, blocks], the maxima   noisy: [state rows, blocks], the winners
 // Workgroup (block of 2048, row) of 64 threads, 4 ids at a time: one call of the generator makes 4 random words.
 // Libs wide, sample. Limits: 64 invocations. Reference: reference/sample.
@@ -12,7 +12,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> settings: array<Settings>;
 @group(0) @binding(3) var<storage, read> logits: array<f32>;
 @group(0) @binding(4) var<storage, read> histogram: array<u32>;
-@group(0) @binding(5) var<storage, read> searches: array<Search>;
+@group(0) @binding(5) var<storage, read_write> searches: array<Search>;
 @group(0) @binding(6) var<storage, read> best: array<Best>;
 @group(0) @binding(7) var<storage, read_write> noisy: array<Best>;
 
@@ -54,6 +54,9 @@ fn main(
     if (passes > 0u) {
       let end = advance(passes, searches[row * (PASSES + 1u) + passes - 1u], s);
       floor_key = max(end.floor, end.prefix);
+    }
+    if (group.x == 0u) {
+      searches[row * (PASSES + 1u) + PASSES] = Search(0u, 0u, 0u, floor_key); // nobody reads it here
     }
     var top = LOWEST;
     for (var i = 0u; i < groups.x; i++) {

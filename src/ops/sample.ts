@@ -132,7 +132,7 @@ export function sample(program: Program, logits: Activation, state: SampleState,
     });
   }
   program.dispatch({
-    kernel: kernel("pick", "uurrrrrw"),
+    kernel: kernel("pick", "uurrrwrw"),
     params: [count, first],
     buffers: [settings, logits.buffer, histogram, searches, best, noisy],
     workgroups: (step) => [blocks, drawn(step), 1],
