@@ -1,5 +1,5 @@
 import { type FileHandle, open, readFile as read, stat } from "node:fs/promises";
-import { homedir } from "node:os";
+import { freemem, homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
@@ -107,6 +107,13 @@ async function isFolder(path: string): Promise<boolean> {
   return found?.isDirectory() ?? false;
 }
 
+/** Respects the limit of a container (cgroups), which os.freemem does not know. */
+function availableMemory(): number {
+  const free = freemem();
+  const constrained = process.availableMemory?.() ?? free; // Node 20.13 and newer
+  return Math.min(free, constrained);
+}
+
 async function readFile(path: string): Promise<Uint8Array> {
   try {
     return await read(path);
@@ -179,6 +186,7 @@ export const platform: Platform = {
   listAdapters,
   openFile,
   isFolder,
+  availableMemory,
   pathOfUrl: fileURLToPath,
   env,
   seesEverything: true,

@@ -23,6 +23,8 @@ export interface Platform {
   openFile(folder: string, name: string): Promise<ByteSource | undefined>;
   /** Whether such a folder exists. */
   isFolder(path: string): Promise<boolean>;
+  /** Bytes of memory that a program can still take: what software adapters work in. `undefined` where nobody tells. */
+  availableMemory(): number | undefined;
   /** The path that a `file:` URL names. */
   pathOfUrl(url: string): string;
   /** A variable of the environment; `undefined` where it is not set, or empty, or where there is no environment. */

@@ -41,6 +41,7 @@ export const platform: Platform = {
   listAdapters: async () => [(await requestAdapter({})).name],
   openFile: async (folder) => noFiles(folder),
   isFolder: async () => false,
+  availableMemory: () => undefined,
   pathOfUrl: (url) => noFiles(url),
   env: () => undefined,
   seesEverything: false,

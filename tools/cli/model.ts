@@ -15,7 +15,7 @@ export interface ModelFlags {
 }
 
 /** The model that comes with the program. */
-const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
+export const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
 
 /** A line on stderr that replaces itself on a terminal; on a pipe nothing is written but the last state. */
 export function status(text: string): void {

@@ -44,7 +44,8 @@ export function loadProgress(to: Terminal, now: () => number = () => performance
     if (to.isTTY) to.write(`\r\u001b[K${text}`);
   };
   return (progress) => {
-    const { phase, loaded, total } = progress;
+    const { phase, loaded, total, note } = progress;
+    if (note) to.write(`${note}\n`);
     switch (phase) {
       case "resolve":
         return replace(loaded < total ? "looking for the model" : "");
