@@ -8,6 +8,7 @@ import { chat } from "./chat.ts";
 import { convertCommand } from "./convert.ts";
 import { doctor } from "./doctor.ts";
 import { inspect } from "./inspect.ts";
+import { kernelsBench } from "./kernels-bench.ts";
 import { synth } from "./synth.ts";
 
 /** A positive whole number of a flag. */
@@ -126,6 +127,15 @@ function program(): Command {
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(doctor);
+  const kernels = root.command("kernels").description("the kernels by themselves");
+  kernels
+    .command("bench")
+    .description("speed of every kernel against this adapter's ceilings, its output checked first")
+    .addOption(new Option("--op <name>", "an op, or a word of its name: matmul, matvec, attention, decode, norm, …"))
+    .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled"))
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(kernelsBench);
   return root;
 }
 
