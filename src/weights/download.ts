@@ -87,7 +87,10 @@ async function hashFile(store: FileStore, path: string, hash: Sha256 | undefined
   }
 }
 
-/** The pieces of a body; a connection that gives nothing for `idle` milliseconds is cut. */
+/** The body broke off; the cause tells why. Not to be mistaken for what the disk throws meanwhile. */
+class BrokenBody extends Error {}
+
+/** The pieces of a body; a connection that gives nothing for `idle` milliseconds is cut. @throws BrokenBody */
 async function* piecesOf(response: Response, idle: number): AsyncGenerator<Uint8Array> {
   const reader = response.body?.getReader();
   if (!reader) return;
@@ -98,12 +101,14 @@ async function* piecesOf(response: Response, idle: number): AsyncGenerator<Uint8
       const stalled = new Promise<never>((_, reject) => {
         timer = setTimeout(() => reject(new Error(`no byte came for ${idle / 1000} s`)), idle);
       });
-      const { done, value } = await Promise.race([reader.read(), stalled]).finally(() => clearTimeout(timer));
-      if (done) {
+      const piece = await Promise.race([reader.read(), stalled])
+        .catch((cause: unknown) => Promise.reject(new BrokenBody("the body broke off", { cause })))
+        .finally(() => clearTimeout(timer));
+      if (piece.done) {
         ended = true;
         return;
       }
-      yield value;
+      yield piece.value;
     }
   } finally {
     if (!ended) await reader.cancel().catch(() => {});
@@ -175,7 +180,8 @@ class Transfer {
       answer = await request(transport, url, { headers, signal });
     } catch (cause) {
       if (cause instanceof EngineError || signal?.aborted) throw cause;
-      throw new Interruption(unreachable(url, cause));
+      // A page asks another origin beforehand whether it may send If-Range; where it may not, nothing but the whole file can be had.
+      throw new Interruption(unreachable(url, cause), { restart: resuming && !platform.seesEverything && failures >= 2 });
     }
     const { response } = answer;
     try {
@@ -258,8 +264,8 @@ class Transfer {
         onBytes?.(this.#have);
       }
     } catch (error) {
-      if (error instanceof Interruption || error instanceof EngineError || signal?.aborted) throw error;
-      const { message, cause } = error as Error;
+      if (!(error instanceof BrokenBody) || signal?.aborted) throw error;
+      const { message, cause } = error.cause as Error;
       const why = [message, (cause as Error | undefined)?.message].filter(Boolean).join(": ");
       throw new Interruption(this.#problem(`broke off at byte ${this.#have} of ${this.#size ?? "an unknown number"}: ${why}`));
     }

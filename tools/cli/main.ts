@@ -37,7 +37,9 @@ function size(text: string): number {
 
 const collect = (value: string, before: string[]): string[] => [...before, value];
 
-const modelOption = () => new Option("--model <folder>", "the checkpoint's folder (default: the embedded nano model)");
+const modelOption = () =>
+  new Option("--model <source>", "the checkpoint: a folder, a URL, or org/name on Hugging Face (default: the embedded nano model)");
+const revisionOption = () => new Option("--revision <name>", "branch, tag or commit of org/name (default: main)");
 const adapterOption = () =>
   new Option("--adapter <text>", "part of an adapter's name: swiftshader, llvmpipe, nvidia, …").env("INTERNVL_ADAPTER");
 const jsonOption = () => new Option("--json", "machine-readable output on stdout and nothing else there");
@@ -58,6 +60,7 @@ function program(): Command {
     .description("answer a question about pictures; without a question: an interactive chat")
     .argument("[question]", "with an <image> for every picture, or without any: then they are put in front")
     .addOption(modelOption())
+    .addOption(revisionOption())
     .option("--image <file>", "a picture: PNG or JPEG, a path or an http(s) or data URL; can be given several times", collect, [])
     .option("--video <folder>", "a folder of frames (PNG or JPEG), in the order of their names")
     .addOption(new Option("--frames <count>", "how many frames to take of the video, evenly spaced").argParser(count))
@@ -74,6 +77,7 @@ function program(): Command {
     .argument("<input>", 'one {"id", "turns", "images"?, "video"?, "maxTiles"?} a line; paths are relative to the file')
     .option("-o, --out <file>", "write the answers here, and go on where an earlier run stopped (default: stdout)")
     .addOption(modelOption())
+    .addOption(revisionOption())
     .addOption(new Option("--max-tokens <count>", "most new tokens a turn (default: 1024)").argParser(count))
     .addOption(contextOption())
     .addOption(weightsOption())
