@@ -5,4 +5,4 @@ export type { ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";
 export { EngineError, type ErrorCode } from "./errors.ts";
 export type { DeviceOptions } from "./gpu/device.ts";
 export type { WeightFormat } from "./weights/checkpoint.ts";
-export type { WeightSource } from "./weights/source.ts";
+export type { HubOptions, SourceLike, WeightSource } from "./weights/source.ts";

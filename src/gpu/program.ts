@@ -153,6 +153,11 @@ export class Programs {
     this.#step = gpu.memory.create("step", 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
   }
 
+  /** Gives the step buffer back, when no program of these runs any more. */
+  dispose(): void {
+    this.gpu.memory.destroy(this.#step);
+  }
+
   /** Records a program and builds it. */
   async record(label: string, maxUnits: number, record: (program: Program) => void): Promise<Program> {
     return this.gpu.memory.scoped(`program ${label}`, async () => {
