@@ -106,7 +106,8 @@ function program(): Command {
   root
     .command("convert")
     .description("write a checkpoint's weights in another format, read them back and report bytes and error of every tensor")
-    .requiredOption("--model <folder>", "the checkpoint to convert")
+    .requiredOption("--model <source>", "the checkpoint to convert: a folder, a URL or org/name")
+    .addOption(revisionOption())
     .requiredOption("--out <folder>", "where the converted checkpoint goes; must not exist")
     .addOption(new Option("--to <format>", "the new format").choices(["q4", "q8", "f16", "bf16"]).makeOptionMandatory())
     .addOption(shardOption())
@@ -116,7 +117,8 @@ function program(): Command {
   root
     .command("inspect")
     .description("what a checkpoint holds, from config.json and the headers alone")
-    .argument("<source>", "the checkpoint's folder")
+    .argument("<source>", "the checkpoint: a folder, a URL or org/name; nothing is downloaded but headers")
+    .addOption(revisionOption())
     .option("--verify", "check every rule of the format, every byte, and that the tensors are those that config.json asks for")
     .addOption(jsonOption())
     .action(inspect);
@@ -135,6 +137,7 @@ function program(): Command {
     .command("bench")
     .description("time loading, vision, prefill and decoding of a whole model against the adapter's ceilings")
     .addOption(modelOption())
+    .addOption(revisionOption())
     .option("--synthetic <config>", "a config.json instead of a model: its weights are made on the GPU")
     .addOption(new Option("--seed <number>", "of the synthetic weights").argParser(seed).default(0))
     .addOption(new Option("--tiles <count>", "tiles of the vision phase").argParser(count).default(1))
