@@ -35,7 +35,14 @@ function size(text: string): number {
   return Math.floor(value);
 }
 
-const collect = (value: string, before: string[]): string[] => [...before, value];
+/** A number of a flag; whether it makes sense is said by the library. */
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It must be a number.");
+  return value;
+}
+
+const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
 const modelOption = () =>
   new Option("--model <source>", "the checkpoint: a folder, a URL, or org/name on Hugging Face (default: the embedded nano model)");
@@ -48,6 +55,18 @@ const shardOption = () => new Option("--shard-size <bytes>", "most bytes a file"
 const weightsOption = () =>
   new Option("--weights <format>", "how matrices are held on the GPU").choices(["auto", "bf16", "f16", "f32", "q8", "q4"]).default("auto");
 
+/** Flags of how answers are generated. */
+const generationFlags = (): Option[] => [
+  new Option("--max-tokens <count>", "most new tokens an answer (default: 1024)").argParser(count),
+  new Option("--temperature <number>", "0: greedy (the default); 1: as the model says").argParser(number),
+  new Option("--top-p <number>", "draw among the most probable tokens that hold this share").argParser(number),
+  new Option("--top-k <count>", "draw among so many most probable tokens").argParser(number),
+  new Option("--min-p <number>", "draw among tokens at least this times as probable as the best").argParser(number),
+  new Option("--repetition-penalty <number>", "above 1: makes tokens of the answer less probable again").argParser(number),
+  new Option("--seed <number>", "the same seed gives the same answer on one adapter").argParser(number),
+  new Option("--stop <text>", "end the answer before this text; can be given several times").argParser(collect),
+];
+
 function program(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string };
   const root = new Command("internvl")
@@ -55,7 +74,7 @@ function program(): Command {
     .version(version)
     .exitOverride()
     .showHelpAfterError("(internvl --help lists what there is)");
-  root
+  const chatCommand = root
     .command("chat")
     .description("answer a question about pictures; without a question: an interactive chat")
     .argument("[question]", "with an <image> for every picture, or without any: then they are put in front")
@@ -65,25 +84,25 @@ function program(): Command {
     .option("--video <folder>", "a folder of frames (PNG or JPEG), in the order of their names")
     .addOption(new Option("--frames <count>", "how many frames to take of the video, evenly spaced").argParser(count))
     .addOption(new Option("--max-tiles <count>", "most tiles a picture").argParser(count))
-    .addOption(new Option("--max-tokens <count>", "most new tokens (default: 1024)").argParser(count))
     .addOption(contextOption())
     .addOption(weightsOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(chat);
-  root
+  const batchCommand = root
     .command("batch")
     .description("answer the conversations of a JSON Lines file")
     .argument("<input>", 'one {"id", "turns", "images"?, "video"?, "maxTiles"?} a line; paths are relative to the file')
     .option("-o, --out <file>", "write the answers here, and go on where an earlier run stopped (default: stdout)")
     .addOption(modelOption())
     .addOption(revisionOption())
-    .addOption(new Option("--max-tokens <count>", "most new tokens a turn (default: 1024)").argParser(count))
+    .addOption(new Option("--rows <count>", "conversations that are answered together, at most 8 (the default)").argParser(count))
     .addOption(contextOption())
     .addOption(weightsOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(batch);
+  for (const command of [chatCommand, batchCommand]) for (const option of generationFlags()) command.addOption(option);
   root
     .command("convert")
     .description("write a checkpoint's weights in another format, read them back and report bytes and error of every tensor")

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { InternVL, type LoadOptions } from "../../src/index.ts";
+import { type GenerationOptions, InternVL, type LoadOptions } from "../../src/index.ts";
 import type { WeightFormat } from "../../src/weights/checkpoint.ts";
 import { loadProgress } from "./progress.ts";
 
@@ -10,8 +10,25 @@ export interface ModelFlags {
   adapter?: string;
   weights?: WeightFormat;
   maxContext?: number;
-  maxTokens?: number;
   json?: boolean;
+}
+
+/** Flags of how an answer is generated. */
+export interface GenerationFlags {
+  maxTokens?: number;
+  temperature?: number;
+  topP?: number;
+  topK?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  seed?: number;
+  stop?: string[];
+}
+
+/** The flags that are generation options; one that was not given is left out. */
+export function generationOptions(flags: GenerationFlags): GenerationOptions {
+  const { maxTokens, temperature, topP, topK, minP, repetitionPenalty, seed, stop } = flags;
+  return { maxTokens, temperature, topP, topK, minP, repetitionPenalty, seed, stop };
 }
 
 /** The model that comes with the program. */
