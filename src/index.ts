@@ -8,4 +8,4 @@ export type { SendOptions, Session, SessionOptions } from "./api/session.ts";
 export { EngineError, type ErrorCode } from "./errors.ts";
 export type { DeviceOptions } from "./gpu/device.ts";
 export type { WeightFormat } from "./weights/checkpoint.ts";
-export type { WeightSource } from "./weights/source.ts";
+export type { HubOptions, SourceLike, WeightSource } from "./weights/source.ts";

@@ -13,6 +13,7 @@ const LAYERS = [
   "reference",
   "gpu",
   "ops",
+  "harness",
   "media",
   "text",
   "weights",

@@ -3,32 +3,37 @@ import { generate } from "../generate/loop.ts";
 import { Stepper } from "../generate/stepper.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
 import { parseConfig } from "../model/config.ts";
-import { Model } from "../model/internvl.ts";
+import type { MatrixDtype } from "../tensor/tensor.ts";
 import { checkTemplate } from "../text/template.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
-import { openWeights, type WeightFormat, Weights } from "../weights/checkpoint.ts";
-import { openSource, readSmall, type WeightSource } from "../weights/source.ts";
+import { openWeights, type WeightFormat } from "../weights/checkpoint.ts";
+import { fileOrigin } from "../weights/origin.ts";
+import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress } from "../weights/source.ts";
 import { Answer } from "./answer.ts";
 import { type BatchItem, type BatchOptions, type BatchResult, runBatch } from "./batch.ts";
 import { type GenerationOptions, generation, positive } from "./generation.ts";
+import { loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
 import { type PromptRequest, preparePrompt } from "./prompt.ts";
 import { Queue } from "./queue.ts";
 import { ChatReply, type ChatResult } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
+/** How far a load is. The phases come in this order, those of a download only where there is one; each phase's numbers only grow. */
 export interface Progress {
-  phase: "resolve" | "upload" | "compile" | "ready";
-  /** Bytes in `upload`, steps otherwise. */
+  phase: SourceProgress["phase"] | "upload" | "compile" | "ready";
+  /** Bytes in `download`, `verify` and `upload`, steps otherwise. */
   loaded: number;
   total: number;
   file?: string;
+  /** What `weights: "auto"` decided, where the weights do not fit as they are stored. */
+  note?: string;
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends HubOptions {
   /** A device of yours, or how to choose an adapter. */
   device?: GPUDevice | DeviceOptions | undefined;
-  /** How matrices are held on the GPU: `auto` as stored, or `f32`. */
+  /** How matrices are held on the GPU: `auto` as stored, or in q8 or q4 where that is what fits. */
   weights?: WeightFormat | undefined;
   /** Tokens of prompt and answer together; the KV cache is sized for it. Default 8192 or what the model has. */
   maxContext?: number | undefined;
@@ -38,6 +43,7 @@ export interface LoadOptions {
 
 export interface ChatOptions extends Omit<PromptRequest, "question">, GenerationOptions {}
 
+const WEIGHT_FORMATS: readonly WeightFormat[] = ["auto", "bf16", "f16", "f32", "q8", "q4"];
 const DEFAULT_CONTEXT = 8192;
 
 const parts = new WeakMap<InternVL, Parts>();
@@ -69,11 +75,12 @@ export class InternVL {
   private constructor() {}
 
   /**
-   * Loads a checkpoint: a folder with config.json, tokenizer and safetensors files, or anything that opens files by name.
+   * Loads a checkpoint (config.json, tokenizer and safetensors files): from a folder's path, a URL, a Hugging Face id `org/name`,
+   * `File`s, an opened folder, or anything that opens files by name. What lies on a server is downloaded into the cache first.
    *
-   * @throws EngineError no-webgpu, no-adapter, limit-exceeded, out-of-memory, bad-weights, bad-input, aborted
+   * @throws EngineError no-webgpu, no-adapter, limit-exceeded, out-of-memory, bad-weights, bad-input, network, aborted
    */
-  static async load(source: string | WeightSource, options: LoadOptions = {}): Promise<InternVL> {
+  static async load(source: SourceLike, options: LoadOptions = {}): Promise<InternVL> {
     try {
       return await InternVL.#load(source, options);
     } catch (error) {
@@ -81,14 +88,13 @@ export class InternVL {
     }
   }
 
-  static async #load(from: string | WeightSource, options: LoadOptions): Promise<InternVL> {
+  static async #load(from: SourceLike, options: LoadOptions): Promise<InternVL> {
     const { signal, onProgress } = options;
     const format = options.weights ?? "auto";
-    if (format !== "auto" && format !== "f32")
-      throw new EngineError("bad-input", `weights is ${JSON.stringify(format)}, supported: "auto", "f32"`);
+    if (!WEIGHT_FORMATS.includes(format))
+      throw new EngineError("bad-input", `weights is ${JSON.stringify(format)}, supported: ${WEIGHT_FORMATS.join(", ")}`);
     throwIfAborted(signal);
-    onProgress?.({ phase: "resolve", loaded: 0, total: 1 });
-    const source = await openSource(from);
+    const source = await openSource(from, options);
     const configBytes = await readSmall(source, "config.json");
     if (!configBytes)
       throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
@@ -102,17 +108,20 @@ export class InternVL {
     const maxContext = positive("maxContext", options.maxContext ?? Math.min(DEFAULT_CONTEXT, config.language.maxPositions));
     const checkpoint = await openWeights(source, signal);
     try {
-      onProgress?.({ phase: "resolve", loaded: 1, total: 1 });
       const gpu = await openGpu(options.device);
       try {
-        const total = [...checkpoint.tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0);
-        let loaded = 0;
-        onProgress?.({ phase: "upload", loaded, total });
-        const onBytes = (bytes: number) => {
-          loaded += bytes;
-          onProgress?.({ phase: "upload", loaded, total });
-        };
-        const model = await Model.load(gpu, Weights.of(gpu, checkpoint, { format, signal, onBytes }), config, maxContext);
+        const origin = fileOrigin(gpu, checkpoint);
+        const upload = (loaded: number, note?: string) =>
+          onProgress?.({ phase: "upload", loaded, total: origin.bytes, ...(note ? { note } : {}) });
+        upload(0);
+        let furthest = 0; // a second attempt of `auto` begins anew, progress does not go back
+        const { model, weights } = await loadModel(gpu, origin, config, {
+          format,
+          maxContext,
+          signal,
+          onBytes: (loaded) => upload((furthest = Math.max(furthest, loaded))),
+          onNote: (note) => upload(furthest, note),
+        });
         onProgress?.({ phase: "compile", loaded: 0, total: 1 });
         await model.recordVision(config.tileSize);
         onProgress?.({ phase: "compile", loaded: 1, total: 1 });
@@ -123,6 +132,7 @@ export class InternVL {
           model,
           tokenizer,
           config,
+          weights,
           imageContextId,
           stopId,
           queue: new Queue(),
@@ -142,6 +152,11 @@ export class InternVL {
   /** The adapter's name. */
   get adapter(): string {
     return partsOf(this).gpu.adapterName;
+  }
+
+  /** How the matrices are held on the GPU. */
+  get weights(): MatrixDtype {
+    return partsOf(this).weights;
   }
 
   /** Bytes in use on the GPU, by label. */

@@ -2,6 +2,7 @@ import type { Stepper } from "../generate/stepper.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { Model } from "../model/internvl.ts";
+import type { MatrixDtype } from "../tensor/tensor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Queue } from "./queue.ts";
 
@@ -11,6 +12,8 @@ export interface Parts {
   model: Model;
   tokenizer: Tokenizer;
   config: ModelConfig;
+  /** How the matrices lie on the GPU. */
+  weights: MatrixDtype;
   imageContextId: number;
   stopId: number;
   queue: Queue;

@@ -70,6 +70,16 @@ export class Memory {
     for (const buffer of [...this.#ledger.keys()]) this.destroy(buffer);
   }
 
+  /** Runs `work`; what it created and left behind is destroyed afterwards. */
+  async temporarily<T>(work: () => Promise<T>): Promise<T> {
+    const before = new Set(this.#ledger.keys());
+    try {
+      return await work();
+    } finally {
+      for (const buffer of [...this.#ledger.keys()]) if (!before.has(buffer)) this.destroy(buffer);
+    }
+  }
+
   /** Writes bytes into a buffer. `offset` and the length are multiples of 4. */
   write(to: Bindable, offset: number, data: ArrayBufferView<ArrayBuffer>): void {
     const { buffer, offset: start = 0 } = bindingOf(to);

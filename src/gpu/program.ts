@@ -211,6 +211,11 @@ export class Programs {
     this.#step = gpu.memory.create("step", MAX_ROWS * PARAMS_STRIDE + STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
   }
 
+  /** Gives the step buffer back, when no program of these runs any more. */
+  dispose(): void {
+    this.gpu.memory.destroy(this.#step);
+  }
+
   /** Records a program and builds it. */
   async record(label: string, maxUnits: number, record: (program: Program) => void): Promise<Program> {
     return this.gpu.memory.scoped(`program ${label}`, async () => {

@@ -30,7 +30,7 @@ export function generationOptions(flags: GenerationFlags): GenerationOptions {
 }
 
 /** The model that comes with the program. */
-const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
+export const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
 
 /** A line on stderr that replaces itself on a terminal; on a pipe nothing is written but the last state. */
 export function status(text: string): void {
@@ -50,10 +50,12 @@ export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise
     weights: flags.weights,
     maxContext: flags.maxContext,
     signal,
-    onProgress: ({ phase, loaded, total }) =>
+    onProgress: ({ phase, loaded, total, note }) => {
+      if (note) process.stderr.write(`${note}\n`);
       status(
         phase === "upload" ? `loading weights: ${Math.round((loaded / total) * 100)} %` : phase === "compile" ? "compiling kernels" : "",
-      ),
+      );
+    },
   };
   const vlm = await InternVL.load(flags.model ?? NANO, options);
   if (process.stderr.isTTY) status("");
