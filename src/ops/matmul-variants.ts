@@ -141,6 +141,13 @@ export const matmulVariants = (gpu: Gpu, dtype: MatrixDtype, rows: number, preci
 // Up to this many rows the vector kernels read the weights once and share them; above, tiles do.
 const VECTOR_ROWS = 8;
 
+/** The variants that are worth timing: those that share weights between few rows, or tiles. */
+export const candidates = (gpu: Gpu, dtype: MatrixDtype, maxRows: number, precision: MatmulPrecision): MatmulVariant[] =>
+  matmulVariants(gpu, dtype, maxRows, precision).filter((variant) => {
+    if (variant === "thread" || variant === "vector" || variant === "subgroup") return maxRows <= 2 * VECTOR_ROWS;
+    return maxRows > 1;
+  });
+
 /**
  * The variant for so many rows at most, by what is known of the adapters: the first that is valid there.
  * CPU adapters (measured on lavapipe and SwiftShader): loads cost lane by lane, and a barrier costs most.

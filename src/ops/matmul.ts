@@ -4,12 +4,12 @@ import { type Activation, type Bindable, GROUP, isQuantized, type Matrix, scales
 import { need, needQuads, needWidth } from "./check.ts";
 import { fastestVariant } from "./matmul-tune.ts";
 import {
+  candidates,
   defaultVariant,
   type MatmulKernel,
   type MatmulPrecision,
   type MatmulVariant,
   matmulKernel,
-  matmulVariants,
 } from "./matmul-variants.ts";
 import { swiglu } from "./rowwise.ts";
 
@@ -48,7 +48,7 @@ function choose(program: Program, x: Activation, w: Matrix, rows: number, option
   const precision = options.precision ?? "f32";
   const measure = () => {
     const timed = Math.min(rows, gpu.software ? TUNED_ROWS.software : TUNED_ROWS.gpu);
-    return fastestVariant(gpu, matmulVariants(gpu, w.dtype, rows, precision), timed, (trial, variant) => {
+    return fastestVariant(gpu, candidates(gpu, w.dtype, rows, precision), timed, (trial, variant) => {
       matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant });
     });
   };

@@ -20,6 +20,12 @@ interface Epilogue {
   gated?: boolean;
 }
 
+const FULL: Epilogue = { bias: true, gelu: true, scale: true, residual: true };
+const SHARED: readonly MatmulVariant[] = ["block", "lanes", "tiled", "wide", "half", "matrix", "packed"];
+
+/** Variants whose code depends on the format most, and the defaults. */
+const CLOSE: readonly MatmulVariant[] = ["subgroup", "lanes", "packed"];
+
 const erf = (x: number): number => {
   // Maclaurin series; |x| < 4 here needs fewer than 80 terms.
   let term = x;
@@ -124,23 +130,21 @@ describe("matmul", () => {
     console.log(
       `${dtype}: ${listed.join(" ")}; unsupported on ${gpu.adapterName}: ${MATMUL_VARIANTS.filter((v) => !listed.includes(v)).join(" ")}`,
     );
-    // Two tiles of 128 in both directions, the second nearly empty; K that fills no slice.
-    const [w, matrix] = weights(dtype, 131, quantized ? 96 : 68);
+    // Two tiles of 128 in both directions, the second nearly empty; K that fills no slice (q8, q4: of whole groups).
+    const [w, matrix] = weights(dtype, 131, quantized ? 128 : 68);
     for (const variant of listed) {
-      for (const m of [1, 3, 130]) {
-        if (m === 130 && (variant === "thread" || variant === "vector" || variant === "subgroup")) continue;
-        const all = { bias: true, gelu: true, scale: true, residual: true };
-        const error = await errorOf(m, w, matrix, all, precisionOf(variant), variant);
-        expect(error, `${variant} m=${m}`).toBeLessThan(BOUND[precisionOf(variant)]);
-      }
+      if (dtype !== "bf16" && !CLOSE.includes(variant)) continue; // each pipeline costs half a second: the harness's grid has them all
+      const m = SHARED.includes(variant) ? 130 : 3;
+      const error = await errorOf(m, w, matrix, FULL, precisionOf(variant), variant);
+      expect(error, `${variant} m=${m}`).toBeLessThan(BOUND[precisionOf(variant)]);
     }
   });
 
   it("is right with each epilogue, on random shapes", async () => {
     const dtype = "bf16";
-    const epilogues: Epilogue[] = [{}, { bias: true }, { gelu: true }, { scale: true }, { residual: true }, { bias: true, gelu: true }];
+    const epilogues: Epilogue[] = [{}, { bias: true, gelu: true }, { scale: true }, { residual: true }];
     for (const epilogue of epilogues) {
-      for (const m of [1, 1 + noise.below(8), 9 + noise.below(60)]) {
+      for (const m of [1, 9 + noise.below(60)]) {
         const [w, matrix] = weights(dtype, 1 + noise.below(150), 4 * (1 + noise.below(40)));
         const error = await errorOf(m, w, matrix, epilogue, "f32");
         expect(error, `m=${m} ${matrix.shape} ${JSON.stringify(epilogue)}`).toBeLessThan(BOUND.f32);
@@ -149,12 +153,10 @@ describe("matmul", () => {
   });
 
   it("gates in every variant, and where w is split over buffers", async () => {
-    for (const dtype of ["bf16", "q4"] as const) {
-      const [w, matrix] = weights(dtype, 88, 64);
-      for (const variant of matmulVariants(gpu, dtype, 5, "q8")) {
-        const bound = BOUND[precisionOf(variant)] * 2; // two products
-        expect(await errorOf(5, w, matrix, { gated: true }, precisionOf(variant), variant), variant).toBeLessThan(bound);
-      }
+    const [narrow, narrowMatrix] = weights("bf16", 88, 64);
+    for (const variant of matmulVariants(gpu, "bf16", 5, "q8")) {
+      const bound = BOUND[precisionOf(variant)] * 2; // two products
+      expect(await errorOf(5, narrow, narrowMatrix, { gated: true }, precisionOf(variant), variant), variant).toBeLessThan(bound);
     }
     const [w, matrix] = weights("f32", 88, 64);
     const parts = [0, 30, 75, 88].slice(0, -1).map((rowStart, i) => {
