@@ -1,5 +1,6 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
+import { type Counters, newCounters } from "./counters.ts";
 import { Kernels } from "./kernel.ts";
 import { type MatrixSyntax, matrixSyntaxOf } from "./matrix-syntax.ts";
 import { Memory } from "./memory.ts";
@@ -27,6 +28,7 @@ export interface Gpu {
   readonly tuning: Tuning;
   /** How loads of subgroup matrices are written here; undefined where there are none. */
   readonly matrixSyntax: MatrixSyntax | undefined;
+  readonly counters: Counters;
   /** Why the device was lost; undefined while it works. */
   lostReason(): string | undefined;
   /** Frees all buffers; destroys the device if it was opened here. */
@@ -78,15 +80,17 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
   device.lost.then(({ reason, message }) => {
     lost = `${reason}: ${message}`;
   });
-  const memory = new Memory(device, () => lost);
+  const counters = newCounters();
+  const memory = new Memory(device, () => lost, counters);
   return {
     device,
     adapterName,
     software: /swiftshader|llvmpipe|lavapipe/i.test(adapterName),
     memory,
-    kernels: new Kernels(device),
     tuning: new Tuning(owned && options.autotune === true),
     matrixSyntax: await matrixSyntaxOf(device),
+    kernels: new Kernels(device, counters),
+    counters,
     lostReason: () => lost,
     close() {
       memory.clear();

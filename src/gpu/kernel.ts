@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { type Counters, newCounters } from "./counters.ts";
 import { type ShaderName, shaders } from "./shaders.gen.ts";
 
 /** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written. */
@@ -36,8 +37,11 @@ export class Kernels {
   readonly #kernels = new Map<string, Promise<Kernel>>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
 
-  constructor(device: GPUDevice) {
+  readonly #counters: Counters;
+
+  constructor(device: GPUDevice, counters: Counters = newCounters()) {
     this.#device = device;
+    this.#counters = counters;
   }
 
   /** How many pipelines were made. */
@@ -59,6 +63,7 @@ export class Kernels {
   }
 
   async #compile(spec: KernelSpec, code: string): Promise<Kernel> {
+    this.#counters.pipelines++;
     const layout = this.#layout(spec.bindings);
     const module = this.#device.createShaderModule({ label: spec.shader, code });
     try {
