@@ -17,6 +17,8 @@ interface KernelOptions {
   libs?: readonly ShaderName[];
   /** Switches, and sizes that arrays depend on, put before the source as `const NAME = value;` (numbers become u32). */
   consts: Readonly<Record<string, number | boolean>>;
+  /** WGSL directives, `enable f16;` and the like, which have to stand at the very start. */
+  directives?: readonly string[] | undefined;
   /** Kinds of the bindings 0, 1, … of group 0. */
   bindings: string;
 }
@@ -28,9 +30,10 @@ export interface Kernel {
 
 /** The whole WGSL text of a kernel. */
 export function kernelSource(spec: KernelSpec): string {
-  const { libs = [], consts } = spec;
+  const { libs = [], consts, directives = [] } = spec;
+  const head = directives.map((directive) => `${directive}\n`);
   const prelude = Object.entries(consts).map(([name, value]) => `const ${name} = ${typeof value === "number" ? `${value}u` : value};\n`);
-  return [...prelude, ...libs.map((lib) => shaders[lib]), "code" in spec ? spec.code : shaders[spec.shader]].join("");
+  return [...head, ...prelude, ...libs.map((lib) => shaders[lib]), "code" in spec ? spec.code : shaders[spec.shader]].join("");
 }
 
 const TYPES = { u: "uniform", r: "read-only-storage", w: "storage" } as const satisfies Record<BindingKind, GPUBufferBindingType>;

@@ -159,6 +159,9 @@ function program(): Command {
     .description("speed of every kernel against this adapter's ceilings, its output checked first")
     .addOption(new Option("--op <name>", "an op, or a word of its name: matmul, matvec, attention, decode, norm, …"))
     .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled"))
+    .addOption(
+      new Option("--vs <library>", "take turns with onnxruntime-node's webgpu provider, found in the folder INTERNVL_ORT").choices(["ort"]),
+    )
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(kernelsBench);
