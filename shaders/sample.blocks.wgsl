@@ -1,6 +1,6 @@
 // The largest logit of every block of 2048, with the first id that has it; clears the histograms for the searches that follow.
 //   settings: [state rows]   logits: f32 [rows, COUNT]   best: [state rows, blocks]   histogram: u32 [state rows, 8 passes, 256 bins, 3]
-// Workgroup (block, row) of 64 threads: a thread strides over the block, then they compare in workgroup memory (ties: the smaller id).
+// Workgroup (block, row) of 64 threads: a thread strides over the block, then one of them compares what they found.
 // Libs wide, sample. Limits: 64 invocations. Reference: reference/sample.
 struct Params {
   count: u32,
@@ -14,8 +14,6 @@ struct Params {
 
 const THREADS = 64u;
 
-var<workgroup> values: array<f32, 64>;
-var<workgroup> ids: array<u32, 64>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -41,20 +39,9 @@ fn main(
       id = i;
     }
   }
-  values[index] = value;
-  ids[index] = id;
+  found[index] = Best(value, id);
   workgroupBarrier();
-  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-    if (index < half) {
-      let other = index + half;
-      if (ids[other] < p.count && (values[other] > values[index] || (values[other] == values[index] && ids[other] < ids[index]))) {
-        values[index] = values[other];
-        ids[index] = ids[other];
-      }
-    }
-    workgroupBarrier();
-  }
   if (index == 0u) {
-    best[row * groups.x + group.x] = Best(values[0], ids[0]);
+    best[row * groups.x + group.x] = best_of_found(p.count);
   }
 }

@@ -16,8 +16,6 @@ struct Params {
 
 const THREADS = 64u;
 
-var<workgroup> values: array<f32, 64>;
-var<workgroup> ids: array<u32, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
@@ -35,21 +33,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       id = candidate;
     }
   }
-  values[index] = value;
-  ids[index] = id;
+  found[index] = Best(value, id);
   workgroupBarrier();
-  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-    if (index < half) {
-      let other = index + half;
-      if (ids[other] < p.count && (ids[index] == p.count || values[other] > values[index] || (values[other] == values[index] && ids[other] < ids[index]))) {
-        values[index] = values[other];
-        ids[index] = ids[other];
-      }
-    }
-    workgroupBarrier();
-  }
   if (index == 0u) {
-    let chosen = min(ids[0], p.count - 1u);
+    let chosen = min(best_of_found(p.count).id, p.count - 1u);
     next[row] = chosen;
     seen[row * ((p.count + 31u) / 32u) + chosen / 32u] |= 1u << (chosen % 32u);
     settings[row].drawn += 1u;

@@ -18,8 +18,6 @@ struct Params {
 
 const THREADS = 64u;
 
-var<workgroup> values: array<f32, 64>;
-var<workgroup> ids: array<u32, 64>;
 var<workgroup> floor_key: u32;
 var<workgroup> highest: f32;
 
@@ -84,20 +82,9 @@ fn main(
       }
     }
   }
-  values[index] = value;
-  ids[index] = id;
+  found[index] = Best(value, id);
   workgroupBarrier();
-  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-    if (index < half) {
-      let other = index + half;
-      if (ids[other] < p.count && (ids[index] == p.count || values[other] > values[index] || (values[other] == values[index] && ids[other] < ids[index]))) {
-        values[index] = values[other];
-        ids[index] = ids[other];
-      }
-    }
-    workgroupBarrier();
-  }
   if (index == 0u) {
-    noisy[row * groups.x + group.x] = Best(values[0], ids[0]);
+    noisy[row * groups.x + group.x] = best_of_found(p.count);
   }
 }

@@ -1,6 +1,7 @@
 import { type InternVL, partsOf } from "./api/internvl.ts";
 import { EngineError } from "./errors.ts";
 import { forget, type GenerateRequest, type PromptTiles, prefillPrompt } from "./generate/loop.ts";
+import { Stepper } from "./generate/stepper.ts";
 import type { Tap } from "./gpu/program.ts";
 import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
@@ -156,6 +157,41 @@ export async function generateTrace(
       if (ids.length < steps) lanes.decode([position]);
     }
     return { ids, logits };
+  } finally {
+    leave();
+  }
+}
+
+/**
+ * Greedy generation for several prompts in one decode loop, a row each: at most `steps` ids a row, a row leaves with `stopId`.
+ * @throws EngineError bad-input for more rows than decode together
+ */
+export async function generateBatch(
+  vlm: InternVL,
+  requests: readonly TraceRequest[],
+  { steps, stopId, maxContext }: { steps: number; stopId?: number; maxContext: number },
+): Promise<number[][]> {
+  const { gpu, model, config, imageContextId, queue } = partsOf(vlm);
+  const room = model.rowsIn(Number.POSITIVE_INFINITY, maxContext);
+  if (requests.length > room) throw new EngineError("bad-input", `${requests.length} rows, at most ${room} decode together`);
+  const leave = await queue.enter();
+  try {
+    const stepper = new Stepper(gpu, await model.openLanes(requests.length, maxContext));
+    const answers: number[][] = requests.map(() => []);
+    for (const [row, { pixelValues, inputIds }] of requests.entries()) {
+      const request = { inputIds: Array.from(inputIds), images: toTiles(pixelValues, config.tileSize), imageContextId };
+      const { units } = await prefillPrompt(model, stepper, row, request);
+      const position = inputIds.length;
+      const accept = (id: number) => answers[row]!.push(id) >= steps || id === stopId;
+      stepper.begin(row, { position, end: position + steps, finished: false, accept }, units);
+      stepper.fill(); // rows decode while others are still to come
+    }
+    while (stepper.active) {
+      stepper.fill();
+      await stepper.collect();
+    }
+    stepper.dispose();
+    return answers;
   } finally {
     leave();
   }

@@ -42,6 +42,20 @@ fn key_of(value: f32) -> u32 {
   return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
+var<workgroup> found: array<Best, 64>; // what each thread has found
+
+// The best of `found`, ties to the smaller id; one thread runs it: a tree would cost seven barriers. `none` as an id means nothing found.
+fn best_of_found(none: u32) -> Best {
+  var best_ = found[0];
+  for (var i = 1u; i < 64u; i++) {
+    let other = found[i];
+    if (other.id < none && (best_.id >= none || other.value > best_.value || (other.value == best_.value && other.id < best_.id))) {
+      best_ = other;
+    }
+  }
+  return best_;
+}
+
 var<workgroup> bins: array<vec2<u32>, 256>; // counts or masses of the last pass
 
 // The state before `pass`, from the state before the last pass and what that pass has counted (in bins). One thread runs it.

@@ -136,7 +136,8 @@ class Rows {
 
 /** Asks an item's questions in a row; a later question finds the earlier turns in the row's cache. */
 async function converse(parts: () => Parts, rows: Rows, row: number, item: BatchItem, options: BatchOptions, signal: AbortSignal) {
-  const questions = typeof item.prompt === "string" ? [item.prompt] : item.prompt;
+  const prompt = (item as BatchItem | null | undefined)?.prompt;
+  const questions = typeof prompt === "string" ? [prompt] : prompt;
   if (!Array.isArray(questions) || questions.length === 0 || questions.some((question) => typeof question !== "string"))
     throw new EngineError("bad-input", "an item of a batch needs a prompt: a text, or a list of texts");
   const { images, video, ...rest } = item;
@@ -173,20 +174,27 @@ export async function runBatch(parts: () => Parts, items: readonly BatchItem[], 
   options.signal?.addEventListener("abort", relay, { once: true });
   let fatal: unknown;
   let next = 0;
+  const stop = (error: unknown) => {
+    fatal ??= error;
+    abort.abort(error);
+  };
+  const answer = async (rows: Rows, row: number, item: BatchItem): Promise<BatchResult> => {
+    try {
+      return await converse(parts, rows, row, item, options, abort.signal);
+    } catch (error) {
+      if (!(error instanceof EngineError) || FATAL.has(error.code)) throw error;
+      return { error };
+    }
+  };
   const work = async (rows: Rows, row: number): Promise<void> => {
-    while (next < items.length && fatal === undefined) {
-      const index = next++;
-      try {
-        results[index] = await converse(parts, rows, row, items[index]!, options, abort.signal);
-      } catch (error) {
-        if (!(error instanceof EngineError) || FATAL.has(error.code)) {
-          fatal ??= error;
-          abort.abort(error);
-          return;
-        }
-        results[index] = { error };
+    try {
+      while (next < items.length && fatal === undefined) {
+        const index = next++;
+        results[index] = await answer(rows, row, items[index]!);
+        onResult?.(results[index]!, index);
       }
-      onResult?.(results[index]!, index);
+    } catch (error) {
+      stop(error);
     }
   };
 
