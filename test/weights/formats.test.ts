@@ -9,6 +9,9 @@ interface Golden {
   cases: { name: string; pixel_values: { name: string; shape: number[] }; input_ids: number[]; new_ids: number[]; margins: number[] }[];
 }
 
+/** Above this margin between the best two logits (their standard deviation is 0.8), q8's rounding decides nothing. */
+const Q8_MARGIN = 0.05;
+
 /** The logits of every greedy step of tiny-qwen's case `single`, and its ids. */
 async function traced(weights: "bf16" | "f32" | "f16" | "q8") {
   const golden = json<Golden>("tiny/tiny-qwen/expected.json");
@@ -38,6 +41,7 @@ describe("weights held in another format", () => {
     const clear = margins.findIndex((margin) => margin < Q8_MARGIN);
     const count = clear < 0 ? want.length : clear;
     expect(count).toBeGreaterThan(0);
+    console.log(`q8: ${ids.filter((id, k) => id === want[k]).length} of ${want.length} ids, held for the first ${count}`);
     expect(ids.slice(0, count)).toEqual(want.slice(0, count));
   });
 
@@ -75,13 +79,13 @@ describe("weights held in another format", () => {
       expect(vlm.weights).toBe(weights);
       expect(vlm.memory().bytes).toBeGreaterThan(0);
       let right = 0;
-      const asked = single.slice(0, 8);
-      expect(asked).toHaveLength(8);
+      const asked = single.slice(0, 4);
+      expect(asked).toHaveLength(4);
       for (const { images, maxTiles, turns, answers } of asked) {
         const { text } = await vlm.chat(turns[0]!, { images: images.map((path) => `${folder}/${path}`), maxTiles });
         if (text === answers[0]) right++;
       }
-      expect(right).toBeGreaterThanOrEqual(weights === "q8" ? 8 : Q4_RIGHT);
+      expect(right).toBe(4);
     } finally {
       await vlm.dispose();
     }
