@@ -30,8 +30,10 @@ const VARIANTS = {
 
 export type MatmulVariant = keyof typeof VARIANTS;
 
+export const MATMUL_VARIANTS = Object.keys(VARIANTS) as MatmulVariant[];
+
 /** Every variant that computes a product of so many rows on this device. */
-export const matmulVariants = (_gpu: Gpu, _dtype: MatrixDtype, _rows: number): MatmulVariant[] => Object.keys(VARIANTS) as MatmulVariant[];
+export const matmulVariants = (_gpu: Gpu, _dtype: MatrixDtype, _rows: number): MatmulVariant[] => MATMUL_VARIANTS;
 
 /** The kernel for so many rows at most: on a CPU adapter those without barriers. */
 function chooseVariant(program: Program, maxRows: number): MatmulVariant {

@@ -18,13 +18,6 @@ function count(text: string): number {
   return value;
 }
 
-/** A number of a flag; whether it makes sense is said by the library. */
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It must be a number.");
-  return value;
-}
-
 /** A u32. */
 function seed(text: string): number {
   const value = Number(text);
@@ -42,9 +35,18 @@ function size(text: string): number {
   return Math.floor(value);
 }
 
+/** A number of a flag; whether it makes sense is said by the library. */
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It must be a number.");
+  return value;
+}
+
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
-const modelOption = () => new Option("--model <folder>", "the checkpoint's folder (default: the embedded nano model)");
+const modelOption = () =>
+  new Option("--model <source>", "the checkpoint: a folder, a URL, or org/name on Hugging Face (default: the embedded nano model)");
+const revisionOption = () => new Option("--revision <name>", "branch, tag or commit of org/name (default: main)");
 const adapterOption = () =>
   new Option("--adapter <text>", "part of an adapter's name: swiftshader, llvmpipe, nvidia, …").env("INTERNVL_ADAPTER");
 const jsonOption = () => new Option("--json", "machine-readable output on stdout and nothing else there");
@@ -77,6 +79,7 @@ function program(): Command {
     .description("answer a question about pictures; without a question: an interactive chat")
     .argument("[question]", "with an <image> for every picture, or without any: then they are put in front")
     .addOption(modelOption())
+    .addOption(revisionOption())
     .option("--image <file>", "a picture: PNG or JPEG, a path or an http(s) or data URL; can be given several times", collect, [])
     .option("--video <folder>", "a folder of frames (PNG or JPEG), in the order of their names")
     .addOption(new Option("--frames <count>", "how many frames to take of the video, evenly spaced").argParser(count))
@@ -92,6 +95,7 @@ function program(): Command {
     .argument("<input>", 'one {"id", "turns", "images"?, "video"?, "maxTiles"?} a line; paths are relative to the file')
     .option("-o, --out <file>", "write the answers here, and go on where an earlier run stopped (default: stdout)")
     .addOption(modelOption())
+    .addOption(revisionOption())
     .addOption(new Option("--rows <count>", "conversations that are answered together, at most 8 (the default)").argParser(count))
     .addOption(contextOption())
     .addOption(weightsOption())
@@ -102,7 +106,8 @@ function program(): Command {
   root
     .command("convert")
     .description("write a checkpoint's weights in another format, read them back and report bytes and error of every tensor")
-    .requiredOption("--model <folder>", "the checkpoint to convert")
+    .requiredOption("--model <source>", "the checkpoint to convert: a folder, a URL or org/name")
+    .addOption(revisionOption())
     .requiredOption("--out <folder>", "where the converted checkpoint goes; must not exist")
     .addOption(new Option("--to <format>", "the new format").choices(["q4", "q8", "f16", "bf16"]).makeOptionMandatory())
     .addOption(shardOption())
@@ -112,7 +117,8 @@ function program(): Command {
   root
     .command("inspect")
     .description("what a checkpoint holds, from config.json and the headers alone")
-    .argument("<source>", "the checkpoint's folder")
+    .argument("<source>", "the checkpoint: a folder, a URL or org/name; nothing is downloaded but headers")
+    .addOption(revisionOption())
     .option("--verify", "check every rule of the format, every byte, and that the tensors are those that config.json asks for")
     .addOption(jsonOption())
     .action(inspect);
@@ -131,6 +137,7 @@ function program(): Command {
     .command("bench")
     .description("time loading, vision, prefill and decoding of a whole model against the adapter's ceilings")
     .addOption(modelOption())
+    .addOption(revisionOption())
     .option("--synthetic <config>", "a config.json instead of a model: its weights are made on the GPU")
     .addOption(new Option("--seed <number>", "of the synthetic weights").argParser(seed).default(0))
     .addOption(new Option("--tiles <count>", "tiles of the vision phase").argParser(count).default(1))
@@ -152,6 +159,9 @@ function program(): Command {
     .description("speed of every kernel against this adapter's ceilings, its output checked first")
     .addOption(new Option("--op <name>", "an op, or a word of its name: matmul, matvec, attention, decode, norm, …"))
     .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled"))
+    .addOption(
+      new Option("--vs <library>", "take turns with onnxruntime-node's webgpu provider, found in the folder INTERNVL_ORT").choices(["ort"]),
+    )
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(kernelsBench);

@@ -1,10 +1,12 @@
 import { fileURLToPath } from "node:url";
 import { type GenerationOptions, InternVL, type LoadOptions } from "../../src/index.ts";
 import type { WeightFormat } from "../../src/weights/checkpoint.ts";
+import { loadProgress } from "./progress.ts";
 
 /** Flags of every command that loads a model. */
 export interface ModelFlags {
   model?: string;
+  revision?: string;
   adapter?: string;
   weights?: WeightFormat;
   maxContext?: number;
@@ -49,13 +51,9 @@ export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise
     device: { adapter: flags.adapter },
     weights: flags.weights,
     maxContext: flags.maxContext,
+    revision: flags.revision,
     signal,
-    onProgress: ({ phase, loaded, total, note }) => {
-      if (note) process.stderr.write(`${note}\n`);
-      status(
-        phase === "upload" ? `loading weights: ${Math.round((loaded / total) * 100)} %` : phase === "compile" ? "compiling kernels" : "",
-      );
-    },
+    onProgress: loadProgress(process.stderr),
   };
   const vlm = await InternVL.load(flags.model ?? NANO, options);
   if (process.stderr.isTTY) status("");
