@@ -9,17 +9,22 @@ export interface Bound {
 const EXACT: Bound = { nmse: 0, largest: 0 };
 
 /**
- * One line an op; where a weight format needs another bound, a line of its own below it, `op format`.
+ * One line an op; where a precision (ops/matmul-variants.ts) needs another bound, a line of its own below it, `op precision`.
  * Operands are compared as their bits stand: the rounding of a bf16, q8 or q4 weight is no error here, only the kernel's own arithmetic is.
  */
 const BOUNDS: Readonly<Record<string, Bound>> = {
   matmul: { nmse: 1e-11, largest: 1e-5 },
   matvec: { nmse: 1e-11, largest: 1e-5 },
+  // Operands rounded to f16: 2^-11 each; activations rounded to 8 bits a group.
+  "matmul f16": { nmse: 1e-6, largest: 5e-3 },
+  "matvec f16": { nmse: 1e-6, largest: 5e-3 },
+  "matmul q8": { nmse: 2.5e-4, largest: 5e-2 },
+  "matvec q8": { nmse: 2.5e-4, largest: 5e-2 },
 };
 
-/** The bound of an op with weights in a format. @throws Error for an op without a line: a new op states its bound */
-export function boundOf(op: string, format?: string): Bound {
-  const bound = BOUNDS[`${op} ${format}`] ?? BOUNDS[op];
+/** The bound of an op that keeps a precision. @throws Error for an op without a line: a new op states its bound */
+export function boundOf(op: string, precision?: string): Bound {
+  const bound = BOUNDS[precision ? `${op} ${precision}` : op];
   if (!bound) throw new Error(`no bound is stated for ${op}`);
   return bound;
 }
