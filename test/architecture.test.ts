@@ -10,6 +10,7 @@ const LAYERS = [
   "safetensors",
   "platform",
   "tensor",
+  "reference",
   "gpu",
   "ops",
   "harness",
