@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import { type Program, rowsOf } from "../gpu/program.ts";
-import { type Activation, GROUP, isQuantized, type Matrix, type MatrixDtype, scalesOf, type Vector } from "../tensor/tensor.ts";
-import { need, needQuads, needWidth } from "./check.ts";
+import { type Activation, type Matrix, type MatrixDtype, scalesOf, type Vector } from "../tensor/tensor.ts";
+import { need, needActivation, needMatrix, needVector } from "./check.ts";
 
 export interface MatmulOptions {
   bias?: Vector | undefined;
@@ -50,13 +50,13 @@ export function matmul(program: Program, x: Activation, w: Matrix, options: Matm
   const op = `matmul ${w.label}`;
   const [n, k] = w.shape;
   const { bias, scale, into } = options;
-  needQuads(op, "K", k);
-  if (isQuantized(w.dtype)) need(k % GROUP === 0, op, `K is ${k}, ${w.dtype} needs a multiple of ${GROUP}`);
-  needWidth(op, x, k);
-  if (bias) needWidth(op, bias, n);
-  if (scale) needWidth(op, scale, n);
+  needMatrix(op, w);
+  needActivation(program, op, x, k);
+  if (bias) needVector(op, bias, n);
+  if (scale) needVector(op, scale, n);
   const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, n);
-  needWidth(op, y, n);
+  needActivation(program, op, y, n);
+  need(!(into && options.out), op, "into and out exclude each other");
   need(program.maxRows(y.rows) >= program.maxRows(x.rows), op, `${y.label} has fewer rows than ${x.label}`);
 
   const variant = VARIANTS[options.variant ?? chooseVariant(program, program.maxRows(x.rows))];
@@ -64,7 +64,7 @@ export function matmul(program: Program, x: Activation, w: Matrix, options: Matm
     program.dispatch({
       kernel: {
         shader: variant.shader,
-        libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/matmul"],
+        libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/gelu", "lib/matmul"],
         consts: {
           BIAS: bias !== undefined,
           GELU: options.gelu ?? false,
