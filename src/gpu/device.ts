@@ -1,5 +1,6 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
+import { type Counters, newCounters } from "./counters.ts";
 import { Kernels } from "./kernel.ts";
 import { Memory } from "./memory.ts";
 
@@ -19,6 +20,7 @@ export interface Gpu {
   readonly software: boolean;
   readonly memory: Memory;
   readonly kernels: Kernels;
+  readonly counters: Counters;
   /** Why the device was lost; undefined while it works. */
   lostReason(): string | undefined;
   /** Frees all buffers; destroys the device if it was opened here. */
@@ -70,13 +72,15 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
   device.lost.then(({ reason, message }) => {
     lost = `${reason}: ${message}`;
   });
-  const memory = new Memory(device, () => lost);
+  const counters = newCounters();
+  const memory = new Memory(device, () => lost, counters);
   return {
     device,
     adapterName,
     software: /swiftshader|llvmpipe|lavapipe/i.test(adapterName),
     memory,
-    kernels: new Kernels(device),
+    kernels: new Kernels(device, counters),
+    counters,
     lostReason: () => lost,
     close() {
       memory.clear();

@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { type Bindable, bindingOf } from "../tensor/tensor.ts";
+import { type Counters, newCounters } from "./counters.ts";
 
 /** A line of the ledger: who holds how much. */
 export interface LedgerEntry {
@@ -13,10 +14,12 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 export class Memory {
   readonly #device: GPUDevice;
   readonly #lostReason: () => string | undefined;
+  readonly #counters: Counters;
   readonly #ledger = new Map<GPUBuffer, LedgerEntry>();
 
-  constructor(device: GPUDevice, lostReason: () => string | undefined) {
+  constructor(device: GPUDevice, lostReason: () => string | undefined, counters: Counters = newCounters()) {
     this.#device = device;
+    this.#counters = counters;
     this.#lostReason = lostReason;
   }
 
@@ -50,7 +53,8 @@ export class Memory {
         hint: "use a smaller maxContext or another adapter",
       });
     }
-    this.#assertAlive();
+    this.assertAlive();
+    this.#counters.buffers++;
     const buffer = this.#device.createBuffer({ label, size, usage });
     this.#ledger.set(buffer, { label, bytes: size });
     return buffer;
@@ -84,7 +88,8 @@ export class Memory {
 
   /** Waits until the queue has taken what was written, so that staging copies do not pile up. */
   async flush(): Promise<void> {
-    await this.#guard(this.#device.queue.onSubmittedWorkDone());
+    await this.guard(this.#device.queue.onSubmittedWorkDone());
+    this.assertAlive(); // a lost device may call its work done
   }
 
   /** Reads `bytes` bytes back. @throws EngineError device-lost */
@@ -94,7 +99,8 @@ export class Memory {
 
   /** Reads several ranges back at once; offsets are multiples of 4. @throws EngineError device-lost */
   async readAll(ranges: readonly { from: Bindable; offset: number; bytes: number }[]): Promise<ArrayBuffer[]> {
-    this.#assertAlive();
+    this.assertAlive();
+    this.#counters.awaitedReadbacks++;
     const padded = (bytes: number) => Math.ceil(bytes / 4) * 4;
     const total = ranges.reduce((sum, { bytes }) => sum + padded(bytes), 0);
     const staging = this.create("readback", total, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
@@ -107,7 +113,7 @@ export class Memory {
         at += padded(bytes);
       }
       this.#device.queue.submit([encoder.finish()]);
-      await this.#guard(staging.mapAsync(GPUMapMode.READ));
+      await this.guard(staging.mapAsync(GPUMapMode.READ));
       const mapped = staging.getMappedRange(0, total);
       at = 0;
       return ranges.map(({ bytes }) => {
@@ -122,7 +128,7 @@ export class Memory {
 
   /** Runs something that allocates under error scopes: what fails on the GPU's side is an error here, not later. */
   async scoped<T>(what: string, work: () => Promise<T>): Promise<T> {
-    this.#assertAlive();
+    this.assertAlive();
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
     const [outcome] = await Promise.allSettled([work()]);
@@ -139,16 +145,19 @@ export class Memory {
     return outcome.value;
   }
 
-  #assertAlive(): void {
+  /** @throws EngineError device-lost: work submitted to a lost device would vanish without a word */
+  assertAlive(): void {
     const reason = this.#lostReason();
     if (reason !== undefined) throw lost(reason);
   }
 
-  async #guard<T>(work: Promise<T>): Promise<T> {
+  /** Awaits work of the device; what fails because the device was lost is told as `device-lost`. */
+  async guard<T>(work: Promise<T>): Promise<T> {
     try {
       return await work;
     } catch (error) {
-      await Promise.resolve(); // device.lost settles in the same turn
+      // A lost device fails its work before it says that it is lost.
+      if (this.#lostReason() === undefined) await Promise.race([this.#device.lost, new Promise((resolve) => setTimeout(resolve, 20))]);
       const reason = this.#lostReason();
       throw reason === undefined ? error : lost(reason, error);
     }

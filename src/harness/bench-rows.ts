@@ -1,6 +1,7 @@
 import { norm } from "../ops/norm.ts";
 import { ropeAppend, ropeTable } from "../ops/rope.ts";
-import { argmax, embed, swiglu } from "../ops/rowwise.ts";
+import { embed, swiglu } from "../ops/rowwise.ts";
+import { createSampleState, sample } from "../ops/sample.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { activationOf, type BenchCase, storageOf } from "./bench-case.ts";
 import { Noise, nmse, randomMatrix, uploadMatrix } from "./bench-data.ts";
@@ -118,19 +119,19 @@ function argmaxCase(count: number): BenchCase {
     bytes: 4 * count,
     ceiling: "streamGBps",
     accuracy: "exact",
-    variants: () => ["one"],
+    variants: () => ["greedy"],
     prepare(gpu) {
       const x = new Noise(count).values(count);
       const logits = activationOf(gpu, "logits", x, count, 1);
-      const ids = gpu.memory.create("ids", 8);
+      const state = createSampleState(gpu.memory, 1, count);
       const best = x.reduce((at, v, i) => (v > x[at]! ? i : at), 0);
       return {
         step: { units: 1, start: 0 },
         record(p) {
-          argmax(p, logits, ids);
-          return { buffer: ids, bytes: 8 };
+          sample(p, logits, state);
+          return { buffer: state.next, bytes: 4 };
         },
-        nmse: (output) => nmse([[new Uint32Array(output)[1]!, best]]),
+        nmse: (output) => nmse([[new Uint32Array(output)[0]!, best]]),
       };
     },
   };

@@ -189,6 +189,7 @@ export const platform: Platform = {
   availableMemory,
   pathOfUrl: fileURLToPath,
   env,
+  seesEverything: true,
   hubToken,
   openStore,
   sha256: nodeSha256,

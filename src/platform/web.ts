@@ -44,6 +44,7 @@ export const platform: Platform = {
   availableMemory: () => undefined,
   pathOfUrl: (url) => noFiles(url),
   env: () => undefined,
+  seesEverything: false,
   hubToken: async () => undefined,
   openStore: (kind, folder) => webStore(folder ?? `internvl-webgpu/${kind}`),
   sha256: createSha256,

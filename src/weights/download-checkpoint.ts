@@ -55,7 +55,11 @@ export interface FetchContext {
   onProgress?: ((progress: SourceProgress) => void) | undefined;
 }
 
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(bytes < 1e8 ? 3 : 1)} GB`;
+/** Bytes for a person: `7.4 GB`. */
+function sizeText(bytes: number): string {
+  const [unit, name] = bytes < 1e6 ? [1e3, "kB"] : bytes < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
+  return `${(bytes / (unit as number)).toFixed(1)} ${name}`;
+}
 
 /** The files of a site, fetched as needed: all of a checkpoint's at once by `fetchCheckpoint`, any other when it is opened. */
 class RemoteFiles {
@@ -211,7 +215,7 @@ async function checkSpace({ store, title, place }: Site, planned: ReadonlyMap<st
   if (needs <= space) return;
   throw new EngineError(
     "limit-exceeded",
-    `${title} needs ${gigabytes(needs)} more in ${store.root}, which has room for ${gigabytes(space)}`,
+    `${title} needs ${sizeText(needs)} more in ${store.root}, which has room for ${sizeText(space)}`,
     {
       hint: "free some space, or choose another place: HF_HOME, or cacheDir",
     },

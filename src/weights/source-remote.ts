@@ -96,10 +96,9 @@ function noModel({ base, hub }: Address, cause: EngineError): EngineError {
       cause,
     });
   }
-  return new EngineError("network", `no model "${hub.id}" (${hub.revision}): ${cause.message}`, {
-    hint: `neither a local folder nor a repository has this name; check it${cause.hint ? `, or: ${cause.hint}` : ""}`,
-    cause,
-  });
+  const exists = /\((GatedRepo|RevisionNotFound|EntryNotFound)\)/.test(cause.message);
+  const hint = exists ? cause.hint : `neither a local folder nor a repository has this name, as it seems; ${cause.hint}`;
+  return new EngineError("network", `no model "${hub.id}" (${hub.revision}): ${cause.message}`, { ...(hint ? { hint } : {}), cause });
 }
 
 /** Asks for config.json, which every checkpoint has. `undefined`: nobody answers, and the cache can stand in. */

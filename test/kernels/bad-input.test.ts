@@ -5,7 +5,7 @@ import { causalAttention, type KvCache, visionAttention } from "../../src/ops/at
 import { type MatmulOptions, matmul } from "../../src/ops/matmul.ts";
 import { norm, qkNorm } from "../../src/ops/norm.ts";
 import { ropeAppend } from "../../src/ops/rope.ts";
-import { add, addPositions, argmax, embed, gatherPatches, gelu, pixelUnshuffle, swiglu } from "../../src/ops/rowwise.ts";
+import { add, addPositions, embed, gatherPatches, gelu, pixelUnshuffle, swiglu } from "../../src/ops/rowwise.ts";
 import type { Activation, Matrix, MatrixDtype, Rows, Vector } from "../../src/tensor/tensor.ts";
 
 let gpu: Gpu;
@@ -175,7 +175,6 @@ const CASES: readonly Case[] = [
   ],
   ["embed: width no multiple of 4", 2, (p) => embed(p, buffer(64), matrix(8, 6), buffer(64), activation(p, 6)), /embed: K is 6/],
   ["embed: another width", 2, (p) => embed(p, buffer(64), matrix(8, 8), buffer(64), activation(p, 4)), /embed: x has width 4, needs 8/],
-  ["argmax: several rows", 2, (p) => argmax(p, activation(p, 8), buffer(64)), /argmax: x must be one row/],
   [
     "patches: a grid that does not fit",
     1,

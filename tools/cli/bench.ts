@@ -2,23 +2,25 @@ import { readFile } from "node:fs/promises";
 import { performance } from "node:perf_hooks";
 import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
-import { generate } from "../../src/generate/loop.ts";
+import { forget, generate, prefillPrompt } from "../../src/generate/loop.ts";
+import { Stepper } from "../../src/generate/stepper.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type Ceilings, measureCeilings } from "../../src/harness/bench-ceilings.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts";
-import { Model } from "../../src/model/internvl.ts";
+import type { Model } from "../../src/model/internvl.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { type Checkpoint, readPieces } from "../../src/safetensors/index.ts";
 import { openWeights, type WeightFormat } from "../../src/weights/checkpoint.ts";
 import { fileOrigin, type Origin, PIECE_BYTES, syntheticOrigin } from "../../src/weights/origin.ts";
 import { openSource, readSmall } from "../../src/weights/source.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
-import { countCalls } from "./bench-count.ts";
 import { interruptSignal, NANO, status } from "./model.ts";
+import { loadProgress } from "./progress.ts";
 
 interface BenchFlags {
   model?: string;
+  revision?: string;
   synthetic?: string;
   seed: number;
   weights?: WeightFormat;
@@ -49,7 +51,7 @@ async function readSecondsOf(checkpoint: Checkpoint, signal: AbortSignal): Promi
   return seconds;
 }
 
-async function openSubject({ model, synthetic, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
+async function openSubject({ model, revision, synthetic, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
   if (synthetic !== undefined) {
     const config = parseConfig(
       await readFile(synthetic).catch((cause) => {
@@ -63,7 +65,7 @@ async function openSubject({ model, synthetic, seed }: BenchFlags, signal: Abort
       close: async () => {},
     };
   }
-  const source = await openSource(model ?? NANO);
+  const source = await openSource(model ?? NANO, { revision, signal, onProgress: loadProgress(process.stderr) });
   const bytes = await readSmall(source, "config.json");
   if (!bytes)
     throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
@@ -85,24 +87,23 @@ async function fastest(work: () => Promise<void>): Promise<number> {
   return best;
 }
 
-/** Runs `count` greedy steps from a prompt; the time from the first new id to the last. */
-async function decode(model: Model, inputIds: number[], count: number, signal: AbortSignal) {
-  let began = 0;
-  let ended = 0;
+/** Runs `count` greedy steps from a prompt; the time from the first new id to the last, and what the engine did meanwhile. */
+async function decode(model: Model, stepper: Stepper, inputIds: number[], count: number, signal: AbortSignal) {
+  const { counters } = model.gpu;
+  const request = { inputIds, imageContextId: -1, maxTokens: count + 1, signal };
   let steps = -1;
-  let idle = performance.eventLoopUtilization();
-  const request = { inputIds, imageContextId: -1, stopIds: new Set<number>(), maxTokens: count + 1, signal };
-  const steady = async () => {
-    for await (const _ of ids) steps++;
-    ended = performance.now();
-  };
-  const ids = generate(model, request);
-  await ids.next(); // prefill and the first id
-  began = performance.now();
-  idle = performance.eventLoopUtilization();
-  steps = 0;
-  const { calls } = await countCalls(steady);
-  return { calls, steps, seconds: (ended - began) / 1e3, cpuMs: performance.eventLoopUtilization(idle).active };
+  let began = 0;
+  let before = { ...counters };
+  await generate(model, stepper, request, () => {
+    if (++steps === 0) {
+      began = performance.now();
+      before = { ...counters };
+    }
+    return false;
+  });
+  const seconds = (performance.now() - began) / 1e3;
+  const each = (name: keyof typeof counters) => (counters[name] - before[name]) / steps;
+  return { each, steps, seconds };
 }
 
 const GIGA = 1e9;
@@ -140,20 +141,26 @@ export async function bench(flags: BenchFlags): Promise<void> {
     const pixels = new Float32Array(flags.tiles * one.length);
     const bits = new Uint32Array(pixels.buffer);
     for (let i = 0; i < pixels.length; i++) bits[i] = one[i % one.length]! << 16;
-    const visionMs = await fastest(() => model.runVision(pixels, size, { signal }));
+    const tiles = {
+      count: flags.tiles,
+      size,
+      pixels: (first: number, count: number) => pixels.subarray(first * one.length, (first + count) * one.length),
+    };
+    const visionMs = await fastest(() => model.runVision(tiles, { signal }));
     const visionGflops = (flags.tiles * visionFlops(config)) / GIGA / (visionMs / 1e3);
 
     status("prefill");
     const inputIds = Array.from({ length: flags.prompt }, (_, i) => (i * 7919) % config.language.vocabSize);
-    const merged = Model.mergeIds(inputIds, -1);
+    const stepper = new Stepper(gpu, model.lanes);
     const prefillMs = await fastest(async () => {
-      await model.prefill(merged, { signal });
+      forget(stepper, 0); // all of it, every time
+      await prefillPrompt(model, stepper, 0, { inputIds, imageContextId: -1, signal });
       await gpu.memory.flush();
     });
     const prefillGflops = prefillFlops(config, flags.prompt) / GIGA / (prefillMs / 1e3);
 
     status("decode");
-    const { calls, steps, seconds, cpuMs } = await decode(model, inputIds, flags.tokens, signal);
+    const { each, steps, seconds } = await decode(model, stepper, inputIds, flags.tokens, signal);
     const cacheBytes = gpu.memory.entries().reduce((sum, { label, bytes }) => sum + (label.startsWith("kv.") ? bytes : 0), 0);
     const bytesPerToken = decodedBytes(config, weights) + (cacheBytes / maxContext) * (flags.prompt + steps / 2);
     const floor = (ceilings.streamGBps * GIGA) / bytesPerToken;
@@ -174,11 +181,11 @@ export async function bench(flags: BenchFlags): Promise<void> {
         bytesPerToken,
         floorTokensPerSecond: floor,
         fraction: steps / seconds / floor,
-        dispatchesPerToken: calls.dispatches / steps,
-        bindGroupsPerToken: calls.bindGroups / steps,
-        buffersPerToken: calls.buffers / steps,
-        awaitedReadbacksPerToken: calls.readbacks / steps,
-        cpuMsPerToken: cpuMs / steps,
+        dispatchesPerToken: each("dispatches"),
+        bindGroupsPerToken: each("bindGroups"),
+        buffersPerToken: each("buffers"),
+        awaitedReadbacksPerToken: each("awaitedReadbacks"),
+        cpuMsPerToken: each("cpuMs"),
       },
       memory: { gpuBytes: gpu.memory.bytes, peakRssBytes: process.resourceUsage().maxRSS * 1024 },
     };

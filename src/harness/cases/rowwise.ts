@@ -1,4 +1,5 @@
-import { add, argmax, embed, gelu, swiglu, VISUAL_FLAG } from "../../ops/rowwise.ts";
+import { add, embed, gelu, swiglu, VISUAL_FLAG } from "../../ops/rowwise.ts";
+import { blocksOf, GREEDY, type SampleState, sample, setSampling } from "../../ops/sample.ts";
 import { argmax as argmaxReference } from "../../reference/argmax.ts";
 import { embed as embedReference } from "../../reference/embed.ts";
 import { gelu as geluReference } from "../../reference/gelu.ts";
@@ -87,22 +88,38 @@ function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, v
   });
 }
 
-/** `ties`: how many further places the largest value stands at. */
-function argmaxCase(count: number, start: number, ties: number): KernelCase {
+/** Greedy sampling. `ties`: how many further places the largest value stands at, where the first must win. */
+function argmaxCase(count: number, rows: number, ties: number): KernelCase {
   return defineCase(
     "argmax",
-    { count, start, ...(ties ? { ties } : {}) },
+    { count, rows, ...(ties ? { ties } : {}) },
     {
-      step: { units: 1, start },
+      step: { units: rows, start: 0 },
       record(program, operands) {
         const { random } = operands;
-        const values = random.values(count).map((v) => v - 2); // all below zero
-        for (let i = 0; i <= ties; i++) values[random.integer(0, count - 1)] = -0.5;
-        const before = new Uint32Array(start + 4).map((_, i) => i);
-        const ids = operands.storage("ids", before);
-        argmax(program, operands.activation("logits", { base: 1, unit: 0 }, count, values), ids);
-        const expected = () => Array.from(before, (id, i) => (i === start + 1 ? argmaxReference(values) : id));
-        return [{ label: "ids", buffer: ids, kind: "u32", length: before.length, expected }];
+        const values = random.values(rows * count).map((v) => v - 2); // all below zero
+        for (let row = 0; row < rows; row++) {
+          for (let i = 0; i <= ties; i++) values[row * count + random.integer(0, count - 1)] = -0.5;
+        }
+        const take = (bytes: number) => program.arena.take(bytes) as GPUBuffer; // the state's storage between guards, too
+        const blocks = blocksOf(count);
+        const state: SampleState = {
+          rows,
+          vocabSize: count,
+          next: take(rows * 4),
+          settings: take(rows * 32),
+          seen: take(rows * Math.ceil(count / 32) * 4),
+          best: take(rows * blocks * 8),
+          noisy: take(rows * blocks * 8),
+          histogram: take(rows * 8 * 256 * 12),
+          searches: take(rows * 9 * 16),
+          asked: Array.from({ length: rows }, () => GREEDY),
+        };
+        for (let row = 0; row < rows; row++) setSampling(program.gpu.memory, state, row, GREEDY);
+        sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state);
+        const row = (i: number) => values.subarray(i * count, (i + 1) * count);
+        const expected = () => Array.from({ length: rows }, (_, i) => argmaxReference(row(i)));
+        return [{ label: "ids", buffer: state.next, kind: "u32", length: rows, expected }];
       },
     },
   );
@@ -143,7 +160,7 @@ export function rowwiseCases(random: Random): KernelCase[] {
     }
   }
   for (const count of [1, 2, 3, 63, 65, 255, 256, 257, 1025, 151674]) {
-    for (const ties of [0, 1, 5]) cases.push(argmaxCase(count, 0, ties), argmaxCase(count, 64, ties));
+    for (const ties of [0, 1, 5]) cases.push(argmaxCase(count, 1, ties), argmaxCase(count, 3, ties));
   }
   return cases;
 }
