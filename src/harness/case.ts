@@ -71,3 +71,8 @@ function caseName(op: string, params: CaseParams): string {
 export function defineCase(op: string, params: CaseParams, rest: Omit<KernelCase, "op" | "params" | "name">): KernelCase {
   return { op, params, name: caseName(op, params), ...rest };
 }
+
+/** The whole of an f32 output of so many elements. */
+export function wholeOf(label: string, buffer: Bindable, length: number, expected: () => ArrayLike<number>): Expectation {
+  return { label, buffer, kind: "f32", length, expected };
+}

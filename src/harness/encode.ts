@@ -1,3 +1,4 @@
+import { bf16Bits, halfBits } from "../reference/quantize.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype, widenBf16, widenF16 } from "../tensor/tensor.ts";
 import { POOL_ELEMENTS, Random } from "./random.ts";
 
@@ -9,25 +10,6 @@ export interface Encoded {
   values: Float32Array<ArrayBuffer>;
 }
 
-/** f32 → bf16 bits, rounded to nearest even. */
-function toBf16(source: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
-  const bits = new Uint32Array(source.buffer, source.byteOffset, source.length);
-  return Uint16Array.from(bits, (b) => (b + 0x7fff + ((b >>> 16) & 1)) >>> 16);
-}
-
-/** f32 → f16 bits, rounded to nearest even; for magnitudes below 65504. */
-export function toF16(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const magnitude = Math.abs(value);
-  // The spacing of halves at this magnitude; below 2^-14 they are the multiples of 2^-24.
-  const exponent = Math.max(-14, Math.floor(Math.log2(magnitude || 1e-300)));
-  const steps = magnitude / 2 ** (exponent - 10);
-  const floor = Math.floor(steps);
-  const rest = steps - floor;
-  const rounded = rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
-  return sign | (((exponent + 14) << 10) + rounded); // a carry out of the fraction raises the exponent by itself
-}
-
 /**
  * Random codes and scales rather than quantised values: every code occurs equally often, the extreme ones included. Values lie in [-1, 1];
  * a scale may be negative.
@@ -37,7 +19,7 @@ function drawQuantized(random: Random, count: number, dtype: "q8" | "q4"): Encod
   const values = new Float32Array(count);
   const scales = new Uint16Array(count / GROUP);
   for (let group = 0; group < scales.length; group++) {
-    scales[group] = toF16(((random.next() < 0.5 ? -1 : 1) * (0.25 + 0.75 * random.next())) / (dtype === "q8" ? 127 : 8));
+    scales[group] = halfBits(((random.next() < 0.5 ? -1 : 1) * (0.25 + 0.75 * random.next())) / (dtype === "q8" ? 127 : 8));
     const scale = widenF16(scales.subarray(group, group + 1))[0]!;
     for (let i = group * GROUP; i < (group + 1) * GROUP; i++) {
       if (dtype === "q8") {
@@ -61,11 +43,11 @@ function draw(random: Random, count: number, dtype: MatrixDtype): Encoded {
     case "f32":
       return { bytes: new Uint8Array(source.buffer), scales: undefined, values: source };
     case "bf16": {
-      const bits = toBf16(source);
+      const bits = Uint16Array.from(source, bf16Bits);
       return { bytes: new Uint8Array(bits.buffer), scales: undefined, values: widenBf16(bits) };
     }
     case "f16": {
-      const bits = Uint16Array.from(source, toF16);
+      const bits = Uint16Array.from(source, halfBits);
       return { bytes: new Uint8Array(bits.buffer), scales: undefined, values: widenF16(bits) };
     }
     default:

@@ -41,17 +41,13 @@ export class GuardedScratch implements Scratch {
     return record(); // nothing is used twice: an op that writes to memory which it still reads is found
   }
 
-  /** `words` words of storage with content, or with nothing but poison. */
-  place(label: string, words: number, content: Uint32Array<ArrayBuffer> | undefined): GPUBufferBinding {
+  /** `words` words of storage with content, the rest of them poison; with nothing but poison where there is no content. */
+  place(label: string, words: number, data: Uint32Array<ArrayBuffer> | undefined): GPUBufferBinding {
     const buffer = this.#gpu.memory.create(`guarded ${label}`, (words + 2 * GUARD) * 4);
-    if (content) {
-      const poison = new Uint32Array(GUARD).fill(POISON);
-      this.#gpu.memory.write(buffer, 0, poison);
-      this.#gpu.memory.write(buffer, GUARD * 4, content);
-      this.#gpu.memory.write(buffer, (GUARD + words) * 4, poison);
-    } else {
-      this.#gpu.memory.write(buffer, 0, new Uint32Array(words + 2 * GUARD).fill(POISON));
-    }
+    const all = new Uint32Array(words + 2 * GUARD).fill(POISON);
+    if (data) all.set(data, GUARD);
+    this.#gpu.memory.write(buffer, 0, all);
+    const content = data && all.subarray(GUARD, GUARD + words);
     // The guard behind lies inside the binding: else bounds checks would hide a write past the end.
     const binding = { buffer, offset: GUARD * 4, size: (words + GUARD) * 4 };
     this.#tensors.push({ label, binding, words, content });

@@ -2,7 +2,7 @@ import type { Program } from "../gpu/program.ts";
 import { type Activation, BYTES_PER_ELEMENT, GROUP, type Matrix, type MatrixDtype, type Rows, type Vector } from "../tensor/tensor.ts";
 import type { Operands } from "./case.ts";
 import { drawWeights } from "./encode.ts";
-import { type GuardedScratch, POISON } from "./guard.ts";
+import type { GuardedScratch } from "./guard.ts";
 import type { Random } from "./random.ts";
 
 /** 16-bit values as words; the half that may be left over is a NaN, which no kernel must let in. */
@@ -14,11 +14,8 @@ function wordsOf(halves: Uint16Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
 
 /** Operands in guarded storage, for a program. */
 export function guardedOperands(program: Program, scratch: GuardedScratch, random: Random): Operands {
-  const storage: Operands["storage"] = (label, data, words = data.length) => {
-    const content = new Uint32Array(words).fill(POISON, data.length);
-    content.set(new Uint32Array(data.buffer, data.byteOffset, data.length));
-    return scratch.place(label, words, content);
-  };
+  const storage: Operands["storage"] = (label, data, words = data.length) =>
+    scratch.place(label, words, new Uint32Array(data.buffer, data.byteOffset, data.length));
   return {
     random,
     storage,

@@ -2,7 +2,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
 import type { Activation, Bindable } from "../tensor/tensor.ts";
-import { need, needQuads, needWidth } from "./check.ts";
+import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
 
 const BLOCK = 64; // queries a workgroup
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
@@ -99,6 +99,7 @@ export function visionAttention(
   const headDim = width / heads;
   needHead(op, headDim);
   need(qkv.rows.unit === tokens && qkv.rows.base === 0, op, `${qkv.label} must have ${tokens} rows a tile`);
+  needActivation(program, op, qkv);
   const out = program.activation("attention", qkv.rows, width);
   const { kernel, grid } = prefillKernel(program, op, headDim, false, options);
   program.dispatch({
@@ -131,7 +132,10 @@ export function causalAttention(
   const op = "causal attention";
   const { keys, values, kvHeads, headDim, context } = cache;
   needHead(op, headDim);
-  needWidth(op, q, heads * headDim);
+  needActivation(program, op, q, heads * headDim);
+  needTokens(op, q);
+  needRoom(op, "keys", keys, kvHeads * context * headDim * 4);
+  needRoom(op, "values", values, kvHeads * context * headDim * 4);
   need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
   const out = program.activation("attention", q.rows, q.width);
   const group = heads / kvHeads;

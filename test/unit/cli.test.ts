@@ -106,6 +106,8 @@ describe("internvl", () => {
     ["a wrong flag", ["chat", "--wrong", "What?"], 2, /unknown option '--wrong'/],
     ["a temperature that is no number", ["chat", "--temperature", "warm", "What?"], 2, /must be a number/],
     ["a wrong number", ["chat", "--max-tokens", "many", "What?"], 2, /must be a positive whole number/],
+    ["an op that there is not", ["kernels", "test", "--op", "nope"], 2, /there is no op "nope"; there are matvec, matmul/],
+    ["a filter that matches nothing", ["kernels", "test", "--filter", "nope"], 2, /no case's name contains "nope"/],
     ["a wrong command", ["chant"], 2, /unknown command 'chant'/],
   ] as const)("%s ends with a line and an exit code", (_, args, code, message) => {
     const { status, stdout, stderr } = internvl(...args);

@@ -9,6 +9,7 @@ import { convertCommand } from "./convert.ts";
 import { doctor } from "./doctor.ts";
 import { inspect } from "./inspect.ts";
 import { kernelsBench } from "./kernels-bench.ts";
+import { kernelsTest } from "./kernels-test.ts";
 import { synth } from "./synth.ts";
 
 /** A positive whole number of a flag. */
@@ -165,6 +166,15 @@ function program(): Command {
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(kernelsBench);
+  kernels
+    .command("test")
+    .description("every kernel against its float64 twin, on every adapter of this machine")
+    .option("--op <name>", "one op: matmul, matvec, attention_prefill, rope, …")
+    .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled")
+    .option("--seed <number>", "of the random shapes and operands", seed, 1)
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(kernelsTest);
   return root;
 }
 
