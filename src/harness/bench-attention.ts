@@ -121,6 +121,7 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
 export const attentionCases = (): BenchCase[] => [
   visionCase(257, 16, 64),
   visionCase(1025, 16, 64),
+  causalCase(512, 512, 14, 2, 64),
   causalCase(512, 512, 16, 2, 128),
   causalCase(512, 2048, 16, 2, 128),
   ...[128, 1024, 4096].map((context) => causalCase(1, context, 16, 2, 128)),
