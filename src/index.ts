@@ -1,4 +1,4 @@
-export type { ImageLike, RawImage } from "./api/images.ts";
+export type { ImageDecoder, ImageLike, RawImage } from "./api/images.ts";
 export { type ChatOptions, InternVL, type LoadOptions, type Progress } from "./api/internvl.ts";
 export type { History, HistoryTurn, TiledImage, VideoLike } from "./api/prompt.ts";
 export type { ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";

@@ -159,4 +159,9 @@ export const platform: Platform = {
   isFolder,
   readFile,
   pixelsOf: async () => undefined, // Node has none of the browser's image objects
+  fileOf: async () => undefined,
+  decodeNative: async () => {
+    throw new EngineError("bad-input", 'Node has no image decoder of its own: decoder is "native", supported here: "js"');
+  },
+  portable: async (image) => ({ image, transfer: [] }),
 };

@@ -1,0 +1,111 @@
+import { EngineError } from "../errors.ts";
+import type { ByteSource } from "../safetensors/types.ts";
+import type { WeightSource } from "../weights/source.ts";
+import { type ChatOptions, InternVL, type LoadOptions } from "./internvl.ts";
+import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
+
+type ChatRequest = Extract<Request, { op: "chat" }>;
+type LoadRequest = Extract<Request, { op: "load" }>;
+
+/** Marks a source that stays in the page: its files are read over the port. */
+export const PAGE_SOURCE = "source of the page";
+
+/** Bitmaps and frames hold memory until they are closed; those that came over the port are the worker's own. */
+function closeImages(value: unknown): void {
+  if (Array.isArray(value)) value.forEach(closeImages);
+  else if (typeof (value as { close?: unknown } | undefined)?.close === "function") (value as { close(): void }).close();
+}
+
+/** The worker's side: holds one model and answers the page's requests. */
+export function serveModel(port: Port): void {
+  let model: InternVL | undefined;
+  const answers = new Set<Promise<void>>();
+  const aborts = new Map<number, AbortController>();
+  const reads = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  let calls = 0;
+
+  const send = (message: Response): void => port.postMessage(message, []);
+
+  /** Reads a file of the page: its size without a range (undefined where there is none), else the bytes. */
+  const readPage = (id: number, file: string, offset?: number, length?: number): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      reads.set(++calls, { resolve, reject });
+      send({ id, type: "read", call: calls, file, offset, length });
+    });
+
+  const pageSource = (id: number): WeightSource => ({
+    async open(name): Promise<ByteSource | undefined> {
+      const size = (await readPage(id, name)) as number | undefined;
+      if (size === undefined) return undefined;
+      return { name, size, read: async (offset, length) => (await readPage(id, name, offset, length)) as Uint8Array };
+    },
+  });
+
+  async function load({ id, source, options }: LoadRequest, signal: AbortSignal): Promise<void> {
+    const from = (source === PAGE_SOURCE ? pageSource(id) : source) as string | WeightSource;
+    const onProgress: LoadOptions["onProgress"] = (progress) => send({ id, type: "progress", progress });
+    model = await InternVL.load(from, { ...options, signal, onProgress });
+  }
+
+  async function chat({ id, question, options }: ChatRequest, signal: AbortSignal): Promise<unknown> {
+    const request = options as ChatOptions;
+    try {
+      const reply = loaded().chat(question, { ...request, signal });
+      for await (const piece of reply) send({ id, type: "piece", piece });
+      return await reply;
+    } finally {
+      closeImages(request.images);
+      closeImages(request.video);
+    }
+  }
+
+  function loaded(): InternVL {
+    if (!model) throw new EngineError("disposed", "this model was disposed", { hint: "load it again" });
+    return model;
+  }
+
+  /** Every answer under way is sent before the page, told that all is freed, ends this worker. */
+  async function dispose(): Promise<void> {
+    const leaving = model;
+    model = undefined;
+    await leaving?.dispose();
+    await Promise.all(answers);
+  }
+
+  const state = (): ModelState =>
+    model ? { adapter: model.adapter, memory: model.memory() } : { adapter: "", memory: { bytes: 0, entries: [] } };
+
+  async function answer(request: Exclude<Request, { op: "abort" | "file" }>): Promise<void> {
+    const { id } = request;
+    const abort = new AbortController();
+    aborts.set(id, abort);
+    try {
+      const value =
+        request.op === "load"
+          ? await load(request, abort.signal)
+          : request.op === "chat"
+            ? await chat(request, abort.signal)
+            : await dispose();
+      send({ id, type: "done", value, state: state() });
+    } catch (error) {
+      send({ id, type: "error", error: encodeError(error) });
+    } finally {
+      aborts.delete(id);
+    }
+  }
+
+  port.addEventListener("message", ({ data }: MessageEvent<Request>) => {
+    if (data.op === "abort") aborts.get(data.id)?.abort();
+    else if (data.op === "file") {
+      const read = reads.get(data.call);
+      reads.delete(data.call);
+      if (data.error) read?.reject(decodeError(data.error));
+      else read?.resolve(data.value);
+    } else {
+      const answering = answer(data);
+      if (data.op === "dispose") return;
+      answers.add(answering);
+      answering.then(() => answers.delete(answering));
+    }
+  });
+}
