@@ -1,6 +1,7 @@
 import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
+import type { ByteSource } from "../safetensors/types.ts";
 import type { WeightSource } from "../weights/source.ts";
 import type { ImageLike } from "./images.ts";
 import type { ChatOptions, InternVL, LoadOptions } from "./internvl.ts";
@@ -114,17 +115,27 @@ async function portableImages(images: readonly unknown[], transfer: Transferable
   );
 }
 
-/** Reads a file of a weight source that lives in the page. */
-async function readFile(source: WeightSource, { file, offset, length }: Extract<Response, { type: "read" }>): Promise<unknown> {
-  const opened = await source.open(file);
-  if (!opened || offset === undefined || length === undefined) {
-    await opened?.close?.();
-    return opened?.size;
+/** The files of a weight source that lives in the page: each is opened once, and closed when the model is loaded. */
+class PageFiles {
+  readonly #source: WeightSource;
+  readonly #opened = new Map<string, Promise<ByteSource | undefined>>();
+
+  constructor(source: WeightSource) {
+    this.#source = source;
   }
-  try {
+
+  /** A file's size without a range (undefined where there is none), else its bytes. */
+  async answer({ file, offset, length }: Extract<Response, { type: "read" }>): Promise<unknown> {
+    const opening = this.#opened.get(file) ?? this.#source.open(file);
+    this.#opened.set(file, opening);
+    const opened = await opening;
+    if (!opened || offset === undefined || length === undefined) return opened?.size;
     return new Uint8Array(await opened.read(offset, length)); // a copy to give away: the source's own memory stays its own
-  } finally {
-    await opened.close?.();
+  }
+
+  async close(): Promise<void> {
+    const opened = await Promise.allSettled(this.#opened.values());
+    for (const file of opened) if (file.status === "fulfilled") await file.value?.close?.();
   }
 }
 
@@ -144,13 +155,13 @@ export class InternVLWorker implements Surface {
     const connection = new Connection(
       worker ?? new Worker(new URL("../worker-thread.ts", import.meta.url), { type: "module", name: "internvl" }),
     );
-    const local = typeof source === "object" && typeof source.open === "function" ? source : undefined;
+    const local = typeof source === "object" && typeof source.open === "function" ? new PageFiles(source) : undefined;
     try {
       await connection.request({ op: "load", source: local ? PAGE_SOURCE : source, options: rest }, [], signal, (message) => {
         if (message.type === "progress") onProgress?.(message.progress);
         if (message.type !== "read" || !local) return;
         const { id, call } = message;
-        readFile(local, message).then(
+        local.answer(message).then(
           (value) => connection.send({ id, op: "file", call, value }, value instanceof Uint8Array ? [value.buffer] : []),
           (error) => connection.send({ id, op: "file", call, error: encodeError(error) }, []),
         );
@@ -158,6 +169,8 @@ export class InternVLWorker implements Surface {
     } catch (error) {
       connection.close(disposed());
       throw error;
+    } finally {
+      await local?.close();
     }
     const vlm = new InternVLWorker();
     connections.set(vlm, connection);

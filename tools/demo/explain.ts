@@ -5,7 +5,7 @@ import { make } from "./dom.ts";
 const HELP: Partial<Record<string, string>> = {
   "no-webgpu": "This page needs WebGPU: a current Chrome or Edge, Safari 26, or Firefox 141 or newer, opened over https or localhost.",
   "no-adapter":
-    "WebGPU is there, but no graphics adapter. Turn on “Use graphics acceleration” in the browser's settings, update the graphics driver, and see chrome://gpu. On Linux, Chrome may need --enable-unsafe-webgpu --enable-features=Vulkan.",
+    "WebGPU is there, but no graphics adapter. Turn on “Use graphics acceleration” in the browser's settings, and update the graphics driver. On Linux, Chrome may need --enable-unsafe-webgpu --enable-features=Vulkan.",
   "limit-exceeded": "The graphics adapter is too small for this checkpoint: take a smaller one, or another device.",
   "out-of-memory": "Close other pages that use the graphics adapter, or take a smaller checkpoint.",
   "device-lost": "The graphics adapter was taken away, often by a driver that restarted. Load the model again.",
