@@ -70,7 +70,7 @@ async function drop(page: Page, ...paths: string[]): Promise<void> {
 /** Asks by keyboard and waits for the answer to be whole. */
 async function ask(page: Page, question: string): Promise<string> {
   const before = await page.locator(".answer").count();
-  await page.getByLabel("Question").fill(question);
+  await page.getByRole("textbox", { name: "Question" }).fill(question);
   await page.keyboard.press("Enter");
   const answer = page.locator(".answer").nth(before);
   await answer.locator(".statistics").waitFor({ timeout: 120_000 });
@@ -110,7 +110,7 @@ describe("the demo page", () => {
     );
     expect(await ask(page, c.turns[1]!)).toBe(c.answers[1]);
 
-    await page.getByLabel("Question").fill("Please write a poem according to the image.");
+    await page.getByRole("textbox", { name: "Question" }).fill("Please write a poem according to the image.");
     await page.keyboard.press("Enter");
     await page.getByRole("button", { name: "Stop" }).click();
     await page.getByText("Stopped.").waitFor();
@@ -187,7 +187,9 @@ describe("the demo page", () => {
       return data;
     }, frames);
     await page.dispatchEvent("#drop", "drop", { dataTransfer: transfer });
-    await expect.poll(() => page.locator("#pending .video img").count(), { timeout: 30_000 }).toBe(4);
+    await page.locator("#pending .video, #picture-problem:not([hidden])").first().waitFor({ timeout: 120_000 });
+    expect(await page.locator("#picture-problem").innerText()).toBe("");
+    expect(await page.locator("#pending .video img").count()).toBe(4);
     expect(await ask(page, c.turns[0]!)).toBe(c.answers[0]);
     await picture(page, "video-1280-dark");
     expect(problems).toEqual([]);

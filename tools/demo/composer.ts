@@ -22,7 +22,9 @@ export function picturePanel(config: () => ModelConfig | undefined): { take(): P
           show();
           byId("question").focus();
         });
-        return make("li", {}, showPicture(picture, config()), remove);
+        const figure = showPicture(picture, config());
+        figure.querySelector(".frames")!.lastElementChild!.append(remove);
+        return make("li", {}, figure);
       }),
     );
     drop.classList.toggle("filled", pictures.length > 0);
