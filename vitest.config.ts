@@ -17,7 +17,7 @@ export default defineConfig(async ({ mode }) => ({
         test: {
           name: "node",
           include: ["test/**/*.test.ts", "src/safetensors/test/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, "test/browser/page/**"],
+          exclude: [...configDefaults.exclude, "test/browser/page/**", "test/full/**"],
           pool: "forks" as const,
           maxWorkers: 2,
           ...times,

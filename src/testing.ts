@@ -1,6 +1,7 @@
 import { type InternVL, partsOf } from "./api/internvl.ts";
 import { EngineError } from "./errors.ts";
-import { type GenerateRequest, type Pixels, prefillPrompt } from "./generate/loop.ts";
+import { forget, type GenerateRequest, type PromptTiles, prefillPrompt } from "./generate/loop.ts";
+import { Stepper } from "./generate/stepper.ts";
 import type { Tap } from "./gpu/program.ts";
 import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
@@ -16,7 +17,10 @@ export interface TraceRequest {
   inputIds: ArrayLike<number>;
 }
 
-function toPixels(values: PixelValues | null | undefined, tileSize: number): Pixels | undefined {
+/** Every traced tile is another one: nothing is taken from the cache. */
+let traced = 0;
+
+function toTiles(values: PixelValues | null | undefined, tileSize: number): (PromptTiles & { data: Float32Array }) | undefined {
   if (!values) return undefined;
   const { data, shape } =
     values instanceof Float32Array ? { data: values, shape: [values.length / (3 * tileSize ** 2), 3, tileSize, tileSize] } : values;
@@ -30,7 +34,14 @@ function toPixels(values: PixelValues | null | undefined, tileSize: number): Pix
   ) {
     throw new EngineError("bad-input", `pixelValues has ${data.length} values and shape [${shape}], needs [tiles, 3, size, size]`);
   }
-  return { data: data as Float32Array<ArrayBuffer>, size: height! };
+  const perTile = 3 * height! ** 2;
+  return {
+    count: tiles!,
+    size: height!,
+    keys: Array.from({ length: tiles! }, () => `traced ${traced++}`),
+    pixels: (first, count) => data.subarray(first * perTile, (first + count) * perTile) as Float32Array<ArrayBuffer>,
+    data,
+  };
 }
 
 /** Copies tapped activations into buffers of their own and gathers them on the CPU, step after step. */
@@ -80,10 +91,10 @@ class Recorder {
   }
 }
 
-async function traceVision(model: Model, pixels: Pixels, result: Map<string, Float32Array>): Promise<void> {
+async function traceVision(model: Model, tiles: PromptTiles, result: Map<string, Float32Array>): Promise<void> {
   const recorder = new Recorder(model);
-  const stage = await model.recordVision(pixels.size, recorder.tap);
-  await model.runVision(pixels.data, pixels.size, { stage, after: (_first, count) => recorder.collect(count) });
+  const stage = await model.recordVision(tiles.size, recorder.tap);
+  await model.runVision(tiles, { stage, after: (_first, count) => recorder.collect(count) });
   recorder.finish(result);
   stage.program.dispose();
   for (const buffer of [stage.pixels, stage.position]) model.gpu.memory.destroy(buffer);
@@ -95,19 +106,20 @@ async function traceVision(model: Model, pixels: Pixels, result: Map<string, Flo
  * Without `inputIds` (an empty list) only the vision part runs.
  */
 export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: TraceRequest): Promise<Map<string, Float32Array>> {
-  const { model, config, imageContextId, queue } = partsOf(vlm);
-  const pixels = toPixels(pixelValues, config.tileSize);
+  const { model, config, imageContextId, queue, stepper } = partsOf(vlm);
+  const tiles = toTiles(pixelValues, config.tileSize);
   const leave = await queue.enter();
   try {
     const result = new Map<string, Float32Array>();
-    if (pixels) {
-      result.set("pixel_values", pixels.data);
-      await traceVision(model, pixels, result);
+    if (tiles) {
+      result.set("pixel_values", tiles.data);
+      await traceVision(model, tiles, result);
     }
     if (inputIds.length > 0) {
       const recorder = new Recorder(model);
-      const program = await model.recordPrefill(recorder.tap);
-      await model.prefill(Model.mergeIds(Array.from(inputIds), imageContextId), {
+      const program = await model.lanes.recordTrace(recorder.tap);
+      forget(stepper, 0);
+      await model.lanes.prefill(0, Model.mergeIds(Array.from(inputIds), imageContextId), 0, {
         program,
         after: (_start, units) => recorder.collect(units),
       });
@@ -125,25 +137,61 @@ export async function generateTrace(
   vlm: InternVL,
   { pixelValues, inputIds, steps }: TraceRequest & { steps: number },
 ): Promise<{ ids: number[]; logits: Float32Array[] }> {
-  const { model, config, imageContextId, queue } = partsOf(vlm);
+  const { model, config, imageContextId, queue, stepper } = partsOf(vlm);
   const request: GenerateRequest = {
     inputIds: Array.from(inputIds),
-    pixels: toPixels(pixelValues, config.tileSize),
+    images: toTiles(pixelValues, config.tileSize),
     imageContextId,
-    stopIds: new Set(),
-    maxTokens: steps,
   };
   const leave = await queue.enter();
   try {
     const ids: number[] = [];
     const logits: Float32Array[] = [];
-    await prefillPrompt(model, request);
+    forget(stepper, 0); // every position is computed here, none taken from the cache
+    const { lanes } = model;
+    const { units } = await prefillPrompt(model, stepper, 0, request);
+    lanes.first(0, units);
     for (let position = request.inputIds.length; ids.length < steps; position++) {
-      logits.push(await model.readLogits());
-      ids.push(await model.readId(position));
-      if (ids.length < steps) model.decode(position);
+      logits.push(await lanes.readLogits());
+      ids.push(await lanes.readId());
+      if (ids.length < steps) lanes.decode([position]);
     }
     return { ids, logits };
+  } finally {
+    leave();
+  }
+}
+
+/**
+ * Greedy generation for several prompts in one decode loop, a row each: at most `steps` ids a row, a row leaves with `stopId`.
+ * @throws EngineError bad-input for more rows than decode together
+ */
+export async function generateBatch(
+  vlm: InternVL,
+  requests: readonly TraceRequest[],
+  { steps, stopId, maxContext }: { steps: number; stopId?: number; maxContext: number },
+): Promise<number[][]> {
+  const { gpu, model, config, imageContextId, queue } = partsOf(vlm);
+  const room = model.rowsIn(Number.POSITIVE_INFINITY, maxContext);
+  if (requests.length > room) throw new EngineError("bad-input", `${requests.length} rows, at most ${room} decode together`);
+  const leave = await queue.enter();
+  try {
+    const stepper = new Stepper(gpu, await model.openLanes(requests.length, maxContext));
+    const answers: number[][] = requests.map(() => []);
+    for (const [row, { pixelValues, inputIds }] of requests.entries()) {
+      const request = { inputIds: Array.from(inputIds), images: toTiles(pixelValues, config.tileSize), imageContextId };
+      const { units } = await prefillPrompt(model, stepper, row, request);
+      const position = inputIds.length;
+      const accept = (id: number) => answers[row]!.push(id) >= steps || id === stopId;
+      stepper.begin(row, { position, end: position + steps, finished: false, accept }, units);
+      stepper.fill(); // rows decode while others are still to come
+    }
+    while (stepper.active) {
+      stepper.fill();
+      await stepper.collect();
+    }
+    stepper.dispose();
+    return answers;
   } finally {
     leave();
   }

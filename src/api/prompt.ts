@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import type { PromptTiles } from "../generate/loop.ts";
 import type { RgbImage } from "../media/image.ts";
 import { normalizeTiles } from "../media/normalize.ts";
 import { tileImage } from "../media/tiles.ts";
@@ -47,7 +48,8 @@ export interface PreparedPrompt {
   inputIds: number[];
   turns: HistoryTurn[];
   images: TiledImage[];
-  pixels: { data: Float32Array<ArrayBuffer>; size: number } | undefined;
+  /** The tiles of all images, the history's first. */
+  tiles: PromptTiles | undefined;
 }
 
 async function tiled(
@@ -115,9 +117,22 @@ export async function preparePrompt(request: PromptRequest, config: ModelConfig,
     inputIds: tokenizer.encode(prompt),
     turns,
     images,
-    pixels: whole && {
-      data: normalizeTiles(whole.tiles, whole.count, config.tileSize) as Float32Array<ArrayBuffer>,
-      size: config.tileSize,
-    },
+    tiles: whole && (await promptTiles(whole, config.tileSize)),
+  };
+}
+
+/** Tiles with the hashes of their content; they are normalised only when vision asks for them. */
+async function promptTiles({ count, tiles }: TiledImage, size: number): Promise<PromptTiles> {
+  const bytes = 3 * size * size;
+  const keys: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const digest = await crypto.subtle.digest("SHA-256", tiles.slice(i * bytes, (i + 1) * bytes));
+    keys.push(new Uint32Array(digest).join("."));
+  }
+  return {
+    count,
+    size,
+    keys,
+    pixels: (first, some) => normalizeTiles(tiles.subarray(first * bytes, (first + some) * bytes), some, size) as Float32Array<ArrayBuffer>,
   };
 }

@@ -1,15 +1,33 @@
-/** Runs tasks one after the other, in the order they came: a model has one KV cache. */
+import { EngineError } from "../errors.ts";
+
+/** Gives turns one after the other, in the order they were asked for: a model does one thing at a time. */
 export class Queue {
   #tail: Promise<void> = Promise.resolve();
 
-  /** Waits for everything before, then gives the turn; call the result when done. */
-  async enter(): Promise<() => void> {
+  /** Waits for everything before, then gives the turn; call the result when done. @throws EngineError aborted, while waiting */
+  async enter(signal?: AbortSignal): Promise<() => void> {
     const before = this.#tail;
     let leave!: () => void;
     this.#tail = new Promise((resolve) => {
       leave = resolve;
     });
-    await before;
+    if (signal) await settledOrAborted(before, signal);
+    else await before;
+    if (signal?.aborted) {
+      before.then(leave); // whoever comes next still waits for those before
+      throw new EngineError("aborted", "the operation was aborted", { cause: signal.reason });
+    }
     return leave;
   }
+}
+
+async function settledOrAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  let stop!: () => void;
+  const aborted = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  signal.addEventListener("abort", stop, { once: true });
+  await Promise.race([work, aborted]);
+  signal.removeEventListener("abort", stop);
 }

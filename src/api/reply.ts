@@ -4,6 +4,10 @@ export interface Usage {
   promptTokens: number;
   completionTokens: number;
   totalTokens: number;
+  /** Of the prompt: what was computed, vision included. */
+  prefilledTokens: number;
+  /** Of the prompt: what an earlier answer had left in the KV cache. */
+  cachedTokens: number;
 }
 
 /** Milliseconds. */
@@ -23,8 +27,10 @@ export interface ChatResult {
   promptTokenIds: number[];
   usage: Usage;
   timings: Timings;
-  /** `stop`: the model ended its turn; `length`: maxTokens or the context ended it. */
+  /** `stop`: the model ended its turn, or a stop string came; `length`: maxTokens or the context ended it. */
   finishReason: "stop" | "length";
+  /** With it the same request gives the same ids on the same adapter; undefined where decoding was greedy. */
+  seed: number | undefined;
   /** What was said so far, for the next `chat`. */
   history: HistoryTurn[];
 }

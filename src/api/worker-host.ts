@@ -1,11 +1,16 @@
 import { EngineError } from "../errors.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import type { WeightSource } from "../weights/source.ts";
+import type { BatchItem, BatchOptions } from "./batch.ts";
 import { type ChatOptions, InternVL, type LoadOptions } from "./internvl.ts";
 import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
 
 type ChatRequest = Extract<Request, { op: "chat" }>;
+type BatchRequest = Extract<Request, { op: "batch" }>;
 type LoadRequest = Extract<Request, { op: "load" }>;
+
+/** Before a model is loaded, and after it was disposed. */
+export const NO_STATE: ModelState = { adapter: "", weights: "f32", memory: { bytes: 0, entries: [] } };
 
 /** Marks a source that stays in the page: its files are read over the port. */
 export const PAGE_SOURCE = "source of the page";
@@ -59,6 +64,23 @@ export function serveModel(port: Port): void {
     }
   }
 
+  /** Results go one by one as they are done; an error among them travels encoded. */
+  async function batch({ id, items, options }: BatchRequest, signal: AbortSignal): Promise<void> {
+    const list = items as readonly BatchItem[];
+    const onResult: BatchOptions["onResult"] = (result, index) =>
+      "error" in result
+        ? send({ id, type: "result", index, result: undefined, error: encodeError(result.error) })
+        : send({ id, type: "result", index, result });
+    try {
+      await loaded().batch(list, { ...options, signal, onResult });
+    } finally {
+      for (const { images, video } of list) {
+        closeImages(images);
+        closeImages(video);
+      }
+    }
+  }
+
   function loaded(): InternVL {
     if (!model) throw new EngineError("disposed", "this model was disposed", { hint: "load it again" });
     return model;
@@ -72,8 +94,7 @@ export function serveModel(port: Port): void {
     await Promise.all(answers);
   }
 
-  const state = (): ModelState =>
-    model ? { adapter: model.adapter, memory: model.memory() } : { adapter: "", memory: { bytes: 0, entries: [] } };
+  const state = (): ModelState => (model ? { adapter: model.adapter, weights: model.weights, memory: model.memory() } : NO_STATE);
 
   async function answer(request: Exclude<Request, { op: "abort" | "file" }>): Promise<void> {
     const { id } = request;
@@ -85,7 +106,9 @@ export function serveModel(port: Port): void {
           ? await load(request, abort.signal)
           : request.op === "chat"
             ? await chat(request, abort.signal)
-            : await dispose();
+            : request.op === "batch"
+              ? await batch(request, abort.signal)
+              : await dispose();
       send({ id, type: "done", value, state: state() });
     } catch (error) {
       send({ id, type: "error", error: encodeError(error) });

@@ -1,4 +1,5 @@
 import { EngineError, type ErrorCode } from "../errors.ts";
+import type { MatrixDtype } from "../tensor/tensor.ts";
 import type { Progress } from "./internvl.ts";
 
 /** What a `Worker`, the scope inside one and a `MessagePort` have in common. */
@@ -11,6 +12,7 @@ export interface Port {
 export type Request =
   | { id: number; op: "load"; source: unknown; options: object }
   | { id: number; op: "chat"; question: string; options: object }
+  | { id: number; op: "batch"; items: readonly object[]; options: object }
   | { id: number; op: "dispose" }
   | { id: number; op: "abort" }
   /** The answer to `read`: what a weight source of the page gave. */
@@ -20,6 +22,8 @@ export type Request =
 export type Response =
   | { id: number; type: "progress"; progress: Progress }
   | { id: number; type: "piece"; piece: string }
+  /** An item of a batch is done. */
+  | { id: number; type: "result"; index: number; result: unknown; error?: PortableError | undefined }
   | { id: number; type: "read"; call: number; file: string; offset?: number | undefined; length?: number | undefined }
   | { id: number; type: "done"; value: unknown; state: ModelState }
   | { id: number; type: "error"; error: PortableError };
@@ -27,6 +31,7 @@ export type Response =
 /** What a page may ask of a model without waiting, as of the last answer. */
 export interface ModelState {
   adapter: string;
+  weights: MatrixDtype;
   memory: { bytes: number; entries: { label: string; bytes: number }[] };
 }
 

@@ -2,11 +2,14 @@ import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
 import type { ByteSource } from "../safetensors/types.ts";
-import type { WeightSource } from "../weights/source.ts";
+import type { MatrixDtype } from "../tensor/tensor.ts";
+import type { SourceLike, WeightSource } from "../weights/source.ts";
+import type { BatchItem, BatchOptions, BatchResult } from "./batch.ts";
 import type { ImageLike } from "./images.ts";
 import type { ChatOptions, InternVL, LoadOptions } from "./internvl.ts";
 import { ChatReply, type ChatResult } from "./reply.ts";
-import { PAGE_SOURCE } from "./worker-host.ts";
+import { Session, type SessionOptions } from "./session.ts";
+import { NO_STATE, PAGE_SOURCE } from "./worker-host.ts";
 import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
 
 /** As `LoadOptions`, but a device cannot be handed to a worker. */
@@ -32,7 +35,7 @@ class Connection {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #last = 0;
-  state: ModelState = { adapter: "", memory: { bytes: 0, entries: [] } };
+  state: ModelState = NO_STATE;
 
   constructor(worker: Worker) {
     this.#worker = worker;
@@ -115,6 +118,25 @@ async function portableImages(images: readonly unknown[], transfer: Transferable
   );
 }
 
+/** A request with its pictures as a worker can take them. */
+async function portableRequest<T extends Pick<ChatOptions, "images" | "video">>(request: T, transfer: Transferable[]): Promise<object> {
+  const { images, video, ...rest } = request;
+  return {
+    ...rest,
+    ...(images ? { images: await portableImages(images, transfer) } : {}),
+    ...(video ? { video: await portableImages(video, transfer) } : {}),
+  };
+}
+
+const isOpener = (source: SourceLike): source is WeightSource => typeof (source as Partial<WeightSource>).open === "function";
+
+/** What can be sent as it is: addresses, a directory's handle, a list of files. */
+function portableSource(source: SourceLike): unknown {
+  if (source instanceof URL) return source.href;
+  const isList = typeof source === "object" && ("length" in source || Symbol.iterator in source);
+  return isList ? Array.from(source as Iterable<File>) : source;
+}
+
 /** The files of a weight source that lives in the page: each is opened once, and closed when the model is loaded. */
 class PageFiles {
   readonly #source: WeightSource;
@@ -148,24 +170,29 @@ export class InternVLWorker implements Surface {
    *
    * @throws EngineError as `InternVL.load` does, and network where the worker's script does not load
    */
-  static async load(source: string | WeightSource, options: WorkerLoadOptions = {}): Promise<InternVLWorker> {
+  static async load(source: SourceLike, options: WorkerLoadOptions = {}): Promise<InternVLWorker> {
     const { worker, signal, onProgress, ...rest } = options;
     throwIfAborted(signal);
     // Bundlers find the script by this very form.
     const connection = new Connection(
       worker ?? new Worker(new URL("../worker-thread.ts", import.meta.url), { type: "module", name: "internvl" }),
     );
-    const local = typeof source === "object" && typeof source.open === "function" ? new PageFiles(source) : undefined;
+    const local = isOpener(source) ? new PageFiles(source) : undefined;
     try {
-      await connection.request({ op: "load", source: local ? PAGE_SOURCE : source, options: rest }, [], signal, (message) => {
-        if (message.type === "progress") onProgress?.(message.progress);
-        if (message.type !== "read" || !local) return;
-        const { id, call } = message;
-        local.answer(message).then(
-          (value) => connection.send({ id, op: "file", call, value }, value instanceof Uint8Array ? [value.buffer] : []),
-          (error) => connection.send({ id, op: "file", call, error: encodeError(error) }, []),
-        );
-      });
+      await connection.request(
+        { op: "load", source: local ? PAGE_SOURCE : portableSource(source), options: rest },
+        [],
+        signal,
+        (message) => {
+          if (message.type === "progress") onProgress?.(message.progress);
+          if (message.type !== "read" || !local) return;
+          const { id, call } = message;
+          local.answer(message).then(
+            (value) => connection.send({ id, op: "file", call, value }, value instanceof Uint8Array ? [value.buffer] : []),
+            (error) => connection.send({ id, op: "file", call, error: encodeError(error) }, []),
+          );
+        },
+      );
     } catch (error) {
       connection.close(disposed());
       throw error;
@@ -181,6 +208,10 @@ export class InternVLWorker implements Surface {
     return connectionOf(this).state.adapter;
   }
 
+  get weights(): MatrixDtype {
+    return connectionOf(this).state.weights;
+  }
+
   /** Bytes in use on the GPU, by label, as of the last answer. */
   memory(): ModelState["memory"] {
     return connectionOf(this).state.memory;
@@ -188,28 +219,45 @@ export class InternVLWorker implements Surface {
 
   /** As `InternVL.chat`. Images of the page move to the worker; files, bitmaps and frames stay usable here. */
   chat(question: string, options: ChatOptions = {}): ChatReply {
-    const { signal, images, video, ...rest } = options;
+    return this.#ask(question, options.signal, async () => options);
+  }
+
+  /** As `InternVL.session`. */
+  session(options: SessionOptions = {}): Session {
+    return new Session((question, signal, prepare) => this.#ask(question, signal, prepare), options);
+  }
+
+  /** As `InternVL.batch`. */
+  async batch(items: readonly BatchItem[], options: BatchOptions = {}): Promise<BatchResult[]> {
+    const { signal, onResult, ...rest } = options;
+    throwIfAborted(signal);
+    const connection = connectionOf(this);
+    const transfer: Transferable[] = [];
+    const moved = await Promise.all(items.map((item) => portableRequest(item, transfer)));
+    const results: BatchResult[] = [];
+    await connection.request({ op: "batch", items: moved, options: rest }, transfer, signal, (message) => {
+      if (message.type !== "result") return;
+      const { index, result, error } = message;
+      results[index] = error ? { error: decodeError(error) as EngineError } : (result as BatchResult);
+      onResult?.(results[index], index);
+    });
+    return results;
+  }
+
+  #ask(question: string, signal: AbortSignal | undefined, prepare: () => Promise<ChatOptions>): ChatReply {
     const abort = new AbortController();
     if (signal?.aborted) abort.abort(signal.reason);
     const relay = () => abort.abort(signal?.reason);
     signal?.addEventListener("abort", relay, { once: true });
     return new ChatReply(abort, async (emit) => {
       try {
-        const connection = connectionOf(this);
         const transfer: Transferable[] = [];
-        const moved = {
-          ...(images ? { images: await portableImages(images, transfer) } : {}),
-          ...(video ? { video: await portableImages(video, transfer) } : {}),
-        };
+        const { signal: _, ...options } = await prepare();
+        const moved = await portableRequest(options, transfer);
         throwIfAborted(abort.signal);
-        const result = await connection.request(
-          { op: "chat", question, options: { ...rest, ...moved } },
-          transfer,
-          abort.signal,
-          (message) => {
-            if (message.type === "piece") emit(message.piece);
-          },
-        );
+        const result = await connectionOf(this).request({ op: "chat", question, options: moved }, transfer, abort.signal, (message) => {
+          if (message.type === "piece") emit(message.piece);
+        });
         return result as ChatResult;
       } finally {
         signal?.removeEventListener("abort", relay);

@@ -1,30 +1,28 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { Model } from "../model/internvl.ts";
-
-/** Tiles ready for the vision tower. */
-export interface Pixels {
-  /** f32 [tiles, 3, size, size], normalised. */
-  data: Float32Array<ArrayBuffer>;
-  size: number;
-}
+import { Model, type Tiles } from "../model/internvl.ts";
+import { GREEDY, type Sampling } from "../ops/sample.ts";
+import { commonPrefix, type Held, NOTHING, visualTokens } from "./prefix.ts";
+import type { Stepper } from "./stepper.ts";
 
 export interface GenerateRequest {
   /** The whole prompt, with an `<IMG_CONTEXT>` for every visual token. */
   inputIds: readonly number[];
-  pixels?: Pixels | undefined;
+  images?: PromptTiles | undefined;
   imageContextId: number;
-  stopIds: ReadonlySet<number>;
-  /** Most new tokens. */
-  maxTokens: number;
+  sampling?: Sampling | undefined;
   signal?: AbortSignal | undefined;
 }
 
+/** Tiles that know their content. */
+export interface PromptTiles extends Tiles {
+  /** Equal for equal content: what is in the cache is not computed again. */
+  keys: readonly string[];
+}
+
 /** Visual tokens in the prompt and from the tiles must agree, as upstream asserts. */
-function checkVisualTokens(model: Model, { inputIds, pixels, imageContextId }: GenerateRequest): void {
-  const placeholders = inputIds.reduce((count, id) => count + (id === imageContextId ? 1 : 0), 0);
-  const { patchSize } = model.config.vision;
-  const perTile = pixels ? (pixels.size / patchSize / 2) ** 2 : 0;
-  const tiles = pixels ? pixels.data.length / (3 * pixels.size ** 2) : 0;
+function checkVisualTokens({ inputIds, images, imageContextId }: GenerateRequest, perTile: number): void {
+  const placeholders = visualTokens(inputIds, imageContextId);
+  const tiles = images?.count ?? 0;
   if (placeholders !== tiles * perTile) {
     throw new EngineError(
       "bad-input",
@@ -36,35 +34,101 @@ function checkVisualTokens(model: Model, { inputIds, pixels, imageContextId }: G
   }
 }
 
-/** Runs vision and prefill; afterwards the first new id stands at position inputIds.length. */
-export async function prefillPrompt(model: Model, request: GenerateRequest): Promise<void> {
-  const { inputIds, pixels, signal } = request;
+/** What a prompt has cost. */
+export interface PrefillUsage {
+  /** Tokens whose keys and values were computed. */
+  prefilledTokens: number;
+  /** Tokens that were in the cache. */
+  cachedTokens: number;
+}
+
+/**
+ * Computes what of a prompt is not in the row's cache: vision for tiles that are not, keys and values for tokens that are not. Afterwards
+ * `stepper.begin` can follow with the result's `units`.
+ *
+ * @throws EngineError bad-input, context-overflow, aborted, device-lost
+ */
+export async function prefillPrompt(
+  model: Model,
+  stepper: Stepper,
+  row: number,
+  request: GenerateRequest,
+): Promise<PrefillUsage & { units: number }> {
+  const { inputIds, images, imageContextId, signal } = request;
+  const { lanes } = stepper;
   if (inputIds.length === 0) throw new EngineError("bad-input", "the prompt is empty");
-  if (inputIds.length >= model.maxContext) {
+  if (inputIds.length >= lanes.context) {
     throw new EngineError(
       "context-overflow",
-      `the prompt has ${inputIds.length} tokens, the context has ${model.maxContext} with the answer`,
+      `the prompt has ${inputIds.length} tokens, the context has ${lanes.context} with the answer`,
       {
         hint: "shorten the prompt, use fewer tiles (maxTiles), or load with a larger maxContext",
       },
     );
   }
-  checkVisualTokens(model, request);
-  if (pixels) await model.runVision(pixels.data, pixels.size, { signal });
-  await model.prefill(Model.mergeIds(inputIds, request.imageContextId), { signal });
+  const perTile = images ? (images.size / model.config.vision.patchSize / 2) ** 2 : model.config.tokensPerTile;
+  checkVisualTokens(request, perTile);
+  const prompt: Held = { ids: inputIds, tiles: images?.keys ?? [] };
+  const start = commonPrefix(stepper.held[row]!, prompt, imageContextId, perTile);
+  const first = Math.floor(visualTokens(inputIds, imageContextId, start) / perTile); // a tile that is there in part runs again
+  stepper.held[row] = { ids: inputIds.slice(0, start), tiles: prompt.tiles };
+  if (images && first < images.count) await model.runVision(images, { first, signal });
+  const units = await lanes.prefill(row, Model.mergeIds(inputIds, imageContextId), start, {
+    signal,
+    after: (at, count) => {
+      stepper.held[row] = { ids: inputIds.slice(0, at + count), tiles: prompt.tiles };
+    },
+  });
+  await stepper.room();
+  throwIfAborted(signal);
+  lanes.setSampling(row, request.sampling ?? GREEDY);
+  return { prefilledTokens: inputIds.length - start, cachedTokens: start, units };
 }
 
-/** Greedy decoding: yields new ids, the stop id included. Ends after a stop id, `maxTokens`, or at the context's end. */
-export async function* generate(model: Model, request: GenerateRequest): AsyncGenerator<number, void, void> {
-  const { inputIds, stopIds, signal } = request;
-  await prefillPrompt(model, request);
-  const end = Math.min(model.maxContext, inputIds.length + request.maxTokens);
-  for (let position = inputIds.length; position < end; position++) {
-    throwIfAborted(signal);
-    const id = await model.readId(position);
-    yield id;
-    if (stopIds.has(id) || position + 1 >= end) return;
-    throwIfAborted(signal);
-    model.decode(position);
+/** Adds to what a row's cache holds: an answer's ids, without the last one, which no step has taken in. */
+export function holdAnswer(stepper: Stepper, row: number, ids: readonly number[]): void {
+  const { ids: prompt, tiles } = stepper.held[row]!;
+  stepper.held[row] = { ids: [...prompt, ...ids.slice(0, -1)], tiles };
+}
+
+/** Forgets what a row's cache holds. */
+export function forget(stepper: Stepper, row: number): void {
+  stepper.held[row] = NOTHING;
+}
+
+/**
+ * Generates in row 0 until `accept` says that the answer ends, or with `maxTokens`, or at the context's end. `accept` gets every new id, the
+ * stop id included.
+ */
+export async function generate(
+  model: Model,
+  stepper: Stepper,
+  request: GenerateRequest & { maxTokens: number },
+  accept: (id: number) => boolean,
+): Promise<PrefillUsage> {
+  const { inputIds, maxTokens, signal } = request;
+  const { units, ...usage } = await prefillPrompt(model, stepper, 0, request);
+  const ids: number[] = [];
+  const end = Math.min(stepper.lanes.context, inputIds.length + maxTokens);
+  const task = {
+    position: inputIds.length,
+    end,
+    finished: false,
+    accept(id: number) {
+      ids.push(id);
+      return accept(id) || inputIds.length + ids.length >= end;
+    },
+  };
+  stepper.begin(0, task, units);
+  try {
+    while (!task.finished) {
+      throwIfAborted(signal);
+      stepper.fill();
+      await stepper.collect();
+    }
+  } finally {
+    stepper.end(0);
+    holdAnswer(stepper, 0, ids);
   }
+  return usage;
 }

@@ -1,13 +1,18 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
+import { type Counters, newCounters } from "./counters.ts";
 import { Kernels } from "./kernel.ts";
+import { type MatrixSyntax, matrixSyntaxOf } from "./matrix-syntax.ts";
 import { Memory } from "./memory.ts";
+import { Tuning } from "./tuning.ts";
 
 /** What `InternVL.load` takes as `device`, apart from a GPUDevice. */
 export interface DeviceOptions {
   /** Part of an adapter's name. */
   adapter?: string | undefined;
   powerPreference?: GPUPowerPreference | undefined;
+  /** Times the variants of a kernel once for each class of shapes and keeps the fastest, instead of going by a table of adapters. */
+  autotune?: boolean | undefined;
 }
 
 /** One device with everything that belongs to it. */
@@ -19,6 +24,11 @@ export interface Gpu {
   readonly software: boolean;
   readonly memory: Memory;
   readonly kernels: Kernels;
+  /** The variants that were measured to be the fastest. */
+  readonly tuning: Tuning;
+  /** How loads of subgroup matrices are written here; undefined where there are none. */
+  readonly matrixSyntax: MatrixSyntax | undefined;
+  readonly counters: Counters;
   /** Why the device was lost; undefined while it works. */
   lostReason(): string | undefined;
   /** Frees all buffers; destroys the device if it was opened here. */
@@ -70,13 +80,17 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
   device.lost.then(({ reason, message }) => {
     lost = `${reason}: ${message}`;
   });
-  const memory = new Memory(device, () => lost);
+  const counters = newCounters();
+  const memory = new Memory(device, () => lost, counters);
   return {
     device,
     adapterName,
     software: /swiftshader|llvmpipe|lavapipe/i.test(adapterName),
     memory,
-    kernels: new Kernels(device),
+    tuning: new Tuning(owned && options.autotune === true),
+    matrixSyntax: await matrixSyntaxOf(device),
+    kernels: new Kernels(device, counters),
+    counters,
     lostReason: () => lost,
     close() {
       memory.clear();

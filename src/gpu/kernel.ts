@@ -1,15 +1,24 @@
 import { EngineError } from "../errors.ts";
+import { type Counters, newCounters } from "./counters.ts";
 import { type ShaderName, shaders } from "./shaders.gen.ts";
 
 /** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written. */
 export type BindingKind = "u" | "r" | "w";
 
 /** A shader with its libraries and constants: what a pipeline is made of. */
-export interface KernelSpec {
-  shader: ShaderName;
+export type KernelSpec = KernelOptions &
+  (
+    | { shader: ShaderName }
+    /** A kernel from outside: its WGSL, and a name for messages. */
+    | { shader: string; code: string }
+  );
+
+interface KernelOptions {
   libs?: readonly ShaderName[];
   /** Switches, and sizes that arrays depend on, put before the source as `const NAME = value;` (numbers become u32). */
   consts: Readonly<Record<string, number | boolean>>;
+  /** WGSL directives, `enable f16;` and the like, which have to stand at the very start. */
+  directives?: readonly string[] | undefined;
   /** Kinds of the bindings 0, 1, … of group 0. */
   bindings: string;
 }
@@ -20,9 +29,11 @@ export interface Kernel {
 }
 
 /** The whole WGSL text of a kernel. */
-export function kernelSource({ shader, libs = [], consts }: KernelSpec): string {
+export function kernelSource(spec: KernelSpec): string {
+  const { libs = [], consts, directives = [] } = spec;
+  const head = directives.map((directive) => `${directive}\n`);
   const prelude = Object.entries(consts).map(([name, value]) => `const ${name} = ${typeof value === "number" ? `${value}u` : value};\n`);
-  return [...prelude, ...libs.map((lib) => shaders[lib]), shaders[shader]].join("");
+  return [...head, ...prelude, ...libs.map((lib) => shaders[lib]), "code" in spec ? spec.code : shaders[spec.shader]].join("");
 }
 
 const TYPES = { u: "uniform", r: "read-only-storage", w: "storage" } as const satisfies Record<BindingKind, GPUBufferBindingType>;
@@ -33,8 +44,11 @@ export class Kernels {
   readonly #kernels = new Map<string, Promise<Kernel>>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
 
-  constructor(device: GPUDevice) {
+  readonly #counters: Counters;
+
+  constructor(device: GPUDevice, counters: Counters = newCounters()) {
     this.#device = device;
+    this.#counters = counters;
   }
 
   /** How many pipelines were made. */
@@ -56,6 +70,7 @@ export class Kernels {
   }
 
   async #compile(spec: KernelSpec, code: string): Promise<Kernel> {
+    this.#counters.pipelines++;
     const layout = this.#layout(spec.bindings);
     const module = this.#device.createShaderModule({ label: spec.shader, code });
     try {

@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { type Bindable, bindingOf } from "../tensor/tensor.ts";
+import { type Counters, newCounters } from "./counters.ts";
 
 /** A line of the ledger: who holds how much. */
 export interface LedgerEntry {
@@ -13,10 +14,12 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 export class Memory {
   readonly #device: GPUDevice;
   readonly #lostReason: () => string | undefined;
+  readonly #counters: Counters;
   readonly #ledger = new Map<GPUBuffer, LedgerEntry>();
 
-  constructor(device: GPUDevice, lostReason: () => string | undefined) {
+  constructor(device: GPUDevice, lostReason: () => string | undefined, counters: Counters = newCounters()) {
     this.#device = device;
+    this.#counters = counters;
     this.#lostReason = lostReason;
   }
 
@@ -50,7 +53,8 @@ export class Memory {
         hint: "use a smaller maxContext or another adapter",
       });
     }
-    this.#assertAlive();
+    this.assertAlive();
+    this.#counters.buffers++;
     const buffer = this.#device.createBuffer({ label, size, usage });
     this.#ledger.set(buffer, { label, bytes: size });
     return buffer;
@@ -66,6 +70,16 @@ export class Memory {
     for (const buffer of [...this.#ledger.keys()]) this.destroy(buffer);
   }
 
+  /** Runs `work`; what it created and left behind is destroyed afterwards. */
+  async temporarily<T>(work: () => Promise<T>): Promise<T> {
+    const before = new Set(this.#ledger.keys());
+    try {
+      return await work();
+    } finally {
+      for (const buffer of [...this.#ledger.keys()]) if (!before.has(buffer)) this.destroy(buffer);
+    }
+  }
+
   /** Writes bytes into a buffer. `offset` and the length are multiples of 4. */
   write(to: Bindable, offset: number, data: ArrayBufferView<ArrayBuffer>): void {
     const { buffer, offset: start = 0 } = bindingOf(to);
@@ -74,20 +88,39 @@ export class Memory {
 
   /** Waits until the queue has taken what was written, so that staging copies do not pile up. */
   async flush(): Promise<void> {
-    await this.#guard(this.#device.queue.onSubmittedWorkDone());
+    await this.guard(this.#device.queue.onSubmittedWorkDone());
+    this.assertAlive(); // a lost device may call its work done
   }
 
   /** Reads `bytes` bytes back. @throws EngineError device-lost */
   async read(from: Bindable, offset: number, bytes: number): Promise<ArrayBuffer> {
-    this.#assertAlive();
-    const { buffer, offset: start = 0 } = bindingOf(from);
-    const staging = this.create("readback", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    return (await this.readAll([{ from, offset, bytes }]))[0]!;
+  }
+
+  /** Reads several ranges back at once; offsets are multiples of 4. @throws EngineError device-lost */
+  async readAll(ranges: readonly { from: Bindable; offset: number; bytes: number }[]): Promise<ArrayBuffer[]> {
+    this.assertAlive();
+    this.#counters.awaitedReadbacks++;
+    const padded = (bytes: number) => Math.ceil(bytes / 4) * 4;
+    const total = ranges.reduce((sum, { bytes }) => sum + padded(bytes), 0);
+    const staging = this.create("readback", total, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
     try {
       const encoder = this.#device.createCommandEncoder();
-      encoder.copyBufferToBuffer(buffer, start + offset, staging, 0, bytes);
+      let at = 0;
+      for (const { from, offset, bytes } of ranges) {
+        const { buffer, offset: start = 0 } = bindingOf(from);
+        encoder.copyBufferToBuffer(buffer, start + offset, staging, at, padded(bytes));
+        at += padded(bytes);
+      }
       this.#device.queue.submit([encoder.finish()]);
-      await this.#guard(staging.mapAsync(GPUMapMode.READ));
-      return staging.getMappedRange(0, Math.ceil(bytes / 4) * 4).slice(0, bytes);
+      await this.guard(staging.mapAsync(GPUMapMode.READ));
+      const mapped = staging.getMappedRange(0, total);
+      at = 0;
+      return ranges.map(({ bytes }) => {
+        const copy = mapped.slice(at, at + bytes);
+        at += padded(bytes);
+        return copy;
+      });
     } finally {
       this.destroy(staging);
     }
@@ -95,7 +128,7 @@ export class Memory {
 
   /** Runs something that allocates under error scopes: what fails on the GPU's side is an error here, not later. */
   async scoped<T>(what: string, work: () => Promise<T>): Promise<T> {
-    this.#assertAlive();
+    this.assertAlive();
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
     const [outcome] = await Promise.allSettled([work()]);
@@ -112,16 +145,19 @@ export class Memory {
     return outcome.value;
   }
 
-  #assertAlive(): void {
+  /** @throws EngineError device-lost: work submitted to a lost device would vanish without a word */
+  assertAlive(): void {
     const reason = this.#lostReason();
     if (reason !== undefined) throw lost(reason);
   }
 
-  async #guard<T>(work: Promise<T>): Promise<T> {
+  /** Awaits work of the device; what fails because the device was lost is told as `device-lost`. */
+  async guard<T>(work: Promise<T>): Promise<T> {
     try {
       return await work;
     } catch (error) {
-      await Promise.resolve(); // device.lost settles in the same turn
+      // A lost device fails its work before it says that it is lost.
+      if (this.#lostReason() === undefined) await Promise.race([this.#device.lost, new Promise((resolve) => setTimeout(resolve, 20))]);
       const reason = this.#lostReason();
       throw reason === undefined ? error : lost(reason, error);
     }

@@ -11,6 +11,10 @@ export interface Step {
   start: number;
 }
 
+/** The most rows that a decode program can have; each has a step of its own. */
+export const MAX_ROWS = 8;
+
+const STEP_BYTES = 16;
 const PARAMS_BYTES = 48; // the largest Params, rounded up to 16
 const PARAMS_STRIDE = 256; // minUniformBufferOffsetAlignment is at most this
 
@@ -31,10 +35,23 @@ interface Copy {
   range: (step: Step) => { fromOffset: number; toOffset: number; bytes: number };
 }
 
+interface Recorded extends Dispatch {
+  /** The row whose step it sees; undefined: the whole program's step. */
+  row: number | undefined;
+}
+
 interface Built {
   pipeline: GPUComputePipeline;
   bindGroup: GPUBindGroup;
+  row: number | undefined;
   workgroups: (step: Step) => Grid;
+}
+
+export interface RunOptions {
+  /** Steps of the rows, for what was recorded inside `eachRow`; a row without a step (or without units) is left out. */
+  rows?: readonly (Step | undefined)[] | undefined;
+  /** Adds to the command buffer, behind the program. */
+  tail?: ((encoder: GPUCommandEncoder) => void) | undefined;
 }
 
 /** Receives intermediates by name while a program is recorded; see `Program.tap`. */
@@ -50,9 +67,12 @@ export class Program {
   /** The most units a step may have: activations are sized for it. */
   readonly maxUnits: number;
   readonly #step: GPUBuffer;
-  readonly #items: (Dispatch | Copy)[] = [];
+  readonly #items: (Recorded | Copy)[] = [];
+  readonly #words = new Uint32Array(((1 + MAX_ROWS) * PARAMS_STRIDE) / 4); // what goes into #step
   #built: (Built | Copy)[] = [];
   #params: GPUBuffer | undefined;
+  #row: number | undefined;
+  #place: { label: string; at: Activation } | undefined;
 
   constructor(gpu: Gpu, label: string, maxUnits: number, arena: Scratch, step: GPUBuffer) {
     this.gpu = gpu;
@@ -64,6 +84,12 @@ export class Program {
 
   /** An f32 activation [rows, width] from the arena, valid until the scope ends. */
   activation(label: string, rows: Rows, width: number): Activation {
+    const place = this.#place;
+    if (place?.label === label) {
+      this.#place = undefined;
+      if (place.at.width !== width) throw new Error(`${label} is ${width} wide, its place ${place.at.width}`);
+      return { label, rows, width, buffer: place.at.buffer };
+    }
     return { label, rows, width, buffer: this.arena.take(this.maxRows(rows) * width * 4) };
   }
 
@@ -72,7 +98,19 @@ export class Program {
   }
 
   dispatch(dispatch: Dispatch): void {
-    this.#items.push(dispatch);
+    this.#items.push({ ...dispatch, row: this.#row });
+  }
+
+  /**
+   * Records what concerns one row of a step whose rows are separate sequences: kernels inside see that row's own step (`units` 1, `start`
+   * its position). `result` is where the activation called `result.label` goes that `record` makes.
+   */
+  eachRow(row: number, result: Activation, record: () => void): void {
+    this.#row = row;
+    this.#place = { label: result.label, at: result };
+    record();
+    if (this.#place) throw new Error(`no activation ${result.label} was made for row ${row}`);
+    this.#row = undefined;
   }
 
   copy(copy: Copy): void {
@@ -88,7 +126,7 @@ export class Program {
   async build(): Promise<this> {
     const { device, kernels, memory } = this.gpu;
     // All params in one buffer, at the offsets that every adapter allows.
-    const dispatches = this.#items.filter((item): item is Dispatch => "kernel" in item);
+    const dispatches = this.#items.filter((item): item is Recorded => "kernel" in item);
     const words = new Uint32Array((dispatches.length * PARAMS_STRIDE) / 4);
     for (const [i, { params }] of dispatches.entries()) words.set(params, (i * PARAMS_STRIDE) / 4);
     this.#params = memory.create(`params ${this.label}`, words.byteLength, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
@@ -98,11 +136,14 @@ export class Program {
         if (!("kernel" in item)) return item;
         const { pipeline, layout } = await kernels.get(item.kernel);
         const params = { buffer: this.#params!, offset: dispatches.indexOf(item) * PARAMS_STRIDE, size: PARAMS_BYTES };
-        const entries = [{ buffer: this.#step }, params, ...item.buffers.map(bindingOf)].map((resource, binding) => ({
+        const step = { buffer: this.#step, offset: item.row === undefined ? 0 : (1 + item.row) * PARAMS_STRIDE, size: STEP_BYTES };
+        const entries = [step, params, ...item.buffers.map(bindingOf)].map((resource, binding) => ({
           binding,
           resource,
         }));
-        return { pipeline, bindGroup: device.createBindGroup({ label: item.kernel.shader, layout, entries }), workgroups: item.workgroups };
+        this.gpu.counters.bindGroups++;
+        const bindGroup = device.createBindGroup({ label: item.kernel.shader, layout, entries });
+        return { pipeline, bindGroup, row: item.row, workgroups: item.workgroups };
       }),
     );
     return this;
@@ -115,18 +156,24 @@ export class Program {
   }
 
   /** Submits one step: everything in one command buffer, and nothing is waited for. */
-  run(step: Step): void {
+  run(step: Step, { rows, tail }: RunOptions = {}): void {
     if (step.units > this.maxUnits) throw new Error(`program ${this.label} takes ${this.maxUnits} units, got ${step.units}`);
-    const { device } = this.gpu;
-    device.queue.writeBuffer(this.#step, 0, new Uint32Array([step.units, step.start, 0, 0]));
+    const began = performance.now();
+    const { device, counters } = this.gpu;
+    this.#writeSteps(step, rows);
     const encoder = device.createCommandEncoder({ label: this.label });
     let pass: GPUComputePassEncoder | undefined;
     for (const item of this.#built) {
       if ("bindGroup" in item) {
+        const own = item.row === undefined ? step : rows?.[item.row];
+        if (!own?.units) continue;
+        const [x, y, z] = item.workgroups(own);
+        if (x * y * z === 0) continue; // an op's way to say that this step does not need it
         pass ??= encoder.beginComputePass();
         pass.setPipeline(item.pipeline);
         pass.setBindGroup(0, item.bindGroup);
-        pass.dispatchWorkgroups(...item.workgroups(step));
+        pass.dispatchWorkgroups(x, y, z);
+        counters.dispatches++;
       } else {
         pass?.end();
         pass = undefined;
@@ -137,7 +184,18 @@ export class Program {
       }
     }
     pass?.end();
+    tail?.(encoder);
     device.queue.submit([encoder.finish()]);
+    counters.submits++;
+    counters.cpuMs += performance.now() - began;
+  }
+
+  #writeSteps(step: Step, rows: RunOptions["rows"] = []): void {
+    const words = this.#words;
+    words.set([step.units, step.start]);
+    for (const [i, row] of rows.entries()) words.set([row?.units ?? 0, row?.start ?? 0], ((1 + i) * PARAMS_STRIDE) / 4);
+    const bytes = rows.length ? rows.length * PARAMS_STRIDE + STEP_BYTES : STEP_BYTES;
+    this.gpu.device.queue.writeBuffer(this.#step, 0, words, 0, bytes / 4);
   }
 }
 
@@ -150,15 +208,22 @@ export class Programs {
   constructor(gpu: Gpu) {
     this.gpu = gpu;
     this.arena = new Arena(gpu.memory);
-    this.#step = gpu.memory.create("step", 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+    this.#step = gpu.memory.create("step", MAX_ROWS * PARAMS_STRIDE + STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  }
+
+  /** Gives the step buffer back, when no program of these runs any more. */
+  dispose(): void {
+    this.gpu.memory.destroy(this.#step);
   }
 
   /** Records a program and builds it. */
   async record(label: string, maxUnits: number, record: (program: Program) => void): Promise<Program> {
     return this.gpu.memory.scoped(`program ${label}`, async () => {
-      const program = new Program(this.gpu, label, maxUnits, this.arena, this.#step);
-      this.arena.scope(() => record(program));
-      return program.build();
+      for (;;) {
+        const program = new Program(this.gpu, label, maxUnits, this.arena, this.#step);
+        this.arena.scope(() => record(program));
+        if (!(await this.gpu.tuning.settle())) return program.build(); // else once more, with the variants just measured
+      }
     });
   }
 }

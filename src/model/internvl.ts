@@ -1,21 +1,17 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type Program, Programs, type Tap } from "../gpu/program.ts";
-import type { KvCache } from "../ops/attention.ts";
-import { matmul } from "../ops/matmul.ts";
-import { norm } from "../ops/norm.ts";
+import { MAX_ROWS, type Program, Programs, type Tap } from "../gpu/program.ts";
 import { ropeTable } from "../ops/rope.ts";
-import { argmax, embed, pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
-import type { Activation, Vector } from "../tensor/tensor.ts";
+import { pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
+import type { Vector } from "../tensor/tensor.ts";
 import type { Weights } from "../weights/checkpoint.ts";
 import type { ModelConfig } from "./config.ts";
-import { createCaches, type LanguageWeights, loadLanguage, recordLanguageLayer } from "./language.ts";
+import { createResidual, type DecoderParts, Lanes } from "./lanes.ts";
+import { canDecodeRows, kvBytes, type LanguageWeights, loadLanguage } from "./language.ts";
 import { interpolatePositions } from "./positions.ts";
 import { loadProjector, type ProjectorWeights, recordProjector } from "./projector.ts";
 import { loadVision, recordVision, type VisionWeights } from "./vision.ts";
 
-/** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
-const CHUNK = 512;
 /** Tiles in one vision step, at most; fewer where an activation would not fit a binding. */
 const TILES = 4;
 
@@ -28,6 +24,15 @@ interface VisionStage {
   tokens: number;
 }
 
+/** Tiles for the vision tower, in the order of their visual tokens. */
+export interface Tiles {
+  count: number;
+  /** Pixels a side. */
+  size: number;
+  /** Normalised pixels f32 [count, 3, size, size] of some of them. */
+  pixels(first: number, count: number): Float32Array<ArrayBuffer>;
+}
+
 /** The model on a device: weights, KV cache and the recorded programs. Knows nothing of text or pictures. */
 export class Model {
   readonly gpu: Gpu;
@@ -36,17 +41,10 @@ export class Model {
   readonly #programs: Programs;
   readonly #vision: VisionWeights;
   readonly #projector: ProjectorWeights;
-  readonly #language: LanguageWeights;
-  readonly #caches: KvCache[];
-  readonly #rope: GPUBuffer;
-  readonly #ids: GPUBuffer;
-  readonly #visual: GPUBuffer;
-  readonly #x: Activation; // [CHUNK, H]: the residual stream
-  readonly #logits: Activation; // [1, vocab]
+  readonly #decoder: DecoderParts;
   readonly #stages = new Map<string, Promise<VisionStage>>();
-  #prefill!: Program;
-  #head!: Program;
-  #decode!: Program;
+  /** One sequence of up to maxContext tokens. */
+  lanes!: Lanes;
 
   private constructor(
     gpu: Gpu,
@@ -61,18 +59,15 @@ export class Model {
     this.maxContext = maxContext;
     this.#vision = vision;
     this.#projector = projector;
-    this.#language = language;
     this.#programs = new Programs(gpu);
     const { memory } = gpu;
-    const { hiddenSize, headDim, ropeTheta, vocabSize } = config.language;
-    this.#caches = createCaches(gpu, config.language, maxContext);
+    const { hiddenSize, headDim, ropeTheta } = config.language;
     const table = ropeTable(maxContext, headDim, ropeTheta);
-    this.#rope = memory.create("rope", table.byteLength);
-    memory.write(this.#rope, 0, table);
-    this.#ids = memory.create("ids", (maxContext + 1) * 4);
-    this.#visual = memory.create("visual tokens", maxContext * hiddenSize * 4);
-    this.#x = { label: "x", rows: { base: 0, unit: 1 }, width: hiddenSize, buffer: memory.create("residual", CHUNK * hiddenSize * 4) };
-    this.#logits = { label: "logits", rows: { base: 1, unit: 0 }, width: vocabSize, buffer: memory.create("logits", vocabSize * 4) };
+    const rope = memory.create("rope", table.byteLength);
+    memory.write(rope, 0, table);
+    const ids = memory.create("ids", maxContext * 4);
+    const visual = memory.create("visual tokens", maxContext * hiddenSize * 4);
+    this.#decoder = { gpu, config, programs: this.#programs, language, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
   }
 
   /** Loads all weights, allocates the state and records the decoder's programs. */
@@ -88,44 +83,20 @@ export class Model {
       const visionWeights = await loadVision(w.at("vision_model"), vision, layers);
       const projector = await loadProjector(w.at("mlp1"), vision.hiddenSize, language.hiddenSize);
       const model = new Model(gpu, config, maxContext, visionWeights, projector, await loadLanguage(w.at("language_model"), language));
-      model.#prefill = await model.recordPrefill();
-      model.#head = await model.#programs.record("head", CHUNK, (p) => model.#recordHead(p));
-      model.#decode = await model.#programs.record("decode", 1, (p) => {
-        model.#recordLayers(p);
-        model.#recordHead(p);
-      });
+      model.lanes = await model.openLanes(1, maxContext);
       return model;
     });
   }
 
-  #recordLayers(p: Program, tap?: Tap): void {
-    const x = this.#x;
-    embed(p, this.#ids, this.#language.embed, this.#visual, x);
-    tap?.("input_embeds", x, p);
-    for (const [i, layer] of this.#language.layers.entries()) {
-      recordLanguageLayer(p, layer, x, this.#caches[i]!, this.#rope, this.config.language.heads);
-      tap?.(`llm.layer.${i}`, x, p);
-    }
+  /** Rows that decode together, each with a KV cache of its own for `context` tokens. @throws EngineError limit-exceeded, out-of-memory */
+  openLanes(rows: number, context: number): Promise<Lanes> {
+    return Lanes.open(this.#decoder, rows, context);
   }
 
-  /** Logits of the step's last position, and the next id behind it. */
-  #recordHead(p: Program): void {
-    const last = norm(p, this.#x, this.#language.norm, { last: true }); // [1, H]
-    matmul(p, last, this.#language.head, { out: this.#logits });
-    argmax(p, this.#logits, this.#ids);
-  }
-
-  /** The prefill of a chunk; with a tap also the final norm and the logits of every position. */
-  recordPrefill(tap?: Tap): Promise<Program> {
-    // A traced step holds the logits of every position: as many rows as one binding takes.
-    const rows = tap ? Math.min(CHUNK, Math.floor(this.gpu.memory.maxBinding / (this.#logits.width * 4))) : CHUNK;
-    return this.#programs.record("prefill", rows, (p) => {
-      this.#recordLayers(p, tap);
-      if (!tap) return;
-      const normed = norm(p, this.#x, this.#language.norm); // [tokens, H]
-      tap("llm.norm", normed, p);
-      tap("logits", matmul(p, normed, this.#language.head), p); // [tokens, vocab]
-    });
+  /** Rows of `context` tokens that have room in so many bytes of KV cache, at least one. */
+  rowsIn(bytes: number, context: number): number {
+    const { language } = this.config;
+    return canDecodeRows(language) ? Math.max(1, Math.min(MAX_ROWS, Math.floor(bytes / kvBytes(language, context)))) : 1;
   }
 
   /** The vision tower for tiles of `size` pixels a side; its visual tokens go to row start · tokens of the visual buffer. */
@@ -162,7 +133,7 @@ export class Model {
       const bytes = tokens * language.hiddenSize * 4;
       p.copy({
         from: y.buffer,
-        to: this.#visual,
+        to: this.#decoder.visual,
         range: (step) => ({ fromOffset: 0, toOffset: step.start * bytes, bytes: step.units * bytes }),
       });
     });
@@ -170,34 +141,35 @@ export class Model {
   }
 
   /**
-   * Runs tiles [count, 3, size, size] through vision tower and projector, in batches; the visual tokens stay on the GPU.
-   * `after` is called when a batch has been submitted.
+   * Runs the tiles from `first` on through vision tower and projector, in batches; the visual tokens stay on the GPU, those of tile i from
+   * row i · tokens on. `after` is called when a batch has been submitted.
    */
   async runVision(
-    pixels: Float32Array<ArrayBuffer>,
-    size: number,
+    tiles: Tiles,
     options: {
+      first?: number;
       signal?: AbortSignal | undefined;
       stage?: VisionStage | undefined;
       after?: ((first: number, count: number) => Promise<void>) | undefined;
     } = {},
   ): Promise<void> {
-    const stage = options.stage ?? (await this.recordVision(size));
-    const perTile = stage.tileBytes / 4;
-    const count = pixels.length / perTile;
-    if (count * stage.tokens > this.maxContext) {
+    const { signal, after } = options;
+    const stage = options.stage ?? (await this.recordVision(tiles.size));
+    if (tiles.count * stage.tokens > this.maxContext) {
       throw new EngineError(
         "context-overflow",
-        `${count} tiles give ${count * stage.tokens} visual tokens, the context has ${this.maxContext}`,
+        `${tiles.count} tiles give ${tiles.count * stage.tokens} visual tokens, the context has ${this.maxContext}`,
         { hint: "use fewer tiles (maxTiles) or a larger maxContext" },
       );
     }
-    for (let first = 0; first < count; first += stage.program.maxUnits) {
-      throwIfAborted(options.signal);
-      const units = Math.min(stage.program.maxUnits, count - first);
-      this.gpu.memory.write(stage.pixels, 0, pixels.subarray(first * perTile, (first + units) * perTile));
+    for (let first = options.first ?? 0; first < tiles.count; first += stage.program.maxUnits) {
+      throwIfAborted(signal);
+      this.gpu.memory.assertAlive();
+      const units = Math.min(stage.program.maxUnits, tiles.count - first);
+      this.gpu.memory.write(stage.pixels, 0, tiles.pixels(first, units));
       stage.program.run({ units, start: first });
-      await options.after?.(first, units);
+      this.gpu.counters.tiles += units;
+      await after?.(first, units);
       await this.gpu.memory.flush(); // one batch in flight: an abort takes effect within it
     }
   }
@@ -206,42 +178,5 @@ export class Model {
   static mergeIds(inputIds: readonly number[], imageContextId: number): Uint32Array<ArrayBuffer> {
     let visual = 0;
     return Uint32Array.from(inputIds, (id) => (id === imageContextId ? (VISUAL_FLAG | visual++) >>> 0 : id));
-  }
-
-  /** Prefills a prompt from position 0 and puts the first new id behind it. */
-  async prefill(
-    ids: Uint32Array<ArrayBuffer>,
-    options: {
-      signal?: AbortSignal | undefined;
-      program?: Program | undefined;
-      after?: ((start: number, units: number) => Promise<void>) | undefined;
-    } = {},
-  ): Promise<void> {
-    const { signal, program = this.#prefill, after } = options;
-    this.gpu.memory.write(this.#ids, 0, ids);
-    const chunk = program.maxUnits;
-    for (let start = 0; start < ids.length; start += chunk) {
-      throwIfAborted(signal);
-      const step = { units: Math.min(chunk, ids.length - start), start };
-      program.run(step);
-      await after?.(start, step.units);
-      if (start + chunk < ids.length) await this.gpu.memory.flush();
-      else this.#head.run(step);
-    }
-  }
-
-  /** Decodes one step: the id at `position` goes in, the next one comes out behind it. Nothing is waited for. */
-  decode(position: number): void {
-    this.#decode.run({ units: 1, start: position });
-  }
-
-  /** The id that stands at `position` on the GPU. */
-  async readId(position: number): Promise<number> {
-    return new Uint32Array(await this.gpu.memory.read(this.#ids, position * 4, 4))[0]!;
-  }
-
-  /** The last step's logits [vocab]. */
-  async readLogits(): Promise<Float32Array<ArrayBuffer>> {
-    return new Float32Array(await this.gpu.memory.read(this.#logits.buffer, 0, this.#logits.width * 4));
   }
 }

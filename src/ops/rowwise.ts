@@ -45,16 +45,6 @@ export function embed(program: Program, ids: Bindable, table: Matrix, visual: Bi
   }
 }
 
-/** Puts the index of the largest of logits [1, count] into ids, after the step's last position. */
-export function argmax(program: Program, logits: Activation, ids: Bindable): void {
-  program.dispatch({
-    kernel: { shader: "argmax", libs: ["lib/step"], consts: {}, bindings: "uurw" },
-    params: [logits.width],
-    buffers: [logits.buffer, ids],
-    workgroups: () => [1, 1, 1],
-  });
-}
-
 /** Where the patches of a tile lie. */
 export interface PatchGrid {
   /** Pixels a side. */

@@ -1,8 +1,12 @@
 import { type FileHandle, open, readFile as read, stat } from "node:fs/promises";
+import { freemem, homedir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
 import type { ByteSource } from "../safetensors/types.ts";
+import { expandHome, nodeSha256, nodeStore } from "./node-store.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
+import type { FileStore } from "./store.ts";
 import { offerSwiftShader } from "./swiftshader.ts";
 
 type Dawn = typeof import("webgpu");
@@ -103,6 +107,13 @@ async function isFolder(path: string): Promise<boolean> {
   return found?.isDirectory() ?? false;
 }
 
+/** Respects the limit of a container (cgroups), which os.freemem does not know. */
+function availableMemory(): number {
+  const free = freemem();
+  const constrained = process.availableMemory?.() ?? free; // Node 20.13 and newer
+  return Math.min(free, constrained);
+}
+
 async function readFile(path: string): Promise<Uint8Array> {
   try {
     return await read(path);
@@ -152,11 +163,36 @@ async function openFile(folder: string, name: string): Promise<ByteSource | unde
   };
 }
 
+const env = (name: string): string | undefined => process.env[name] || undefined;
+
+const caches = (): string => env("XDG_CACHE_HOME") ?? join(homedir(), ".cache");
+const hubHome = (): string => env("HF_HOME") ?? join(caches(), "huggingface");
+
+/** HF_TOKEN, or what `hf auth login` has stored. */
+async function hubToken(): Promise<string | undefined> {
+  const set = env("HF_TOKEN") ?? env("HUGGING_FACE_HUB_TOKEN");
+  const stored = expandHome(env("HF_TOKEN_PATH") ?? join(hubHome(), "token"));
+  return (set ?? (await read(stored, "utf8").catch(() => ""))).trim() || undefined; // no file is no token
+}
+
+/** The rules of huggingface_hub: HF_HUB_CACHE, or `hub` below HF_HOME, which is below XDG_CACHE_HOME or ~/.cache. */
+function openStore(kind: "hub" | "urls", folder?: string): FileStore {
+  const hub = env("HF_HUB_CACHE") ?? env("HUGGINGFACE_HUB_CACHE") ?? join(hubHome(), "hub");
+  return nodeStore(expandHome(folder ?? (kind === "hub" ? hub : join(caches(), "internvl-webgpu"))), openFile);
+}
+
 export const platform: Platform = {
   requestAdapter,
   listAdapters,
   openFile,
   isFolder,
+  availableMemory,
+  pathOfUrl: fileURLToPath,
+  env,
+  seesEverything: true,
+  hubToken,
+  openStore,
+  sha256: nodeSha256,
   readFile,
   pixelsOf: async () => undefined, // Node has none of the browser's image objects
   fileOf: async () => undefined,

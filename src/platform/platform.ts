@@ -1,4 +1,5 @@
 import type { ByteSource } from "../safetensors/types.ts";
+import type { FileStore, Sha256 } from "./store.ts";
 
 /** How an adapter is asked for. */
 export interface AdapterRequest {
@@ -35,6 +36,19 @@ export interface Platform {
   openFile(folder: string, name: string): Promise<ByteSource | undefined>;
   /** Whether such a folder exists. */
   isFolder(path: string): Promise<boolean>;
+  /** Bytes of memory that a program can still take: what software adapters work in. `undefined` where nobody tells. */
+  availableMemory(): number | undefined;
+  /** The path that a `file:` URL names. */
+  pathOfUrl(url: string): string;
+  /** A variable of the environment; `undefined` where it is not set, or empty, or where there is no environment. */
+  env(name: string): string | undefined;
+  /** Whether requests may carry any header and answers show all of theirs: not so in a browser, between origins. */
+  readonly seesEverything: boolean;
+  /** The user's Hugging Face token, where one is set up. */
+  hubToken(): Promise<string | undefined>;
+  /** Where downloads are kept: the folder, or by default `hub` (Hugging Face's own cache) or `urls` (what comes from elsewhere). */
+  openStore(kind: "hub" | "urls", folder?: string): FileStore;
+  sha256(): Sha256;
   /** The bytes of a local file. */
   readFile(path: string): Promise<Uint8Array>;
   /** The RGBA pixels of an image object that only a browser has (ImageBitmap, canvas, img, video, VideoFrame). */

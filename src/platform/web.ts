@@ -1,6 +1,8 @@
 import { EngineError } from "../errors.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
+import { createSha256 } from "./sha256.ts";
 import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
+import { webStore } from "./web-store.ts";
 
 async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
   if (!navigator.gpu) {
@@ -28,6 +30,13 @@ export const platform: Platform = {
   listAdapters: async () => [(await requestAdapter({})).name],
   openFile: async (folder) => noFiles(folder),
   isFolder: async () => false,
+  availableMemory: () => undefined,
+  pathOfUrl: (url) => noFiles(url),
+  env: () => undefined,
+  seesEverything: false,
+  hubToken: async () => undefined,
+  openStore: (kind, folder) => webStore(folder ?? `internvl-webgpu/${kind}`),
+  sha256: createSha256,
   readFile: async (path) => noFiles(path),
   pixelsOf,
   fileOf,

@@ -7,18 +7,27 @@ import type { Tokenizer } from "./tokenizer.ts";
  * Decodes an answer token by token. All pieces together are `finishResponse(decode(ids, { skipSpecialTokens: true }))`, exactly.
  *
  * A piece is held back while later tokens may still change it: an unfinished UTF-8 character, white space that may turn out to be the
- * last, and the beginning of a spelled-out `<|im_end|>`. What a push costs depends on the new token's text only.
+ * last, and the beginning of a spelled-out `<|im_end|>` or of a stop string. What a push costs depends on the new token's text only.
  */
 export class StreamDecoder {
   readonly #tokenizer: Tokenizer;
   readonly #joiner = new PieceJoiner(); // holds an unfinished character
   #spaces = ""; // white space that comes out only if more text follows it
-  #tail = ""; // after the spaces: a beginning of END_OF_TURN, or nothing
+  readonly #words: readonly string[]; // what ends the text: END_OF_TURN and the stop strings
+  #tail = ""; // after the spaces: a beginning of one of the words, or nothing
   #started = false;
   #ended = false;
+  #stopped = false;
 
-  constructor(tokenizer: Tokenizer) {
+  /** @param stop strings that end the text before them, wherever tokens begin and end */
+  constructor(tokenizer: Tokenizer, stop: readonly string[] = []) {
     this.#tokenizer = tokenizer;
+    this.#words = [END_OF_TURN, ...stop];
+  }
+
+  /** Whether a stop string has come. */
+  get stopped(): boolean {
+    return this.#stopped;
   }
 
   /** The text that this token makes certain; often "". */
@@ -39,9 +48,10 @@ export class StreamDecoder {
   #add(text: string): string {
     if (text === "") return "";
     const unsettled = this.#tail + text;
-    const end = unsettled.indexOf(END_OF_TURN);
-    this.#ended = end >= 0;
-    const settled = this.#ended ? end : unsettled.length - overlap(unsettled, END_OF_TURN);
+    const [end, word] = firstOf(unsettled, this.#words);
+    this.#ended = word !== undefined;
+    this.#stopped = word !== undefined && word !== END_OF_TURN;
+    const settled = this.#ended ? end : unsettled.length - Math.max(...this.#words.map((each) => overlap(unsettled, each)));
     this.#tail = this.#ended ? "" : unsettled.slice(settled);
     return this.#emit(unsettled.slice(0, settled));
   }
@@ -59,6 +69,16 @@ export class StreamDecoder {
     this.#spaces = spaces;
     return piece;
   }
+}
+
+/** Where the first of the words stands in a text, and which it is. */
+function firstOf(text: string, words: readonly string[]): [at: number, word: string | undefined] {
+  let found: [number, string | undefined] = [text.length, undefined];
+  for (const word of words) {
+    const at = text.indexOf(word);
+    if (at >= 0 && at < found[0]) found = [at, word];
+  }
+  return found;
 }
 
 /** The length of the longest end of `text` that is a proper beginning of `word`. */

@@ -1,18 +1,34 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type Checkpoint, openCheckpoint, readPieces, readTensor, SafetensorsError, type TensorEntry } from "../safetensors/index.ts";
-import { BYTES_PER_ELEMENT, type Matrix, type MatrixDtype, type MatrixPart, type Vector, widenBf16, widenF16 } from "../tensor/tensor.ts";
+import type { PlainDtype } from "../ops/quantize.ts";
+import { type Checkpoint, openCheckpoint } from "../safetensors/index.ts";
+import {
+  BYTES_PER_ELEMENT,
+  GROUP,
+  isQuantized,
+  type Matrix,
+  type MatrixDtype,
+  type MatrixPart,
+  type Vector,
+  widenBf16,
+  widenF16,
+} from "../tensor/tensor.ts";
+import { asBadWeights, fileOrigin, type Origin, type StoredTensor } from "./origin.ts";
+import { Converter } from "./quantize.ts";
 import type { WeightSource } from "./source.ts";
 
-/** How matrices are held on the GPU: `auto` as the checkpoint stores them, `f32` widened exactly. */
-export type WeightFormat = "auto" | "f32";
+/** How matrices are held on the GPU; `auto`: as the checkpoint stores them, or in the best format that fits. */
+export type WeightFormat = "auto" | MatrixDtype;
 
 // Writes wait in staging memory until the queue takes them: after this many bytes we wait for it.
-const FLUSH_BYTES = 128 * 2 ** 20;
+const FLUSH_BYTES = 64 * 2 ** 20;
 
-const STORED: Readonly<Record<string, MatrixDtype>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+export const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+/** The codes of a quantised tensor: q8 as I8 [out, K], q4 as U8 [out, K / 2]; its scales are F16 [out, K / 32]. */
+export const CODES: Readonly<Record<string, "q8" | "q4">> = { I8: "q8", U8: "q4" };
+export const SCALES_SUFFIX = ".scales";
 
-function widen(bytes: Uint8Array, dtype: MatrixDtype): Float32Array<ArrayBuffer> {
+function widen(bytes: Uint8Array, dtype: PlainDtype): Float32Array<ArrayBuffer> {
   const aligned = new Uint8Array(bytes).buffer; // a copy: the piece may begin at an odd offset of a larger buffer
   if (dtype === "f32") return new Float32Array(aligned);
   const bits = new Uint16Array(aligned);
@@ -31,23 +47,36 @@ export async function openWeights(source: WeightSource, signal?: AbortSignal): P
   return asBadWeights(() => openCheckpoint(source, signal ? { signal } : {}));
 }
 
-async function asBadWeights<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof SafetensorsError)) throw error;
-    throw new EngineError("bad-weights", error.message, { ...(error.hint ? { hint: error.hint } : {}), cause: error });
+/** The dtype that a checkpoint's matrices are stored in: that of its first matrix, or the format that it was converted to. */
+export function storedFormat(origin: Origin): MatrixDtype {
+  let plain: PlainDtype | undefined;
+  for (const name of origin.names()) {
+    const { dtype, shape } = origin.get(name)!;
+    if (shape.length !== 2) continue;
+    if (CODES[dtype] && origin.get(name + SCALES_SUFFIX)) return CODES[dtype];
+    if (!name.endsWith(SCALES_SUFFIX)) plain ??= PLAIN[dtype];
   }
+  return plain ?? "f32";
 }
 
 interface Loading {
   gpu: Gpu;
-  checkpoint: Checkpoint;
+  origin: Origin;
   format: WeightFormat;
   signal?: AbortSignal | undefined;
   onBytes: (bytes: number) => void;
   unflushed: number;
+  converter?: Converter | undefined;
 }
+
+interface Found {
+  tensor: StoredTensor;
+  dtype: MatrixDtype;
+  scales?: StoredTensor;
+  full: string;
+}
+
+const MISMATCH = { hint: "config.json and the safetensors files must be of one checkpoint" };
 
 /**
  * Tensors by name below a prefix. The caller states every shape; it is checked on fetch, so that the model's code
@@ -64,10 +93,11 @@ export class Weights {
 
   static of(
     gpu: Gpu,
-    checkpoint: Checkpoint,
+    from: Checkpoint | Origin,
     options: { format: WeightFormat; signal?: AbortSignal | undefined; onBytes: (bytes: number) => void },
   ): Weights {
-    return new Weights({ gpu, checkpoint, ...options, unflushed: 0 }, "");
+    const origin = "tensors" in from ? fileOrigin(gpu, from) : from;
+    return new Weights({ gpu, origin, ...options, unflushed: 0 }, "");
   }
 
   /** The tensors whose names begin with `name.`. */
@@ -76,34 +106,52 @@ export class Weights {
   }
 
   has(name: string): boolean {
-    return this.#loading.checkpoint.tensors.has(this.#prefix + name);
+    return this.#loading.origin.get(this.#prefix + name) !== undefined;
   }
 
-  #entry(name: string, shape: readonly number[]): { entry: TensorEntry; dtype: MatrixDtype; full: string } {
+  /** To be called once, after the last tensor. @throws EngineError bad-weights where values did not fit the format */
+  async finish(): Promise<void> {
+    const { converter } = this.#loading;
+    this.#loading.converter = undefined;
+    await converter?.finish();
+  }
+
+  #stored(full: string, shape: readonly number[]): StoredTensor {
+    const tensor = this.#loading.origin.get(full);
+    if (!tensor)
+      throw new EngineError("bad-weights", `tensor "${full}" is missing; config.json asks for it with shape [${shape}]`, MISMATCH);
+    if (tensor.shape.length !== shape.length || tensor.shape.some((size, i) => size !== shape[i])) {
+      throw new EngineError("bad-weights", `tensor "${full}" has shape [${tensor.shape}], needs [${shape}]`, MISMATCH);
+    }
+    return tensor;
+  }
+
+  #plain(name: string, shape: readonly number[]): { tensor: StoredTensor; dtype: PlainDtype; full: string } {
     const full = this.#prefix + name;
-    const entry = this.#loading.checkpoint.tensors.get(full);
-    if (!entry) {
-      throw new EngineError("bad-weights", `tensor "${full}" is missing; config.json asks for it with shape [${shape}]`, {
-        hint: "config.json and the safetensors files must be of one checkpoint",
-      });
-    }
-    const { info } = entry;
-    if (info.shape.length !== shape.length || info.shape.some((size, i) => size !== shape[i])) {
-      throw new EngineError("bad-weights", `tensor "${full}" has shape [${info.shape}], needs [${shape}]`, {
-        hint: "config.json and the safetensors files must be of one checkpoint",
-      });
-    }
-    const dtype = STORED[info.dtype];
+    const tensor = this.#stored(full, shape);
+    const dtype = PLAIN[tensor.dtype];
     if (!dtype)
-      throw new EngineError("bad-weights", `tensor "${full}" has dtype ${info.dtype}, supported: ${Object.keys(STORED).join(", ")}`);
-    return { entry, dtype, full };
+      throw new EngineError("bad-weights", `tensor "${full}" has dtype ${tensor.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`);
+    return { tensor, dtype, full };
+  }
+
+  /** A matrix's tensor; a converted checkpoint has its scales beside it. */
+  #matrix(name: string, shape: readonly number[]): Found {
+    const full = this.#prefix + name;
+    const dtype = this.has(name + SCALES_SUFFIX) ? CODES[this.#loading.origin.get(full)?.dtype ?? ""] : undefined;
+    const [out, inner] = shape;
+    if (!dtype || shape.length !== 2) return this.#plain(name, shape);
+    const scales = this.#stored(full + SCALES_SUFFIX, [out!, inner! / GROUP]);
+    if (scales.dtype !== "F16")
+      throw new EngineError("bad-weights", `tensor "${full}${SCALES_SUFFIX}" has dtype ${scales.dtype}, needs F16`);
+    return { tensor: this.#stored(full, [out!, dtype === "q8" ? inner! : inner! / 2]), dtype, scales, full };
   }
 
   /** A tensor's values as f32, on the CPU. */
   async values(name: string, shape: readonly number[]): Promise<Float32Array<ArrayBuffer>> {
-    const { entry, dtype } = this.#entry(name, shape);
+    const { tensor, dtype } = this.#plain(name, shape);
     const { signal, onBytes } = this.#loading;
-    const bytes = await asBadWeights(() => readTensor(entry, signal ? { signal } : {}));
+    const bytes = await tensor.read(signal);
     onBytes(bytes.byteLength);
     return widen(bytes, dtype);
   }
@@ -134,6 +182,19 @@ export class Weights {
     return this.matrices([{ name, rows: out, shape: storedShape }], inner);
   }
 
+  /** The dtype on the GPU of a matrix that is stored as `stored`. */
+  #target(label: string, stored: MatrixDtype, inner: number): MatrixDtype {
+    const { format } = this.#loading;
+    if (format === "auto" || format === stored) return stored;
+    if (isQuantized(stored)) {
+      throw new EngineError("bad-input", `the checkpoint holds ${label} in ${stored}, asked was ${format}`, {
+        hint: `load it with weights: "auto", or take the checkpoint that it was converted from`,
+      });
+    }
+    // Rows that are no whole groups (the patch embedding's 588 columns) stay as they are stored.
+    return isQuantized(format) && inner % GROUP !== 0 ? stored : format;
+  }
+
   /**
    * Several tensors [rows, inner] as one matrix, one below the other (q, k and v; gate and up), streamed piece by piece.
    * `blocks` reorders the rows of a tensor (InternLM2's wqkv).
@@ -142,69 +203,94 @@ export class Weights {
     sources: readonly { name: string; rows: number; shape?: readonly number[]; blocks?: readonly RowBlock[] }[],
     inner: number,
   ): Promise<Matrix> {
-    const { gpu, format } = this.#loading;
-    const found = sources.map(({ name, rows, shape = [rows, inner] }) => this.#entry(name, shape));
+    const found = sources.map(({ name, rows, shape = [rows, inner] }) => this.#matrix(name, shape));
     const label = found.map(({ full }) => full).join("+");
     const stored = found[0]!.dtype;
     if (found.some(({ dtype }) => dtype !== stored)) throw new EngineError("bad-weights", `the tensors ${label} differ in dtype`);
-    const dtype = format === "f32" ? "f32" : stored;
+    const dtype = this.#target(label, stored, inner);
     const out = sources.reduce((sum, { rows }) => sum + rows, 0);
-    const rowBytes = inner * BYTES_PER_ELEMENT[dtype];
-    const perPart = Math.floor(gpu.memory.maxBinding / rowBytes);
-    if (perPart === 0)
-      throw new EngineError("limit-exceeded", `a row of ${label} needs ${rowBytes} bytes, over this adapter's binding size`);
-    const parts: MatrixPart[] = [];
-    for (let rowStart = 0; rowStart < out; rowStart += perPart) {
-      const rows = Math.min(perPart, out - rowStart);
-      parts.push({ rowStart, rows, buffer: gpu.memory.create(label, rows * rowBytes) });
-    }
-    const matrix: Matrix = { label, shape: [out, inner], dtype, parts };
+    const matrix: Matrix = { label, shape: [out, inner], dtype, parts: await this.#createParts(label, out, inner, dtype) };
     let base = 0;
+    const scales = found[0]!.scales && new Uint8Array((out * inner * 2) / GROUP);
     for (const [i, { rows, blocks = [{ from: 0, to: 0, rows }] }] of sources.entries()) {
-      await this.#stream(found[i]!.entry, stored, matrix, base, blocks);
+      await this.#stream(found[i]!, matrix, base, blocks);
+      if (scales) await this.#gatherScales(found[i]!.scales!, scales, inner, base, blocks);
       base += rows;
     }
+    if (scales) this.#writeScales(matrix, scales);
     return matrix;
   }
 
-  /** Reads a tensor in pieces and puts each block of rows in its place. */
-  async #stream(entry: TensorEntry, stored: MatrixDtype, matrix: Matrix, base: number, blocks: readonly RowBlock[]): Promise<void> {
-    const { signal, onBytes } = this.#loading;
-    const rowBytes = matrix.shape[1] * BYTES_PER_ELEMENT[stored];
-    await asBadWeights(async () => {
-      for await (const { offset, bytes } of readPieces(entry, signal ? { signal } : {})) {
-        onBytes(bytes.byteLength);
-        for (const block of blocks) {
-          // The part of this block that lies in this piece, in bytes of the stored tensor.
-          const from = Math.max(offset, block.from * rowBytes);
-          const to = Math.min(offset + bytes.byteLength, (block.from + block.rows) * rowBytes);
-          if (from >= to) continue;
-          const target = (base + block.to) * rowBytes + (from - block.from * rowBytes);
-          await this.#write(matrix, stored, target, bytes.subarray(from - offset, to - offset));
-        }
+  /** Storage for a matrix, split by rows so that each part fits a binding. Out of memory is told here, not at the end of the load. */
+  async #createParts(label: string, out: number, inner: number, dtype: MatrixDtype): Promise<MatrixPart[]> {
+    const { memory } = this.#loading.gpu;
+    const rowBytes = inner * BYTES_PER_ELEMENT[dtype];
+    const perPart = Math.floor(memory.maxBinding / rowBytes);
+    if (perPart === 0)
+      throw new EngineError("limit-exceeded", `a row of ${label} needs ${rowBytes} bytes, over this adapter's binding size`);
+    return memory.scoped(`the weights ${label}`, async () => {
+      const parts: MatrixPart[] = [];
+      for (let rowStart = 0; rowStart < out; rowStart += perPart) {
+        const rows = Math.min(perPart, out - rowStart);
+        const buffer = memory.create(label, rows * rowBytes);
+        const scales = isQuantized(dtype) ? { scales: memory.create(`${label} scales`, (rows * inner * 2) / GROUP) } : {};
+        parts.push({ rowStart, rows, buffer, ...scales });
       }
+      return parts;
     });
   }
 
-  /** Writes stored bytes that begin `target` bytes into the matrix (counted in the stored dtype) to the parts they belong to. */
-  async #write(matrix: Matrix, stored: MatrixDtype, target: number, bytes: Uint8Array): Promise<void> {
+  /** Reads a tensor in pieces and puts each block of rows in its place, as it is or converted. */
+  async #stream({ tensor, dtype: stored, full }: Found, matrix: Matrix, base: number, blocks: readonly RowBlock[]): Promise<void> {
     const loading = this.#loading;
-    const { memory } = loading.gpu;
-    const growth = BYTES_PER_ELEMENT[matrix.dtype] / BYTES_PER_ELEMENT[stored];
-    const rowBytes = matrix.shape[1] * BYTES_PER_ELEMENT[stored];
-    for (const part of matrix.parts) {
-      const start = part.rowStart * rowBytes;
-      const from = Math.max(target, start);
-      const to = Math.min(target + bytes.byteLength, start + part.rows * rowBytes);
-      if (from >= to) continue;
-      const piece = bytes.subarray(from - target, to - target);
-      const data = growth === 1 ? (piece as Uint8Array<ArrayBuffer>) : widen(piece, stored);
-      memory.write(part.buffer, (from - start) * growth, data);
-      loading.unflushed += data.byteLength;
-      if (loading.unflushed >= FLUSH_BYTES) {
-        loading.unflushed = 0;
-        await memory.flush();
+    const { gpu, signal, onBytes } = loading;
+    const inner = matrix.shape[1];
+    const rowBytes = inner * BYTES_PER_ELEMENT[stored];
+    const converter = matrix.dtype === stored ? undefined : (loading.converter ??= new Converter(gpu));
+    const counter = converter?.counter(full, matrix.dtype) ?? 0;
+    for await (const stretch of tensor.stretches(signal)) {
+      signal?.throwIfAborted();
+      const { offset, length } = stretch;
+      onBytes(length);
+      for (const block of blocks) {
+        // Where this block's rows begin in the matrix, less where they begin in the tensor: in bytes of the stored dtype.
+        const shift = (base + block.to - block.from) * rowBytes;
+        for (const part of matrix.parts) {
+          const start = part.rowStart * rowBytes;
+          const from = Math.max(offset, block.from * rowBytes, start - shift);
+          const to = Math.min(offset + length, (block.from + block.rows) * rowBytes, start + part.rows * rowBytes - shift);
+          if (from >= to) continue;
+          const at = from + shift - start;
+          if (!converter) await stretch.put(from, to, part.buffer, at);
+          else {
+            const first = at / BYTES_PER_ELEMENT[stored];
+            await converter.convert(stretch, [from, to], stored as PlainDtype, matrix.dtype, part, first, counter);
+          }
+          loading.unflushed += to - from;
+          if (loading.unflushed >= FLUSH_BYTES) {
+            loading.unflushed = 0;
+            await gpu.memory.flush();
+          }
+        }
       }
+    }
+  }
+
+  /** The scales of a quantised tensor, into those of the whole matrix. They are small, and a row of them may end at an odd offset. */
+  async #gatherScales(tensor: StoredTensor, all: Uint8Array, inner: number, base: number, blocks: readonly RowBlock[]): Promise<void> {
+    const { signal, onBytes } = this.#loading;
+    const bytes = await tensor.read(signal);
+    onBytes(bytes.length);
+    const rowBytes = (inner * 2) / GROUP;
+    for (const { from, to, rows } of blocks) all.set(bytes.subarray(from * rowBytes, (from + rows) * rowBytes), (base + to) * rowBytes);
+  }
+
+  #writeScales(matrix: Matrix, all: Uint8Array): void {
+    const rowBytes = (matrix.shape[1] * 2) / GROUP;
+    for (const { rowStart, rows, scales } of matrix.parts) {
+      const padded = new Uint8Array(Math.ceil((rows * rowBytes) / 4) * 4);
+      padded.set(all.subarray(rowStart * rowBytes, (rowStart + rows) * rowBytes));
+      this.#loading.gpu.memory.write(scales!, 0, padded);
     }
   }
 }

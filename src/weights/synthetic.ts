@@ -1,3 +1,5 @@
+import type { SyntheticRule } from "../ops/synth.ts";
+
 /** The multipliers of Murmur3's finaliser. */
 const M1 = 0x85ebca6b;
 const M2 = 0xc2b2ae35;
@@ -35,15 +37,19 @@ function distribution(name: string, shape: readonly number[]): { scale: number; 
   return { scale: name.endsWith("q_proj.weight") ? 2 * scale : scale, offset: 0 };
 }
 
+/** The keys and the distribution of a tensor, which its name, its shape and the seed decide. */
+export function syntheticRule(name: string, shape: readonly number[], seed: number): SyntheticRule {
+  const k1 = (fnv1a32(name) ^ seed) >>> 0;
+  return { k1, k2: fmix32(k1 ^ 0x5bf03635), ...distribution(name, shape) };
+}
+
 /**
  * Elements first … first + count of the synthetic tensor `name` of `shape`, as bf16 bits (facts/SYNTHETIC.md): a hash of
  * the flat index, so that any part can be made on its own.
  */
 export function synthesize(name: string, shape: readonly number[], seed: number, first: number, count: number): Uint16Array<ArrayBuffer> {
-  const { scale, offset } = distribution(name, shape);
+  const { k1, k2, scale, offset } = syntheticRule(name, shape, seed);
   const factor = scale * 2 ** -23;
-  const k1 = (fnv1a32(name) ^ seed) >>> 0;
-  const k2 = fmix32(k1 ^ 0x5bf03635);
   const out = new Uint16Array(count);
   const float = new Float32Array(1);
   const bits = new Uint32Array(float.buffer);

@@ -39,7 +39,7 @@ describe("chat", () => {
     const reply = vlm.chat(QUESTION, { images: [card] });
     const { text, usage } = await reply;
     expect(text).toBe(ANSWER);
-    expect(usage).toEqual({ promptTokens: 42, completionTokens: 4, totalTokens: 46 });
+    expect(usage).toEqual({ promptTokens: 42, completionTokens: 4, totalTokens: 46, prefilledTokens: 42, cachedTokens: 0 });
     let streamed = "";
     for await (const piece of reply) streamed += piece;
     expect(streamed).toBe(ANSWER);

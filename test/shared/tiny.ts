@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { InternVL } from "../../src/index.ts";
-import { generateTrace, traceForward } from "../../src/testing.ts";
+import { generateBatch, generateTrace, traceForward } from "../../src/testing.ts";
 import { memoryFiles, type ReadRepository, readF32, readJson, relativeL2, syntheticF32, tinyFiles } from "./checkpoints.ts";
 
 interface Case {
@@ -84,6 +84,20 @@ export async function tinySuite(name: string, read: ReadRepository, only?: reado
         expect(got.slice(0, want.length)).toEqual(want);
       }
     });
+
+    const batches = cases.filter((c) => c.mode.startsWith("batch"));
+    if (batches.length > 0)
+      it.each(batches.map((c) => [c.name, c] as const))("the rows of the case `%s` decoded together give the same ids", async (_, c) => {
+        const stopId = c.eos_token_id ?? golden.eos_token_id;
+        const rows = rowsOf(c);
+        const steps = rows[0]!.expected.length;
+        const requests = rows.map(({ ids, pixels }) => ({ inputIds: ids, pixelValues: pixels }));
+        const answers = await generateBatch(vlm, requests, { steps, stopId, maxContext: 512 });
+        for (const [i, { expected: want }] of rows.entries()) {
+          const got = [...answers[i]!, ...new Array<number>(steps).fill(golden.pad_token_id)].slice(0, steps);
+          expect(got).toEqual(want);
+        }
+      });
 
     if (!expected.has("interp84.vit")) return; // recorded for tiny-qwen only
     it("positions are interpolated for another tile size", async () => {

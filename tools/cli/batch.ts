@@ -2,11 +2,12 @@ import { createWriteStream, existsSync } from "node:fs";
 import { readFile, truncate } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { EngineError } from "../../src/errors.ts";
-import type { ChatResult, InternVL } from "../../src/index.ts";
-import { interruptSignal, loadModel, type ModelFlags, status } from "./model.ts";
+import type { BatchItem, BatchResult } from "../../src/index.ts";
+import { type GenerationFlags, generationOptions, interruptSignal, loadModel, type ModelFlags, status } from "./model.ts";
 
-interface BatchFlags extends ModelFlags {
+interface BatchFlags extends ModelFlags, GenerationFlags {
   out?: string;
+  rows?: number;
 }
 
 interface Conversation {
@@ -45,32 +46,25 @@ async function finishedLines(file: string): Promise<number> {
   return bytes.subarray(0, end).toString("utf8").split("\n").length - 1;
 }
 
-async function converse(
-  vlm: InternVL,
-  { turns, images, video, maxTiles }: Conversation,
-  folder: string,
-  maxTokens: number | undefined,
-  signal: AbortSignal,
-) {
-  // URLs stay as they are; a path is relative to the file that names it, or else to the working directory.
+/** A conversation as the library takes it. URLs stay as they are; a path is relative to the file that names it, or else to the working directory. */
+function itemOf({ turns, images, video, maxTiles }: Conversation, folder: string): BatchItem {
   const located = (path: string): string =>
     /^(https?|data):/i.test(path)
       ? path
       : ([resolve(folder, path), resolve(path)].find((each) => existsSync(each)) ?? resolve(folder, path));
-  const first = {
+  return {
+    prompt: turns,
     images: images?.map((entry) => (Array.isArray(entry) ? entry.map(located) : located(entry))),
     video: video?.map(located),
+    maxTiles,
   };
-  const answers: string[] = [];
-  const tokenIds: number[][] = [];
-  let history: ChatResult["history"] | undefined;
-  for (const turn of turns) {
-    const result = await vlm.chat(turn, { ...(history ? { history } : first), maxTiles, maxTokens, signal });
-    answers.push(result.text);
-    tokenIds.push(result.tokenIds);
-    history = result.history;
-  }
-  return { answers, tokenIds };
+}
+
+function lineOf(id: string | number, result: BatchResult): object {
+  if ("turns" in result)
+    return { id, answers: result.turns.map(({ text }) => text), tokenIds: result.turns.map(({ tokenIds }) => tokenIds) };
+  const { code, message, hint } = result.error;
+  return { id, error: { code, message, ...(hint ? { hint } : {}) } };
 }
 
 export async function batch(input: string, flags: BatchFlags): Promise<void> {
@@ -89,28 +83,52 @@ export async function batch(input: string, flags: BatchFlags): Promise<void> {
   const out = flags.out ? createWriteStream(flags.out, { flags: "a" }) : process.stdout;
   const write = (value: object) =>
     new Promise<void>((fulfil, reject) => out.write(`${JSON.stringify(value)}\n`, (error) => (error ? reject(error) : fulfil())));
-  let failed = 0;
   const vlm = await loadModel(flags, signal);
   try {
-    for (const [i, { line, number }] of lines.entries()) {
-      if (i < done) continue;
-      status(`${i} of ${lines.length} conversations`);
-      let id: string | number = number;
+    // A line that cannot be read fails alone; the others go through one decode loop.
+    const parsed = lines.slice(done).map(({ line, number }) => {
       try {
         const conversation = parseLine(line, number);
-        id = conversation.id;
-        await write({ id, ...(await converse(vlm, conversation, dirname(input), flags.maxTokens, signal)) });
+        return { id: conversation.id, item: itemOf(conversation, dirname(input)) };
       } catch (error) {
-        // One bad line fails alone; what ends everything is passed on.
-        if (!(error instanceof EngineError) || ["aborted", "device-lost", "out-of-memory"].includes(error.code)) throw error;
-        failed++;
-        await write({ id, error: { code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) } });
+        if (!(error instanceof EngineError)) throw error;
+        return { id: number, error };
       }
-    }
+    });
+    const results = new Map<number, BatchResult>();
+    for (const [i, { error }] of parsed.entries()) if (error) results.set(i, { error });
+    const asked = [...parsed.keys()].filter((i) => !results.has(i));
+    // Lines are written in the order of the input, each as soon as those before it are there: a later run can go on behind the last one.
+    let written = 0;
+    let writing = Promise.resolve();
+    const flush = () => {
+      for (let result = results.get(written); result; result = results.get(++written)) {
+        const line = lineOf(parsed[written]!.id, result);
+        writing = writing.then(() => write(line));
+        writing.catch(() => {}); // told below, where it is awaited
+      }
+      status(`${done + written} of ${lines.length} conversations`);
+    };
+    flush();
+    await vlm.batch(
+      asked.map((i) => parsed[i]!.item!),
+      {
+        ...generationOptions(flags),
+        rows: flags.rows,
+        signal,
+        onResult(result, index) {
+          results.set(asked[index]!, result);
+          flush();
+        },
+      },
+    );
+    await writing;
+    if (process.stderr.isTTY) status("");
+    const failed = [...results.values()].filter((result) => "error" in result).length;
+    process.stderr.write(`${lines.length} conversations, ${done} of them done before, ${failed} failed\n`);
   } finally {
     if (process.stderr.isTTY) status("");
     if (flags.out) await new Promise<void>((fulfil) => out.end(fulfil));
     await vlm.dispose();
   }
-  process.stderr.write(`${lines.length} conversations, ${done} of them done before, ${failed} failed\n`);
 }

@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { platform } from "#platform";
 import { EngineError } from "../../src/errors.ts";
-import type { ChatOptions, ChatResult, InternVL } from "../../src/index.ts";
+import type { ChatOptions, ChatReply, ChatResult, InternVL } from "../../src/index.ts";
 import { sampleFrameIndices } from "../../src/media/video.ts";
-import { interruptSignal, loadModel, type ModelFlags, status } from "./model.ts";
+import { type GenerationFlags, generationOptions, interruptSignal, loadModel, type ModelFlags, status } from "./model.ts";
 
-interface ChatFlags extends ModelFlags {
+interface ChatFlags extends ModelFlags, GenerationFlags {
   image: string[];
   video?: string;
   frames?: number;
@@ -41,26 +41,30 @@ function withMarkers(question: string, images: number): string {
   return Array.from({ length: images }, (_, i) => `Image-${i + 1}: <image>\n`).join("") + question;
 }
 
+async function print(reply: ChatReply): Promise<void> {
+  for await (const piece of reply) process.stdout.write(piece);
+  process.stdout.write("\n");
+}
+
 async function ask(vlm: InternVL, question: string, options: ChatOptions, json: boolean): Promise<ChatResult> {
   const reply = vlm.chat(withMarkers(question, options.images?.length ?? 0), options);
-  if (!json) {
-    for await (const piece of reply) process.stdout.write(piece);
-    process.stdout.write("\n");
-  }
+  if (!json) await print(reply);
   return await reply;
 }
 
 async function interactive(vlm: InternVL, options: ChatOptions): Promise<void> {
   const lines = createInterface({ input: process.stdin, output: process.stderr });
+  const session = vlm.session();
   let { images, video, ...rest } = options;
-  let history: ChatResult["history"] | undefined;
   lines.setPrompt("> ");
   lines.prompt();
   for await (const line of lines) {
     if (line.trim()) {
       try {
-        ({ history } = await ask(vlm, line, { ...rest, images, video, history }, false));
-        images = undefined; // the history holds them from now on
+        const reply = session.send(withMarkers(line, images?.length ?? 0), { ...rest, images, video });
+        await print(reply);
+        await reply;
+        images = undefined; // the session holds them from now on
         video = undefined;
       } catch (error) {
         if (!(error instanceof EngineError) || error.code === "aborted" || error.code === "device-lost") throw error;
@@ -77,15 +81,15 @@ export async function chat(question: string | undefined, flags: ChatFlags): Prom
   for (const path of [...flags.image, ...(video ?? [])]) if (!/^(https?|data):/i.test(path)) await platform.readFile(path); // a wrong path is told before the model loads
   const vlm = await loadModel(flags, signal);
   try {
-    const options: ChatOptions = { images: flags.image, video, maxTiles: flags.maxTiles, maxTokens: flags.maxTokens, signal };
+    const options: ChatOptions = { images: flags.image, video, maxTiles: flags.maxTiles, ...generationOptions(flags), signal };
     if (question === undefined) {
       if (flags.json) throw new EngineError("bad-input", "--json needs a question", { hint: "an interactive chat has no JSON form" });
       await interactive(vlm, options);
       return;
     }
     status("");
-    const { text, tokenIds, promptTokenIds, usage, timings } = await ask(vlm, question, options, flags.json ?? false);
-    if (flags.json) process.stdout.write(`${JSON.stringify({ text, tokenIds, promptTokenIds, usage, timings })}\n`);
+    const { text, tokenIds, promptTokenIds, usage, timings, finishReason, seed } = await ask(vlm, question, options, flags.json ?? false);
+    if (flags.json) process.stdout.write(`${JSON.stringify({ text, tokenIds, promptTokenIds, usage, timings, finishReason, seed })}\n`);
   } finally {
     await vlm.dispose();
   }

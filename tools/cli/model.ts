@@ -1,19 +1,38 @@
 import { fileURLToPath } from "node:url";
-import { InternVL, type LoadOptions } from "../../src/index.ts";
+import { type GenerationOptions, InternVL, type LoadOptions } from "../../src/index.ts";
 import type { WeightFormat } from "../../src/weights/checkpoint.ts";
+import { loadProgress } from "./progress.ts";
 
 /** Flags of every command that loads a model. */
 export interface ModelFlags {
   model?: string;
+  revision?: string;
   adapter?: string;
   weights?: WeightFormat;
   maxContext?: number;
-  maxTokens?: number;
   json?: boolean;
 }
 
+/** Flags of how an answer is generated. */
+export interface GenerationFlags {
+  maxTokens?: number;
+  temperature?: number;
+  topP?: number;
+  topK?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  seed?: number;
+  stop?: string[];
+}
+
+/** The flags that are generation options; one that was not given is left out. */
+export function generationOptions(flags: GenerationFlags): GenerationOptions {
+  const { maxTokens, temperature, topP, topK, minP, repetitionPenalty, seed, stop } = flags;
+  return { maxTokens, temperature, topP, topK, minP, repetitionPenalty, seed, stop };
+}
+
 /** The model that comes with the program. */
-const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
+export const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
 
 /** A line on stderr that replaces itself on a terminal; on a pipe nothing is written but the last state. */
 export function status(text: string): void {
@@ -32,11 +51,9 @@ export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise
     device: { adapter: flags.adapter },
     weights: flags.weights,
     maxContext: flags.maxContext,
+    revision: flags.revision,
     signal,
-    onProgress: ({ phase, loaded, total }) =>
-      status(
-        phase === "upload" ? `loading weights: ${Math.round((loaded / total) * 100)} %` : phase === "compile" ? "compiling kernels" : "",
-      ),
+    onProgress: loadProgress(process.stderr),
   };
   const vlm = await InternVL.load(flags.model ?? NANO, options);
   if (process.stderr.isTTY) status("");

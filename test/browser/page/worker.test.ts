@@ -89,6 +89,24 @@ describe("InternVLWorker", () => {
     expect(bitmap.width).toBeGreaterThan(0);
   });
 
+  it("keeps a session and answers a batch, one bad item beside good ones", async () => {
+    const image = await pictureFile(path);
+    const session = vlm.session();
+    expect((await session.send(DETAIL.turns[0]!, { images: [image] })).tokenIds).toEqual(DETAIL.tokenIds[0]);
+    expect((await session.send(DETAIL.turns[1]!)).tokenIds).toEqual(DETAIL.tokenIds[1]);
+    expect(session.history.length).toBe(2);
+    const done: number[] = [];
+    const items = [
+      { prompt: DETAIL.turns, images: [image] },
+      { prompt: "<image>\n<image>\nHi", images: [image] },
+    ];
+    const [good, bad] = await vlm.batch(items, { onResult: (_, index) => done.push(index) });
+    expect(good).toMatchObject({ tokenIds: DETAIL.tokenIds[1] });
+    expect(bad).toMatchObject({ error: { name: "EngineError", code: "bad-input" } });
+    expect(done.sort()).toEqual([0, 1]);
+    expect(vlm.weights).toBe("bf16");
+  });
+
   it("stops at the signal, and where the iteration is left; the model stays usable", async () => {
     const images = [await pictureFile(path)];
     const abort = new AbortController();

@@ -76,6 +76,31 @@ describe("pieces", () => {
   });
   const bytes = (...values: number[]) => values.map((value) => byteIds[value]!);
 
+  it("end exactly before a stop string, however tokens cut it", () => {
+    const text = fc.string({ unit: fc.constantFrom("a", "b", " ", "\n", "é", "<"), maxLength: 24 });
+    const stops = fc.array(fc.string({ unit: fc.constantFrom("a", "b", " ", "é", "<"), minLength: 1, maxLength: 4 }), { maxLength: 3 });
+    fc.assert(
+      fc.property(text, stops, fc.boolean(), (said, stop, byBytes) => {
+        const ids = byBytes ? bytes(...new TextEncoder().encode(said)) : tokenizer.encode(said);
+        const decoder = new StreamDecoder(tokenizer, stop);
+        let streamed = "";
+        let stoppedAt = Number.POSITIVE_INFINITY;
+        for (const [i, id] of ids.entries()) {
+          streamed += decoder.push(id);
+          if (decoder.stopped) stoppedAt = Math.min(stoppedAt, i);
+        }
+        streamed += decoder.end();
+        const at = Math.min(...stop.map((each) => said.indexOf(each)).map((found) => (found < 0 ? said.length : found)), said.length);
+        expect(streamed).toBe(finishResponse(said.slice(0, at)));
+        expect(decoder.stopped).toBe(at < said.length);
+        // Not a token later than the string is complete.
+        const complete = ids.findIndex((_, i) => stop.some((each) => tokenizer.decode(ids.slice(0, i + 1)).includes(each)));
+        if (decoder.stopped) expect(stoppedAt).toBe(complete);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
   it("wait for the rest of a character", () => {
     expect(pieces(tokenizer, bytes(0xf0, 0x9f, 0x98, 0x80, 0x21))).toEqual(["", "", "", "😀", "!", ""]);
     expect(pieces(tokenizer, bytes(0xe4, 0xbd))).toEqual(["", "", "\ufffd"]);

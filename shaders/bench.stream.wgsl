@@ -1,0 +1,30 @@
+// The read ceiling: every vec4 of x is read once and added up.
+//   x: f32 [4 QUADS]   out: f32 [1], written only if a thread's sum is -1, which it never is (x is not negative).
+// The grid's threads share the vec4s: neighbouring threads read neighbouring ones (SPLIT false), or each a stretch of its own
+// (SPLIT true: what a CPU's prefetchers like). A round takes 8 vec4s, so that as many loads are on their way at once.
+// Needs: SPLIT. QUADS is a multiple of 8 times the threads. Limits: 64 invocations, 2 storage bindings.
+struct Params {
+  quads: u32,
+  threads: u32,
+}
+@group(0) @binding(1) var<uniform> p: Params;
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let each = p.quads / p.threads;
+  let first = select(id.x, id.x * each, SPLIT);
+  let pitch = select(p.threads, 1u, SPLIT);
+  var a = vec4<f32>();
+  var b = vec4<f32>();
+  for (var i = 0u; i < each; i += 8u) {
+    let at = first + i * pitch;
+    a += x[at] + x[at + 2u * pitch] + (x[at + 4u * pitch] + x[at + 6u * pitch]);
+    b += x[at + pitch] + x[at + 3u * pitch] + (x[at + 5u * pitch] + x[at + 7u * pitch]);
+  }
+  let total = dot(a + b, vec4<f32>(1.0));
+  if (total == -1.0) {
+    out[0] = total;
+  }
+}

@@ -1,0 +1,87 @@
+// What the sampling kernels share (src/ops/sample.ts): a row's settings, logits as ordered integers, and a digit of a radix search.
+// Which ids may be drawn is always "those with a logit of at least so much": top-k, top-p and min-p only differ in how they find it.
+struct Settings {
+  temperature: f32, // 0: greedy
+  top_k: u32, // 0: off
+  top_p: u32, // in units of 2^-32; 0: off
+  min_gap: f32, // temperature * ln(min_p): logits further below the largest are out
+  penalty: f32, // 1: off
+  drawn: u32, // tokens drawn so far: the random generator's counter
+  seed_low: u32,
+  seed_high: u32,
+}
+
+// The best of a block of logits and the first id that has it; id = the vocabulary's size where nothing may be drawn.
+struct Best {
+  value: f32,
+  id: u32,
+}
+
+// Where a radix search stands: the digits found so far, what is still to be counted off, and the result of an earlier search.
+struct Search {
+  prefix: u32,
+  rest_low: u32, // a rank (top-k) or a mass (top-p, 64 bits)
+  rest_high: u32,
+  floor: u32, // the key below which top-k cuts
+}
+
+const BLOCK = 2048u; // logits a workgroup
+const BINS = 256u;
+const COUNT_PASSES = 4u; // digits of 8 bits; the mass passes follow
+const PASSES = 8u;
+const LOWEST = -3.4028234e38;
+
+// A bin of a histogram of three 12-bit limbs, from the highest; counts use the lowest only.
+fn joined(high: u32, middle: u32, low: u32) -> vec2<u32> {
+  return add64(add64(vec2<u32>(high << 24u, high >> 8u), vec2<u32>(middle << 12u, middle >> 20u)), vec2<u32>(low, 0u));
+}
+
+// Larger floats have larger keys; both zeros have the same.
+fn key_of(value: f32) -> u32 {
+  let bits = bitcast<u32>(select(value, 0.0, value == 0.0));
+  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
+}
+
+var<workgroup> found: array<Best, 64>; // what each thread has found
+
+// The best of `found`, ties to the smaller id; one thread runs it: a tree would cost seven barriers. `none` as an id means nothing found.
+fn best_of_found(none: u32) -> Best {
+  var best_ = found[0];
+  for (var i = 1u; i < 64u; i++) {
+    let other = found[i];
+    if (other.id < none && (best_.id >= none || other.value > best_.value || (other.value == best_.value && other.id < best_.id))) {
+      best_ = other;
+    }
+  }
+  return best_;
+}
+
+var<workgroup> bins: array<vec2<u32>, 256>; // counts or masses of the last pass
+
+// The state before `pass`, from the state before the last pass and what that pass has counted (in bins). One thread runs it.
+fn advance(pass_: u32, before: Search, s: Settings) -> Search {
+  if (pass_ == 0u) {
+    return Search(0u, s.top_k, 0u, 0u);
+  }
+  var rest = vec2<u32>(before.rest_low, before.rest_high);
+  if (pass_ == COUNT_PASSES + 1u) {
+    var total = vec2<u32>();
+    for (var i = 0u; i < BINS; i++) {
+      total = add64(total, bins[i]);
+    }
+    // top_p * total / 2^32, at least the smallest mass: the largest logit always stays.
+    rest = add64(vec2<u32>(mul_wide(total.x, s.top_p).y, 0u), mul_wide(total.y, s.top_p));
+    rest = select(rest, vec2<u32>(1u, 0u), all(rest == vec2<u32>()));
+  }
+  // From the largest digit down: the first bin in which the rest is reached.
+  var digit = BINS - 1u;
+  while (digit > 0u && !at_most64(rest, bins[digit])) {
+    rest = sub64(rest, bins[digit]);
+    digit--;
+  }
+  let prefix = (before.prefix << 8u) | digit;
+  if (pass_ == COUNT_PASSES) {
+    return Search(0u, 0u, 0u, prefix);
+  }
+  return Search(prefix, rest.x, rest.y, before.floor);
+}

@@ -1,0 +1,75 @@
+import { platform } from "#platform";
+import { EngineError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { Model } from "../model/internvl.ts";
+import type { MatrixDtype } from "../tensor/tensor.ts";
+import { storedFormat, type WeightFormat, Weights } from "../weights/checkpoint.ts";
+import { candidates, misfit, weightBytes } from "../weights/fit.ts";
+import type { Origin } from "../weights/origin.ts";
+
+/** Activations, logits and what the driver keeps for itself. */
+const WORKING_BYTES = 512 * 2 ** 20;
+
+export interface ModelLoadOptions {
+  format: WeightFormat;
+  maxContext: number;
+  signal?: AbortSignal | undefined;
+  /** Bytes read so far, out of `origin.bytes`; begins again where `auto` goes on to a smaller format. */
+  onBytes?: ((loaded: number) => void) | undefined;
+  /** What `auto` decided. */
+  onNote?: ((note: string) => void) | undefined;
+}
+
+/** Keys and values in f32, the rope table and the visual tokens. */
+function stateBytes({ language: l }: ModelConfig, context: number): number {
+  return context * 4 * (2 * l.layers * l.kvHeads * l.headDim + l.headDim + l.hiddenSize);
+}
+
+/**
+ * Loads the weights in a format, or with `auto` in the best one that fits: as they are stored, else q8, else q4.
+ *
+ * @throws EngineError as `Model.load`
+ */
+export async function loadModel(
+  gpu: Gpu,
+  origin: Origin,
+  config: ModelConfig,
+  options: ModelLoadOptions,
+): Promise<{ model: Model; weights: MatrixDtype }> {
+  const { format, maxContext, signal, onBytes, onNote } = options;
+  const stored = storedFormat(origin);
+  const attempt = async (weights: MatrixDtype): Promise<{ model: Model; weights: MatrixDtype }> => {
+    let loaded = 0;
+    const w = Weights.of(gpu, origin, {
+      format: weights === stored ? "auto" : weights,
+      signal,
+      onBytes: (bytes) => onBytes?.((loaded += bytes)),
+    });
+    const model = await Model.load(gpu, w, config, maxContext);
+    await w.finish();
+    return { model, weights };
+  };
+  if (format !== "auto") return attempt(format);
+
+  const formats = candidates(origin);
+  const reasons: string[] = [];
+  for (const weights of formats) {
+    const last = weights === formats.at(-1);
+    const bytes = weightBytes(origin, weights) + stateBytes(config, maxContext) + WORKING_BYTES;
+    let reason = await misfit(gpu, bytes, platform.availableMemory());
+    if (reason === undefined || last) {
+      if (reasons.length > 0) onNote?.(`weights as ${weights}: ${reasons.join("; ")}`);
+      try {
+        return await attempt(weights);
+      } catch (error) {
+        if (last || !(error instanceof EngineError) || error.code !== "out-of-memory") throw error;
+        gpu.memory.clear();
+        await gpu.memory.flush();
+        reason = "the GPU ran out of memory while loading";
+      }
+    }
+    reasons.push(`${weights} ${reason}`);
+  }
+  throw new Error("the last format either loads or throws");
+}

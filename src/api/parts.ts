@@ -1,0 +1,22 @@
+import type { Stepper } from "../generate/stepper.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { ModelConfig } from "../model/config.ts";
+import type { Model } from "../model/internvl.ts";
+import type { MatrixDtype } from "../tensor/tensor.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Queue } from "./queue.ts";
+
+/** What an InternVL is made of; `testing.ts` reaches it through `partsOf`. */
+export interface Parts {
+  gpu: Gpu;
+  model: Model;
+  tokenizer: Tokenizer;
+  config: ModelConfig;
+  /** How the matrices lie on the GPU. */
+  weights: MatrixDtype;
+  imageContextId: number;
+  stopId: number;
+  queue: Queue;
+  /** Decodes in the model's own KV cache, and knows what that holds. */
+  stepper: Stepper;
+}

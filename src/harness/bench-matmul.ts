@@ -1,0 +1,60 @@
+import { type MatmulVariant, matmul, matmulVariants } from "../ops/matmul.ts";
+import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
+import { activationOf, type BenchCase } from "./bench-case.ts";
+import { Noise, nmse, randomMatrix, uploadMatrix } from "./bench-data.ts";
+
+const SAMPLES = 256;
+
+function matmulCase(m: number, n: number, k: number, dtype: MatrixDtype): BenchCase {
+  const weightBytes = n * k * BYTES_PER_ELEMENT[dtype] + (isQuantized(dtype) ? (n * k * 2) / GROUP : 0);
+  return {
+    op: m === 1 ? "matvec" : "matmul",
+    params: `m=${m},n=${n},k=${k},weights=${dtype}`,
+    flops: 2 * m * n * k,
+    bytes: weightBytes + 4 * m * (k + n),
+    ceiling: m === 1 ? "streamGBps" : "fmaGflops",
+    accuracy: isQuantized(dtype) ? "quantized" : "f32",
+    variants: (gpu) => matmulVariants(gpu, dtype, m),
+    prepare(gpu) {
+      const noise = new Noise(m + n + k);
+      const x = noise.values(m * k);
+      const w = randomMatrix(noise, dtype, n, k);
+      const input = activationOf(gpu, "x", x, k, 1);
+      const matrix = uploadMatrix(gpu.memory, "w", w);
+      // The corners, where a tile is cut, and others anywhere.
+      const samples = [
+        [0, 0],
+        [m - 1, n - 1],
+        [0, n - 1],
+        [m - 1, 0],
+        ...Array.from({ length: SAMPLES }, () => [noise.below(m), noise.below(n)]),
+      ] as [number, number][];
+      return {
+        step: { units: m, start: 0 },
+        spec: { op: "matmul", m, x, w },
+        record(p, variant) {
+          const y = matmul(p, input, matrix, { variant: variant as MatmulVariant });
+          return { buffer: y.buffer, bytes: m * n * 4 };
+        },
+        nmse(output) {
+          const y = new Float32Array(output);
+          return nmse(
+            samples.map(([row, column]) => {
+              let sum = 0;
+              for (let i = 0; i < k; i++) sum += x[row * k + i]! * w.value(column, i);
+              return [y[row * n + column]!, sum];
+            }),
+          );
+        },
+      };
+    },
+  };
+}
+
+/** The goals' shapes: products of a prefill and of a picture, and the vector products of a decoded token. */
+export const matmulCases = (): BenchCase[] => [
+  ...(["f32", "bf16", "q8", "q4"] as const).flatMap((dtype) => [matmulCase(1024, 2048, 2048, dtype), matmulCase(1025, 4096, 1024, dtype)]),
+  matmulCase(512, 11008, 2048, "q4"),
+  ...(["f32", "bf16", "f16", "q8", "q4"] as const).map((dtype) => matmulCase(1, 11008, 2048, dtype)),
+  ...(["bf16", "q4"] as const).map((dtype) => matmulCase(1, 2048, 11008, dtype)),
+];

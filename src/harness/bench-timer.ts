@@ -1,0 +1,48 @@
+/** Something that can be timed: `run` resolves when so many runs are done, on the GPU too. */
+export interface Contender {
+  run(iterations: number): Promise<void>;
+}
+
+const SAMPLE_MS = 60; // of one sample at least: hides the cost of submitting and of waiting
+const ROUNDS = 4; // there and back: 8 samples
+const LONG_MS = 500; // a run of more than this: two samples must do
+const HOPELESS = 5; // slower than the fastest by this factor: likewise
+
+async function time(contender: Contender, iterations: number): Promise<number> {
+  const start = performance.now();
+  await contender.run(iterations);
+  return (performance.now() - start) / iterations;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/**
+ * Milliseconds a run of each contender: the median of samples taken in turns, there and back (A B C, C B A, …), so that what else
+ * happens on the machine hits all of them alike.
+ */
+export async function timeInterleaved(contenders: readonly Contender[], rounds = ROUNDS): Promise<number[]> {
+  const first: number[] = [];
+  for (const contender of contenders) {
+    const cold = await time(contender, 1); // pages touched, pipeline ready
+    first.push(cold > LONG_MS ? cold : await time(contender, 1));
+  }
+  const limit = HOPELESS * Math.min(...first);
+  const entries = contenders.map((contender, i) => ({
+    contender,
+    iterations: Math.max(1, Math.ceil(SAMPLE_MS / first[i]!)),
+    samples: [] as number[],
+    rounds: first[i]! > LONG_MS || (first[i]! > limit && first[i]! > SAMPLE_MS) ? 1 : rounds,
+  }));
+  for (let round = 0; round < rounds; round++) {
+    for (const order of [entries, [...entries].reverse()]) {
+      for (const entry of order) {
+        if (round < entry.rounds) entry.samples.push(await time(entry.contender, entry.iterations));
+      }
+    }
+  }
+  return entries.map(({ samples }) => median(samples));
+}

@@ -1,0 +1,169 @@
+import { EngineError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { Programs } from "../gpu/program.ts";
+import type { BenchCase, PeerSpec, PreparedCase } from "./bench-case.ts";
+import { benchCases } from "./bench-cases.ts";
+import { type Ceilings, measureCeilings } from "./bench-ceilings.ts";
+import { type Contender, timeInterleaved } from "./bench-timer.ts";
+
+/** A line of the table: one variant of one case. */
+export interface BenchResult {
+  name: string;
+  op: string;
+  variant: string;
+  /** Median over the samples. */
+  ms: number;
+  gflops: number;
+  gbps: number;
+  /** Of the ceiling that bounds the op: arithmetic for products and prefill attention, else bandwidth. */
+  fraction: number;
+}
+
+/** The same case on another library, timed in turns with ours. */
+export interface PeerResult {
+  name: string;
+  op: string;
+  peer: string;
+  ms: number;
+  gflops: number;
+  gbps: number;
+  /** Its time over that of our fastest variant. */
+  ratio: number;
+}
+
+export interface BenchReport {
+  adapter: string;
+  ceilings: Ceilings;
+  cases: BenchResult[];
+  peers?: PeerResult[];
+}
+
+/** A case on another library: it answers for its own output, data lie where it computes. */
+export interface PeerRun extends Contender {
+  /** Everything the case's reference wants to see, f32. */
+  output: Float32Array;
+  dispose(): Promise<void>;
+}
+
+export interface Peer {
+  name: string;
+  /** Undefined where the library has no such op. @throws Error where it has one but does not run */
+  prepare(spec: PeerSpec): Promise<PeerRun | undefined>;
+}
+
+export interface BenchOptions {
+  /** An op's name, or a word of it: `attention` takes `attention_decode` too. */
+  op?: string | undefined;
+  /** Part of a case's name. */
+  filter?: string | undefined;
+  peers?: readonly Peer[];
+  onCeilings?: (ceilings: Ceilings) => void;
+  onResult?: (result: BenchResult | PeerResult) => void;
+  /** What was not timed, and why. */
+  onProblem?: (problem: string) => void;
+}
+
+const caseName = (c: BenchCase, variant: string): string => `${c.op}(${c.params},variant=${variant})`;
+
+/** Largest normalised mean square error of the samples: float32 sums of up to 11008 products stay below 1e-11. */
+const BOUNDS: Readonly<Record<BenchCase["accuracy"], number>> = { f32: 1e-10, quantized: 1e-3, exact: 0 };
+
+function problemOf(c: BenchCase, nmse: number): string | undefined {
+  const bound = BOUNDS[c.accuracy];
+  return nmse <= bound ? undefined : `its output is wrong: NMSE ${nmse.toExponential(1)}, allowed ${bound}`;
+}
+
+interface Built {
+  variant: string;
+  contender: Contender;
+}
+
+/** Records, builds and checks one variant. */
+async function buildVariant(gpu: Gpu, programs: Programs, c: BenchCase, prepared: PreparedCase, variant: string): Promise<Built> {
+  let output: ReturnType<PreparedCase["record"]> | undefined;
+  const program = await programs.record(c.op, prepared.step.units, (p) => {
+    output = prepared.record(p, variant);
+  });
+  program.run(prepared.step);
+  const data = await gpu.memory.read(output!.buffer, 0, output!.bytes);
+  const problem = problemOf(c, prepared.nmse(data));
+  if (problem) throw new EngineError("bad-input", problem);
+  const run = async (iterations: number) => {
+    for (let i = 0; i < iterations; i++) program.run(prepared.step);
+    await gpu.memory.flush();
+  };
+  return { variant, contender: { run } };
+}
+
+async function benchCase(gpu: Gpu, c: BenchCase, ceilings: Ceilings, report: BenchReport, options: BenchOptions): Promise<void> {
+  const variants = c.variants(gpu).filter((variant) => caseName(c, variant).includes(options.filter ?? ""));
+  if (variants.length === 0) return;
+  const programs = new Programs(gpu);
+  const built: Built[] = [];
+  const rivals: { peer: string; run: PeerRun }[] = [];
+  try {
+    const prepared = c.prepare(gpu);
+    for (const variant of variants) {
+      try {
+        built.push(await buildVariant(gpu, programs, c, prepared, variant));
+      } catch (error) {
+        if (!(error instanceof EngineError)) throw error;
+        options.onProblem?.(`${caseName(c, variant)}: ${error.message}`);
+      }
+    }
+    for (const peer of options.peers ?? []) {
+      try {
+        const run = prepared.spec && (await peer.prepare(prepared.spec));
+        if (!run) continue;
+        rivals.push({ peer: peer.name, run });
+        const problem = problemOf(c, prepared.nmse(run.output.buffer as ArrayBuffer));
+        if (problem) throw new Error(problem);
+      } catch (error) {
+        options.onProblem?.(`${c.op}(${c.params}) on ${peer.name}: ${String((error as Error).message).split("\n")[0]}`);
+      }
+    }
+    const times = await timeInterleaved([...built.map(({ contender }) => contender), ...rivals.map(({ run }) => run)]);
+    const speeds = (ms: number) => ({ ms, gflops: c.flops / ms / 1e6, gbps: c.bytes / ms / 1e6 });
+    for (const [i, { variant }] of built.entries()) {
+      const speed = speeds(times[i]!);
+      const fraction = c.ceiling === "fmaGflops" ? speed.gflops / ceilings.fmaGflops : speed.gbps / ceilings[c.ceiling];
+      const result = { name: caseName(c, variant), op: c.op, variant, ...speed, fraction };
+      report.cases.push(result);
+      options.onResult?.(result);
+    }
+    const best = Math.min(...times.slice(0, built.length));
+    for (const [i, { peer }] of rivals.entries()) {
+      const ms = times[built.length + i]!;
+      const result = { name: `${c.op}(${c.params})`, op: c.op, peer, ...speeds(ms), ratio: ms / best };
+      report.peers?.push(result);
+      options.onResult?.(result);
+    }
+  } finally {
+    for (const { run } of rivals) await run.dispose();
+  }
+}
+
+/**
+ * Measures the adapter's ceilings, then every case that `op` and `filter` leave: first its output against a float64 reference,
+ * then its time, the variants and the peers of a case taking turns (A B B A). What is wrong or does not run is told and not timed.
+ */
+export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<BenchReport> {
+  const { op, filter = "" } = options;
+  const cases = benchCases().filter(
+    (c) => (!op || c.op === op || c.op.split("_").includes(op)) && c.variants(gpu).some((variant) => caseName(c, variant).includes(filter)),
+  );
+  if (cases.length === 0) {
+    throw new EngineError(
+      "bad-input",
+      `no benchmark case has ${op ? `the op ${JSON.stringify(op)}` : "any op"} and ${JSON.stringify(filter)} in its name`,
+      {
+        hint: `the ops are ${[...new Set(benchCases().map((c) => c.op))].join(", ")}`,
+      },
+    );
+  }
+  const ceilings = await measureCeilings(gpu);
+  options.onCeilings?.(ceilings);
+  const report: BenchReport = { adapter: gpu.adapterName, ceilings, cases: [], ...(options.peers && { peers: [] }) };
+  for (const c of cases) await gpu.memory.temporarily(() => benchCase(gpu, c, ceilings, report, options));
+  return report;
+}

@@ -1,0 +1,199 @@
+import { throwIfAborted } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { Program, Programs, Step, Tap } from "../gpu/program.ts";
+import type { KvCache } from "../ops/attention.ts";
+import { matmul } from "../ops/matmul.ts";
+import { norm } from "../ops/norm.ts";
+import { embed } from "../ops/rowwise.ts";
+import { createSampleState, destroySampleState, type SampleState, type Sampling, sample, setSampling } from "../ops/sample.ts";
+import { type Activation, bindingOf } from "../tensor/tensor.ts";
+import type { ModelConfig } from "./config.ts";
+import { createCaches, type LanguageWeights, recordLanguageLayer } from "./language.ts";
+
+/** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
+const CHUNK = 512;
+
+/** What every lane of a model works with. */
+export interface DecoderParts {
+  gpu: Gpu;
+  config: ModelConfig;
+  programs: Programs;
+  language: LanguageWeights;
+  rope: GPUBuffer; // (cos, sin) [maxContext, headDim / 2]
+  ids: GPUBuffer; // u32 [maxContext]: the prompt in prefill
+  visual: GPUBuffer; // f32 [maxContext, H]: visual tokens of the prompt in prefill
+  x: Activation; // [CHUNK, H]: the residual stream
+}
+
+/** The residual stream, as long as a chunk. */
+export function createResidual(gpu: Gpu, width: number): Activation {
+  return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", CHUNK * width * 4) };
+}
+
+interface Row {
+  caches: KvCache[]; // of every layer
+  prefill: Program;
+  head: Program;
+}
+
+export type CopyOut = (encoder: GPUCommandEncoder) => void;
+
+/** Sequences that are decoded together, a row each, with their KV caches and the recorded programs. */
+export class Lanes {
+  /** Positions of each row. */
+  readonly context: number;
+  readonly state: SampleState;
+  readonly #parts: DecoderParts;
+  readonly #rows: Row[] = [];
+  readonly #logits: Activation; // [rows, vocab]
+  #decode!: Program;
+
+  private constructor(parts: DecoderParts, rows: number, context: number) {
+    this.#parts = parts;
+    this.context = context;
+    const { memory } = parts.gpu;
+    const { vocabSize } = parts.config.language;
+    this.state = createSampleState(memory, rows, vocabSize);
+    const buffer = memory.create("logits", rows * vocabSize * 4);
+    this.#logits = { label: "logits", rows: { base: 0, unit: 1 }, width: vocabSize, buffer };
+  }
+
+  /** Allocates `rows` caches of `context` positions and records their programs. @throws EngineError limit-exceeded, out-of-memory */
+  static open(parts: DecoderParts, rows: number, context: number): Promise<Lanes> {
+    return parts.gpu.memory.scoped(`${rows} KV caches of ${context} tokens`, async () => {
+      const lanes = new Lanes(parts, rows, context);
+      try {
+        for (let i = 0; i < rows; i++) await lanes.#openRow(i);
+        const caches = lanes.#rows.map((row) => row.caches);
+        lanes.#decode = await parts.programs.record("decode", rows, (p) => lanes.#recordDecode(p, caches));
+        return lanes;
+      } catch (error) {
+        lanes.dispose();
+        throw error;
+      }
+    });
+  }
+
+  async #openRow(row: number): Promise<void> {
+    const { gpu, config, programs } = this.#parts;
+    const caches = createCaches(gpu, config.language, this.context);
+    const prefill = await programs.record("prefill", CHUNK, (p) => this.#recordPrefill(p, caches));
+    const head = await programs.record("head", CHUNK, (p) => this.#recordHead(p, row));
+    this.#rows.push({ caches, prefill, head });
+  }
+
+  /** A chunk of one sequence: `step.units` of its ids from `step.start` on. */
+  #recordPrefill(p: Program, caches: KvCache[], tap?: Tap): void {
+    const { ids, language, visual, x, rope, config } = this.#parts;
+    embed(p, ids, language.embed, visual, x);
+    tap?.("input_embeds", x, p);
+    for (const [i, layer] of language.layers.entries()) {
+      recordLanguageLayer(p, layer, x, caches[i]!, rope, config.language.heads);
+      tap?.(`llm.layer.${i}`, x, p);
+    }
+  }
+
+  /** Logits of a chunk's last position, and the first new id of a row. */
+  #recordHead(p: Program, row: number): void {
+    const { language, x } = this.#parts;
+    const last = norm(p, x, language.norm, { last: true }); // [1, H]
+    const logits = { ...this.#logits, rows: { base: 1, unit: 0 } };
+    matmul(p, last, language.head, { out: logits });
+    sample(p, logits, this.state, row);
+  }
+
+  /** One token of every row: the last id of each goes in, the next one comes out, in `state.next`. */
+  #recordDecode(p: Program, caches: KvCache[][]): void {
+    const { language, visual, x, rope, config } = this.#parts;
+    embed(p, this.state.next, language.embed, visual, x);
+    for (const [i, layer] of language.layers.entries()) {
+      const own = caches.map((row) => row[i]!);
+      recordLanguageLayer(p, layer, x, own, rope, config.language.heads);
+    }
+    matmul(p, norm(p, x, language.norm), language.head, { out: this.#logits });
+    sample(p, this.#logits, this.state);
+  }
+
+  /** The prefill of row 0 with every intermediate, the final norm and the logits of every position. */
+  recordTrace(tap: Tap): Promise<Program> {
+    const { gpu, programs, language, x } = this.#parts;
+    // A traced step holds the logits of every position: as many rows as one binding takes.
+    const rows = Math.min(CHUNK, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
+    return programs.record("prefill", rows, (p) => {
+      this.#recordPrefill(p, this.#rows[0]!.caches, tap);
+      const normed = norm(p, x, language.norm); // [tokens, H]
+      tap("llm.norm", normed, p);
+      tap("logits", matmul(p, normed, language.head), p); // [tokens, vocab]
+    });
+  }
+
+  /** Sets how a row samples; its random numbers and the ids it has seen begin anew. */
+  setSampling(row: number, sampling: Sampling): void {
+    setSampling(this.#parts.gpu.memory, this.state, row, sampling);
+  }
+
+  /**
+   * Computes keys and values of a row's positions start … ids.length - 1; what comes before `start` must be in its cache.
+   * `after` is called when a chunk has been submitted. Returns how many tokens the last chunk had. @throws EngineError aborted, device-lost
+   */
+  async prefill(
+    row: number,
+    ids: Uint32Array<ArrayBuffer>,
+    start: number,
+    options: {
+      signal?: AbortSignal | undefined;
+      program?: Program | undefined;
+      after?: ((start: number, units: number) => Promise<void> | void) | undefined;
+    } = {},
+  ): Promise<number> {
+    const { signal, program = this.#rows[row]!.prefill, after } = options;
+    const { memory } = this.#parts.gpu;
+    memory.write(this.#parts.ids, start * 4, ids.subarray(start));
+    let units = 0;
+    for (let at = start; at < ids.length; at += program.maxUnits) {
+      if (at > start) await memory.flush(); // one chunk in flight: an abort takes effect within it
+      throwIfAborted(signal);
+      memory.assertAlive();
+      units = Math.min(program.maxUnits, ids.length - at);
+      program.run({ units, start: at });
+      await after?.(at, units);
+    }
+    return units;
+  }
+
+  /** Behind a prefill whose last chunk had `units` tokens: logits of the last position, and the row's first new id. */
+  first(row: number, units: number, copy?: CopyOut): void {
+    this.#rows[row]!.head.run({ units, start: 0 }, { tail: copy });
+  }
+
+  /** Decodes one token of each row that has a position: where its last id goes in. Nothing is waited for. */
+  decode(positions: readonly (number | undefined)[], copy?: CopyOut): void {
+    const units = positions.findLastIndex((position) => position !== undefined) + 1;
+    const rows: (Step | undefined)[] = positions.map((start) => (start === undefined ? undefined : { units: 1, start }));
+    this.#parts.gpu.counters.decodeSteps++;
+    this.#decode.run({ units, start: 0 }, { rows, tail: copy });
+  }
+
+  /** Row 0's logits of the last step [vocab]. */
+  async readLogits(): Promise<Float32Array<ArrayBuffer>> {
+    return new Float32Array(await this.#parts.gpu.memory.read(this.#logits.buffer, 0, this.#logits.width * 4));
+  }
+
+  /** Row 0's next id. */
+  async readId(): Promise<number> {
+    return new Uint32Array(await this.#parts.gpu.memory.read(this.state.next, 0, 4))[0]!;
+  }
+
+  /** Frees caches and programs. */
+  dispose(): void {
+    const { memory } = this.#parts.gpu;
+    for (const { caches, prefill, head } of this.#rows) {
+      for (const { keys, values } of caches) for (const each of [keys, values]) memory.destroy(bindingOf(each).buffer);
+      prefill.dispose();
+      head.dispose();
+    }
+    this.#decode?.dispose();
+    destroySampleState(memory, this.state);
+    memory.destroy(bindingOf(this.#logits.buffer).buffer);
+  }
+}

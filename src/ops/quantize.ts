@@ -1,0 +1,55 @@
+import type { Program } from "../gpu/program.ts";
+import { type Bindable, GROUP, isQuantized, type MatrixDtype, type MatrixPart } from "../tensor/tensor.ts";
+import { need } from "./check.ts";
+
+/** A stored dtype: what a conversion reads. */
+export type PlainDtype = "f32" | "f16" | "bf16";
+
+export interface Conversion {
+  /** Elements in `from`'s dtype, from the start of this storage. */
+  source: Bindable;
+  from: PlainDtype;
+  to: MatrixDtype;
+  /** The part's storage (codes and scales in q8 and q4). */
+  part: MatrixPart;
+  /** Elements of the part before the first one written; a multiple of 32 for q8 and q4, of 4 otherwise. */
+  first: number;
+  /** Likewise. */
+  elements: number;
+  /** u32 a tensor: how many of its elements (f16, bf16) or groups (q8, q4) the format cannot hold. */
+  refused: Bindable;
+  /** Which of them is this tensor's. */
+  counter: number;
+}
+
+const THREADS = 64;
+
+/**
+ * Converts a stretch of a weight matrix to another dtype on the GPU.
+ *
+ * @throws EngineError bad-input where a stretch is no whole number of groups, or above what one dispatch takes
+ */
+export function convert(program: Program, { source, from, to, part, first, elements, refused, counter }: Conversion): void {
+  const op = `convert ${from} to ${to}`;
+  const unit = isQuantized(to) ? GROUP : 4;
+  need(from !== to, op, "there is nothing to convert");
+  need(first % unit === 0 && elements % unit === 0 && elements > 0, op, `elements ${first} + ${elements} are no whole units of ${unit}`);
+  const workgroups = Math.ceil(elements / unit / THREADS);
+  need(workgroups <= 65535, op, `${elements} elements are too many for one dispatch`);
+  program.dispatch({
+    kernel: {
+      shader: `quantize.${to}` as const,
+      libs: [
+        `lib/weight.${from}`,
+        ...(to === "f32" || to === "bf16" ? [] : (["lib/half"] as const)),
+        isQuantized(to) ? "lib/groups" : "lib/cast",
+      ],
+      consts: {},
+      bindings: isQuantized(to) ? "uuwrrww" : "uuwrrw",
+    },
+    params: [first / unit, elements / unit, counter],
+    // Binding 4 is a weight library's own scales, which plain dtypes lack: it cannot stay empty.
+    buffers: [refused, source, source, part.buffer, ...(part.scales ? [part.scales] : [])],
+    workgroups: () => [workgroups, 1, 1],
+  });
+}

@@ -1,0 +1,146 @@
+import type { Memory } from "../gpu/memory.ts";
+import type { Program, Step } from "../gpu/program.ts";
+import type { Activation } from "../tensor/tensor.ts";
+import { need } from "./check.ts";
+
+/** How the next id is chosen from the logits; in transformers' order: penalty, temperature, top-k, top-p, min-p. */
+export interface Sampling {
+  /** 0: greedy, the first id of the largest logit; nothing below but the penalty matters then. */
+  temperature: number;
+  /** Keeps the so many largest logits, and those equal to the last of them; 0: all. */
+  topK: number;
+  /** Keeps an id while those with larger logits hold less than this share of the probability; 1: all. */
+  topP: number;
+  /** Keeps ids that are at least so probable as this times the most probable one; 0: all. */
+  minP: number;
+  /**
+   * Logits of ids already generated are divided (positive) or multiplied (negative) by it; 1: off. As upstream, whose `generate` sees
+   * embeddings instead of the prompt's ids, the prompt does not count.
+   */
+  repetitionPenalty: number;
+  /** 0 … 2^53 - 1: the same seed gives the same ids on one adapter. */
+  seed: number;
+}
+
+export const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0 };
+
+const BLOCK = 2048; // logits a workgroup
+const PASSES = 8;
+const BINS = 256;
+const MAX_VOCABULARY = 2 ** 20; // the limbs of the masses are summed in u32
+const SETTINGS_BYTES = 32;
+
+/** What sampling keeps on the GPU for some rows: settings, ids seen, scratch, and the ids chosen. */
+export interface SampleState {
+  rows: number;
+  vocabSize: number;
+  next: GPUBuffer; // u32 [rows]: the id that follows each row's last token
+  settings: GPUBuffer; // [rows], 32 bytes each
+  seen: GPUBuffer; // a bit an id, u32 [rows, ceil(vocab / 32)]
+  best: GPUBuffer; // (f32, u32) [rows, blocks]
+  noisy: GPUBuffer; // (f32, u32) [rows, blocks]
+  histogram: GPUBuffer; // u32 [rows, 8, 256, 3]
+  searches: GPUBuffer; // 16 bytes [rows, 9]
+  /** What each row asks for, on the CPU's side: which kernels a step can leave out. */
+  asked: Sampling[];
+}
+
+export const blocksOf = (vocabSize: number): number => Math.ceil(vocabSize / BLOCK);
+const seenWords = (vocabSize: number): number => Math.ceil(vocabSize / 32);
+
+export function createSampleState(memory: Memory, rows: number, vocabSize: number): SampleState {
+  need(vocabSize < MAX_VOCABULARY, "sampling", `a vocabulary of ${vocabSize} is over ${MAX_VOCABULARY}`);
+  const blocks = blocksOf(vocabSize);
+  return {
+    rows,
+    vocabSize,
+    next: memory.create("next ids", rows * 4),
+    settings: memory.create("sampling settings", rows * SETTINGS_BYTES),
+    seen: memory.create("sampling seen", rows * seenWords(vocabSize) * 4),
+    best: memory.create("sampling best", rows * blocks * 8),
+    noisy: memory.create("sampling noisy", rows * blocks * 8),
+    histogram: memory.create("sampling histogram", rows * PASSES * BINS * 12),
+    searches: memory.create("sampling searches", rows * (PASSES + 1) * 16),
+    asked: Array.from({ length: rows }, () => GREEDY),
+  };
+}
+
+export function destroySampleState(memory: Memory, { next, settings, seen, best, noisy, histogram, searches }: SampleState): void {
+  for (const buffer of [next, settings, seen, best, noisy, histogram, searches]) memory.destroy(buffer);
+}
+
+/** Sets how a row samples, and lets its sequence of random numbers and its ids seen begin anew. */
+export function setSampling(memory: Memory, state: SampleState, row: number, sampling: Sampling): void {
+  const view = new DataView(new ArrayBuffer(SETTINGS_BYTES));
+  const { temperature, topK, topP, minP, repetitionPenalty, seed } = sampling;
+  view.setFloat32(0, temperature, true);
+  view.setUint32(4, topK < state.vocabSize ? topK : 0, true);
+  view.setUint32(8, topP < 1 ? Math.min(0xffffffff, Math.max(1, Math.round(topP * 2 ** 32))) : 0, true);
+  view.setFloat32(12, minP > 0 ? temperature * Math.log(minP) : -3.4e38, true);
+  view.setFloat32(16, repetitionPenalty, true);
+  view.setUint32(20, 0, true);
+  view.setUint32(24, seed % 2 ** 32, true);
+  view.setUint32(28, Math.floor(seed / 2 ** 32), true);
+  memory.write(state.settings, row * SETTINGS_BYTES, view);
+  // Every step marks what it chose; only a penalty reads it.
+  if (repetitionPenalty !== 1) {
+    const words = seenWords(state.vocabSize);
+    memory.write(state.seen, row * words * 4, new Uint32Array(words));
+  }
+  state.asked[row] = sampling;
+}
+
+/**
+ * Chooses the next id of each row of logits [rows, vocab] into `state.next`. Row i uses the state of row `first` + i; the step has as many
+ * units as there are rows, or logits is one row. Kernels that no row asks for are left out of a step.
+ */
+export function sample(program: Program, logits: Activation, state: SampleState, first = 0): void {
+  const count = state.vocabSize;
+  need(logits.width === count, "sampling", `${logits.label} has width ${logits.width}, needs ${count}`);
+  const blocks = blocksOf(count);
+  const rowsIn = (step: Step) => logits.rows.base + logits.rows.unit * step.units;
+  const asked = (wanted: (s: Sampling) => boolean) => (step: Step) => {
+    const rows = rowsIn(step);
+    for (let i = 0; i < rows; i++) if (wanted(state.asked[first + i]!)) return rows;
+    return 0;
+  };
+  const drawn = asked((s) => s.temperature > 0);
+  const topK = asked((s) => s.temperature > 0 && s.topK > 0);
+  const topP = asked((s) => s.temperature > 0 && s.topP < 1);
+  const penalised = asked((s) => s.repetitionPenalty !== 1);
+  const kernel = (shader: "penalize" | "blocks" | "histogram" | "pick" | "final", bindings: string) =>
+    ({ shader: `sample.${shader}`, libs: ["lib/step", "lib/wide", "lib/sample"], consts: {}, bindings }) as const;
+  const { settings, seen, best, noisy, histogram, searches, next } = state;
+  program.dispatch({
+    kernel: kernel("penalize", "uurrw"),
+    params: [count, first],
+    buffers: [settings, seen, logits.buffer],
+    workgroups: (step) => [Math.ceil(seenWords(count) / 64), penalised(step), 1],
+  });
+  program.dispatch({
+    kernel: kernel("blocks", "uurrww"),
+    params: [count, first],
+    buffers: [settings, logits.buffer, best, histogram],
+    workgroups: (step) => [blocks, rowsIn(step), 1],
+  });
+  for (let pass = 0; pass < PASSES; pass++) {
+    program.dispatch({
+      kernel: kernel("histogram", "uurrrww"),
+      params: [count, first, pass],
+      buffers: [settings, logits.buffer, best, histogram, searches],
+      workgroups: (step) => [blocks, pass < PASSES / 2 ? topK(step) : topP(step), 1],
+    });
+  }
+  program.dispatch({
+    kernel: kernel("pick", "uurrrwrw"),
+    params: [count, first],
+    buffers: [settings, logits.buffer, histogram, searches, best, noisy],
+    workgroups: (step) => [blocks, drawn(step), 1],
+  });
+  program.dispatch({
+    kernel: kernel("final", "uurrwww"),
+    params: [count, first, blocks],
+    buffers: [best, noisy, settings, seen, next],
+    workgroups: (step) => [1, rowsIn(step), 1],
+  });
+}

@@ -1,0 +1,44 @@
+import type { Program } from "../gpu/program.ts";
+import type { Bindable } from "../tensor/tensor.ts";
+import { f32Bits, need } from "./check.ts";
+
+/** The hash keys and the distribution of one synthetic tensor (facts/SYNTHETIC.md §1 and §4). */
+export interface SyntheticRule {
+  k1: number;
+  k2: number;
+  scale: number;
+  offset: number;
+}
+
+const THREADS = 256;
+
+export interface SyntheticTarget {
+  /** The first element, and how many. */
+  element: number;
+  count: number;
+  out: Bindable;
+  /** Elements in `out` before it. */
+  first: number;
+}
+
+/** Elements `element` … `element + count` of a synthetic tensor as bf16, to `first` elements behind the start of `out`; all of them even. */
+export function fillSynthetic(
+  program: Program,
+  { k1, k2, scale, offset }: SyntheticRule,
+  { element, count, out, first }: SyntheticTarget,
+): void {
+  const op = "synthetic weights";
+  need(
+    element % 2 === 0 && count % 2 === 0 && first % 2 === 0 && count > 0,
+    op,
+    `elements ${element} + ${count} to ${first}: needs even numbers`,
+  );
+  const workgroups = Math.ceil(count / 2 / THREADS);
+  need(workgroups <= 65535, op, `${count} elements are too many for one dispatch`);
+  program.dispatch({
+    kernel: { shader: "synth", consts: {}, bindings: "uuw" },
+    params: [k1, k2, element, first / 2, count / 2, f32Bits(scale * 2 ** -23), f32Bits(offset)],
+    buffers: [out],
+    workgroups: () => [workgroups, 1, 1],
+  });
+}

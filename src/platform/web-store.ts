@@ -1,0 +1,163 @@
+import { EngineError } from "../errors.ts";
+import { blobSource } from "./blob-source.ts";
+import type { FileStore, FileWriter } from "./store.ts";
+
+// The origin private file system has no links: a file NAME.link holds the path of the file it stands for.
+const LINK = ".link";
+
+/** What TypeScript's DOM library lacks. `move` renames within the private file system (every browser with WebGPU has it). */
+interface PrivateFile extends FileSystemFileHandle {
+  move?(folder: FileSystemDirectoryHandle, name: string): Promise<void>;
+  createSyncAccessHandle?(): Promise<SyncAccess>;
+}
+
+interface SyncAccess {
+  write(bytes: Uint8Array, options: { at: number }): number;
+  truncate(size: number): void;
+  flush(): void;
+  close(): void;
+}
+
+const isNamed = (error: unknown, ...names: string[]): boolean => names.includes((error as Error | undefined)?.name ?? "");
+
+async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isNamed(error, "NotFoundError")) return undefined;
+    throw error;
+  }
+}
+
+function asEngineError(cause: unknown): unknown {
+  if (!isNamed(cause, "QuotaExceededError")) return cause;
+  return new EngineError("limit-exceeded", "the browser's storage for this site is full", {
+    hint: "clear the site's data, or free disk space",
+    cause,
+  });
+}
+
+/** In a worker: writes go to the file at once, so that a crash loses nothing that was written. */
+async function syncWriter(access: SyncAccess, keep: number): Promise<FileWriter> {
+  let size = keep;
+  access.truncate(keep);
+  return {
+    async write(bytes) {
+      try {
+        for (let done = 0; done < bytes.length; ) done += access.write(bytes.subarray(done), { at: size + done });
+      } catch (error) {
+        throw asEngineError(error);
+      }
+      size += bytes.length;
+    },
+    async clear() {
+      access.truncate(0);
+      size = 0;
+    },
+    async close() {
+      access.flush();
+      access.close();
+    },
+  };
+}
+
+/** In a page: the browser writes to a copy, and close() puts it in the file's place. */
+async function streamWriter(handle: FileSystemFileHandle, keep: number): Promise<FileWriter> {
+  const stream = await handle.createWritable({ keepExistingData: keep > 0 });
+  await stream.truncate(keep);
+  await stream.seek(keep);
+  return {
+    async write(bytes) {
+      try {
+        await stream.write(bytes as Uint8Array<ArrayBuffer>);
+      } catch (error) {
+        throw asEngineError(error);
+      }
+    },
+    async clear() {
+      await stream.truncate(0);
+      await stream.seek(0);
+    },
+    close: () => stream.close(),
+  };
+}
+
+/** The folder `root` of the origin private file system. */
+export function webStore(root: string): FileStore {
+  async function folderOf(path: string, create: boolean): Promise<{ folder: FileSystemDirectoryHandle; name: string }> {
+    const parts = [...root.split("/"), ...path.split("/")].filter(Boolean);
+    const name = parts.pop()!;
+    if (!navigator.storage?.getDirectory) {
+      throw new EngineError("missing-feature", "this browser keeps no files for this page (navigator.storage is missing)", {
+        hint: "open the page over https or on localhost, not in a private window",
+      });
+    }
+    let folder = await navigator.storage.getDirectory();
+    for (const part of parts) folder = await folder.getDirectoryHandle(part, { create });
+    return { folder, name };
+  }
+
+  async function handleOf(path: string, create: boolean): Promise<PrivateFile> {
+    const { folder, name } = await folderOf(path, create);
+    return folder.getFileHandle(name, { create });
+  }
+
+  async function open(path: string): ReturnType<FileStore["open"]> {
+    const handle = await unlessMissing(handleOf(path, false));
+    if (handle) return blobSource(path.split("/").at(-1)!, await handle.getFile());
+    const target = await readText(path + LINK);
+    return target === undefined ? undefined : open(target);
+  }
+
+  async function readText(path: string): Promise<string | undefined> {
+    const handle = await unlessMissing(handleOf(path, false));
+    return handle && (await handle.getFile()).text();
+  }
+
+  async function append(path: string, keep: number): Promise<FileWriter> {
+    const handle = await handleOf(path, true);
+    const access = await handle.createSyncAccessHandle?.(); // workers only
+    return access ? syncWriter(access, keep) : streamWriter(handle, keep);
+  }
+
+  async function writeText(path: string, text: string): Promise<void> {
+    const writer = await streamWriter(await handleOf(path, true), 0); // replaces the file as a whole when it closes
+    await writer.write(new TextEncoder().encode(text));
+    await writer.close();
+  }
+
+  async function rename(from: string, to: string): Promise<void> {
+    const handle = await handleOf(from, false);
+    if (!handle.move) {
+      throw new EngineError("missing-feature", "this browser cannot rename stored files (FileSystemFileHandle.move is missing)", {
+        hint: "use a current Chrome, Edge, Safari or Firefox",
+      });
+    }
+    const { folder, name } = await folderOf(to, true);
+    await handle.move(folder, name);
+  }
+
+  return {
+    root: "the browser's storage",
+    open,
+    readText,
+    writeText,
+    append,
+    rename,
+    async remove(path) {
+      await unlessMissing(folderOf(path, false).then(({ folder, name }) => folder.removeEntry(name)));
+    },
+    link: (target, path) => writeText(path + LINK, target),
+    lock: (path, signal) =>
+      new Promise((fulfil, reject) => {
+        const held = () => new Promise<void>((release) => fulfil(async () => release()));
+        navigator.locks.request(`${root}/${path}`, signal ? { signal } : {}, held).catch(reject);
+      }),
+    async space() {
+      // Otherwise the browser may delete the files when it runs short. A refusal is no failure; workers cannot ask.
+      await navigator.storage.persist?.();
+      const { quota, usage } = await navigator.storage.estimate();
+      return quota === undefined ? undefined : quota - (usage ?? 0);
+    },
+  };
+}

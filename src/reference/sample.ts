@@ -1,0 +1,90 @@
+/** Float64 twin of the sampling kernels (src/ops/sample.ts): the definition, without a word about how the GPU finds it. */
+
+interface Choice {
+  temperature: number;
+  topK: number;
+  topP: number;
+  minP: number;
+  repetitionPenalty: number;
+  seed: number;
+}
+
+/** Philox4x32-10: counter and key to four words. */
+export function philox(counter: readonly [number, number, number, number], key: readonly [number, number]): number[] {
+  let [a, b, c, d] = counter.map(BigInt) as [bigint, bigint, bigint, bigint];
+  let [k0, k1] = key.map(BigInt) as [bigint, bigint];
+  const low = (x: bigint) => x & 0xffffffffn;
+  for (let round = 0; round < 10; round++) {
+    const x = 0xd2511f53n * a;
+    const y = 0xcd9e8d57n * c;
+    [a, b, c, d] = [(y >> 32n) ^ b ^ k0, low(y), (x >> 32n) ^ d ^ k1, low(x)];
+    k0 = low(k0 + 0x9e3779b9n);
+    k1 = low(k1 + 0xbb67ae85n);
+  }
+  return [a, b, c, d].map(Number);
+}
+
+/** Logits after the penalty: those of ids seen, l > 0 ? l / penalty : l · penalty. */
+export function penalised(logits: ArrayLike<number>, seen: ReadonlySet<number>, penalty: number): Float64Array {
+  return Float64Array.from(logits, (l, id) => (seen.has(id) ? (l > 0 ? l / penalty : l * penalty) : l));
+}
+
+/** Which ids may be drawn: temperature, then top-k, top-p, min-p, each among what the one before left. */
+export function keptIds(
+  logits: ArrayLike<number>,
+  { temperature, topK, topP, minP }: Omit<Choice, "seed" | "repetitionPenalty">,
+): Set<number> {
+  const scores = Float64Array.from(logits, (l) => l / temperature);
+  let kept = Array.from(scores.keys()).sort((i, j) => scores[j]! - scores[i]! || i - j);
+  const top = scores[kept[0]!]!;
+  if (topK > 0 && topK < kept.length) {
+    const least = scores[kept[topK - 1]!]!;
+    kept = kept.filter((id) => scores[id]! >= least);
+  }
+  if (topP < 1) {
+    const total = kept.reduce((sum, id) => sum + Math.exp(scores[id]! - top), 0);
+    let above = 0; // the mass of ids with strictly larger scores
+    let sum = 0;
+    kept = kept.filter((id, i) => {
+      if (i > 0 && scores[id]! < scores[kept[i - 1]!]!) above = sum;
+      sum += Math.exp(scores[id]! - top);
+      return i === 0 || above < topP * total;
+    });
+  }
+  return new Set(kept.filter((id) => minP === 0 || scores[id]! - top >= Math.log(minP)));
+}
+
+/** softmax(logits / temperature) over the ids that are kept. */
+export function probabilities(logits: ArrayLike<number>, choice: Omit<Choice, "seed" | "repetitionPenalty">): Float64Array {
+  const kept = keptIds(logits, choice);
+  const top = [...kept].reduce((most, id) => Math.max(most, logits[id]!), Number.NEGATIVE_INFINITY);
+  const masses = Float64Array.from(logits, (l, id) => (kept.has(id) ? Math.exp((l - top) / choice.temperature) : 0));
+  const total = masses.reduce((a, b) => a + b, 0);
+  return masses.map((mass) => mass / total);
+}
+
+/**
+ * The id drawn, by Gumbel's trick on Philox words: counter (id div 4, tokens drawn so far), key the seed; and by how much the winner led
+ * (rounding may decide where that is tiny).
+ */
+export function draw(logits: ArrayLike<number>, choice: Omit<Choice, "repetitionPenalty">, drawn: number): { id: number; margin: number } {
+  const key = [choice.seed % 2 ** 32, Math.floor(choice.seed / 2 ** 32)] as const;
+  let best = { id: -1, value: Number.NEGATIVE_INFINITY };
+  let second = Number.NEGATIVE_INFINITY;
+  for (const id of [...keptIds(logits, choice)].sort((a, b) => a - b)) {
+    const u = Math.min((philox([id >> 2, drawn, 0, 0], key)[id % 4]! + 0.5) * 2 ** -32, 1 - 2 ** -24);
+    const value = logits[id]! / choice.temperature - Math.log(-Math.log1p(-u));
+    if (value > best.value) {
+      second = best.value;
+      best = { id, value };
+    } else second = Math.max(second, value);
+  }
+  return { id: best.id, margin: best.value - second };
+}
+
+/** The first id of the largest logit. */
+export function argmax(logits: ArrayLike<number>): number {
+  let best = 0;
+  for (let id = 1; id < logits.length; id++) if (logits[id]! > logits[best]!) best = id;
+  return best;
+}

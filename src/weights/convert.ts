@@ -1,0 +1,130 @@
+import { EngineError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { type ByteSink, type Checkpoint, type Dtype, INDEX_NAME, type TensorToWrite, writeSafetensors } from "../safetensors/index.ts";
+import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixPart } from "../tensor/tensor.ts";
+import { PLAIN, SCALES_SUFFIX } from "./checkpoint.ts";
+import { fileOrigin, type Origin, PIECE_BYTES, type StoredTensor } from "./origin.ts";
+import { Converter } from "./quantize.ts";
+import { planShards, shardIndex } from "./shards.ts";
+
+/** What a checkpoint can be converted to. */
+export type ConvertFormat = "q4" | "q8" | "f16" | "bf16";
+
+/** Where the converted files go. */
+export interface OutputFolder {
+  create(name: string): Promise<ByteSink & { close(): Promise<void> }>;
+}
+
+export interface ConvertRequest {
+  checkpoint: Checkpoint;
+  to: ConvertFormat;
+  out: OutputFolder;
+  /** Put into every file's `__metadata__`. */
+  metadata: ReadonlyMap<string, string>;
+  shardBytes: number;
+  signal?: AbortSignal | undefined;
+  onBytes?: ((bytes: number) => void) | undefined;
+}
+
+const STORED: Readonly<Record<ConvertFormat, Dtype>> = { q4: "U8", q8: "I8", f16: "F16", bf16: "BF16" };
+
+/** Whether a tensor changes: matrices do, except for those whose rows are no whole groups; vectors stay as they are. */
+export function converts(name: string, { dtype, shape }: { dtype: string; shape: readonly number[] }, to: ConvertFormat): boolean {
+  const from = PLAIN[dtype];
+  if (!from)
+    throw new EngineError("bad-input", `tensor "${name}" has dtype ${dtype}, only ${Object.keys(PLAIN).join(", ")} can be converted`, {
+      hint: "convert the original checkpoint, not one that was converted before",
+    });
+  if (isQuantized(to)) return shape.length === 2 && shape[1]! % GROUP === 0;
+  return from !== to && (shape.length === 2 || shape.length === 4);
+}
+
+/** A tensor converted piece by piece on the GPU, and read back. The scales are complete when the codes have been given out. */
+function convertTensor(gpu: Gpu, converter: Converter, name: string, tensor: StoredTensor, request: ConvertRequest): TensorToWrite[] {
+  const { to, signal, onBytes } = request;
+  const from = PLAIN[tensor.dtype]!;
+  const [out, inner] = tensor.shape as [number, number];
+  const groups = isQuantized(to) ? (out * inner) / GROUP : 0;
+  let scales = new Uint8Array(0);
+
+  async function* data(): AsyncGenerator<Uint8Array, void, undefined> {
+    const { memory } = gpu;
+    const most = PIECE_BYTES / BYTES_PER_ELEMENT[from];
+    const codes = memory.create("converted", most * BYTES_PER_ELEMENT[to]);
+    const halves = groups ? memory.create("converted scales", (most / GROUP) * 2) : undefined;
+    const part: MatrixPart = { rowStart: 0, rows: 1, buffer: codes, ...(halves ? { scales: halves } : {}) };
+    scales = new Uint8Array(2 * groups);
+    try {
+      const counter = converter.counter(name, to);
+      for await (const stretch of tensor.stretches(signal)) {
+        const { offset, length } = stretch;
+        await converter.convert(stretch, [offset, offset + length], from, to, part, 0, counter);
+        const elements = length / BYTES_PER_ELEMENT[from];
+        if (halves) {
+          const bytes = (elements / GROUP) * 2;
+          const read = await memory.read(halves, 0, Math.ceil(bytes / 4) * 4);
+          scales.set(new Uint8Array(read, 0, bytes), (offset / BYTES_PER_ELEMENT[from] / GROUP) * 2);
+        }
+        onBytes?.(length);
+        yield new Uint8Array(await memory.read(codes, 0, elements * BYTES_PER_ELEMENT[to]));
+      }
+    } finally {
+      memory.destroy(codes);
+      if (halves) memory.destroy(halves);
+    }
+  }
+
+  const codes: TensorToWrite = { name, dtype: STORED[to], shape: to === "q4" ? [out, inner / 2] : tensor.shape, data };
+  return groups ? [codes, { name: name + SCALES_SUFFIX, dtype: "F16", shape: [out, inner / GROUP], data: () => scales }] : [codes];
+}
+
+function copyTensor(gpu: Gpu, name: string, checkpoint: Checkpoint, { signal, onBytes }: ConvertRequest): TensorToWrite {
+  const { info } = checkpoint.tensors.get(name)!;
+  const tensor = fileOrigin(gpu, checkpoint).get(name)!;
+  async function* data(): AsyncGenerator<Uint8Array, void, undefined> {
+    const bytes = await tensor.read(signal);
+    onBytes?.(bytes.length);
+    yield bytes;
+  }
+  return { name, dtype: info.dtype, shape: info.shape, data };
+}
+
+/**
+ * Writes a checkpoint's tensors in another format: the same names, and `NAME.scales` beside quantised ones. The GPU's kernels do it,
+ * the same as while loading, so that both give the same weights.
+ *
+ * @throws EngineError bad-input on a checkpoint that is quantised already, bad-weights where values do not fit the format
+ */
+export async function convertWeights(gpu: Gpu, request: ConvertRequest): Promise<void> {
+  const { checkpoint, to, out, metadata, shardBytes } = request;
+  const origin: Origin = fileOrigin(gpu, checkpoint);
+  const converter = new Converter(gpu);
+  let done = false;
+  try {
+    const tensors = [...origin.names()].flatMap((name) => {
+      const tensor = origin.get(name)!;
+      return converts(name, tensor, to)
+        ? convertTensor(gpu, converter, name, tensor, request)
+        : [copyTensor(gpu, name, checkpoint, request)];
+    });
+    const shards = planShards(tensors, shardBytes);
+    for (const shard of shards) {
+      const sink = await out.create(shard.name);
+      try {
+        await writeSafetensors(sink, shard.tensors, metadata);
+      } finally {
+        await sink.close();
+      }
+    }
+    if (shards.length > 1) {
+      const sink = await out.create(INDEX_NAME);
+      await sink.write(shardIndex(shards));
+      await sink.close();
+    }
+    done = true;
+  } finally {
+    // After a failure that one is told, not what the counters say.
+    if (done) await converter.finish();
+    else await converter.finish().catch(() => {});
+  }
+}

@@ -1,0 +1,59 @@
+import { EngineError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
+import { storedFormat } from "./checkpoint.ts";
+import type { Origin } from "./origin.ts";
+
+/** Bytes that a checkpoint's weights take on the GPU in a format: matrices as asked, vectors in f32. */
+export function weightBytes(origin: Origin, format: MatrixDtype): number {
+  if (isQuantized(storedFormat(origin))) return origin.bytes;
+  let bytes = 0;
+  for (const name of origin.names()) {
+    const { shape, dtype } = origin.get(name)!;
+    const elements = shape.reduce((product, size) => product * size, 1);
+    const inner = elements / (shape[0] || 1);
+    const matrix = shape.length === 2 || shape.length === 4; // 4: the patch embedding
+    if (!matrix) bytes += elements * 4;
+    else if (isQuantized(format) && inner % GROUP !== 0) bytes += elements * (dtype === "F32" ? 4 : 2);
+    else bytes += elements * BYTES_PER_ELEMENT[format] + (isQuantized(format) ? (elements / GROUP) * 2 : 0);
+  }
+  return bytes;
+}
+
+/** The formats that `auto` tries, best first: as stored, then smaller ones. */
+export function candidates(origin: Origin): MatrixDtype[] {
+  const stored = storedFormat(origin);
+  if (stored === "q4") return ["q4"];
+  return isQuantized(stored) ? [stored] : [stored, "q8", "q4"];
+}
+
+const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+
+/** Whether the GPU gives so many bytes: allocates them and gives them back. WebGPU does not tell how much there is. */
+async function allocates(gpu: Gpu, bytes: number): Promise<boolean> {
+  const { memory } = gpu;
+  const buffers: GPUBuffer[] = [];
+  try {
+    await memory.scoped("trying the weights' size", async () => {
+      for (let left = bytes; left > 0; left -= memory.maxBinding) buffers.push(memory.create("probe", Math.min(left, memory.maxBinding)));
+    });
+    return true;
+  } catch (error) {
+    if (error instanceof EngineError && error.code === "out-of-memory") return false;
+    throw error;
+  } finally {
+    for (const buffer of buffers) memory.destroy(buffer);
+    await memory.flush(); // only then is it free again
+  }
+}
+
+/**
+ * Why so many bytes do not fit, or `undefined` where nothing speaks against it. A software adapter's memory is the machine's,
+ * which is promised before it is there: `available` bytes are the measure. Any other adapter is tried.
+ */
+export async function misfit(gpu: Gpu, bytes: number, available: number | undefined): Promise<string | undefined> {
+  if (gpu.software && available !== undefined) {
+    return bytes > available ? `needs ${gibibytes(bytes)}, the machine has ${gibibytes(available)} free` : undefined;
+  }
+  return (await allocates(gpu, bytes)) ? undefined : `needs ${gibibytes(bytes)}, which the GPU does not give`;
+}

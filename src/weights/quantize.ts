@@ -1,0 +1,73 @@
+import { EngineError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { Programs } from "../gpu/program.ts";
+import { convert, type PlainDtype } from "../ops/quantize.ts";
+import { BYTES_PER_ELEMENT, isQuantized, type MatrixDtype, type MatrixPart } from "../tensor/tensor.ts";
+import { PIECE_BYTES, type Stretch } from "./origin.ts";
+
+/** Tensors whose refusals are counted apart; above that many they share the last count. */
+const COUNTERS = 4096;
+
+/** Converts weights on the GPU while they are loaded, one piece after the other through the same staging buffer. */
+export class Converter {
+  readonly #gpu: Gpu;
+  readonly #programs: Programs;
+  readonly #staging: GPUBuffer;
+  readonly #refused: GPUBuffer;
+  readonly #tensors: { name: string; to: MatrixDtype }[] = [];
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+    this.#programs = new Programs(gpu);
+    this.#staging = gpu.memory.create("weights staging", PIECE_BYTES);
+    this.#refused = gpu.memory.create("weights refused", 4 * COUNTERS);
+  }
+
+  /** Opens a count for a tensor. */
+  counter(name: string, to: MatrixDtype): number {
+    this.#tensors.push({ name, to });
+    return Math.min(this.#tensors.length, COUNTERS) - 1;
+  }
+
+  /** Bytes [begin, end) of a tensor in `from` become the elements from `first` on of a part in `to`. */
+  async convert(
+    stretch: Stretch,
+    [begin, end]: readonly [number, number],
+    from: PlainDtype,
+    to: MatrixDtype,
+    part: MatrixPart,
+    first: number,
+    counter: number,
+  ): Promise<void> {
+    await stretch.put(begin, end, this.#staging, 0);
+    const elements = (end - begin) / BYTES_PER_ELEMENT[from];
+    const program = await this.#programs.record("convert weights", 1, (p) =>
+      convert(p, { source: this.#staging, from, to, part, first, elements, refused: this.#refused, counter }),
+    );
+    program.run({ units: 1, start: 0 });
+    program.dispose();
+  }
+
+  /**
+   * Waits for what is under way and frees everything.
+   *
+   * @throws EngineError bad-weights where values do not fit the format
+   */
+  async finish(): Promise<void> {
+    const { memory } = this.#gpu;
+    try {
+      const counts = new Uint32Array(await memory.read(this.#refused, 0, 4 * COUNTERS));
+      const bad = this.#tensors.slice(0, COUNTERS).flatMap(({ name, to }, i) => (counts[i]! > 0 ? [{ name, to, count: counts[i]! }] : []));
+      if (bad.length === 0) return;
+      const { name, to, count } = bad[0]!;
+      const what = isQuantized(to) ? "groups of 32 that hold infinities, NaN or values" : "values";
+      const others = bad.length > 1 ? `, and ${bad.length - 1} more tensors are like it` : "";
+      throw new EngineError("bad-weights", `tensor "${name}" has ${count} ${what} above what ${to} can hold${others}`, {
+        hint: 'load it with weights: "bf16" or "f32"',
+      });
+    } finally {
+      for (const buffer of [this.#staging, this.#refused]) memory.destroy(buffer);
+      this.#programs.dispose();
+    }
+  }
+}

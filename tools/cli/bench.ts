@@ -1,0 +1,236 @@
+import { readFile } from "node:fs/promises";
+import { performance } from "node:perf_hooks";
+import { loadModel } from "../../src/api/model-load.ts";
+import { EngineError } from "../../src/errors.ts";
+import { forget, generate, prefillPrompt } from "../../src/generate/loop.ts";
+import { Stepper } from "../../src/generate/stepper.ts";
+import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { type Ceilings, measureCeilings } from "../../src/harness/bench-ceilings.ts";
+import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
+import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts";
+import type { Model } from "../../src/model/internvl.ts";
+import { checkpointTensors } from "../../src/model/tensors.ts";
+import { type Checkpoint, readPieces } from "../../src/safetensors/index.ts";
+import { openWeights, type WeightFormat } from "../../src/weights/checkpoint.ts";
+import { fileOrigin, type Origin, PIECE_BYTES, syntheticOrigin } from "../../src/weights/origin.ts";
+import { openSource, readSmall } from "../../src/weights/source.ts";
+import { synthesize } from "../../src/weights/synthetic.ts";
+import { interruptSignal, NANO, status } from "./model.ts";
+import { loadProgress } from "./progress.ts";
+
+interface BenchFlags {
+  model?: string;
+  revision?: string;
+  synthetic?: string;
+  seed: number;
+  weights?: WeightFormat;
+  tiles: number;
+  prompt: number;
+  tokens: number;
+  adapter?: string;
+  json?: boolean;
+}
+
+/** Where the weights come from, and how long it takes to read the files alone (undefined where there are none). */
+interface Subject {
+  config: ModelConfig;
+  origin: (gpu: Gpu) => Origin;
+  readSeconds: number | undefined;
+  close(): Promise<void>;
+}
+
+/** Seconds that reading all tensors takes, in the same pieces as the load; the first time may come from the disk, so: twice, the second. */
+async function readSecondsOf(checkpoint: Checkpoint, signal: AbortSignal): Promise<number> {
+  let seconds = 0;
+  for (const round of [1, 2]) {
+    status(`reading the files (${round} of 2)`);
+    const began = performance.now();
+    for (const entry of checkpoint.tensors.values()) for await (const _ of readPieces(entry, { pieceBytes: PIECE_BYTES, signal }));
+    seconds = (performance.now() - began) / 1e3;
+  }
+  return seconds;
+}
+
+async function openSubject({ model, revision, synthetic, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
+  if (synthetic !== undefined) {
+    const config = parseConfig(
+      await readFile(synthetic).catch((cause) => {
+        throw new EngineError("bad-input", `cannot read ${JSON.stringify(synthetic)}: ${cause.message}`, { hint: "check the path", cause });
+      }),
+    );
+    return {
+      config,
+      origin: (gpu) => syntheticOrigin(gpu, checkpointTensors(config), seed),
+      readSeconds: undefined,
+      close: async () => {},
+    };
+  }
+  const source = await openSource(model ?? NANO, { revision, signal, onProgress: loadProgress(process.stderr) });
+  const bytes = await readSmall(source, "config.json");
+  if (!bytes)
+    throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
+      hint: "give the folder of a whole checkpoint",
+    });
+  const checkpoint = await openWeights(source, signal);
+  const readSeconds = await readSecondsOf(checkpoint, signal);
+  return { config: parseConfig(bytes), origin: (gpu) => fileOrigin(gpu, checkpoint), readSeconds, close: () => checkpoint.close() };
+}
+
+/** Milliseconds of the fastest of three runs, after one that warms up. */
+async function fastest(work: () => Promise<void>): Promise<number> {
+  let best = Number.POSITIVE_INFINITY;
+  for (let run = 0; run < 4; run++) {
+    const began = performance.now();
+    await work();
+    if (run > 0) best = Math.min(best, performance.now() - began);
+  }
+  return best;
+}
+
+/** Runs `count` greedy steps from a prompt; the time from the first new id to the last, and what the engine did meanwhile. */
+async function decode(model: Model, stepper: Stepper, inputIds: number[], count: number, signal: AbortSignal) {
+  const { counters } = model.gpu;
+  const request = { inputIds, imageContextId: -1, maxTokens: count + 1, signal };
+  let steps = -1;
+  let began = 0;
+  let before = { ...counters };
+  await generate(model, stepper, request, () => {
+    if (++steps === 0) {
+      began = performance.now();
+      before = { ...counters };
+    }
+    return false;
+  });
+  const seconds = (performance.now() - began) / 1e3;
+  const each = (name: keyof typeof counters) => (counters[name] - before[name]) / steps;
+  return { each, steps, seconds };
+}
+
+const GIGA = 1e9;
+
+/** Loads a model, or makes one on the GPU, and times its phases against what the adapter can do at most. */
+export async function bench(flags: BenchFlags): Promise<void> {
+  const signal = interruptSignal();
+  const subject = await openSubject(flags, signal);
+  const { config } = subject;
+  const maxContext = Math.min(config.language.maxPositions, Math.max(flags.prompt + flags.tokens + 1, flags.tiles * config.tokensPerTile));
+  const gpu = await openGpu({ adapter: flags.adapter });
+  try {
+    status("measuring the adapter's ceilings");
+    const ceilings: Ceilings = await measureCeilings(gpu);
+    const origin = subject.origin(gpu);
+    const began = performance.now();
+    let uploaded = began;
+    const { model, weights } = await loadModel(gpu, origin, config, {
+      format: flags.weights ?? "auto",
+      maxContext,
+      signal,
+      onBytes(bytes) {
+        uploaded = performance.now();
+        status(`loading weights: ${Math.round((bytes / origin.bytes) * 100)} %`);
+      },
+      onNote: (note) => process.stderr.write(`${note}\n`),
+    });
+    await gpu.memory.flush();
+    const size = config.tileSize;
+    await model.recordVision(size);
+    const ready = performance.now();
+
+    status("vision");
+    const one = synthesize("input.pixel_values.tile0", [3, size, size], 0, 0, 3 * size * size);
+    const pixels = new Float32Array(flags.tiles * one.length);
+    const bits = new Uint32Array(pixels.buffer);
+    for (let i = 0; i < pixels.length; i++) bits[i] = one[i % one.length]! << 16;
+    const tiles = {
+      count: flags.tiles,
+      size,
+      pixels: (first: number, count: number) => pixels.subarray(first * one.length, (first + count) * one.length),
+    };
+    const visionMs = await fastest(() => model.runVision(tiles, { signal }));
+    const visionGflops = (flags.tiles * visionFlops(config)) / GIGA / (visionMs / 1e3);
+
+    status("prefill");
+    const inputIds = Array.from({ length: flags.prompt }, (_, i) => (i * 7919) % config.language.vocabSize);
+    const stepper = new Stepper(gpu, model.lanes);
+    const prefillMs = await fastest(async () => {
+      forget(stepper, 0); // all of it, every time
+      await prefillPrompt(model, stepper, 0, { inputIds, imageContextId: -1, signal });
+      await gpu.memory.flush();
+    });
+    const prefillGflops = prefillFlops(config, flags.prompt) / GIGA / (prefillMs / 1e3);
+
+    status("decode");
+    const { each, steps, seconds } = await decode(model, stepper, inputIds, flags.tokens, signal);
+    const cacheBytes = gpu.memory.entries().reduce((sum, { label, bytes }) => sum + (label.startsWith("kv.") ? bytes : 0), 0);
+    const bytesPerToken = decodedBytes(config, weights) + (cacheBytes / maxContext) * (flags.prompt + steps / 2);
+    const floor = (ceilings.streamGBps * GIGA) / bytesPerToken;
+    const report = {
+      adapter: gpu.adapterName,
+      weights,
+      ceilings,
+      load: {
+        bytes: origin.bytes,
+        seconds: (uploaded - began) / 1e3,
+        readSeconds: subject.readSeconds ?? null,
+        compileSeconds: (ready - uploaded) / 1e3,
+      },
+      vision: { tiles: flags.tiles, ms: visionMs, gflops: visionGflops, fraction: visionGflops / ceilings.fmaGflops },
+      prefill: { tokens: flags.prompt, ms: prefillMs, gflops: prefillGflops, fraction: prefillGflops / ceilings.fmaGflops },
+      decode: {
+        tokensPerSecond: steps / seconds,
+        bytesPerToken,
+        floorTokensPerSecond: floor,
+        fraction: steps / seconds / floor,
+        dispatchesPerToken: each("dispatches"),
+        bindGroupsPerToken: each("bindGroups"),
+        buffersPerToken: each("buffers"),
+        awaitedReadbacksPerToken: each("awaitedReadbacks"),
+        cpuMsPerToken: each("cpuMs"),
+      },
+      memory: { gpuBytes: gpu.memory.bytes, peakRssBytes: process.resourceUsage().maxRSS * 1024 },
+    };
+    if (process.stderr.isTTY) status("");
+    process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : describe(report));
+  } finally {
+    gpu.close();
+    await subject.close();
+  }
+}
+
+const percent = (fraction: number): string => `${(100 * fraction).toFixed(1)} %`;
+
+interface Report {
+  adapter: string;
+  weights: string;
+  ceilings: Ceilings;
+  load: { bytes: number; seconds: number; readSeconds: number | null; compileSeconds: number };
+  vision: { tiles: number; ms: number; gflops: number; fraction: number };
+  prefill: { tokens: number; ms: number; gflops: number; fraction: number };
+  decode: Record<
+    | "tokensPerSecond"
+    | "bytesPerToken"
+    | "floorTokensPerSecond"
+    | "fraction"
+    | "dispatchesPerToken"
+    | "bindGroupsPerToken"
+    | "buffersPerToken"
+    | "awaitedReadbacksPerToken"
+    | "cpuMsPerToken",
+    number
+  >;
+  memory: { gpuBytes: number; peakRssBytes: number };
+}
+
+function describe({ adapter, weights, ceilings, load, vision, prefill, decode: d, memory }: Report): string {
+  const rate = (load.bytes / 1e6 / load.seconds).toFixed(0);
+  const read = load.readSeconds === null ? "made on the GPU" : `reading the files alone takes ${load.readSeconds.toFixed(2)} s`;
+  return `${[
+    `${adapter}, weights in ${weights}; ceilings: ${ceilings.fmaGflops.toFixed(1)} GFLOP/s, reading ${ceilings.streamGBps.toFixed(1)} GB/s`,
+    `load     ${(load.bytes / 1e6).toFixed(1)} MB in ${load.seconds.toFixed(2)} s (${rate} MB/s; ${read}), then ${load.compileSeconds.toFixed(2)} s of compiling`,
+    `vision   ${vision.tiles} tiles in ${vision.ms.toFixed(1)} ms: ${vision.gflops.toFixed(1)} GFLOP/s, ${percent(vision.fraction)} of the ceiling`,
+    `prefill  ${prefill.tokens} tokens in ${prefill.ms.toFixed(1)} ms: ${prefill.gflops.toFixed(1)} GFLOP/s, ${percent(prefill.fraction)} of the ceiling`,
+    `decode   ${d.tokensPerSecond.toFixed(2)} tokens/s; at most ${d.floorTokensPerSecond.toFixed(2)} by ${(d.bytesPerToken / 1e6).toFixed(1)} MB a token: ${percent(d.fraction)}`,
+    `         a token: ${d.dispatchesPerToken.toFixed(1)} dispatches, ${d.bindGroupsPerToken.toFixed(2)} bind groups, ${d.buffersPerToken.toFixed(2)} buffers, ${d.awaitedReadbacksPerToken.toFixed(2)} awaited readbacks, ${d.cpuMsPerToken.toFixed(2)} ms of the main thread`,
+    `memory   ${(memory.gpuBytes / 1e6).toFixed(1)} MB on the GPU, ${(memory.peakRssBytes / 1e6).toFixed(1)} MB resident at most`,
+  ].join("\n")}\n`;
+}

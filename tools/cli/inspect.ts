@@ -1,0 +1,167 @@
+import { EngineError } from "../../src/errors.ts";
+import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
+import { checkpointTensors } from "../../src/model/tensors.ts";
+import { type Checkpoint, readPieces, type TensorInfo } from "../../src/safetensors/index.ts";
+import { GROUP } from "../../src/tensor/tensor.ts";
+import { CODES, openWeights, PLAIN, SCALES_SUFFIX } from "../../src/weights/checkpoint.ts";
+import { openRemotely, readSmall } from "../../src/weights/source.ts";
+import { interruptSignal, status } from "./model.ts";
+import { LICENCES } from "./small-files.ts";
+
+interface InspectFlags {
+  revision?: string;
+  verify?: boolean;
+  json?: boolean;
+}
+
+const elementsOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+
+/** Where the tensors are not what config.json asks for: one line each. */
+function mismatches(config: ModelConfig, checkpoint: Checkpoint): string[] {
+  const problems: string[] = [];
+  const expected = new Set<string>();
+  for (const { name, shape } of checkpointTensors(config)) {
+    expected.add(name);
+    const info = checkpoint.tensors.get(name)?.info;
+    if (!info) {
+      problems.push(`tensor "${name}" is missing, config.json asks for [${shape}]`);
+      continue;
+    }
+    const scales = checkpoint.tensors.get(name + SCALES_SUFFIX)?.info;
+    const quantized = scales ? CODES[info.dtype] : undefined;
+    if (!quantized && !PLAIN[info.dtype])
+      problems.push(`tensor "${name}" has dtype ${info.dtype}, needs one of ${Object.keys(PLAIN).join(", ")}`);
+    const stored = quantized === "q4" ? [shape[0]!, shape[1]! / 2] : shape;
+    if (String(info.shape) !== String(stored)) problems.push(`tensor "${name}" has shape [${info.shape}], needs [${stored}]`);
+    if (!scales) continue;
+    expected.add(scales.name);
+    const needs = [shape[0]!, shape[1]! / GROUP];
+    if (!quantized) problems.push(`tensor "${name}" has scales, but dtype ${info.dtype} instead of I8 or U8`);
+    if (scales.dtype !== "F16" || String(scales.shape) !== String(needs)) {
+      problems.push(`tensor "${scales.name}" is ${scales.dtype} [${scales.shape}], needs F16 [${needs}]`);
+    }
+  }
+  for (const name of checkpoint.tensors.keys())
+    if (!expected.has(name)) problems.push(`tensor "${name}" is not one that config.json asks for`);
+  return problems;
+}
+
+/** Reads every byte, and counts the elements of each tensor that are infinite or no number. */
+async function nonFinite(checkpoint: Checkpoint, signal: AbortSignal): Promise<Map<string, number>> {
+  const found = new Map<string, number>();
+  let done = 0;
+  const total = [...checkpoint.tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0);
+  for (const [name, entry] of checkpoint.tensors) {
+    const exponent = { BF16: 0x7f80, F16: 0x7c00, F32: 0x7f800000 }[entry.info.dtype as string];
+    let count = 0;
+    for await (const { bytes } of readPieces(entry, { signal })) {
+      status(`reading: ${Math.round(((done += bytes.length) / total) * 100)} %`);
+      if (exponent === undefined) continue;
+      const words = entry.info.dtype === "F32" ? new Uint32Array(bytes.slice().buffer) : new Uint16Array(bytes.slice().buffer);
+      for (let i = 0; i < words.length; i++) if ((words[i]! & exponent) === exponent) count++;
+    }
+    if (count > 0) found.set(name, count);
+  }
+  return found;
+}
+
+function describeConfig(config: ModelConfig, parameters: number): string[] {
+  const { vision: v, language: l } = config;
+  return [
+    `InternVL: InternViT → pixel unshuffle → mlp1 → ${l.architecture}, ${(parameters / 1e9).toFixed(2)} billion parameters`,
+    `  vision    ${v.layers} layers of ${v.hiddenSize}, ${v.heads} heads, MLP ${v.intermediateSize}, patch ${v.patchSize}, ${v.norm}`,
+    `  language  ${l.layers} layers of ${l.hiddenSize}, ${l.heads} heads (${l.kvHeads} for keys and values) of ${l.headDim}, MLP ${l.intermediateSize}, vocabulary ${l.vocabSize}, ${l.tied ? "tied" : "untied"} head, ${l.maxPositions} positions`,
+    `  tiles     ${config.tileSize} pixels a side, ${config.tokensPerTile} tokens each, ${config.minTiles} to ${config.maxTiles}${config.thumbnail ? " and a thumbnail" : ""}`,
+  ];
+}
+
+/** Elements that a stored tensor stands for. */
+function parametersOf({ dtype, shape, name }: TensorInfo, checkpoint: Checkpoint): number {
+  if (name.endsWith(SCALES_SUFFIX)) return 0;
+  return elementsOf(shape) * (dtype === "U8" && checkpoint.tensors.has(name + SCALES_SUFFIX) ? 2 : 1);
+}
+
+/** What a checkpoint holds, from config.json and the headers alone; with --verify every rule of the format, and every byte. */
+export async function inspect(from: string, flags: InspectFlags): Promise<void> {
+  const signal = interruptSignal();
+  const source = await openRemotely(from, { revision: flags.revision, signal });
+  const bytes = await readSmall(source, "config.json");
+  if (!bytes) throw new EngineError("bad-weights", "there is no config.json", { hint: "give the folder of a whole checkpoint" });
+  const config = parseConfig(bytes);
+  const quantization = (JSON.parse(new TextDecoder().decode(bytes)) as { quantization?: object }).quantization;
+  const checkpoint = await openWeights(source, signal); // checks every header, and that index and shards agree
+  try {
+    const tensors = [...checkpoint.tensors.values()].map(({ info, source: file }) => ({
+      name: info.name,
+      dtype: info.dtype,
+      shape: info.shape,
+      bytes: info.end - info.begin,
+      shard: file.name,
+    }));
+    const parameters = [...checkpoint.tensors.values()].reduce((sum, { info }) => sum + parametersOf(info, checkpoint), 0);
+    const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+    const dtypes: Record<string, { tensors: number; bytes: number }> = {};
+    for (const { dtype, bytes: size } of tensors) {
+      const entry = (dtypes[dtype] ??= { tensors: 0, bytes: 0 });
+      entry.tensors++;
+      entry.bytes += size;
+    }
+    let verified: { files: number; tensors: number; bytes: number } | undefined;
+    if (flags.verify) {
+      const problems = mismatches(config, checkpoint);
+      for (const [name, count] of await nonFinite(checkpoint, signal)) problems.push(`tensor "${name}" holds ${count} infinities or NaN`);
+      if (process.stderr.isTTY) status("");
+      if (problems.length > 0) {
+        throw new EngineError(
+          "bad-weights",
+          `${problems.length === 1 ? "" : `${problems.length} problems: `}${problems.slice(0, 5).join("; ")}${problems.length > 5 ? "; …" : ""}`,
+          {
+            hint: "config.json and the safetensors files must be of one checkpoint, and whole: fetch them again",
+          },
+        );
+      }
+      verified = { files: checkpoint.files.length, tensors: tensors.length, bytes: total };
+    }
+    const files = checkpoint.files.map(({ name, size }) => ({ name, bytes: size }));
+    if (flags.json) {
+      const report = {
+        config,
+        parameters,
+        ...(quantization ? { quantization } : {}),
+        files,
+        totals: { tensors: tensors.length, bytes: total, dtypes },
+        tensors,
+        metadata: Object.fromEntries(checkpoint.metadata),
+        licences: LICENCES,
+        ...(verified ? { verified } : {}),
+      };
+      process.stdout.write(`${JSON.stringify(report)}\n`);
+      return;
+    }
+    const wide = Math.max(...tensors.map(({ name }) => name.length));
+    const lines = [
+      ...describeConfig(config, parameters),
+      ...(quantization ? [`  weights   ${JSON.stringify(quantization)}`] : []),
+      "",
+      ...tensors.map(
+        ({ name, dtype, shape, bytes: size, shard }) =>
+          `${name.padEnd(wide)}  ${dtype.padEnd(4)}  ${`[${shape.join(", ")}]`.padEnd(18)} ${String(size).padStart(12)}  ${shard}`,
+      ),
+      "",
+      `${tensors.length} tensors, ${total} bytes: ${Object.entries(dtypes)
+        .map(([dtype, entry]) => `${entry.tensors} ${dtype} (${entry.bytes} bytes)`)
+        .join(", ")}`,
+      ...files.map(({ name, bytes: size }) => `${name}  ${size} bytes`),
+      ...(verified
+        ? [
+            "verified: every rule of the format in every file, every byte read, all tensors are those that config.json asks for, no infinities or NaN",
+          ]
+        : []),
+      "",
+      `Licences. ${LICENCES}`,
+    ];
+    process.stdout.write(`${lines.join("\n")}\n`);
+  } finally {
+    await checkpoint.close();
+  }
+}
