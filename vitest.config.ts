@@ -29,6 +29,7 @@ export default defineConfig(async ({ mode }) => ({
         test: {
           name: "browser",
           include: ["test/browser/page/**/*.test.ts"],
+          sequence: { groupOrder: 1 }, // after Node's: a busy machine makes a page's tasks long
           ...times,
           browser: {
             enabled: true,
