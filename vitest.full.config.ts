@@ -1,8 +1,8 @@
-import { mergeConfig } from "vitest/config";
-import usual from "./vitest.config.ts";
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
 
 // The whole models, in minutes to an hour on a software adapter: npm run test:full (INTERNVL_FULL_DIR names a folder made by `internvl synth`).
-const config = mergeConfig(usual, { test: { maxWorkers: 1, testTimeout: 7_200_000, hookTimeout: 7_200_000 } });
-config.test.include = ["test/full/**/*.test.ts"];
-config.test.exclude = [];
-export default config;
+export default defineConfig({
+  resolve: { alias: { "#platform": fileURLToPath(new URL("./src/platform/node.ts", import.meta.url)) } },
+  test: { include: ["test/full/**/*.test.ts"], pool: "forks", maxWorkers: 1, testTimeout: 7_200_000, hookTimeout: 7_200_000 },
+});

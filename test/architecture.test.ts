@@ -20,7 +20,7 @@ const LAYERS = [
   "model",
   "generate",
   "api",
-  "index.ts testing.ts",
+  "index.ts testing.ts worker-thread.ts",
 ];
 const layerOf = (file: string): number => {
   const top = file.split("/")[1]!;

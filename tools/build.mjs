@@ -1,6 +1,6 @@
 // Builds dist/: embeds the shaders, then compiles the library, the tools and the safetensors-ts workspace.
 import { spawnSync } from "node:child_process";
-import { chmodSync, rmSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,4 +18,10 @@ rmSync(join(root, "src/safetensors/dist"), { recursive: true, force: true });
 node("tools/embed-shaders/main.mjs");
 node(tsc, "-p", "src/safetensors/tsconfig.json");
 node(tsc, "-p", "tsconfig.build.json");
+// The compiler renames imports from .ts to .js, but not the address of the worker's script.
+const worker = join(root, "dist/src/api/worker.js");
+const compiled = readFileSync(worker, "utf8");
+const renamed = compiled.replace(/new URL\("([^"]+)\.ts", import\.meta\.url\)/, 'new URL("$1.js", import.meta.url)');
+if (renamed === compiled) throw new Error("dist/src/api/worker.js: the worker's script is not where the build looks for it");
+writeFileSync(worker, renamed);
 chmodSync(join(root, "dist/tools/cli/main.js"), 0o755);

@@ -6,7 +6,7 @@ import { tileImage } from "../media/tiles.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { buildPrompt, expandImages, prepareQuestion, videoPrefix } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { type ImageLike, toRgb } from "./images.ts";
+import { type ImageDecoder, type ImageLike, toRgb } from "./images.ts";
 
 /** The tiles that belong to one `<image>`. */
 export interface TiledImage {
@@ -36,6 +36,8 @@ export interface PromptRequest {
   history?: History | undefined;
   system?: string | undefined;
   maxTiles?: number | undefined;
+  /** Who decodes JPEG files; `js` by default, see `ImageDecoder`. */
+  decoder?: ImageDecoder | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -55,11 +57,12 @@ async function tiled(
   label: string,
   config: ModelConfig,
   maxTiles: number,
-  signal?: AbortSignal,
+  options: Pick<PromptRequest, "decoder" | "signal">,
 ): Promise<TiledImage> {
   const parts: TiledImage[] = [];
   for (const [i, image] of images.entries()) {
-    const rgb: RgbImage = await toRgb(image, images.length > 1 ? `${label}.${i + 1}` : label, signal);
+    const name = images.length > 1 ? `${label}.${i + 1}` : label;
+    const rgb: RgbImage = await toRgb(image, { name, decoder: options.decoder, signal: options.signal });
     parts.push(
       tileImage(rgb, { maxTiles, minTiles: Math.min(config.minTiles, maxTiles), tileSize: config.tileSize, thumbnail: config.thumbnail }),
     );
@@ -82,7 +85,6 @@ const asTurn = (turn: History[number]): HistoryTurn => ("question" in turn ? tur
 
 /** Decodes and tiles the pictures, builds the prompt and tokenises it: everything before the GPU (MODEL.md §1 and §6). */
 export async function preparePrompt(request: PromptRequest, config: ModelConfig, tokenizer: Tokenizer): Promise<PreparedPrompt> {
-  const { signal } = request;
   const maxTiles = request.maxTiles ?? (config.dynamicTiles ? config.maxTiles : 1);
   if (!Number.isInteger(maxTiles) || maxTiles < 1 || maxTiles > 40)
     throw new EngineError("bad-input", `maxTiles is ${maxTiles}, needs an integer from 1 to 40`);
@@ -92,12 +94,12 @@ export async function preparePrompt(request: PromptRequest, config: ModelConfig,
     const list = Array.isArray(entry) ? (entry as readonly ImageLike[]) : [entry as ImageLike];
     if (list.length === 0)
       throw new EngineError("bad-input", `image ${i + 1} is an empty list`, { hint: "give at least one image in a combined entry" });
-    images.push(await tiled(list, `image ${i + 1}`, config, maxTiles, signal));
+    images.push(await tiled(list, `image ${i + 1}`, config, maxTiles, request));
   }
   let question = request.question;
   if (request.video) {
     if (request.video.length === 0) throw new EngineError("bad-input", "the video has no frames");
-    for (const [i, frame] of request.video.entries()) images.push(await tiled([frame], `frame ${i + 1}`, config, 1, signal));
+    for (const [i, frame] of request.video.entries()) images.push(await tiled([frame], `frame ${i + 1}`, config, 1, request));
     question = videoPrefix(request.video.length) + question;
   }
   const pairs = turns.map((turn) => [turn.question, turn.answer] as const);

@@ -68,10 +68,24 @@ function clamp(value: number): number {
   return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
+/**
+ * The same JPEG without EXIF, colour profile and comments, for a decoder that would rotate or convert by them: upstream
+ * does neither. What tells the colour space (JFIF, Adobe) stays. `undefined` for four components, of which browsers make what they like.
+ */
+export function plainJpeg(bytes: Uint8Array): Uint8Array | undefined {
+  const { frame, jfif, adobeTransform, segments } = readJpeg(bytes);
+  if (frame.components.length === 4) return undefined;
+  const app0 = jfif ? [0xff, 0xe0, 0, 16, ...letters("JFIF"), 0, 1, 1, 0, 0, 1, 0, 1, 0, 0] : [];
+  const app14 = adobeTransform === undefined ? [] : [0xff, 0xee, 0, 14, ...letters("Adobe"), 0, 100, 0, 0, 0, 0, adobeTransform];
+  return concat([Uint8Array.of(0xff, 0xd8, ...app0, ...app14), ...segments, Uint8Array.of(0xff, 0xd9)]);
+}
+
+const letters = (word: string): number[] => [...word].map((letter) => letter.charCodeAt(0));
+
 /** The same picture without application segments. For four components jpeg-js insists on an Adobe segment: it gets one. */
 function rewrite({ frame, adobeTransform, segments }: JpegParts): Uint8Array {
   const ycck = adobeTransform !== undefined && adobeTransform !== 0;
-  const adobe = [0xff, 0xee, 0, 14, ...[..."Adobe"].map((letter) => letter.charCodeAt(0)), 0, 100, 0, 0, 0, 0, ycck ? 2 : 0];
+  const adobe = [0xff, 0xee, 0, 14, ...letters("Adobe"), 0, 100, 0, 0, 0, 0, ycck ? 2 : 0];
   const start = [0xff, 0xd8, ...(frame.components.length === 4 ? adobe : [])];
   return concat([Uint8Array.from(start), ...segments, Uint8Array.of(0xff, 0xd9)]);
 }

@@ -195,4 +195,9 @@ export const platform: Platform = {
   sha256: nodeSha256,
   readFile,
   pixelsOf: async () => undefined, // Node has none of the browser's image objects
+  fileOf: async () => undefined,
+  decodeNative: async () => {
+    throw new EngineError("bad-input", 'Node has no image decoder of its own: decoder is "native", supported here: "js"');
+  },
+  portable: async (image) => ({ image, transfer: [] }),
 };

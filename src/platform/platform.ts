@@ -14,6 +14,19 @@ export interface NamedAdapter {
   name: string;
 }
 
+/** Pixels row by row from the top, 8 bits a channel; colours are not multiplied by alpha. */
+export interface RgbaPixels {
+  data: Uint8ClampedArray; // [height, width, 4]
+  width: number;
+  height: number;
+}
+
+/** An image that can be sent to a worker, with what moves along instead of being copied. */
+export interface PortableImage {
+  image: unknown;
+  transfer: Transferable[];
+}
+
 /** What differs between Node and a browser. `node.ts` and `web.ts` implement it, package.json's `#platform` chooses. */
 export interface Platform {
   requestAdapter(request: AdapterRequest): Promise<NamedAdapter>;
@@ -39,5 +52,11 @@ export interface Platform {
   /** The bytes of a local file. */
   readFile(path: string): Promise<Uint8Array>;
   /** The RGBA pixels of an image object that only a browser has (ImageBitmap, canvas, img, video, VideoFrame). */
-  pixelsOf(image: object): Promise<{ data: Uint8ClampedArray; width: number; height: number } | undefined>;
+  pixelsOf(image: object): Promise<RgbaPixels | undefined>;
+  /** The file behind an img element, where there is one to be had. */
+  fileOf(image: object): Promise<Blob | undefined>;
+  /** The platform's own image decoder. */
+  decodeNative(bytes: Uint8Array): Promise<RgbaPixels>;
+  /** An image as a worker can take it. */
+  portable(image: object): Promise<PortableImage>;
 }

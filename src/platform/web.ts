@@ -1,6 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import { createSha256 } from "./sha256.ts";
+import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
 import { webStore } from "./web-store.ts";
 
 async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
@@ -24,18 +25,6 @@ function noFiles(path: string): never {
   throw new EngineError("bad-input", `a page cannot read the local path ${JSON.stringify(path)}`, { hint: "hand over a File or a Blob" });
 }
 
-/** Draws an image object and reads its pixels back. */
-async function pixelsOf(image: object): Promise<{ data: Uint8ClampedArray; width: number; height: number } | undefined> {
-  const sized = image as Record<string, unknown>;
-  const first = (...names: string[]) => names.map((name) => sized[name]).find((value) => typeof value === "number" && value > 0);
-  const width = first("displayWidth", "videoWidth", "naturalWidth", "width") as number | undefined;
-  const height = first("displayHeight", "videoHeight", "naturalHeight", "height") as number | undefined;
-  if (!width || !height) return undefined;
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
-  context.drawImage(image as CanvasImageSource, 0, 0);
-  return context.getImageData(0, 0, width, height);
-}
-
 export const platform: Platform = {
   requestAdapter,
   listAdapters: async () => [(await requestAdapter({})).name],
@@ -50,4 +39,7 @@ export const platform: Platform = {
   sha256: createSha256,
   readFile: async (path) => noFiles(path),
   pixelsOf,
+  fileOf,
+  decodeNative,
+  portable,
 };

@@ -1,0 +1,134 @@
+import { EngineError } from "../errors.ts";
+import type { ByteSource } from "../safetensors/types.ts";
+import type { WeightSource } from "../weights/source.ts";
+import type { BatchItem, BatchOptions } from "./batch.ts";
+import { type ChatOptions, InternVL, type LoadOptions } from "./internvl.ts";
+import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
+
+type ChatRequest = Extract<Request, { op: "chat" }>;
+type BatchRequest = Extract<Request, { op: "batch" }>;
+type LoadRequest = Extract<Request, { op: "load" }>;
+
+/** Before a model is loaded, and after it was disposed. */
+export const NO_STATE: ModelState = { adapter: "", weights: "f32", memory: { bytes: 0, entries: [] } };
+
+/** Marks a source that stays in the page: its files are read over the port. */
+export const PAGE_SOURCE = "source of the page";
+
+/** Bitmaps and frames hold memory until they are closed; those that came over the port are the worker's own. */
+function closeImages(value: unknown): void {
+  if (Array.isArray(value)) value.forEach(closeImages);
+  else if (typeof (value as { close?: unknown } | undefined)?.close === "function") (value as { close(): void }).close();
+}
+
+/** The worker's side: holds one model and answers the page's requests. */
+export function serveModel(port: Port): void {
+  let model: InternVL | undefined;
+  const answers = new Set<Promise<void>>();
+  const aborts = new Map<number, AbortController>();
+  const reads = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  let calls = 0;
+
+  const send = (message: Response): void => port.postMessage(message, []);
+
+  /** Reads a file of the page: its size without a range (undefined where there is none), else the bytes. */
+  const readPage = (id: number, file: string, offset?: number, length?: number): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      reads.set(++calls, { resolve, reject });
+      send({ id, type: "read", call: calls, file, offset, length });
+    });
+
+  const pageSource = (id: number): WeightSource => ({
+    async open(name): Promise<ByteSource | undefined> {
+      const size = (await readPage(id, name)) as number | undefined;
+      if (size === undefined) return undefined;
+      return { name, size, read: async (offset, length) => (await readPage(id, name, offset, length)) as Uint8Array };
+    },
+  });
+
+  async function load({ id, source, options }: LoadRequest, signal: AbortSignal): Promise<void> {
+    const from = (source === PAGE_SOURCE ? pageSource(id) : source) as string | WeightSource;
+    const onProgress: LoadOptions["onProgress"] = (progress) => send({ id, type: "progress", progress });
+    model = await InternVL.load(from, { ...options, signal, onProgress });
+  }
+
+  async function chat({ id, question, options }: ChatRequest, signal: AbortSignal): Promise<unknown> {
+    const request = options as ChatOptions;
+    try {
+      const reply = loaded().chat(question, { ...request, signal });
+      for await (const piece of reply) send({ id, type: "piece", piece });
+      return await reply;
+    } finally {
+      closeImages(request.images);
+      closeImages(request.video);
+    }
+  }
+
+  /** Results go one by one as they are done; an error among them travels encoded. */
+  async function batch({ id, items, options }: BatchRequest, signal: AbortSignal): Promise<void> {
+    const list = items as readonly BatchItem[];
+    const onResult: BatchOptions["onResult"] = (result, index) =>
+      "error" in result
+        ? send({ id, type: "result", index, result: undefined, error: encodeError(result.error) })
+        : send({ id, type: "result", index, result });
+    try {
+      await loaded().batch(list, { ...options, signal, onResult });
+    } finally {
+      for (const { images, video } of list) {
+        closeImages(images);
+        closeImages(video);
+      }
+    }
+  }
+
+  function loaded(): InternVL {
+    if (!model) throw new EngineError("disposed", "this model was disposed", { hint: "load it again" });
+    return model;
+  }
+
+  /** Every answer under way is sent before the page, told that all is freed, ends this worker. */
+  async function dispose(): Promise<void> {
+    const leaving = model;
+    model = undefined;
+    await leaving?.dispose();
+    await Promise.all(answers);
+  }
+
+  const state = (): ModelState => (model ? { adapter: model.adapter, weights: model.weights, memory: model.memory() } : NO_STATE);
+
+  async function answer(request: Exclude<Request, { op: "abort" | "file" }>): Promise<void> {
+    const { id } = request;
+    const abort = new AbortController();
+    aborts.set(id, abort);
+    try {
+      const value =
+        request.op === "load"
+          ? await load(request, abort.signal)
+          : request.op === "chat"
+            ? await chat(request, abort.signal)
+            : request.op === "batch"
+              ? await batch(request, abort.signal)
+              : await dispose();
+      send({ id, type: "done", value, state: state() });
+    } catch (error) {
+      send({ id, type: "error", error: encodeError(error) });
+    } finally {
+      aborts.delete(id);
+    }
+  }
+
+  port.addEventListener("message", ({ data }: MessageEvent<Request>) => {
+    if (data.op === "abort") aborts.get(data.id)?.abort();
+    else if (data.op === "file") {
+      const read = reads.get(data.call);
+      reads.delete(data.call);
+      if (data.error) read?.reject(decodeError(data.error));
+      else read?.resolve(data.value);
+    } else {
+      const answering = answer(data);
+      if (data.op === "dispose") return;
+      answers.add(answering);
+      answering.then(() => answers.delete(answering));
+    }
+  });
+}

@@ -1,0 +1,56 @@
+import { EngineError, type ErrorCode } from "../errors.ts";
+import type { MatrixDtype } from "../tensor/tensor.ts";
+import type { Progress } from "./internvl.ts";
+
+/** What a `Worker`, the scope inside one and a `MessagePort` have in common. */
+export interface Port {
+  postMessage(message: unknown, transfer: Transferable[]): void;
+  addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
+}
+
+/** The page asks. `id` names the request in every message that belongs to it. */
+export type Request =
+  | { id: number; op: "load"; source: unknown; options: object }
+  | { id: number; op: "chat"; question: string; options: object }
+  | { id: number; op: "batch"; items: readonly object[]; options: object }
+  | { id: number; op: "dispose" }
+  | { id: number; op: "abort" }
+  /** The answer to `read`: what a weight source of the page gave. */
+  | { id: number; op: "file"; call: number; value?: unknown; error?: PortableError | undefined };
+
+/** The worker answers: any number of progress, piece and read messages, then one of done and error. */
+export type Response =
+  | { id: number; type: "progress"; progress: Progress }
+  | { id: number; type: "piece"; piece: string }
+  /** An item of a batch is done. */
+  | { id: number; type: "result"; index: number; result: unknown; error?: PortableError | undefined }
+  | { id: number; type: "read"; call: number; file: string; offset?: number | undefined; length?: number | undefined }
+  | { id: number; type: "done"; value: unknown; state: ModelState }
+  | { id: number; type: "error"; error: PortableError };
+
+/** What a page may ask of a model without waiting, as of the last answer. */
+export interface ModelState {
+  adapter: string;
+  weights: MatrixDtype;
+  memory: { bytes: number; entries: { label: string; bytes: number }[] };
+}
+
+/** An error as it travels: structured cloning would drop `code` and `hint`. */
+export interface PortableError {
+  code: ErrorCode | undefined;
+  message: string;
+  hint?: string | undefined;
+  stack?: string | undefined;
+}
+
+export function encodeError(error: unknown): PortableError {
+  if (error instanceof EngineError) return { code: error.code, message: error.message, hint: error.hint, stack: error.stack };
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return { code: undefined, message, stack };
+}
+
+/** The same class with the same code; where it was thrown in the worker is in `cause`. */
+export function decodeError({ code, message, hint, stack }: PortableError): Error {
+  if (!code) return new Error(message, { cause: stack });
+  return new EngineError(code, message, { ...(hint === undefined ? {} : { hint }), cause: stack });
+}

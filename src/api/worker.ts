@@ -1,0 +1,283 @@
+import { platform } from "#platform";
+import { EngineError, throwIfAborted } from "../errors.ts";
+import type { DeviceOptions } from "../gpu/device.ts";
+import type { ByteSource } from "../safetensors/types.ts";
+import type { MatrixDtype } from "../tensor/tensor.ts";
+import type { SourceLike, WeightSource } from "../weights/source.ts";
+import type { BatchItem, BatchOptions, BatchResult } from "./batch.ts";
+import type { ImageLike } from "./images.ts";
+import type { ChatOptions, InternVL, LoadOptions } from "./internvl.ts";
+import { ChatReply, type ChatResult } from "./reply.ts";
+import { Session, type SessionOptions } from "./session.ts";
+import { NO_STATE, PAGE_SOURCE } from "./worker-host.ts";
+import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
+
+/** As `LoadOptions`, but a device cannot be handed to a worker. */
+export interface WorkerLoadOptions extends Omit<LoadOptions, "device"> {
+  device?: DeviceOptions | undefined;
+  /** A worker that runs `internvl-webgpu/worker-thread`, where a bundler does not find it by itself. It ends with the model. */
+  worker?: Worker | undefined;
+}
+
+/** Everything public of `InternVL`: the compiler holds the two classes together. */
+type Surface = { [Name in keyof InternVL]: InternVL[Name] };
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+  onMessage(message: Response): void;
+}
+
+type Message<T = Request> = T extends Request ? Omit<T, "id"> : never;
+
+/** The requests under way and how they are answered. */
+class Connection {
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, Pending>();
+  #last = 0;
+  state: ModelState = NO_STATE;
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    (worker as Port).addEventListener("message", ({ data }: MessageEvent<Response>) => this.#receive(data));
+    worker.addEventListener("error", ({ message }) => {
+      const failed = new EngineError("network", `the model's worker does not run: ${message || "its script did not load"}`, {
+        hint: "see the browser's console; with a bundler, check that it emits internvl-webgpu/worker-thread",
+      });
+      this.close(failed);
+    });
+  }
+
+  #receive(message: Response): void {
+    const pending = this.#pending.get(message.id);
+    if (!pending) return;
+    if (message.type === "done") {
+      this.state = message.state;
+      pending.resolve(message.value);
+    } else if (message.type === "error") pending.reject(decodeError(message.error));
+    else pending.onMessage(message);
+  }
+
+  /** Sends a request and waits for its end. */
+  request(
+    message: Message,
+    transfer: Transferable[],
+    signal: AbortSignal | undefined,
+    onMessage: (message: Response) => void,
+  ): Promise<unknown> {
+    const id = ++this.#last;
+    const abort = () => this.#worker.postMessage({ id, op: "abort" } satisfies Request);
+    return new Promise<unknown>((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject, onMessage });
+      this.send({ ...message, id } as Request, transfer);
+      signal?.addEventListener("abort", abort, { once: true });
+    }).finally(() => {
+      this.#pending.delete(id);
+      signal?.removeEventListener("abort", abort);
+    });
+  }
+
+  send(message: Request, transfer: Transferable[]): void {
+    try {
+      this.#worker.postMessage(message, transfer);
+    } catch (cause) {
+      throw new EngineError("bad-input", `this cannot be sent to the model's worker: ${(cause as Error).message}`, {
+        hint: "options must be plain data, and images whole: not closed, not moved away",
+        cause,
+      });
+    }
+  }
+
+  close(reason: EngineError): void {
+    this.#worker.terminate();
+    for (const { reject } of this.#pending.values()) reject(reason);
+  }
+}
+
+const connections = new WeakMap<InternVLWorker, Connection>();
+
+const disposed = (): EngineError => new EngineError("disposed", "this model was disposed", { hint: "load it again" });
+
+function connectionOf(vlm: InternVLWorker): Connection {
+  const found = connections.get(vlm);
+  if (!found) throw disposed();
+  return found;
+}
+
+/** Images, nested lists of them included, as a worker can take them. */
+async function portableImages(images: readonly unknown[], transfer: Transferable[]): Promise<unknown[]> {
+  return Promise.all(
+    images.map(async (entry) => {
+      if (Array.isArray(entry)) return portableImages(entry, transfer);
+      if (typeof entry !== "object" || entry === null) return entry;
+      if (entry instanceof URL) return entry.href;
+      const moved = await platform.portable(entry as ImageLike & object);
+      transfer.push(...moved.transfer);
+      return moved.image;
+    }),
+  );
+}
+
+/** A request with its pictures as a worker can take them. */
+async function portableRequest<T extends Pick<ChatOptions, "images" | "video">>(request: T, transfer: Transferable[]): Promise<object> {
+  const { images, video, ...rest } = request;
+  return {
+    ...rest,
+    ...(images ? { images: await portableImages(images, transfer) } : {}),
+    ...(video ? { video: await portableImages(video, transfer) } : {}),
+  };
+}
+
+const isOpener = (source: SourceLike): source is WeightSource => typeof (source as Partial<WeightSource>).open === "function";
+
+/** What can be sent as it is: addresses, a directory's handle, a list of files. */
+function portableSource(source: SourceLike): unknown {
+  if (source instanceof URL) return source.href;
+  const isList = typeof source === "object" && ("length" in source || Symbol.iterator in source);
+  return isList ? Array.from(source as Iterable<File>) : source;
+}
+
+/** The files of a weight source that lives in the page: each is opened once, and closed when the model is loaded. */
+class PageFiles {
+  readonly #source: WeightSource;
+  readonly #opened = new Map<string, Promise<ByteSource | undefined>>();
+
+  constructor(source: WeightSource) {
+    this.#source = source;
+  }
+
+  /** A file's size without a range (undefined where there is none), else its bytes. */
+  async answer({ file, offset, length }: Extract<Response, { type: "read" }>): Promise<unknown> {
+    const opening = this.#opened.get(file) ?? this.#source.open(file);
+    this.#opened.set(file, opening);
+    const opened = await opening;
+    if (!opened || offset === undefined || length === undefined) return opened?.size;
+    return new Uint8Array(await opened.read(offset, length)); // a copy to give away: the source's own memory stays its own
+  }
+
+  async close(): Promise<void> {
+    const opened = await Promise.allSettled(this.#opened.values());
+    for (const file of opened) if (file.status === "fulfilled") await file.value?.close?.();
+  }
+}
+
+/** `InternVL` in a worker of its own: the page stays free while it loads and answers. */
+export class InternVLWorker implements Surface {
+  private constructor() {}
+
+  /**
+   * As `InternVL.load`. Without `options.worker` it starts the library's own worker.
+   *
+   * @throws EngineError as `InternVL.load` does, and network where the worker's script does not load
+   */
+  static async load(source: SourceLike, options: WorkerLoadOptions = {}): Promise<InternVLWorker> {
+    const { worker, signal, onProgress, ...rest } = options;
+    throwIfAborted(signal);
+    // Bundlers find the script by this very form.
+    const connection = new Connection(
+      worker ?? new Worker(new URL("../worker-thread.ts", import.meta.url), { type: "module", name: "internvl" }),
+    );
+    const local = isOpener(source) ? new PageFiles(source) : undefined;
+    try {
+      await connection.request(
+        { op: "load", source: local ? PAGE_SOURCE : portableSource(source), options: rest },
+        [],
+        signal,
+        (message) => {
+          if (message.type === "progress") onProgress?.(message.progress);
+          if (message.type !== "read" || !local) return;
+          const { id, call } = message;
+          local.answer(message).then(
+            (value) => connection.send({ id, op: "file", call, value }, value instanceof Uint8Array ? [value.buffer] : []),
+            (error) => connection.send({ id, op: "file", call, error: encodeError(error) }, []),
+          );
+        },
+      );
+    } catch (error) {
+      connection.close(disposed());
+      throw error;
+    } finally {
+      await local?.close();
+    }
+    const vlm = new InternVLWorker();
+    connections.set(vlm, connection);
+    return vlm;
+  }
+
+  get adapter(): string {
+    return connectionOf(this).state.adapter;
+  }
+
+  get weights(): MatrixDtype {
+    return connectionOf(this).state.weights;
+  }
+
+  /** Bytes in use on the GPU, by label, as of the last answer. */
+  memory(): ModelState["memory"] {
+    return connectionOf(this).state.memory;
+  }
+
+  /** As `InternVL.chat`. Images of the page move to the worker; files, bitmaps and frames stay usable here. */
+  chat(question: string, options: ChatOptions = {}): ChatReply {
+    return this.#ask(question, options.signal, async () => options);
+  }
+
+  /** As `InternVL.session`. */
+  session(options: SessionOptions = {}): Session {
+    return new Session((question, signal, prepare) => this.#ask(question, signal, prepare), options);
+  }
+
+  /** As `InternVL.batch`. */
+  async batch(items: readonly BatchItem[], options: BatchOptions = {}): Promise<BatchResult[]> {
+    const { signal, onResult, ...rest } = options;
+    throwIfAborted(signal);
+    const connection = connectionOf(this);
+    const transfer: Transferable[] = [];
+    const moved = await Promise.all(items.map((item) => portableRequest(item, transfer)));
+    const results: BatchResult[] = [];
+    await connection.request({ op: "batch", items: moved, options: rest }, transfer, signal, (message) => {
+      if (message.type !== "result") return;
+      const { index, result, error } = message;
+      results[index] = error ? { error: decodeError(error) as EngineError } : (result as BatchResult);
+      onResult?.(results[index], index);
+    });
+    return results;
+  }
+
+  #ask(question: string, signal: AbortSignal | undefined, prepare: () => Promise<ChatOptions>): ChatReply {
+    const abort = new AbortController();
+    if (signal?.aborted) abort.abort(signal.reason);
+    const relay = () => abort.abort(signal?.reason);
+    signal?.addEventListener("abort", relay, { once: true });
+    return new ChatReply(abort, async (emit) => {
+      try {
+        const transfer: Transferable[] = [];
+        const { signal: _, ...options } = await prepare();
+        const moved = await portableRequest(options, transfer);
+        throwIfAborted(abort.signal);
+        const result = await connectionOf(this).request({ op: "chat", question, options: moved }, transfer, abort.signal, (message) => {
+          if (message.type === "piece") emit(message.piece);
+        });
+        return result as ChatResult;
+      } finally {
+        signal?.removeEventListener("abort", relay);
+      }
+    });
+  }
+
+  /** Waits for what is under way, frees everything and ends the worker. Disposing twice does nothing. */
+  async dispose(): Promise<void> {
+    const connection = connections.get(this);
+    if (!connection) return;
+    connections.delete(this);
+    try {
+      await connection.request({ op: "dispose" }, [], undefined, () => {});
+    } finally {
+      connection.close(disposed());
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}

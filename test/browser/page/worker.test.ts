@@ -1,0 +1,170 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { InternVLWorker } from "../../../src/api/worker.ts";
+import type { ImageLike, Progress } from "../../../src/index.ts";
+import { memoryFiles } from "../../shared/checkpoints.ts";
+import { conversationsOf } from "../../shared/nano.ts";
+import { nanoFiles, pictureFile, readRepository } from "./support.ts";
+
+const conversations = await conversationsOf(readRepository);
+const DETAIL = conversations.find(({ id }) => id === "two-round-003")!; // long answers, two turns
+const path = DETAIL.images[0] as string;
+
+/** The page's tasks of more than 50 ms, as the browser reports them. */
+function watchLongTasks(): { take(): number[] } {
+  const found: number[] = [];
+  const observer = new PerformanceObserver((list) => found.push(...list.getEntries().map(({ duration }) => duration)));
+  observer.observe({ type: "longtask" });
+  return {
+    take() {
+      found.push(...observer.takeRecords().map(({ duration }) => duration));
+      observer.disconnect();
+      return found;
+    },
+  };
+}
+
+describe("InternVLWorker", () => {
+  let vlm: InternVLWorker;
+  const progress: Progress[] = [];
+
+  beforeAll(async () => {
+    vlm = await InternVLWorker.load(await nanoFiles(), { onProgress: (step) => progress.push(step) });
+  });
+  afterAll(() => vlm?.dispose());
+
+  it("reports progress, adapter and memory", () => {
+    expect(progress.at(-1)!.phase).toBe("ready");
+    const uploads = progress.filter(({ phase }) => phase === "upload").map(({ loaded }) => loaded);
+    expect(uploads.length).toBeGreaterThan(2);
+    expect(uploads).toEqual([...uploads].sort((a, b) => a - b));
+    expect(vlm.adapter).toMatch(/./);
+    expect(vlm.memory().bytes).toBeGreaterThan(1e6);
+    expect(vlm.memory().entries.length).toBeGreaterThan(10);
+  });
+
+  it("streams both turns of a conversation while no task of the page takes 50 ms", async () => {
+    const images = [await pictureFile(path)];
+    // A task that is too long must be seen, or the check below could not fail.
+    const control = watchLongTasks();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const until = performance.now() + 120;
+    while (performance.now() < until);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(control.take().length).toBeGreaterThan(0);
+
+    const tasks = watchLongTasks();
+    const first = vlm.chat(DETAIL.turns[0]!, { images, maxTiles: DETAIL.maxTiles });
+    const pieces: string[] = [];
+    for await (const piece of first) pieces.push(piece);
+    const { text, tokenIds, promptTokenIds, history, finishReason, usage, timings } = await first;
+    expect(tasks.take()).toEqual([]);
+
+    expect(pieces.length).toBeGreaterThan(5);
+    expect(pieces.join("").trim()).toBe(text);
+    expect(text).toBe(DETAIL.answers[0]);
+    expect(tokenIds).toEqual(DETAIL.tokenIds[0]);
+    expect(promptTokenIds).toEqual(DETAIL.inputIds[0]);
+    expect(finishReason).toBe("stop");
+    expect(usage.completionTokens).toBe(tokenIds.length);
+    expect(timings.firstToken).toBeGreaterThan(0);
+    const second = await vlm.chat(DETAIL.turns[1]!, { history, maxTiles: DETAIL.maxTiles });
+    expect(second.tokenIds).toEqual(DETAIL.tokenIds[1]);
+    expect(second.history.length).toBe(2);
+  });
+
+  it("takes what belongs to the page: elements and canvases are sent, what the caller holds stays usable", async () => {
+    const file = await pictureFile("images/card-1.png");
+    const bitmap = await createImageBitmap(file, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
+    const canvas = document.createElement("canvas");
+    canvas.width = bitmap.width;
+    canvas.height = bitmap.height;
+    canvas.getContext("2d")!.drawImage(bitmap, 0, 0);
+    const img = new Image();
+    img.src = URL.createObjectURL(file);
+    const images: ImageLike[] = [bitmap, canvas, img, new URL(img.src)];
+    for (const image of images) {
+      const { text } = await vlm.chat("What shape is it?", { images: [image] });
+      expect(text).toBe("A triangle.");
+    }
+    expect(bitmap.width).toBeGreaterThan(0);
+  });
+
+  it("keeps a session and answers a batch, one bad item beside good ones", async () => {
+    const image = await pictureFile(path);
+    const session = vlm.session();
+    expect((await session.send(DETAIL.turns[0]!, { images: [image] })).tokenIds).toEqual(DETAIL.tokenIds[0]);
+    expect((await session.send(DETAIL.turns[1]!)).tokenIds).toEqual(DETAIL.tokenIds[1]);
+    expect(session.history.length).toBe(2);
+    const done: number[] = [];
+    const items = [
+      { prompt: DETAIL.turns, images: [image] },
+      { prompt: "<image>\n<image>\nHi", images: [image] },
+    ];
+    const [good, bad] = await vlm.batch(items, { onResult: (_, index) => done.push(index) });
+    expect(good).toMatchObject({ tokenIds: DETAIL.tokenIds[1] });
+    expect(bad).toMatchObject({ error: { name: "EngineError", code: "bad-input" } });
+    expect(done.sort()).toEqual([0, 1]);
+    expect(vlm.weights).toBe("bf16");
+  });
+
+  it("stops at the signal, and where the iteration is left; the model stays usable", async () => {
+    const images = [await pictureFile(path)];
+    const abort = new AbortController();
+    const stopped = vlm.chat(DETAIL.turns[0]!, { images, signal: abort.signal });
+    for await (const _ of stopped) {
+      abort.abort();
+      break;
+    }
+    await expect(Promise.resolve(stopped)).rejects.toMatchObject({ name: "EngineError", code: "aborted" });
+    const left = vlm.chat(DETAIL.turns[0]!, { images });
+    for await (const _ of left) break;
+    await expect(Promise.resolve(left)).rejects.toMatchObject({ code: "aborted" });
+    await expect(Promise.resolve(vlm.chat("Hi", { signal: abort.signal }))).rejects.toMatchObject({ code: "aborted" });
+    expect((await vlm.chat("What shape is orange?", { images })).text).toBe("A cross.");
+  });
+
+  it("errors keep their code, message and hint", async () => {
+    const broken = new Blob([new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0, 0])]);
+    const failed = Promise.resolve(vlm.chat("What is it?", { images: [broken] }));
+    await expect(failed).rejects.toMatchObject({ name: "EngineError", code: "bad-image", hint: expect.any(String) });
+    await expect(failed).rejects.toThrow(/^image 1: /);
+    await expect(Promise.resolve(vlm.chat("<image>\n<image>\nHi", { images: [await pictureFile(path)] }))).rejects.toMatchObject({
+      code: "bad-input",
+    });
+    await expect(Promise.resolve(vlm.chat("Hi", { system: (() => "") as never }))).rejects.toMatchObject({ code: "bad-input" });
+    await expect(Promise.resolve(vlm.chat("Hi", { images: [document.createElement("canvas")], maxTiles: 0 }))).rejects.toMatchObject({
+      code: "bad-input",
+    });
+  });
+
+  it("dispose waits for what is under way and refuses what comes after", async () => {
+    const reply = vlm.chat("Hello, who are you?");
+    await reply[Symbol.asyncIterator]().next();
+    await vlm.dispose();
+    await vlm.dispose();
+    expect((await reply).finishReason).toBe("stop");
+    await expect(Promise.resolve(vlm.chat("Hi"))).rejects.toMatchObject({ code: "disposed" });
+    expect(() => vlm.memory()).toThrow("this model was disposed");
+  });
+});
+
+describe("InternVLWorker.load", () => {
+  it("rejects as InternVL.load does", async () => {
+    await expect(InternVLWorker.load(memoryFiles({}))).rejects.toMatchObject({ code: "bad-weights" });
+    await expect(InternVLWorker.load("no-such-folder")).rejects.toMatchObject({ name: "EngineError" });
+    const failing = { open: () => Promise.reject(new Error("the disk is on fire")) };
+    await expect(InternVLWorker.load(failing)).rejects.toThrow("the disk is on fire");
+  });
+
+  it("is aborted by its signal", async () => {
+    const abort = new AbortController();
+    const loading = InternVLWorker.load(await nanoFiles(), { signal: abort.signal, onProgress: () => abort.abort() });
+    await expect(loading).rejects.toMatchObject({ code: "aborted" });
+    await expect(InternVLWorker.load(await nanoFiles(), { signal: abort.signal })).rejects.toMatchObject({ code: "aborted" });
+  });
+
+  it("says when the worker's script does not load", async () => {
+    const worker = new Worker(URL.createObjectURL(new Blob(["import 'no-such-module'"], { type: "text/javascript" })), { type: "module" });
+    await expect(InternVLWorker.load("x", { worker })).rejects.toMatchObject({ code: "network" });
+  });
+});

@@ -1,0 +1,105 @@
+import { EngineError } from "../../src/errors.ts";
+import type { ChatReply, ChatResult, HistoryTurn, ImageLike } from "../../src/index.ts";
+import type { ModelConfig } from "../../src/model/config.ts";
+import { make } from "./dom.ts";
+import { explain } from "./explain.ts";
+import type { Loaded } from "./model.ts";
+import { type Picture, showPicture, withMarkers } from "./pictures.ts";
+
+/** One conversation and its messages on the page. */
+export class Conversation {
+  readonly #log: HTMLElement;
+  #history: HistoryTurn[] | undefined;
+  #shown = 0; // pictures so far
+  #abort: AbortController | undefined;
+
+  constructor(log: HTMLElement) {
+    this.#log = log;
+  }
+
+  get busy(): boolean {
+    return this.#abort !== undefined;
+  }
+
+  get empty(): boolean {
+    return this.#log.childElementCount === 0;
+  }
+
+  stop(): void {
+    this.#abort?.abort();
+  }
+
+  reset(): void {
+    this.stop();
+    this.#history = undefined;
+    this.#shown = 0;
+    this.#log.replaceChildren();
+  }
+
+  /** Asks and streams the answer into the page; says so there when it fails. */
+  async ask({ vlm, config }: Loaded, question: string, pictures: readonly Picture[]): Promise<void> {
+    this.#abort = new AbortController();
+    const answer = this.#addMessages(question, pictures, config);
+    const text = answer.querySelector<HTMLElement>(".text")!;
+    const images: ImageLike[] = pictures.filter(({ kind }) => kind === "image").flatMap((picture) => picture.images);
+    const video = pictures.filter(({ kind }) => kind === "video").flatMap((picture) => picture.images);
+    try {
+      const reply = vlm.chat(withMarkers(question, images.length, this.#shown), {
+        images,
+        ...(video.length ? { video } : {}),
+        history: this.#history,
+        signal: this.#abort.signal,
+      });
+      await stream(reply, text);
+      const result = await reply;
+      this.#history = result.history;
+      this.#shown += images.length;
+      text.textContent = result.text;
+      answer.append(statistics(result));
+    } catch (error) {
+      if (error instanceof EngineError && error.code === "aborted") {
+        // What was not answered is not part of the conversation: the next question follows the last whole answer.
+        answer.append(make("p", { className: "note" }, "Stopped."));
+      } else answer.append(make("div", { className: "problem", role: "alert" }, explain(error)));
+    } finally {
+      this.#abort = undefined;
+      answer.setAttribute("aria-busy", "false");
+      answer.classList.remove("busy");
+    }
+  }
+
+  #addMessages(question: string, pictures: readonly Picture[], config: ModelConfig): HTMLElement {
+    const asked = make(
+      "li",
+      { className: "question" },
+      ...pictures.map((picture) => showPicture(picture, config)),
+      make("p", {}, question),
+    );
+    // Announced once it is whole: aria-busy keeps a screen reader from reading every piece.
+    const answer = make("li", { className: "answer busy", ariaLive: "polite", ariaBusy: "true" }, make("p", { className: "text" }));
+    this.#log.append(asked, answer);
+    answer.scrollIntoView({ block: "nearest" });
+    return answer;
+  }
+}
+
+async function stream(reply: ChatReply, into: HTMLElement): Promise<void> {
+  for await (const piece of reply) {
+    into.append(piece);
+    into.scrollIntoView({ block: "nearest" });
+  }
+}
+
+function statistics({ usage, timings, finishReason }: ChatResult): HTMLElement {
+  const { completionTokens, promptTokens } = usage;
+  const perSecond = completionTokens > 1 ? ((completionTokens - 1) / timings.decode) * 1000 : undefined;
+  const first = (timings.prepare + timings.firstToken) / 1000;
+  const parts = [
+    `${completionTokens} tokens`,
+    ...(perSecond === undefined ? [] : [`${perSecond.toFixed(1)} tokens/s`]),
+    `first after ${first.toFixed(2)} s`,
+    `${promptTokens} tokens asked`,
+    ...(finishReason === "length" ? ["cut off at the limit"] : []),
+  ];
+  return make("p", { className: "statistics" }, parts.join(" · "));
+}

@@ -1,0 +1,91 @@
+import type { ModelConfig } from "../../src/model/config.ts";
+import { byId, make } from "./dom.ts";
+import { explain } from "./explain.ts";
+import { openPicture, type Picture, showPicture } from "./pictures.ts";
+
+const SAMPLES = ["card-5.png", "poster.png", "sign.jpg"];
+
+/** The pictures for the next question: dropped, pasted, chosen, or one of the samples. */
+export function picturePanel(config: () => ModelConfig | undefined): { take(): Picture[]; peek(): Picture[]; show(): void } {
+  const list = byId("pending");
+  const drop = byId("drop");
+  const input = byId<HTMLInputElement>("files");
+  const problem = byId("picture-problem");
+  let pictures: Picture[] = [];
+
+  function show(): void {
+    list.replaceChildren(
+      ...pictures.map((picture) => {
+        const remove = make("button", { type: "button", className: "remove", ariaLabel: `Remove ${picture.name}` }, "×");
+        remove.addEventListener("click", () => {
+          pictures = pictures.filter((other) => other !== picture);
+          show();
+          byId("question").focus();
+        });
+        const figure = showPicture(picture, config());
+        figure.querySelector(".frames")!.lastElementChild!.append(remove);
+        return make("li", {}, figure);
+      }),
+    );
+    drop.classList.toggle("filled", pictures.length > 0);
+  }
+
+  async function add(files: Iterable<File>): Promise<void> {
+    problem.hidden = true;
+    for (const file of files) {
+      try {
+        pictures.push(await openPicture(file));
+      } catch (error) {
+        problem.replaceChildren(explain(error));
+        problem.hidden = false;
+      }
+      show();
+    }
+  }
+
+  input.addEventListener("change", async () => {
+    await add(input.files ?? []);
+    input.value = ""; // the same file may be chosen again
+  });
+  // The whole page takes drops: a picture that misses the frame must not replace the page.
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+  document.addEventListener("dragleave", ({ relatedTarget }) => {
+    if (!relatedTarget) drop.classList.remove("over");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    void add(event.dataTransfer?.files ?? []);
+  });
+  document.addEventListener("paste", (event) => {
+    const files = event.clipboardData?.files;
+    if (!files?.length) return; // text goes where the cursor is
+    event.preventDefault();
+    void add(files);
+  });
+
+  const samples = SAMPLES.map((name) => {
+    const src = `nano/images/${name}`;
+    const button = make("button", { type: "button", ariaLabel: `Take the sample ${name}` }, make("img", { src, alt: "" }));
+    button.addEventListener("click", async () => {
+      const blob = await (await fetch(src)).blob();
+      await add([new File([blob], name, { type: blob.type })]);
+    });
+    return button;
+  });
+  byId("samples").append("or one of", ...samples);
+
+  return {
+    peek: () => pictures,
+    show,
+    take() {
+      const taken = pictures;
+      pictures = [];
+      show();
+      return taken;
+    },
+  };
+}
