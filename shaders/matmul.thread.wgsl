@@ -1,17 +1,23 @@
 // Matrix times vector for adapters that compute on the CPU: y[m, n] = Σ_k x[m, k] · w[n, k] for few rows, then the epilogue (lib/matmul).
-// A thread makes one element and reads one row of w from end to end: no barrier, which is what costs most there.
+// A thread makes a pair of elements and reads their rows of w from end to end: no barrier, which is what costs most there.
 // (On a GPU neighbouring threads would read far apart: matmul.vector is for those.)
 // Needs: K a multiple of 4; lib matmul and its own.
 // Limits: 64 invocations, 5 storage bindings. Reference: reference/matmul.
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  if (id.x >= p.n) {
+  let column = 2u * id.x;
+  if (column >= p.n) {
     return;
   }
-  var sum = vec4<f32>();
+  let w0 = weight_row(column) * p.quads;
+  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.quads;
+  var sum0 = vec4<f32>();
+  var sum1 = vec4<f32>();
   for (var k = 0u; k < p.quads; k++) {
-    sum += x[id.y * p.quads + k] * weight(id.x * p.quads + k);
+    let a = x[id.y * p.quads + k];
+    sum0 += a * weight(w0 + k);
+    sum1 += a * weight(w1 + k);
   }
-  store(id.y, p.column + id.x, dot(sum, vec4<f32>(1.0)));
+  store_pair(id.y, column, vec2<f32>(dot(sum0, vec4<f32>(1.0)), dot(sum1, vec4<f32>(1.0))));
 }

@@ -1,7 +1,8 @@
 // Matrix product, tiled: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue (lib/matmul).
-// A workgroup of 16 × 16 threads makes a tile of 64 × 64; a thread the 4 × 4 elements (ty + 16i, tx + 16j).
+// A workgroup of 16 × 16 threads makes a tile of 64 × 64; a thread the 4 × 4 elements (ty + 16i, 4tx + j).
 // Both operands pass through workgroup memory in slices of 16 along K, as vec4s along K: a dot product needs no transpose.
-// Needs: K a multiple of 4; lib matmul and its own.
+// Column 4tx + j lies in row tx + 16j of the slice: neighbouring threads read neighbouring rows.
+// Needs: K a multiple of 4; libs matmul and its own, tile.
 // Limits: 256 invocations, 10 KiB of workgroup memory, 5 storage bindings. Reference: reference/matmul.
 
 const TILE = 64u;
@@ -11,10 +12,6 @@ const PITCH = 5u; // one more than SLICE: neighbouring rows start in different b
 var<workgroup> xs: array<vec4<f32>, 320>;
 var<workgroup> ws: array<vec4<f32>, 320>;
 
-fn dots(a: vec4<f32>, b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>) -> vec4<f32> {
-  return vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-}
-
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let rows = row_count();
@@ -22,10 +19,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let column0 = group.x * TILE;
   // The vec4 of each operand that this thread brings; outside the matrix: zeros.
   let m = row0 + (index >> 2u);
-  let n = column0 + (index >> 2u);
+  let n = column0 + 4u * ((index >> 2u) & 15u) + (index >> 6u);
   let slot = (index >> 2u) * PITCH + (index & 3u);
   let x_row = min(m, rows - 1u) * p.quads;
-  let w_row = min(n, p.n - 1u) * p.quads;
+  let w_row = weight_row(min(n, p.n - 1u)) * p.quads;
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
@@ -50,17 +47,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     workgroupBarrier();
   }
-  // One copy of the epilogue in a loop that compilers cannot unroll (its end is known at run time only): 16 copies cost
+  // One copy of the epilogue in a loop that compilers cannot unroll (its end is known at run time only): more copies cost
   // seconds of compilation on the CPU adapters.
   var results = array<vec4<f32>, 4>(c0, c1, c2, c3);
   let end = min(4u, 4u * rows);
   for (var i = 0u; i < end; i++) {
     let row = row0 + local.y + 16u * i;
-    for (var j = 0u; j < end; j++) {
-      let column = column0 + local.x + 16u * j;
-      if (row < rows && column < p.n) {
-        store(row, p.column + column, results[i][j]);
-      }
+    if (row < rows) {
+      store_quad(row, column0 + 4u * local.x, results[i]);
     }
   }
 }

@@ -1,38 +1,34 @@
-// Matrix times vector: y[m, n] = Σ_k x[m, k] · w[n, k] for few rows, then the epilogue (lib/matmul).
-// A workgroup of 64 threads makes 4 elements of one row: its threads stride along K together, then add up in workgroup memory.
-// Needs: K a multiple of 4; lib matmul and its own.
-// Limits: 64 invocations, 1 KiB of workgroup memory, 5 storage bindings. Reference: reference/matmul.
-
-const THREADS = 64u;
-
-var<workgroup> sums: array<vec4<f32>, 64>;
+// Matrix times few rows: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue (lib/matmul).
+// A workgroup of WIDTH threads makes 4 columns of ROWS rows (at most WIDTH): its threads stride along K together, side by side, so the
+// weights are read once for all the rows; then their sums are added up by one of lib/combine.*.
+// Needs: ROWS, WIDTH; libs matmul and its own, combine.*, span.quad (K a multiple of 4) or span.pair (of 8).
+// Limits: WIDTH invocations, 5 storage bindings, and what combine needs. Reference: reference/matmul.
 
 fn at(column: u32) -> u32 {
-  return min(column, p.n - 1u) * p.quads;
+  return weight_row(min(column, p.n - 1u)) * p.quads;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WIDTH)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let row = group.y;
+  let rows = row_count();
+  let row = group.y * ROWS;
   let column = group.x * 4u;
-  let w0 = at(column);
-  let w1 = at(column + 1u);
-  let w2 = at(column + 2u);
-  let w3 = at(column + 3u);
-  var sum = vec4<f32>();
-  for (var k = index; k < p.quads; k += THREADS) {
-    let a = x[row * p.quads + k];
-    sum += vec4<f32>(dot(a, weight(w0 + k)), dot(a, weight(w1 + k)), dot(a, weight(w2 + k)), dot(a, weight(w3 + k)));
+  // Rows and columns past the end repeat the last one; they are not stored.
+  var x_rows: array<u32, ROWS>;
+  for (var r = 0u; r < ROWS; r++) {
+    x_rows[r] = min(row + r, rows - 1u) * p.quads;
   }
-  sums[index] = sum;
-  workgroupBarrier();
-  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-    if (index < half) {
-      sums[index] += sums[index + half];
+  let w_rows = vec4<u32>(at(column), at(column + 1u), at(column + 2u), at(column + 3u));
+  var sums: array<vec4<f32>, ROWS>;
+  for (var k = index * SPAN; k < p.quads; k += WIDTH * SPAN) {
+    accumulate(k, &x_rows, w_rows, &sums);
+  }
+  let total = combine(&sums, index);
+  // Thread r stores row r.
+  if (index < min(ROWS, rows - row)) {
+    store_pair(row + index, column, total.xy);
+    if (column + 2u < p.n) {
+      store_pair(row + index, column + 2u, total.zw);
     }
-    workgroupBarrier();
-  }
-  if (index < 4u && column + index < p.n) {
-    store(row, p.column + column + index, sums[0][index]);
   }
 }

@@ -1,7 +1,8 @@
 // What the matmul variants share: sizes, bindings, and what happens to a product before it is stored,
-//   y = residual + scale * act(v + bias), each part behind a switch.
+//   y = residual + scale * act(v + bias), each part behind a switch, or with SWIGLU (w = gate | up stacked, N even)
+//   y = silu(x · gateᵀ) * (x · upᵀ), silu(g) = g / (1 + exp(-g)).
 //   x: f32 [rows, K]   w: [N, K], the rows column.. of the whole matrix   y: f32 [rows, out_stride], columns column .. column + N
-// Needs: BIAS, GELU, SCALE, RESIDUAL; libs step, gelu, weight.* (w and its scales are bindings 3 and 4 there). bias and scale are dummies where switched off.
+// Needs: BIAS, GELU, SCALE, RESIDUAL, SWIGLU; libs step, gelu, weight.* (w and its scales are bindings 3 and 4 there). bias and scale are dummies where switched off.
 struct Params {
   row_base: u32, // rows = row_base + row_unit * step.units
   row_unit: u32,
@@ -36,4 +37,21 @@ fn store(row: u32, column: u32, product: f32) {
     v += y[at];
   }
   y[at] = v;
+}
+
+// The row of w that makes column v of the product. SWIGLU: gate and up alternate, so that a pair meets in one thread.
+fn weight_row(v: u32) -> u32 {
+  return select(v, (v >> 1u) + (v & 1u) * (p.n >> 1u), SWIGLU);
+}
+
+// Columns v (even, below n) and v + 1 (dropped where it is past the end) of a row below row_count().
+fn store_pair(row: u32, v: u32, products: vec2<f32>) {
+  if (SWIGLU) {
+    y[row * p.out_stride + (v >> 1u)] = products.x / (1.0 + exp(-products.x)) * products.y;
+    return;
+  }
+  store(row, p.column + v, products.x);
+  if (v + 1u < p.n) {
+    store(row, p.column + v + 1u, products.y);
+  }
 }

@@ -2,13 +2,17 @@ import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { Kernels } from "./kernel.ts";
+import { type MatrixSyntax, matrixSyntaxOf } from "./matrix-syntax.ts";
 import { Memory } from "./memory.ts";
+import { Tuning } from "./tuning.ts";
 
 /** What `InternVL.load` takes as `device`, apart from a GPUDevice. */
 export interface DeviceOptions {
   /** Part of an adapter's name. */
   adapter?: string | undefined;
   powerPreference?: GPUPowerPreference | undefined;
+  /** Times the variants of a kernel once for each class of shapes and keeps the fastest, instead of going by a table of adapters. */
+  autotune?: boolean | undefined;
 }
 
 /** One device with everything that belongs to it. */
@@ -20,6 +24,10 @@ export interface Gpu {
   readonly software: boolean;
   readonly memory: Memory;
   readonly kernels: Kernels;
+  /** The variants that were measured to be the fastest. */
+  readonly tuning: Tuning;
+  /** How loads of subgroup matrices are written here; undefined where there are none. */
+  readonly matrixSyntax: MatrixSyntax | undefined;
   readonly counters: Counters;
   /** Why the device was lost; undefined while it works. */
   lostReason(): string | undefined;
@@ -79,6 +87,8 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
     adapterName,
     software: /swiftshader|llvmpipe|lavapipe/i.test(adapterName),
     memory,
+    tuning: new Tuning(owned && options.autotune === true),
+    matrixSyntax: await matrixSyntaxOf(device),
     kernels: new Kernels(device, counters),
     counters,
     lostReason: () => lost,

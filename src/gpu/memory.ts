@@ -80,6 +80,17 @@ export class Memory {
     }
   }
 
+  /** Runs `work`; what it created is destroyed again if it fails. */
+  async wholly<T>(work: () => Promise<T>): Promise<T> {
+    const before = new Set(this.#ledger.keys());
+    try {
+      return await work();
+    } catch (error) {
+      for (const buffer of [...this.#ledger.keys()]) if (!before.has(buffer)) this.destroy(buffer);
+      throw error;
+    }
+  }
+
   /** Writes bytes into a buffer. `offset` and the length are multiples of 4. */
   write(to: Bindable, offset: number, data: ArrayBufferView<ArrayBuffer>): void {
     const { buffer, offset: start = 0 } = bindingOf(to);

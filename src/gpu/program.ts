@@ -224,9 +224,11 @@ export class Programs {
   /** Records a program and builds it. */
   async record(label: string, maxUnits: number, record: (program: Program) => void): Promise<Program> {
     return this.gpu.memory.scoped(`program ${label}`, async () => {
-      const program = new Program(this.gpu, label, maxUnits, this.arena, this.#step);
-      this.arena.scope(() => record(program));
-      return program.build();
+      for (;;) {
+        const program = new Program(this.gpu, label, maxUnits, this.arena, this.#step);
+        this.arena.scope(() => record(program));
+        if (!(await this.gpu.tuning.settle())) return program.build(); // else once more, with the variants just measured
+      }
     });
   }
 }

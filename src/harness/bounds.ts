@@ -18,12 +18,17 @@ const ROUNDED: Bound = { nmse: 1e-13, largest: 5e-7 };
 const LARGE_SCORES: Bound = { nmse: 5e-9, largest: 2e-4 };
 
 /**
- * One line an op; where a weight format (or `outliers`) needs another bound, a line of its own, `op format`.
+ * One line an op; where a precision (ops/matmul-variants.ts) or `outliers` needs another bound, a line of its own, `op precision`.
  * Operands are compared as their bits stand: the rounding of a bf16, q8 or q4 weight is no error here, only the kernel's own arithmetic is.
  */
 const BOUNDS: Readonly<Record<string, Bound>> = {
   matmul: SUMS,
   matvec: SUMS,
+  // Operands rounded to f16: 2^-11 each; activations rounded to 8 bits a group.
+  "matmul f16": { nmse: 1e-6, largest: 5e-3 },
+  "matvec f16": { nmse: 1e-6, largest: 5e-3 },
+  "matmul q8": { nmse: 2.5e-4, largest: 5e-2 },
+  "matvec q8": { nmse: 2.5e-4, largest: 5e-2 },
   attention_prefill: SUMS,
   "attention_prefill outliers": LARGE_SCORES,
   attention_decode: SUMS,
@@ -45,9 +50,9 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   argmax: EXACT,
 };
 
-/** The bound of an op, with weights in a format or with outliers. @throws Error for an op without a line: a new op states its bound */
-export function boundOf(op: string, format?: string | number | boolean): Bound {
-  const bound = BOUNDS[`${op} ${format}`] ?? BOUNDS[op];
+/** The bound of an op, that keeps a precision, or with outliers. @throws Error for an op without a line: a new op states its bound */
+export function boundOf(op: string, precision?: string): Bound {
+  const bound = BOUNDS[`${op} ${precision}`] ?? BOUNDS[op];
   if (!bound) throw new Error(`no bound is stated for ${op}`);
   return bound;
 }

@@ -51,7 +51,7 @@ export interface KernelCase {
   maxUnits?: number;
   /** "full": takes seconds on a CPU adapter; `kernels test` runs it, the ordinary test run leaves it out. */
   size?: "full";
-  /** How far the output may be off. Default: the line of the table for the op (and its weights' format). */
+  /** How far the output may be off. Default: the op's line of the table. */
   bound?: Bound;
   /** Why a device cannot run it, if it cannot: a feature that it lacks. */
   unsupported?(gpu: Gpu): string | undefined;

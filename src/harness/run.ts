@@ -40,7 +40,7 @@ function changed({ found, content }: Found): boolean {
 }
 
 function judge(test: KernelCase, outputs: readonly Expectation[], tensors: ReadonlyMap<unknown, Found>): Outcome {
-  const bound = test.bound ?? boundOf(test.op, test.params.weights ?? (test.params.outliers ? "outliers" : undefined));
+  const bound = test.bound ?? boundOf(test.op, test.params.outliers ? "outliers" : undefined);
   let worst: Deviation = { nmse: 0, largest: 0 };
   const failed = (reason: string): Outcome => ({ status: "failed", reason, ...worst });
   for (const output of outputs) {

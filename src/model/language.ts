@@ -1,10 +1,9 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Program } from "../gpu/program.ts";
 import { causalAttention, type KvCache } from "../ops/attention.ts";
-import { matmul } from "../ops/matmul.ts";
+import { gatedMatmul, matmul } from "../ops/matmul.ts";
 import { type NormWeights, norm } from "../ops/norm.ts";
 import { ropeAppend } from "../ops/rope.ts";
-import { swiglu } from "../ops/rowwise.ts";
 import { type Activation, bindingOf, type Matrix, type Vector } from "../tensor/tensor.ts";
 import type { RowBlock, Weights } from "../weights/checkpoint.ts";
 import type { LanguageConfig } from "./config.ts";
@@ -178,7 +177,7 @@ export function recordLanguageLayer(
     matmul(p, attend(p, qkv, cache, rope, heads), w.output, { into: x });
   });
   p.arena.scope(() => {
-    const gateUp = matmul(p, norm(p, x, w.mlpNorm), w.gateUp); // [tokens, 2I]
-    matmul(p, swiglu(p, gateUp), w.down, { into: x });
+    const gated = gatedMatmul(p, norm(p, x, w.mlpNorm), w.gateUp); // [tokens, I]
+    matmul(p, gated, w.down, { into: x });
   });
 }

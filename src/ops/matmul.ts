@@ -1,7 +1,19 @@
-import type { Gpu } from "../gpu/device.ts";
-import { type Program, rowsOf } from "../gpu/program.ts";
-import { type Activation, type Matrix, type MatrixDtype, scalesOf, type Vector } from "../tensor/tensor.ts";
+import { EngineError } from "../errors.ts";
+import { type Dispatch, type Program, rowsOf } from "../gpu/program.ts";
+import { type Activation, type Bindable, GROUP, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { need, needActivation, needMatrix, needVector } from "./check.ts";
+import { fastestVariant } from "./matmul-tune.ts";
+import {
+  candidates,
+  defaultVariant,
+  type MatmulKernel,
+  type MatmulPrecision,
+  type MatmulVariant,
+  matmulKernel,
+} from "./matmul-variants.ts";
+import { swiglu } from "./rowwise.ts";
+
+export { MATMUL_VARIANTS, type MatmulPrecision, type MatmulVariant, matmulVariants, precisionOf } from "./matmul-variants.ts";
 
 export interface MatmulOptions {
   bias?: Vector | undefined;
@@ -13,40 +25,65 @@ export interface MatmulOptions {
   into?: Activation | undefined;
   /** Writes the result to this activation. */
   out?: Activation | undefined;
+  /** How exact the product must be; f32 by default. */
+  precision?: MatmulPrecision | undefined;
   /** A variant by its name, instead of the one chosen for the adapter and the shape: for tests and benchmarks. */
   variant?: MatmulVariant | undefined;
 }
 
-// Up to this many rows the vector kernel reads the weights once a row; above, tiles share them.
-const VECTOR_ROWS = 1;
+const MAX_GROUPS = 65535; // workgroups in a dimension that every device takes
 
-/** The elements of y that a workgroup of each variant makes. */
-const VARIANTS = {
-  vector: { shader: "matmul.vector", columns: 4, rows: 1 },
-  thread: { shader: "matmul.thread", columns: 64, rows: 1 },
-  tiled: { shader: "matmul.tiled", columns: 64, rows: 64 },
-  block: { shader: "matmul.block", columns: 64, rows: 64 },
-} as const;
+/** How many rows a kernel is chosen for, as a class: what is tuned or known holds for all shapes of a class. */
+const rowsClass = (rows: number): string => (rows <= 1 ? "1" : rows <= 8 ? "2-8" : rows <= 64 ? "9-64" : "65-");
 
-export type MatmulVariant = keyof typeof VARIANTS;
+/** The shape class of a product, as it stands in `gpu.tuning`: sizes by their power of two. */
+export const matmulClass = (w: Matrix, rows: number, precision: MatmulPrecision): string =>
+  `matmul(m=${rowsClass(rows)},n~2^${Math.round(Math.log2(w.shape[0]))},k~2^${Math.round(Math.log2(w.shape[1]))},weights=${w.dtype},precision=${precision})`;
 
-export const MATMUL_VARIANTS = Object.keys(VARIANTS) as MatmulVariant[];
+const TUNED_ROWS = { software: 64, gpu: 512 }; // of the product that is timed, at most
 
-/** Every variant that computes a product of so many rows on this device. */
-export const matmulVariants = (_gpu: Gpu, _dtype: MatrixDtype, _rows: number): MatmulVariant[] => MATMUL_VARIANTS;
-
-/** The kernel for so many rows at most: on a CPU adapter those without barriers. */
-function chooseVariant(program: Program, maxRows: number): MatmulVariant {
-  if (program.gpu.software) return maxRows > VECTOR_ROWS ? "block" : "thread";
-  return maxRows > VECTOR_ROWS ? "tiled" : "vector";
+function choose(program: Program, x: Activation, w: Matrix, rows: number, options: MatmulOptions): MatmulVariant {
+  if (options.variant) return options.variant;
+  const { gpu } = program;
+  const precision = options.precision ?? "f32";
+  const measure = () => {
+    const timed = Math.min(rows, gpu.software ? TUNED_ROWS.software : TUNED_ROWS.gpu);
+    return fastestVariant(gpu, candidates(gpu, w.dtype, rows, precision), timed, (trial, variant) => {
+      matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant });
+    });
+  };
+  const known = gpu.tuning.choice(matmulClass(w, rows, precision), measure);
+  return known ? (known as MatmulVariant) : defaultVariant(gpu, w.dtype, rows, precision);
 }
 
 /**
  * y[rows, N] = x[rows, K] · wᵀ for a Linear's weight w [N, K], with bias, GELU, layer scale and residual in the epilogue.
  *
- * @throws EngineError bad-input where shapes do not fit or K is no multiple of 4
+ * @throws EngineError bad-input where shapes do not fit, K is no multiple of 4 (q8, q4: of 32), or the device lacks the variant;
+ *   limit-exceeded where the product needs more than 65535 workgroups in a dimension
  */
 export function matmul(program: Program, x: Activation, w: Matrix, options: MatmulOptions = {}): Activation {
+  return record(program, x, w, options, false);
+}
+
+/**
+ * y[rows, N / 2] = silu(x · gateᵀ) · (x · upᵀ) for w = gate | up, stacked: [N, K]. One kernel where w lies in one buffer.
+ *
+ * @throws EngineError as matmul
+ */
+export function gatedMatmul(
+  program: Program,
+  x: Activation,
+  w: Matrix,
+  options: Pick<MatmulOptions, "precision" | "variant"> = {},
+): Activation {
+  need(w.shape[0] % 2 === 0, `matmul ${w.label}`, `N is ${w.shape[0]}, gate and up need an even number`);
+  // Where w is split, a gate's row and its up row may lie in different buffers.
+  if (w.parts.length === 1) return record(program, x, w, options, true);
+  return swiglu(program, record(program, x, w, options, false));
+}
+
+function record(program: Program, x: Activation, w: Matrix, options: MatmulOptions, gated: boolean): Activation {
   const op = `matmul ${w.label}`;
   const [n, k] = w.shape;
   const { bias, scale, into } = options;
@@ -54,30 +91,69 @@ export function matmul(program: Program, x: Activation, w: Matrix, options: Matm
   needActivation(program, op, x, k);
   if (bias) needVector(op, bias, n);
   if (scale) needVector(op, scale, n);
-  const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, n);
-  needActivation(program, op, y, n);
   need(!(into && options.out), op, "into and out exclude each other");
-  need(program.maxRows(y.rows) >= program.maxRows(x.rows), op, `${y.label} has fewer rows than ${x.label}`);
+  const width = gated ? n / 2 : n;
+  const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, width);
+  needActivation(program, op, y, width);
+  const maxRows = program.maxRows(x.rows);
+  need(program.maxRows(y.rows) >= maxRows, op, `${y.label} has fewer rows than ${x.label}`);
 
-  const variant = VARIANTS[options.variant ?? chooseVariant(program, program.maxRows(x.rows))];
+  const variant = choose(program, x, w, maxRows, options);
+  const kernel = matmulKernel(program.gpu, variant, w.dtype, maxRows);
+  need(kernel !== undefined, op, `the device has no variant "${variant}" for ${w.dtype} weights`);
+  const widest = Math.max(
+    ...w.parts.map((part) => Math.ceil(part.rows / kernel.columns)),
+    variant === "packed" ? maxRows : Math.ceil(maxRows / kernel.rows),
+  );
+  if (widest > MAX_GROUPS) {
+    throw new EngineError(
+      "limit-exceeded",
+      `${op}: [${maxRows}, ${k}] · [${n}, ${k}]ᵀ needs ${widest} workgroups in a dimension, ${MAX_GROUPS} are allowed`,
+      {
+        hint: "split the rows over several steps",
+      },
+    );
+  }
+  const codes = variant === "packed" ? quantizeRows(program, x) : [];
   for (const part of w.parts) {
     program.dispatch({
       kernel: {
-        shader: variant.shader,
-        libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/gelu", "lib/matmul"],
+        shader: kernel.shader,
+        libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/gelu", "lib/matmul", ...kernel.libs],
+        directives: kernel.directives,
         consts: {
           BIAS: bias !== undefined,
           GELU: options.gelu ?? false,
           SCALE: scale !== undefined,
           RESIDUAL: into !== undefined,
+          SWIGLU: gated,
+          ...kernel.consts,
         },
-        bindings: "uurrrrrw",
+        bindings: `uurrrrrw${"r".repeat(codes.length)}`,
       },
-      params: [x.rows.base, x.rows.unit, k / 4, part.rows, part.rowStart, n],
+      params: [x.rows.base, x.rows.unit, k / 4, part.rows, part.rowStart, width],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
-      buffers: [x.buffer, part.buffer, scalesOf(part), bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer],
-      workgroups: (step) => [Math.ceil(part.rows / variant.columns), Math.ceil(rowsOf(x.rows, step) / variant.rows), 1],
+      buffers: [x.buffer, part.buffer, scalesOf(part), bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer, ...codes],
+      workgroups: grid(kernel, part.rows, x),
     });
   }
   return y;
+}
+
+const grid =
+  (kernel: MatmulKernel, columns: number, x: Activation): Dispatch["workgroups"] =>
+  (step) => [Math.ceil(columns / kernel.columns), Math.ceil(rowsOf(x.rows, step) / kernel.rows), 1];
+
+/** x in 8 bits: codes [rows, K / 4] and the scales [rows, K / 32] of its groups. */
+function quantizeRows(program: Program, x: Activation): Bindable[] {
+  const groups = x.width / GROUP;
+  const codes = program.activation(`codes(${x.label})`, x.rows, x.width / 4);
+  const scales = program.activation(`scales(${x.label})`, x.rows, groups);
+  program.dispatch({
+    kernel: { shader: "matmul.quantize", libs: ["lib/step"], consts: {}, bindings: "uurww" },
+    params: [groups],
+    buffers: [x.buffer, codes.buffer, scales.buffer],
+    workgroups: (step) => [Math.ceil(groups / 64), rowsOf(x.rows, step), 1],
+  });
+  return [codes.buffer, scales.buffer];
 }

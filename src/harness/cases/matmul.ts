@@ -1,6 +1,7 @@
-import { MATMUL_VARIANTS, type MatmulVariant, matmul, matmulVariants } from "../../ops/matmul.ts";
+import { MATMUL_VARIANTS, type MatmulVariant, matmul, matmulVariants, precisionOf } from "../../ops/matmul.ts";
 import * as reference from "../../reference/matmul.ts";
 import type { MatrixDtype, Rows } from "../../tensor/tensor.ts";
+import { boundOf } from "../bounds.ts";
 import { defineCase, type KernelCase } from "../case.ts";
 import type { Random } from "../random.ts";
 import { indicesOf, sampleOf } from "../sample.ts";
@@ -46,6 +47,8 @@ function matmulCase(spec: Spec): KernelCase {
   const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
   const unit = (m - base) / units;
   const { bias, gelu, scale, residual, outliers } = spec;
+  const precision = variant && precisionOf(variant);
+  const op = m === 1 ? "matvec" : "matmul";
   const params = {
     ...(m === 1 ? {} : { m }),
     n,
@@ -62,12 +65,15 @@ function matmulCase(spec: Spec): KernelCase {
     outliers,
     variant,
   };
-  return defineCase(m === 1 ? "matvec" : "matmul", params, {
+  return defineCase(op, params, {
+    bound: boundOf(op, precision === "f32" ? undefined : precision),
     step: { units, start: 0 },
     maxUnits: units + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      variant && !matmulVariants(gpu, weights, m).includes(variant) ? `this adapter does not run the variant ${variant}` : undefined,
+      variant && !matmulVariants(gpu, weights, m, precision).includes(variant)
+        ? `this adapter does not run the variant ${variant}`
+        : undefined,
     record(program, operands) {
       const { random } = operands;
       const rows: Rows = { base, unit };
@@ -85,6 +91,7 @@ function matmulCase(spec: Spec): KernelCase {
         gelu: gelu ?? false,
         scale: epilogue.scale && operands.vector("scale", epilogue.scale),
         into: epilogue.residual && operands.activation("residual", rows, n, epilogue.residual),
+        precision,
         variant,
       });
       const sample = sampleOf(m, n, k, random);

@@ -1,0 +1,17 @@
+// Loads and stores of matmul.matrix where the layout is a template parameter (Tint of 2026).
+// Needs: M, N, K; the extensions f16 and chromium_experimental_subgroup_matrix; matmul.matrix.
+alias Left = subgroup_matrix_left<f16, K, M>;
+alias Right = subgroup_matrix_right<f16, N, K>;
+alias Result = subgroup_matrix_result<f32, N, M>;
+
+fn load_left(at: u32) -> Left {
+  return subgroupMatrixLoad<Left, row_major>(&xs, at, PITCH);
+}
+
+fn load_right(at: u32) -> Right {
+  return subgroupMatrixLoad<Right, col_major>(&ws, at, PITCH);
+}
+
+fn save_result(at: u32, result: Result) {
+  subgroupMatrixStore<row_major>(&results, at, result, 16u);
+}

@@ -1,0 +1,20 @@
+// What matmul.vector does at one step along K: two quads of x against those of four rows of w.
+// For formats whose words or scales span more than a quad: each is read once.
+// Needs: ROWS, lib matmul and its own (with weight_pair).
+const SPAN = 2u; // quads a step
+
+fn dot8(a: vec4<f32>, c: vec4<f32>, b: mat2x4<f32>) -> f32 {
+  return dot(a, b[0]) + dot(c, b[1]);
+}
+
+fn accumulate(k: u32, x_rows: ptr<function, array<u32, ROWS>>, w_rows: vec4<u32>, sums: ptr<function, array<vec4<f32>, ROWS>>) {
+  let b0 = weight_pair((w_rows.x + k) / 2u);
+  let b1 = weight_pair((w_rows.y + k) / 2u);
+  let b2 = weight_pair((w_rows.z + k) / 2u);
+  let b3 = weight_pair((w_rows.w + k) / 2u);
+  for (var r = 0u; r < ROWS; r++) {
+    let a = x[(*x_rows)[r] + k];
+    let c = x[(*x_rows)[r] + k + 1u];
+    (*sums)[r] += vec4<f32>(dot8(a, c, b0), dot8(a, c, b1), dot8(a, c, b2), dot8(a, c, b3));
+  }
+}

@@ -1,0 +1,14 @@
+// What matmul.vector does at one step along K: a quad of x against the quads of four rows of w.
+// Needs: ROWS, lib matmul and its own.
+const SPAN = 1u; // quads a step
+
+fn accumulate(k: u32, x_rows: ptr<function, array<u32, ROWS>>, w_rows: vec4<u32>, sums: ptr<function, array<vec4<f32>, ROWS>>) {
+  let b0 = weight(w_rows.x + k);
+  let b1 = weight(w_rows.y + k);
+  let b2 = weight(w_rows.z + k);
+  let b3 = weight(w_rows.w + k);
+  for (var r = 0u; r < ROWS; r++) {
+    let a = x[(*x_rows)[r] + k];
+    (*sums)[r] += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+  }
+}

@@ -1,0 +1,30 @@
+/** typed: `subgroupMatrixLoad<T, row_major>(p, offset, stride)`; flag: `subgroupMatrixLoad<T>(p, offset, false, stride)`. */
+export type MatrixSyntax = "typed" | "flag";
+
+const probe = (load: string) => `enable f16;
+enable subgroups;
+enable chromium_experimental_subgroup_matrix;
+var<workgroup> tile: array<f16, 1024>;
+fn probe() {
+  let m = ${load};
+}
+`;
+
+/**
+ * Which form this browser's or Dawn's compiler takes: the experimental extension changed in 2026.
+ * Undefined where the device has no subgroup matrices, or where neither form compiles.
+ */
+export async function matrixSyntaxOf(device: GPUDevice): Promise<MatrixSyntax | undefined> {
+  if (!device.features.has("chromium-experimental-subgroup-matrix" as GPUFeatureName) || !device.features.has("shader-f16"))
+    return undefined;
+  const left = "subgroup_matrix_left<f16, 8, 8>";
+  for (const [syntax, load] of [
+    ["typed", `subgroupMatrixLoad<${left}, row_major>(&tile, 0u, 8u)`],
+    ["flag", `subgroupMatrixLoad<${left}>(&tile, 0u, false, 8u)`],
+  ] as const) {
+    device.pushErrorScope("validation");
+    device.createShaderModule({ label: `probe ${syntax}`, code: probe(load) });
+    if (!(await device.popErrorScope())) return syntax;
+  }
+  return undefined;
+}

@@ -1,0 +1,38 @@
+/**
+ * Which variant of a kernel runs for which class of shapes, as far as it was measured on this device; what is not here is chosen by what
+ * is known of the adapters. Filled only where the device was opened with `autotune`: a measured choice may differ from run to run.
+ */
+export class Tuning {
+  readonly #enabled: boolean;
+  readonly #choices = new Map<string, string>();
+  #wanted = new Map<string, () => Promise<string>>();
+
+  constructor(enabled: boolean) {
+    this.#enabled = enabled;
+  }
+
+  /** The choice for a class; without one, `measure` will be asked for it by the next `settle`. */
+  choice(shapeClass: string, measure: () => Promise<string>): string | undefined {
+    const known = this.#choices.get(shapeClass);
+    if (known === undefined && this.#enabled) this.#wanted.set(shapeClass, measure);
+    return known;
+  }
+
+  /** Remembers a choice, e.g. one of an earlier run. */
+  set(shapeClass: string, variant: string): void {
+    this.#choices.set(shapeClass, variant);
+  }
+
+  /** Measures what was asked for; whether there was any. */
+  async settle(): Promise<boolean> {
+    const wanted = this.#wanted;
+    this.#wanted = new Map(); // measuring records programs, and those settle too
+    for (const [shapeClass, measure] of wanted) this.#choices.set(shapeClass, await measure());
+    return wanted.size > 0;
+  }
+
+  /** Every choice, by class. */
+  toJSON(): Record<string, string> {
+    return Object.fromEntries(this.#choices);
+  }
+}
