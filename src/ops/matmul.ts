@@ -91,10 +91,10 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   needActivation(program, op, x, k);
   if (bias) needVector(op, bias, n);
   if (scale) needVector(op, scale, n);
+  need(!(into && options.out), op, "into and out exclude each other");
   const width = gated ? n / 2 : n;
   const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, width);
   needActivation(program, op, y, width);
-  need(!(into && options.out), op, "into and out exclude each other");
   const maxRows = program.maxRows(x.rows);
   need(program.maxRows(y.rows) >= maxRows, op, `${y.label} has fewer rows than ${x.label}`);
 

@@ -85,12 +85,6 @@ const CASES: readonly Case[] = [
     },
     /kernel matmul.* are one buffer, and it is written/,
   ],
-  [
-    "matmul: more rows than a grid takes",
-    70000,
-    product({ x: 4, w: () => matrix(4, 4), options: () => ({ variant: "vector" }) }),
-    /kernel matmul\.vector .* workgroups, this adapter allows 65535/,
-  ],
   ["norm: width no multiple of 4", 2, (p) => norm(p, activation(p, 6), { weight: vector(6), eps: 1 }), /norm v: width is 6/],
   ["norm: another width", 2, (p) => norm(p, activation(p, 8), { weight: vector(4), eps: 1 }), /norm v: v has width 4, needs 8/],
   [
