@@ -7,7 +7,7 @@ export default defineConfig({
   resolve: { alias: { "#platform": platform } },
   test: {
     include: ["test/**/*.test.ts", "src/safetensors/test/**/*.test.ts"],
-    exclude: ["test/full/**"],
+    exclude: ["test/full/**", "test/browser/page/**"], // the latter run inside Chromium
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 240_000,

@@ -1,7 +1,7 @@
-// The arithmetic ceiling: CHAINS independent chains of acc = acc * scale + shift on vec4s, 16 links a round, kept in registers.
+// The arithmetic ceiling: CHAINS independent chains of acc = acc * scale + shift on vec4s, LINKS links a round.
 //   out: f32 [1], written only if the sum of a thread is -1, which it never is: the compiler cannot drop the chains.
-// 128 CHAINS flops a thread and round. FUSED: with fma(), otherwise a product and a sum; the adapter's better one is its ceiling.
-// Needs: CHAINS, FUSED. Limits: 64 invocations.
+// 8 CHAINS LINKS flops a thread and round. FUSED: with fma(), otherwise a product and a sum.
+// Needs: CHAINS, LINKS, FUSED. Limits: 64 invocations.
 struct Params {
   rounds: u32,
   scale: f32,
@@ -26,7 +26,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     acc[c] = vec4<f32>(f32(id.x % 7u), f32(c), 2.0, 3.0);
   }
   for (var i = 0u; i < p.rounds; i++) {
-    for (var link_ = 0u; link_ < 16u; link_++) {
+    for (var l = 0u; l < LINKS; l++) {
       for (var c = 0u; c < CHAINS; c++) {
         acc[c] = link(acc[c], scale, shift);
       }

@@ -9,6 +9,12 @@ import { Model } from "./model/internvl.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 import { openSource, readSmall, type WeightSource } from "./weights/source.ts";
 
+export { openGpu } from "./gpu/device.ts";
+export { defineCase as defineKernelCase, type Expectation, type KernelCase, type Operands } from "./harness/case.ts";
+export { kernelCases } from "./harness/index.ts";
+export { type Report as KernelReport, runCases as runKernelCases } from "./harness/report.ts";
+export { type Outcome, runCase as runKernelCase } from "./harness/run.ts";
+
 /** Normalised tiles: f32 [tiles, 3, size, size], flat for the model's own tile size, or with a shape. */
 export type PixelValues = Float32Array | { data: Float32Array; shape: readonly number[] };
 

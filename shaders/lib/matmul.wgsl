@@ -2,7 +2,7 @@
 //   y = residual + scale * act(v + bias), each part behind a switch, or with SWIGLU (w = gate | up stacked, N even)
 //   y = silu(x · gateᵀ) * (x · upᵀ), silu(g) = g / (1 + exp(-g)).
 //   x: f32 [rows, K]   w: [N, K], the rows column.. of the whole matrix   y: f32 [rows, out_stride], columns column .. column + N
-// Needs: BIAS, GELU, SCALE, RESIDUAL, SWIGLU; libs step, weight.* (w and its scales are bindings 3 and 4 there). bias and scale are dummies where switched off.
+// Needs: BIAS, GELU, SCALE, RESIDUAL, SWIGLU; libs step, gelu, weight.* (w and its scales are bindings 3 and 4 there). bias and scale are dummies where switched off.
 struct Params {
   row_base: u32, // rows = row_base + row_unit * step.units
   row_unit: u32,
@@ -19,28 +19,6 @@ struct Params {
 
 fn row_count() -> u32 {
   return p.row_base + p.row_unit * step.units;
-}
-
-// erf(x) = sign(x) (1 - t exp(-x² + P(t))), t = 1 / (1 + |x|/2): fractional error of erfc below 1.2e-7
-// (Press et al., Numerical Recipes, erfcc). The tanh approximation of GELU is 2e-4 off, and the goldens would notice.
-fn erf(x: f32) -> f32 {
-  let t = 1.0 / (1.0 + 0.5 * abs(x));
-  var e = 0.17087277;
-  e = e * t - 0.82215223;
-  e = e * t + 1.48851587;
-  e = e * t - 1.13520398;
-  e = e * t + 0.27886807;
-  e = e * t - 0.18628806;
-  e = e * t + 0.09678418;
-  e = e * t + 0.37409196;
-  e = e * t + 1.00002368;
-  e = e * t - 1.26551223;
-  let tail = t * exp(e - x * x);
-  return select(tail - 1.0, 1.0 - tail, x >= 0.0);
-}
-
-fn gelu(x: f32) -> f32 {
-  return 0.5 * x * (1.0 + erf(x * 0.70710678));
 }
 
 fn store(row: u32, column: u32, product: f32) {

@@ -15,7 +15,7 @@ import { type GenerationOptions, generation, positive } from "./generation.ts";
 import { loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
 import { type PromptRequest, preparePrompt } from "./prompt.ts";
-import { Queue } from "./queue.ts";
+import { doneOrAborted, Queue } from "./queue.ts";
 import { ChatReply, type ChatResult } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
@@ -201,7 +201,10 @@ export class InternVL {
     signal?.addEventListener("abort", relay, { once: true });
     return new ChatReply(abort, async (emit) => {
       try {
-        return await this.#answer(question, await options(), abort.signal, emit);
+        const turn = options();
+        await doneOrAborted(turn, abort.signal);
+        throwIfAborted(abort.signal);
+        return await this.#answer(question, await turn, abort.signal, emit);
       } catch (error) {
         throw asEngineError(error, abort.signal);
       } finally {

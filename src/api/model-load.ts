@@ -61,11 +61,10 @@ export async function loadModel(
     if (reason === undefined || last) {
       if (reasons.length > 0) onNote?.(`weights as ${weights}: ${reasons.join("; ")}`);
       try {
-        return await attempt(weights);
+        return await gpu.memory.wholly(() => attempt(weights));
       } catch (error) {
         if (last || !(error instanceof EngineError) || error.code !== "out-of-memory") throw error;
-        gpu.memory.clear();
-        await gpu.memory.flush();
+        await gpu.memory.flush(); // only then is the room free that the attempt took
         reason = "the GPU ran out of memory while loading";
       }
     }

@@ -11,7 +11,7 @@ export class Queue {
     this.#tail = new Promise((resolve) => {
       leave = resolve;
     });
-    if (signal) await settledOrAborted(before, signal);
+    if (signal) await doneOrAborted(before, signal);
     else await before;
     if (signal?.aborted) {
       before.then(leave); // whoever comes next still waits for those before
@@ -21,7 +21,8 @@ export class Queue {
   }
 }
 
-async function settledOrAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+/** Waits until `work` is done or the signal fires, whichever comes first. */
+export async function doneOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   let stop!: () => void;
   const aborted = new Promise<void>((resolve) => {

@@ -47,12 +47,13 @@ export class Session {
       await before;
       return { ...options, system: this.#system, history: this.#history };
     });
-    this.#tail = reply.then(
+    const after = reply.then(
       ({ history }) => {
         this.#history = history;
       },
       () => {},
     );
+    this.#tail = before.then(() => after); // a turn that is aborted while it waits must not let the next one overtake
     return reply;
   }
 }

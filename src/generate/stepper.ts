@@ -89,7 +89,7 @@ export class Stepper {
   async collect(): Promise<void> {
     this.#flights = this.#flights.filter(({ tasks }) => tasks.some((task) => task && !task.finished));
     const flight = this.#flights.shift();
-    if (!flight) return;
+    if (!flight) return this.#ring.room(); // only dropped steps are on their way: the next submit waits for one of their buffers
     const alone = this.#flights.length === 0;
     if (alone && this.#wanting().length > 0) this.#gpu.counters.awaitedReadbacks++;
     const ids = await flight.ticket.words;

@@ -6,8 +6,14 @@ import { type ShaderName, shaders } from "./shaders.gen.ts";
 export type BindingKind = "u" | "r" | "w";
 
 /** A shader with its libraries and constants: what a pipeline is made of. */
-export interface KernelSpec {
-  shader: ShaderName;
+export type KernelSpec = KernelOptions &
+  (
+    | { shader: ShaderName }
+    /** A kernel from outside: its WGSL, and a name for messages. */
+    | { shader: string; code: string }
+  );
+
+interface KernelOptions {
   libs?: readonly ShaderName[];
   /** Switches, and sizes that arrays depend on, put before the source as `const NAME = value;` (numbers become u32). */
   consts: Readonly<Record<string, number | boolean>>;
@@ -23,10 +29,11 @@ export interface Kernel {
 }
 
 /** The whole WGSL text of a kernel. */
-export function kernelSource({ shader, libs = [], consts, directives = [] }: KernelSpec): string {
+export function kernelSource(spec: KernelSpec): string {
+  const { libs = [], consts, directives = [] } = spec;
   const head = directives.map((directive) => `${directive}\n`);
   const prelude = Object.entries(consts).map(([name, value]) => `const ${name} = ${typeof value === "number" ? `${value}u` : value};\n`);
-  return [...head, ...prelude, ...libs.map((lib) => shaders[lib]), shaders[shader]].join("");
+  return [...head, ...prelude, ...libs.map((lib) => shaders[lib]), "code" in spec ? spec.code : shaders[spec.shader]].join("");
 }
 
 const TYPES = { u: "uniform", r: "read-only-storage", w: "storage" } as const satisfies Record<BindingKind, GPUBufferBindingType>;

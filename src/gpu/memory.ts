@@ -80,6 +80,17 @@ export class Memory {
     }
   }
 
+  /** Runs `work`; what it created is destroyed again if it fails. */
+  async wholly<T>(work: () => Promise<T>): Promise<T> {
+    const before = new Set(this.#ledger.keys());
+    try {
+      return await work();
+    } catch (error) {
+      for (const buffer of [...this.#ledger.keys()]) if (!before.has(buffer)) this.destroy(buffer);
+      throw error;
+    }
+  }
+
   /** Writes bytes into a buffer. `offset` and the length are multiples of 4. */
   write(to: Bindable, offset: number, data: ArrayBufferView<ArrayBuffer>): void {
     const { buffer, offset: start = 0 } = bindingOf(to);
@@ -94,16 +105,33 @@ export class Memory {
 
   /** Reads `bytes` bytes back. @throws EngineError device-lost */
   async read(from: Bindable, offset: number, bytes: number): Promise<ArrayBuffer> {
+    return (await this.readAll([{ from, offset, bytes }]))[0]!;
+  }
+
+  /** Reads several ranges back at once; offsets are multiples of 4. @throws EngineError device-lost */
+  async readAll(ranges: readonly { from: Bindable; offset: number; bytes: number }[]): Promise<ArrayBuffer[]> {
     this.assertAlive();
-    const { buffer, offset: start = 0 } = bindingOf(from);
     this.#counters.awaitedReadbacks++;
-    const staging = this.create("readback", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    const padded = (bytes: number) => Math.ceil(bytes / 4) * 4;
+    const total = ranges.reduce((sum, { bytes }) => sum + padded(bytes), 0);
+    const staging = this.create("readback", total, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
     try {
       const encoder = this.#device.createCommandEncoder();
-      encoder.copyBufferToBuffer(buffer, start + offset, staging, 0, bytes);
+      let at = 0;
+      for (const { from, offset, bytes } of ranges) {
+        const { buffer, offset: start = 0 } = bindingOf(from);
+        encoder.copyBufferToBuffer(buffer, start + offset, staging, at, padded(bytes));
+        at += padded(bytes);
+      }
       this.#device.queue.submit([encoder.finish()]);
       await this.guard(staging.mapAsync(GPUMapMode.READ));
-      return staging.getMappedRange(0, Math.ceil(bytes / 4) * 4).slice(0, bytes);
+      const mapped = staging.getMappedRange(0, total);
+      at = 0;
+      return ranges.map(({ bytes }) => {
+        const copy = mapped.slice(at, at + bytes);
+        at += padded(bytes);
+        return copy;
+      });
     } finally {
       this.destroy(staging);
     }

@@ -2,6 +2,7 @@ import { type Activation, type Bindable, bindingOf, type Rows } from "../tensor/
 import { Arena, type Scratch } from "./arena.ts";
 import type { Gpu } from "./device.ts";
 import type { KernelSpec } from "./kernel.ts";
+import { checkDemand } from "./limits.ts";
 
 /** What changes from one replay to the next; lies in a small uniform buffer that every kernel sees at binding 0. */
 export interface Step {
@@ -97,7 +98,11 @@ export class Program {
     return rows.base + rows.unit * this.maxUnits;
   }
 
+  /** @throws EngineError limit-exceeded, bad-input: at once what the device would say later (checkDemand) */
   dispatch(dispatch: Dispatch): void {
+    const { kernel, params, buffers, workgroups } = dispatch;
+    const grid = workgroups({ units: this.maxUnits, start: 0 });
+    checkDemand(this.gpu.device, { kernel: kernel.shader, bindings: kernel.bindings, params, buffers, grid });
     this.#items.push({ ...dispatch, row: this.#row });
   }
 

@@ -1,5 +1,5 @@
 import type { Gpu } from "../gpu/device.ts";
-import { causalAttention, visionAttention } from "../ops/attention.ts";
+import { type AttentionVariant, attentionVariants, causalAttention, visionAttention } from "../ops/attention.ts";
 import { activationOf, type BenchCase, storageOf } from "./bench-case.ts";
 import { Noise, nmse } from "./bench-data.ts";
 
@@ -44,7 +44,7 @@ function visionCase(tokens: number, heads: number, headDim: number): BenchCase {
     bytes: 4 * 4 * tokens * width,
     ceiling: "fmaGflops",
     accuracy: "f32",
-    variants: () => ["flash"],
+    variants: (gpu) => attentionVariants(gpu, headDim),
     prepare(gpu) {
       const noise = new Noise(tokens + width);
       const qkv = noise.values(tokens * 3 * width);
@@ -54,7 +54,10 @@ function visionCase(tokens: number, heads: number, headDim: number): BenchCase {
       return {
         step: { units: 1, start: 0 },
         spec: { op: "attention", tokens, heads, headDim, qkv },
-        record: (p) => ({ buffer: visionAttention(p, input, heads, tokens).buffer, bytes: tokens * width * 4 }),
+        record: (p, variant) => ({
+          buffer: visionAttention(p, input, heads, tokens, { variant: variant as AttentionVariant }).buffer,
+          bytes: tokens * width * 4,
+        }),
         nmse(output) {
           const y = new Float32Array(output);
           return nmse(
@@ -81,7 +84,7 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
     bytes: 4 * headDim * (2 * tokens * heads + 2 * context * kvHeads),
     ceiling: tokens === 1 ? "streamGBps" : "fmaGflops",
     accuracy: "f32",
-    variants: () => [tokens === 1 ? "decode" : "flash"],
+    variants: (gpu) => (tokens === 1 ? ["decode"] : attentionVariants(gpu, headDim)),
     prepare(gpu: Gpu) {
       const noise = new Noise(context + heads);
       const width = heads * headDim;
@@ -94,7 +97,10 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
       return {
         step: { units: tokens, start },
         spec: { op: "causal", tokens, context, heads, kvHeads, headDim, q, keys, values },
-        record: (p) => ({ buffer: causalAttention(p, input, cache, heads).buffer, bytes: tokens * width * 4 }),
+        record: (p, variant) => ({
+          buffer: causalAttention(p, input, cache, heads, tokens === 1 ? {} : { variant: variant as AttentionVariant }).buffer,
+          bytes: tokens * width * 4,
+        }),
         nmse(output) {
           const y = new Float32Array(output);
           return nmse(
@@ -113,7 +119,9 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
 }
 
 export const attentionCases = (): BenchCase[] => [
+  visionCase(257, 16, 64),
   visionCase(1025, 16, 64),
+  causalCase(512, 512, 14, 2, 64),
   causalCase(512, 512, 16, 2, 128),
   causalCase(512, 2048, 16, 2, 128),
   ...[128, 1024, 4096].map((context) => causalCase(1, context, 16, 2, 128)),

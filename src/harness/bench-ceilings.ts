@@ -11,6 +11,18 @@ export interface Ceilings {
 }
 
 const THREADS = 64;
+/** Chains of vec4s, links a round, fused: few long chains suit a GPU's registers, many short ones a CPU's. */
+const CHAINS = [
+  [2, 16, true],
+  [4, 16, true],
+  [8, 8, true],
+  [4, 3, true],
+  [6, 3, true],
+  [8, 3, true],
+  [12, 3, true],
+  [4, 16, false],
+  [8, 3, false],
+] as const;
 const STEP = { units: 1, start: 0 };
 
 interface Probe {
@@ -37,16 +49,14 @@ async function measure(gpu: Gpu): Promise<Ceilings> {
   };
   const out = memory.create("bench.out", 16);
   const groups = gpu.software ? 64 : 4096;
-  const rounds = gpu.software ? 1024 : 256;
-  for (const fused of [true, false]) {
-    for (const chains of [2, 3, 4, 8]) {
-      await probe("fmaGflops", groups * THREADS * rounds * chains * 128, {
-        kernel: { shader: "bench.fma", consts: { CHAINS: chains, FUSED: fused }, bindings: "uuw" },
-        params: [rounds, f32Bits(0.5), f32Bits(0.25)],
-        buffers: [out],
-        workgroups: () => [groups, 1, 1],
-      });
-    }
+  for (const [chains, links, fused] of CHAINS) {
+    const rounds = Math.ceil(16384 / (chains * links));
+    await probe("fmaGflops", groups * THREADS * rounds * chains * links * 8, {
+      kernel: { shader: "bench.fma", consts: { CHAINS: chains, LINKS: links, FUSED: fused }, bindings: "uuw" },
+      params: [rounds, f32Bits(0.5), f32Bits(0.25)],
+      buffers: [out],
+      workgroups: () => [groups, 1, 1],
+    });
   }
   const bytes = 2 ** Math.floor(Math.log2(Math.min(memory.maxBinding, 2 ** 28)));
   const x = memory.create("bench.x", bytes);

@@ -145,7 +145,8 @@ async function benchCase(gpu: Gpu, c: BenchCase, ceilings: Ceilings, report: Ben
 
 /**
  * Measures the adapter's ceilings, then every case that `op` and `filter` leave: first its output against a float64 reference,
- * then its time, the variants and the peers of a case taking turns (A B B A). What is wrong or does not run is told and not timed.
+ * then its time, the variants and the peers of a case taking turns (A B B A). What is wrong or does not run is told and not
+ * timed; a peer whose output is wrong is told and timed all the same.
  */
 export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<BenchReport> {
   const { op, filter = "" } = options;

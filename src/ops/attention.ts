@@ -1,6 +1,8 @@
+import type { Gpu } from "../gpu/device.ts";
+import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
 import type { Activation, Bindable } from "../tensor/tensor.ts";
-import { need, needQuads, needWidth } from "./check.ts";
+import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
 
 const BLOCK = 64; // queries a workgroup
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
@@ -12,6 +14,46 @@ export interface KvCache {
   kvHeads: number;
   headDim: number;
   context: number;
+}
+
+/** How many rows are attended at once: attention.flash everywhere, attention.lanes on CPU adapters with subgroups of 8. */
+export type AttentionVariant = "flash" | "lanes";
+
+export interface AttentionOptions {
+  /** A variant by its name, instead of the one chosen for the adapter: for tests and benchmarks. */
+  variant?: AttentionVariant | undefined;
+}
+
+const LANES_MAX_HEAD = 64; // wider rows take too long to compile
+
+/** Every variant that attends with heads of this width on this device, the best first. */
+export function attentionVariants({ device, software }: Gpu, headDim: number): AttentionVariant[] {
+  const { subgroupMinSize: min, subgroupMaxSize: max } = device.adapterInfo ?? {};
+  const eight = software && device.features.has("subgroups") && min === 8 && max === 8;
+  return eight && headDim % 32 === 0 && headDim <= LANES_MAX_HEAD ? ["lanes", "flash"] : ["flash"];
+}
+
+/** The kernel of a variant, and how many of its first dimension's workgroups a batch of so many rows needs. */
+function prefillKernel(program: Program, op: string, headDim: number, causal: boolean, options: AttentionOptions) {
+  const variants = attentionVariants(program.gpu, headDim);
+  const variant = options.variant ?? variants[0]!;
+  need(
+    variants.includes(variant),
+    op,
+    `variant ${variant} does not run on this adapter with heads of ${headDim}; it has ${variants.join(", ")}`,
+  );
+  const lanes = variant === "lanes";
+  const kernel: KernelSpec = {
+    shader: lanes ? "attention.lanes" : "attention.flash",
+    libs: ["lib/step"],
+    consts: { D: headDim, CAUSAL: causal },
+    directives: lanes ? ["enable subgroups;"] : [],
+    bindings: "uurrrw",
+  };
+  /** Workgroups (blocks of queries, heads, batches); `lanes` counts the queries of a group of heads together. */
+  const grid = (rows: number, heads: number, group: number, batches: number) =>
+    lanes ? ([Math.ceil((rows * group) / 16), heads / group, batches] as const) : ([Math.ceil(rows / BLOCK), heads, batches] as const);
+  return { kernel, grid };
 }
 
 function needHead(op: string, headDim: number): void {
@@ -45,20 +87,23 @@ const flashParams = (l: FlashLayout): number[] => [
 ];
 
 /** Attention of every token to every token of its own tile: qkv [tiles · tokens, 3 · heads · headDim] → [tiles · tokens, heads · headDim]. */
-export function visionAttention(program: Program, qkv: Activation, heads: number, tokens: number): Activation {
+export function visionAttention(
+  program: Program,
+  qkv: Activation,
+  heads: number,
+  tokens: number,
+  options: AttentionOptions = {},
+): Activation {
   const op = "vision attention";
   const width = qkv.width / 3;
   const headDim = width / heads;
   needHead(op, headDim);
   need(qkv.rows.unit === tokens && qkv.rows.base === 0, op, `${qkv.label} must have ${tokens} rows a tile`);
+  needActivation(program, op, qkv);
   const out = program.activation("attention", qkv.rows, width);
+  const { kernel, grid } = prefillKernel(program, op, headDim, false, options);
   program.dispatch({
-    kernel: {
-      shader: "attention.flash",
-      libs: ["lib/step"],
-      consts: { D: headDim, CAUSAL: false },
-      bindings: "uurrrw",
-    },
+    kernel,
     params: flashParams({
       heads,
       group: 1,
@@ -71,17 +116,26 @@ export function visionAttention(program: Program, qkv: Activation, heads: number
       kvStride: 3 * width,
     }),
     buffers: [qkv.buffer, qkv.buffer, qkv.buffer, out.buffer],
-    workgroups: (step) => [Math.ceil(tokens / BLOCK), heads, step.units],
+    workgroups: (step) => grid(tokens, heads, 1, step.units),
   });
   return out;
 }
 
 /** Causal attention of the step's tokens over the cache: q [tokens, heads · headDim] → the same shape. */
-export function causalAttention(program: Program, q: Activation, cache: KvCache, heads: number): Activation {
+export function causalAttention(
+  program: Program,
+  q: Activation,
+  cache: KvCache,
+  heads: number,
+  options: AttentionOptions = {},
+): Activation {
   const op = "causal attention";
   const { keys, values, kvHeads, headDim, context } = cache;
   needHead(op, headDim);
-  needWidth(op, q, heads * headDim);
+  needActivation(program, op, q, heads * headDim);
+  needTokens(op, q);
+  needRoom(op, "keys", keys, kvHeads * context * headDim * 4);
+  needRoom(op, "values", values, kvHeads * context * headDim * 4);
   need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
   const out = program.activation("attention", q.rows, q.width);
   const group = heads / kvHeads;
@@ -94,13 +148,9 @@ export function causalAttention(program: Program, q: Activation, cache: KvCache,
       workgroups: () => [heads, 1, 1],
     });
   } else {
+    const { kernel, grid } = prefillKernel(program, op, headDim, true, options);
     program.dispatch({
-      kernel: {
-        shader: "attention.flash",
-        libs: ["lib/step"],
-        consts: { D: headDim, CAUSAL: true },
-        bindings: "uurrrw",
-      },
+      kernel,
       params: flashParams({
         heads,
         group,
@@ -113,7 +163,7 @@ export function causalAttention(program: Program, q: Activation, cache: KvCache,
         kvStride: headDim,
       }),
       buffers,
-      workgroups: (step) => [Math.ceil(step.units / BLOCK), heads, 1],
+      workgroups: (step) => grid(step.units, heads, group, 1),
     });
   }
   return out;

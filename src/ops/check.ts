@@ -1,5 +1,15 @@
 import { EngineError } from "../errors.ts";
-import type { Activation, Vector } from "../tensor/tensor.ts";
+import type { Program } from "../gpu/program.ts";
+import {
+  type Activation,
+  type Bindable,
+  BYTES_PER_ELEMENT,
+  bindingOf,
+  GROUP,
+  isQuantized,
+  type Matrix,
+  type Vector,
+} from "../tensor/tensor.ts";
 
 /** Throws unless `ok`: an op says at once what it does not accept, instead of computing nonsense later. */
 export function need(ok: boolean, op: string, problem: string): asserts ok {
@@ -12,6 +22,49 @@ export const needQuads = (op: string, name: string, width: number): void =>
 export function needWidth(op: string, x: Activation | Vector, width: number): void {
   const has = "length" in x ? x.length : x.width;
   need(has === width, op, `${x.label} has width ${has}, needs ${width}`);
+}
+
+/** Storage that holds what its shape says: kernels do not see how long a buffer is. */
+export function needRoom(op: string, name: string, storage: Bindable, bytes: number): void {
+  const { buffer, offset = 0, size = (buffer as GPUBuffer).size - offset } = bindingOf(storage) as GPUBufferBinding;
+  need(size >= bytes, op, `${name} has ${size} bytes of storage, its shape needs ${bytes}`);
+}
+
+/** An activation of a width (its own where absent), with storage for every row of the largest step. */
+export function needActivation(program: Program, op: string, x: Activation, width = x.width): void {
+  needWidth(op, x, width);
+  needRoom(op, x.label, x.buffer, program.maxRows(x.rows) * width * 4);
+}
+
+export function needVector(op: string, x: Vector, length: number): void {
+  needWidth(op, x, length);
+  needRoom(op, x.label, x.buffer, length * 4);
+}
+
+/** One row a token, from the step's first token on. */
+export function needTokens(op: string, { label, rows: { base, unit } }: Activation): void {
+  need((base === 0 && unit === 1) || (base === 1 && unit === 0), op, `${label} has ${base} + ${unit} × units rows, needs one a token`);
+}
+
+/** A matrix whose width its format takes, and whose parts cover all rows in order, with storage for them. */
+export function needMatrix(op: string, { label, shape, dtype, parts }: Matrix): void {
+  const [n, k] = shape;
+  const quads = isQuantized(dtype) ? GROUP : 4;
+  need(k > 0 && k % quads === 0, op, `K is ${k}, ${dtype} needs a positive multiple of ${quads}`);
+  let next = 0;
+  for (const part of parts) {
+    need(
+      part.rowStart === next && part.rows > 0,
+      op,
+      `a part of ${label} has the rows ${part.rowStart} + ${part.rows}, expected from ${next} on`,
+    );
+    next += part.rows;
+    needRoom(op, label, part.buffer, part.rows * k * BYTES_PER_ELEMENT[dtype]);
+    if (!isQuantized(dtype)) continue;
+    need(part.scales !== undefined, op, `${label} is ${dtype} and has no scales`);
+    needRoom(op, `${label}'s scales`, part.scales, ((part.rows * k) / GROUP) * 2);
+  }
+  need(next === n, op, `the parts of ${label} have ${next} rows, its shape ${n}`);
 }
 
 /** The bits of an f32, for a field of `params`. */

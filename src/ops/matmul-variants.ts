@@ -128,14 +128,18 @@ export function matmulKernel(gpu: Gpu, variant: MatmulVariant, dtype: MatrixDtyp
   }
 }
 
-const NEEDED: Readonly<Partial<Record<MatmulVariant, MatmulPrecision>>> = { half: "f16", matrix: "f16", packed: "q8" };
+const LOOSE: Readonly<Partial<Record<MatmulVariant, MatmulPrecision>>> = { half: "f16", matrix: "f16", packed: "q8" };
+
+/** The precision that a variant keeps: it runs only where the caller allows it. */
+export const precisionOf = (variant: MatmulVariant): MatmulPrecision => LOOSE[variant] ?? "f32";
+
 const LOOSENESS: readonly MatmulPrecision[] = ["f32", "f16", "q8"];
 
 /** Every variant that computes a product of so many rows on this device within the precision. Each is right for any number of rows. */
 export const matmulVariants = (gpu: Gpu, dtype: MatrixDtype, rows: number, precision: MatmulPrecision = "f32"): MatmulVariant[] =>
   MATMUL_VARIANTS.filter(
     (variant) =>
-      LOOSENESS.indexOf(NEEDED[variant] ?? "f32") <= LOOSENESS.indexOf(precision) && matmulKernel(gpu, variant, dtype, rows) !== undefined,
+      LOOSENESS.indexOf(precisionOf(variant)) <= LOOSENESS.indexOf(precision) && matmulKernel(gpu, variant, dtype, rows) !== undefined,
   );
 
 // Up to this many rows the vector kernels read the weights once and share them; above, tiles do.

@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import { type Dispatch, type Program, rowsOf } from "../gpu/program.ts";
-import { type Activation, type Bindable, GROUP, isQuantized, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
-import { need, needQuads, needWidth } from "./check.ts";
+import { type Activation, type Bindable, GROUP, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
+import { need, needActivation, needMatrix, needVector } from "./check.ts";
 import { fastestVariant } from "./matmul-tune.ts";
 import {
   candidates,
@@ -13,7 +13,7 @@ import {
 } from "./matmul-variants.ts";
 import { swiglu } from "./rowwise.ts";
 
-export { type MatmulPrecision, type MatmulVariant, matmulVariants } from "./matmul-variants.ts";
+export { MATMUL_VARIANTS, type MatmulPrecision, type MatmulVariant, matmulVariants, precisionOf } from "./matmul-variants.ts";
 
 export interface MatmulOptions {
   bias?: Vector | undefined;
@@ -87,14 +87,14 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   const op = `matmul ${w.label}`;
   const [n, k] = w.shape;
   const { bias, scale, into } = options;
-  needQuads(op, "K", k);
-  if (isQuantized(w.dtype)) need(k % GROUP === 0, op, `K is ${k}, ${w.dtype} needs a multiple of ${GROUP}`);
-  needWidth(op, x, k);
-  if (bias) needWidth(op, bias, n);
-  if (scale) needWidth(op, scale, n);
+  needMatrix(op, w);
+  needActivation(program, op, x, k);
+  if (bias) needVector(op, bias, n);
+  if (scale) needVector(op, scale, n);
   const width = gated ? n / 2 : n;
   const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, width);
-  needWidth(op, y, width);
+  needActivation(program, op, y, width);
+  need(!(into && options.out), op, "into and out exclude each other");
   const maxRows = program.maxRows(x.rows);
   need(program.maxRows(y.rows) >= maxRows, op, `${y.label} has fewer rows than ${x.label}`);
 
@@ -119,7 +119,7 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
     program.dispatch({
       kernel: {
         shader: kernel.shader,
-        libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/matmul", ...kernel.libs],
+        libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/gelu", "lib/matmul", ...kernel.libs],
         directives: kernel.directives,
         consts: {
           BIAS: bias !== undefined,

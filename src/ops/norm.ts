@@ -1,6 +1,6 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation, Vector } from "../tensor/tensor.ts";
-import { f32Bits, needQuads, needWidth } from "./check.ts";
+import { f32Bits, need, needActivation, needQuads, needVector } from "./check.ts";
 
 /** A norm's parameters: with a bias it is a LayerNorm, without one an RMSNorm. */
 export interface NormWeights {
@@ -14,8 +14,10 @@ export function norm(program: Program, x: Activation, { weight, bias, eps }: Nor
   const op = `norm ${weight.label}`;
   const last = options.last ?? false;
   needQuads(op, "width", x.width);
-  needWidth(op, weight, x.width);
-  if (bias) needWidth(op, bias, x.width);
+  needActivation(program, op, x);
+  needVector(op, weight, x.width);
+  if (bias) needVector(op, bias, x.width);
+  if (last) need(x.rows.base === 0 && x.rows.unit === 1, op, `the last row of ${x.label}, which has not one row a unit`);
   const rows = last ? { base: 1, unit: 0 } : x.rows;
   const y = program.activation(`norm(${x.label})`, rows, x.width);
   program.dispatch({
@@ -37,8 +39,9 @@ export function qkNorm(program: Program, qkv: Activation, qNorm: Vector, kNorm: 
   const width = qkv.width / 3;
   const op = `qk norm ${qNorm.label}`;
   needQuads(op, "width", width);
-  needWidth(op, qNorm, width);
-  needWidth(op, kNorm, width);
+  needActivation(program, op, qkv);
+  needVector(op, qNorm, width);
+  needVector(op, kNorm, width);
   program.dispatch({
     kernel: {
       shader: "norm.qk",

@@ -38,7 +38,7 @@ export function convert(program: Program, { source, from, to, part, first, eleme
   need(workgroups <= 65535, op, `${elements} elements are too many for one dispatch`);
   program.dispatch({
     kernel: {
-      shader: `quantize.${to}`,
+      shader: `quantize.${to}` as const,
       libs: [
         `lib/weight.${from}`,
         ...(to === "f32" || to === "bf16" ? [] : (["lib/half"] as const)),

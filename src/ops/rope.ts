@@ -1,7 +1,7 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation, Bindable } from "../tensor/tensor.ts";
 import type { KvCache } from "./attention.ts";
-import { need, needWidth } from "./check.ts";
+import { need, needActivation, needRoom, needTokens } from "./check.ts";
 
 /**
  * (cos, sin) of position · theta^(-2i/headDim), f32 [positions, headDim / 2, 2]. The angle is rounded to f32 first, as upstream's
@@ -25,8 +25,12 @@ export function ropeTable(positions: number, headDim: number, theta: number): Fl
 export function ropeAppend(program: Program, qkv: Activation, table: Bindable, cache: KvCache, heads: number): Activation {
   const { keys, values, kvHeads, headDim, context } = cache;
   const op = "rope";
-  need(headDim % 2 === 0, op, `head width ${headDim} is odd`);
-  needWidth(op, qkv, (heads + 2 * kvHeads) * headDim);
+  need(headDim > 0 && headDim % 2 === 0, op, `head width is ${headDim}, it must be a positive even number`);
+  needActivation(program, op, qkv, (heads + 2 * kvHeads) * headDim);
+  needTokens(op, qkv);
+  needRoom(op, "table", table, context * headDim * 4);
+  needRoom(op, "keys", keys, kvHeads * context * headDim * 4);
+  needRoom(op, "values", values, kvHeads * context * headDim * 4);
   const q = program.activation("q", qkv.rows, heads * headDim);
   program.dispatch({
     kernel: {

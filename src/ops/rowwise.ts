@@ -1,6 +1,6 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import { type Activation, type Bindable, type Matrix, type Rows, scalesOf, type Vector } from "../tensor/tensor.ts";
-import { need, needQuads, needWidth } from "./check.ts";
+import { need, needActivation, needMatrix, needQuads, needRoom, needTokens, needVector } from "./check.ts";
 
 const THREADS = 64;
 
@@ -12,6 +12,7 @@ const perRow = (elements: number, rows: Rows) => (step: { units: number; start: 
 export function swiglu(program: Program, x: Activation): Activation {
   const width = x.width / 2;
   needQuads("swiglu", "width", width);
+  needActivation(program, "swiglu", x);
   const y = program.activation("swiglu", x.rows, width);
   program.dispatch({
     kernel: { shader: "swiglu", libs: ["lib/step"], consts: {}, bindings: "uurw" },
@@ -22,14 +23,43 @@ export function swiglu(program: Program, x: Activation): Activation {
   return y;
 }
 
+/** gelu(x) with erf, for x [rows, width] → the same shape. */
+export function gelu(program: Program, x: Activation): Activation {
+  needQuads("gelu", "width", x.width);
+  needActivation(program, "gelu", x);
+  const y = program.activation("gelu", x.rows, x.width);
+  program.dispatch({
+    kernel: { shader: "gelu", libs: ["lib/step", "lib/gelu"], consts: {}, bindings: "uurw" },
+    params: [x.width / 4],
+    buffers: [x.buffer, y.buffer],
+    workgroups: perRow(x.width / 4, x.rows),
+  });
+  return y;
+}
+
+/** x += y for x and y [rows, width], in place. */
+export function add(program: Program, x: Activation, y: Activation): void {
+  needQuads("add", "width", x.width);
+  needActivation(program, "add", x);
+  needActivation(program, "add", y, x.width);
+  need(x.rows.base === y.rows.base && x.rows.unit === y.rows.unit, "add", `${x.label} and ${y.label} have different rows`);
+  program.dispatch({
+    kernel: { shader: "add", libs: ["lib/step"], consts: {}, bindings: "uurw" },
+    params: [x.width / 4],
+    buffers: [y.buffer, x.buffer],
+    workgroups: perRow(x.width / 4, x.rows),
+  });
+}
+
 /** Bit 31 of an entry of `ids` marks a row of `visual` instead of a row of the table. */
 export const VISUAL_FLAG = 0x80000000;
 
 /** Rows of `table` [vocabulary, width] and of `visual` [visual tokens, width] into x [tokens, width], by `ids` from `start` on. */
 export function embed(program: Program, ids: Bindable, table: Matrix, visual: Bindable, x: Activation): void {
   const width = table.shape[1];
-  needQuads("embed", "width", width);
-  needWidth("embed", x, width);
+  needMatrix("embed", table);
+  needActivation(program, "embed", x, width);
+  needTokens("embed", x);
   for (const part of table.parts) {
     program.dispatch({
       kernel: {
@@ -57,6 +87,8 @@ export interface PatchGrid {
 /** pixels f32 [tiles, 3, size, size] → patches as rows [tiles · (1 + grid²), 3 · patch²]; row 0 of a tile is zero. */
 export function gatherPatches(program: Program, pixels: Bindable, { size, patch, grid }: PatchGrid): Activation {
   need(grid * patch === size, "patches", `${size} pixels are not ${grid} patches of ${patch}`);
+  need(Number.isInteger(patch) && patch > 0 && Number.isInteger(grid), "patches", `a grid of ${grid} patches of ${patch} pixels`);
+  needRoom("patches", "pixels", pixels, program.maxUnits * 3 * size * size * 4);
   const rows = { base: 0, unit: 1 + grid * grid };
   const width = 3 * patch * patch;
   const y = program.activation("patches", rows, width);
@@ -78,8 +110,10 @@ export function gatherPatches(program: Program, pixels: Bindable, { size, patch,
 export function addPositions(program: Program, x: Activation, classEmbedding: Vector, position: Vector): void {
   const tokens = x.rows.unit;
   needQuads("positions", "width", x.width);
-  needWidth("positions", classEmbedding, x.width);
-  needWidth("positions", position, tokens * x.width);
+  need(x.rows.base === 0, "positions", `${x.label} has rows that belong to no tile`);
+  needActivation(program, "positions", x);
+  needVector("positions", classEmbedding, x.width);
+  needVector("positions", position, tokens * x.width);
   program.dispatch({
     kernel: {
       shader: "patch.position",
@@ -97,8 +131,13 @@ export function addPositions(program: Program, x: Activation, classEmbedding: Ve
 export function pixelUnshuffle(program: Program, x: Activation, grid: number): Activation {
   const op = "pixel unshuffle";
   need(grid % 2 === 0, op, `a grid of ${grid} patches a side is odd`);
-  need(x.rows.unit === 1 + grid * grid, op, `${x.label} has ${x.rows.unit} rows a tile, needs ${1 + grid * grid}`);
+  need(
+    x.rows.unit === 1 + grid * grid && x.rows.base === 0,
+    op,
+    `${x.label} has ${x.rows.base} + ${x.rows.unit} rows a tile, needs ${1 + grid * grid}`,
+  );
   needQuads(op, "width", x.width);
+  needActivation(program, op, x);
   const rows = { base: 0, unit: (grid / 2) ** 2 };
   const y = program.activation("pixel_shuffle", rows, 4 * x.width);
   program.dispatch({

@@ -1,7 +1,7 @@
 import type { Memory } from "../gpu/memory.ts";
 import type { Program, Step } from "../gpu/program.ts";
 import type { Activation } from "../tensor/tensor.ts";
-import { need } from "./check.ts";
+import { need, needActivation } from "./check.ts";
 
 /** How the next id is chosen from the logits; in transformers' order: penalty, temperature, top-k, top-p, min-p. */
 export interface Sampling {
@@ -97,11 +97,12 @@ export function setSampling(memory: Memory, state: SampleState, row: number, sam
 export function sample(program: Program, logits: Activation, state: SampleState, first = 0): void {
   const count = state.vocabSize;
   need(logits.width === count, "sampling", `${logits.label} has width ${logits.width}, needs ${count}`);
+  needActivation(program, "sampling", logits);
   const blocks = blocksOf(count);
   const rowsIn = (step: Step) => logits.rows.base + logits.rows.unit * step.units;
   const asked = (wanted: (s: Sampling) => boolean) => (step: Step) => {
     const rows = rowsIn(step);
-    for (let i = 0; i < rows; i++) if (wanted(state.asked[first + i]!)) return rows;
+    for (const each of state.asked.slice(first, first + rows)) if (wanted(each)) return rows;
     return 0;
   };
   const drawn = asked((s) => s.temperature > 0);

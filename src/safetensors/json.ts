@@ -10,7 +10,7 @@ export interface NumberText {
 
 // What a document may cost. Each limit is far above any real checkpoint, and keeps a hostile 100 MB from exhausting stack or heap.
 const MAX_DEPTH = 32;
-const MAX_KEYS = 2 ** 20; // in one object
+const MAX_KEYS = 2 ** 17; // in one object: the largest index published so far names 92 thousand tensors, and each key costs time
 const MAX_VALUES = 2 ** 14; // built by value(), in all
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;

@@ -152,7 +152,7 @@ function progressOf(planned: ReadonlyMap<string, RemoteFile>, onProgress: FetchC
   return (file: string | undefined, bytes: number, ended = false): void => {
     if (file !== undefined) loaded.set(file, Math.max(bytes, loaded.get(file) ?? 0));
     const sum = [...loaded.values()].reduce((a, b) => a + b, 0);
-    if (sum - reported < STEP && !ended) return;
+    if (sum === reported || (sum - reported < STEP && !ended)) return;
     reported = sum;
     const total = [...planned].reduce((all, [name, { size }]) => all + (size ?? loaded.get(name) ?? 0), 0);
     onProgress?.({ phase: "download", loaded: sum, total: Math.max(sum, total), ...(file === undefined ? {} : { file }) });

@@ -118,7 +118,11 @@ async function probe(
     if (!(error instanceof EngineError) || error.code !== "network") throw error;
     if (isRefusal(error)) throw noModel(address, error);
     if (hasCopy) return undefined;
-    throw error;
+    if (!address.hub) throw error;
+    throw new EngineError("network", error.message, {
+      hint: `"${address.hub.id}" is no local folder, so it was looked for there: check the name and the connection`,
+      cause: error,
+    });
   }
 }
 

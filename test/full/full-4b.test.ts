@@ -1,12 +1,8 @@
-import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { InternVL } from "../../src/index.ts";
 import { generateTrace, traceForward } from "../../src/testing.ts";
-import { fixture, json, pathOf, relativeL2, syntheticF32 } from "../support.ts";
+import { json, relativeL2, syntheticF32 } from "../support.ts";
+import { synthesized } from "./checkpoint.ts";
 
 interface Samples {
   l2: number;
@@ -25,7 +21,6 @@ interface Golden {
 }
 
 const golden = json<Golden>("full-4b.json");
-const TOKENIZER = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
 /** f32 compute allows 5e-4 (issue 4); what was seen is about 1e-6. */
 const BOUND = 5e-4;
@@ -50,21 +45,11 @@ async function peakRss<T>(work: () => Promise<T>): Promise<{ result: T; peak: nu
 
 describe("the whole 4B model", () => {
   let folder = process.env.INTERNVL_FULL_DIR;
-  let made: string | undefined;
+  let made: ReturnType<typeof synthesized> | undefined;
   beforeAll(() => {
-    if (folder) return;
-    made = mkdtempSync(join(tmpdir(), "internvl-full-"));
-    const tokenizer = join(made, "tokenizer");
-    mkdirSync(tokenizer);
-    for (const name of TOKENIZER) writeFileSync(join(tokenizer, name), fixture(`tokenizer/${name}`));
-    writeFileSync(join(tokenizer, "tokenizer.json"), gunzipSync(fixture("tokenizer/tokenizer.json.gz")));
-    folder = join(made, "4b");
-    const config = pathOf("test/fixtures/internvl2_5-4b.config.json");
-    const args = ["synth", "--config", config, "--seed", "0", "--tokenizer", tokenizer, "--out", folder];
-    const { status, stderr } = spawnSync(process.execPath, [pathOf("dist/tools/cli/main.js"), ...args], { encoding: "utf8" });
-    expect(status, stderr).toBe(0);
+    folder ??= (made = synthesized("internvl2_5-4b.config.json")).folder;
   });
-  afterAll(() => made && rmSync(made, { recursive: true }));
+  afterAll(() => made?.remove());
 
   it.each(["bf16", "q8", "q4"] as const)("in %s", async (weights) => {
     const began = performance.now();

@@ -160,10 +160,22 @@ describe("generation", () => {
     expect(three.usage.cachedTokens).toBeGreaterThan(40);
     expect(a.history).toHaveLength(3);
     expect(b.history).toHaveLength(1);
+    const abort = new AbortController();
+    const long = a.send(STORY, { maxTokens: 12 });
+    const waiting = a.send("Never asked.", { signal: abort.signal });
+    const behind = a.send("What color is it?", { maxTokens: 3 });
+    abort.abort();
+    expect(await codeOf(waiting)).toMatch(/^aborted/);
+    expect((await behind).history.map(({ question }) => question)).toEqual([
+      ...three.history.map(({ question }) => question),
+      STORY,
+      "What color is it?",
+    ]);
+    expect((await long).history).toHaveLength(4);
     const failed = a.send("Again?", { signal: AbortSignal.abort() });
     expect(await codeOf(failed)).toMatch(/^aborted/);
     expect(await codeOf(a.send("<image> too many"))).toMatch(/^bad-input/);
-    expect(a.history).toHaveLength(3); // as if it had not been asked
+    expect(a.history).toHaveLength(5); // as if it had not been asked
   });
 
   it("aborts while waiting for its turn, and those behind it still have theirs", async () => {

@@ -37,6 +37,28 @@ describe("internvl", () => {
     });
   });
 
+  it("chat takes how to generate: a stop string, a seed", () => {
+    const ask = (...flags: string[]) => internvl("chat", "--json", "--image", `${images}/card-1.png`, "What shape is it?", ...flags);
+    const stopped = JSON.parse(ask("--stop", "angle", "--stop", "never").stdout) as object;
+    expect(stopped).toMatchObject({ text: "A tri", finishReason: "stop" });
+    const drawn = [
+      "--temperature",
+      "1.5",
+      "--top-p",
+      "0.9",
+      "--top-k",
+      "40",
+      "--min-p",
+      "0.01",
+      "--repetition-penalty",
+      "1.1",
+      "--seed",
+      "7",
+    ];
+    expect(JSON.parse(ask(...drawn, "--max-tokens", "2").stdout)).toMatchObject({ seed: 7, usage: { completionTokens: 2 } });
+    expect(ask("--top-p", "2")).toMatchObject({ status: 1, stderr: expect.stringMatching(/^internvl: bad-input: topP is 2/) });
+  });
+
   it("batch: a bad line fails alone, and a second run goes on where the first ended", () => {
     const input = join(folder, "in.jsonl");
     const output = join(folder, "out.jsonl");
@@ -82,7 +104,10 @@ describe("internvl", () => {
     ["a missing input", ["batch", "nope.jsonl"], 1, /^internvl: bad-input: cannot read "nope\.jsonl"/],
     ["a missing adapter", ["chat", "--adapter", "voodoo", "What?"], 1, /^internvl: no-adapter: .*voodoo/],
     ["a wrong flag", ["chat", "--wrong", "What?"], 2, /unknown option '--wrong'/],
+    ["a temperature that is no number", ["chat", "--temperature", "warm", "What?"], 2, /must be a number/],
     ["a wrong number", ["chat", "--max-tokens", "many", "What?"], 2, /must be a positive whole number/],
+    ["an op that there is not", ["kernels", "test", "--op", "nope"], 2, /there is no op "nope"; there are matvec, matmul/],
+    ["a filter that matches nothing", ["kernels", "test", "--filter", "nope"], 2, /no case's name contains "nope"/],
     ["a wrong command", ["chant"], 2, /unknown command 'chant'/],
   ] as const)("%s ends with a line and an exit code", (_, args, code, message) => {
     const { status, stdout, stderr } = internvl(...args);

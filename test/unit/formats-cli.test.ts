@@ -24,6 +24,20 @@ function internvl(...args: string[]): { status: number | null; stdout: string; s
   return { status, stdout, stderr: own.join("\n") };
 }
 
+/** Starts a command that makes the folder `name` and kills it once it has a file in its hidden folder; how to list the hidden ones. */
+async function killedHalfway(name: string, args: string[]): Promise<() => string[]> {
+  const child = spawn(process.execPath, [main, ...args], { stdio: "ignore", cwd: folder });
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  const left = () => readdirSync(folder).filter((each) => each.startsWith(`.${name}.partial-`));
+  while (!left().some((each) => readdirSync(join(folder, each)).length > 0)) {
+    if (child.exitCode !== null) throw new Error(`${args[0]} ended with ${child.exitCode} before it could be killed`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  child.kill("SIGKILL");
+  await ended;
+  return left;
+}
+
 interface Inspected {
   config: { language: { layers: number }; tokensPerTile: number };
   parameters: number;
@@ -110,12 +124,7 @@ describe("internvl synth", () => {
   it("leaves nothing with the folder's name when killed, and a later run clears what was left", async () => {
     const out = join(folder, "killed");
     const args = ["synth", "--config", pathOf("test/fixtures/internvl2_5-4b.config.json"), "--out", out];
-    const child = spawn(process.execPath, [main, ...args], { stdio: "ignore" });
-    const left = () => readdirSync(folder).filter((name) => name.startsWith(".killed.partial-"));
-    while (child.exitCode === null && !left().some((name) => readdirSync(join(folder, name)).length > 0))
-      await new Promise((r) => setTimeout(r, 5));
-    child.kill("SIGKILL");
-    await new Promise((resolve) => child.once("exit", resolve));
+    const left = await killedHalfway("killed", args);
     expect(existsSync(out)).toBe(false);
     expect(left()).toHaveLength(1);
     expect(internvl("synth", "--config", tinyConfig, "--out", out).status).toBe(0);
@@ -184,15 +193,7 @@ describe("internvl convert", () => {
   });
 
   it("leaves nothing with the folder's name when killed", async () => {
-    const child = spawn(process.execPath, [main, "convert", "--model", nano, "--out", "slain", "--to", "q8"], {
-      stdio: "ignore",
-      cwd: folder,
-    });
-    const left = () => readdirSync(folder).filter((name) => name.startsWith(".slain.partial-"));
-    while (child.exitCode === null && !left().some((name) => readdirSync(join(folder, name)).length > 0))
-      await new Promise((r) => setTimeout(r, 2));
-    child.kill("SIGKILL");
-    await new Promise((resolve) => child.once("exit", resolve));
+    await killedHalfway("slain", ["convert", "--model", nano, "--out", "slain", "--to", "q8"]);
     expect(existsSync(join(folder, "slain"))).toBe(false);
   });
 });

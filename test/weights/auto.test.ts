@@ -70,7 +70,7 @@ describe('weights: "auto"', () => {
     expect(candidates(big)).toEqual(["bf16", "q8", "q4"]);
     const [bf16, q8, q4] = (["bf16", "q8", "q4"] as const).map((format) => weightBytes(big, format) / 1e9);
     expect(bf16).toBeCloseTo(7.43, 2);
-    expect(q8! / bf16!).toBeCloseTo(8.5 / 16, 3);
-    expect(q4! / bf16!).toBeCloseTo(4.5 / 16, 3);
+    expect(q8! / bf16!).toBeCloseTo(8.5 / 16, 2);
+    expect(q4! / bf16!).toBeCloseTo(4.5 / 16, 2);
   });
 });

@@ -16,9 +16,11 @@ import { fileOrigin, type Origin, PIECE_BYTES, syntheticOrigin } from "../../src
 import { openSource, readSmall } from "../../src/weights/source.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
 import { interruptSignal, NANO, status } from "./model.ts";
+import { loadProgress } from "./progress.ts";
 
 interface BenchFlags {
   model?: string;
+  revision?: string;
   synthetic?: string;
   seed: number;
   weights?: WeightFormat;
@@ -49,7 +51,7 @@ async function readSecondsOf(checkpoint: Checkpoint, signal: AbortSignal): Promi
   return seconds;
 }
 
-async function openSubject({ model, synthetic, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
+async function openSubject({ model, revision, synthetic, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
   if (synthetic !== undefined) {
     const config = parseConfig(
       await readFile(synthetic).catch((cause) => {
@@ -63,7 +65,7 @@ async function openSubject({ model, synthetic, seed }: BenchFlags, signal: Abort
       close: async () => {},
     };
   }
-  const source = await openSource(model ?? NANO);
+  const source = await openSource(model ?? NANO, { revision, signal, onProgress: loadProgress(process.stderr) });
   const bytes = await readSmall(source, "config.json");
   if (!bytes)
     throw new EngineError("bad-weights", "there is no config.json in the model's folder", {

@@ -12,10 +12,12 @@ import { openSource, readSmall } from "../../src/weights/source.ts";
 import { verifyConversion } from "../../src/weights/verify.ts";
 import { interruptSignal, status } from "./model.ts";
 import { createFile, createFolder } from "./output.ts";
+import { loadProgress } from "./progress.ts";
 import { LICENCES, SMALL_FILES } from "./small-files.ts";
 
 interface ConvertFlags {
   model: string;
+  revision?: string;
   out: string;
   to: ConvertFormat;
   shardSize: number;
@@ -46,7 +48,7 @@ function convertedConfig(config: Uint8Array, to: ConvertFormat): string {
 /** Converts a checkpoint's weights, reads them back, and reports bytes and error of every tensor. */
 export async function convertCommand(flags: ConvertFlags): Promise<void> {
   const signal = interruptSignal();
-  const source = await openSource(flags.model);
+  const source = await openSource(flags.model, { revision: flags.revision, signal, onProgress: loadProgress(process.stderr) });
   const config = await readSmall(source, "config.json");
   if (!config)
     throw new EngineError("bad-weights", "there is no config.json in the model's folder", {

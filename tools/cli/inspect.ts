@@ -9,6 +9,7 @@ import { interruptSignal, status } from "./model.ts";
 import { LICENCES } from "./small-files.ts";
 
 interface InspectFlags {
+  revision?: string;
   verify?: boolean;
   json?: boolean;
 }
@@ -83,7 +84,7 @@ function parametersOf({ dtype, shape, name }: TensorInfo, checkpoint: Checkpoint
 /** What a checkpoint holds, from config.json and the headers alone; with --verify every rule of the format, and every byte. */
 export async function inspect(from: string, flags: InspectFlags): Promise<void> {
   const signal = interruptSignal();
-  const source = await openRemotely(from, { signal });
+  const source = await openRemotely(from, { revision: flags.revision, signal });
   const bytes = await readSmall(source, "config.json");
   if (!bytes) throw new EngineError("bad-weights", "there is no config.json", { hint: "give the folder of a whole checkpoint" });
   const config = parseConfig(bytes);

@@ -1,10 +1,12 @@
 import { openGpu } from "../../src/gpu/device.ts";
 import { type BenchResult, type PeerResult, runBench } from "../../src/harness/bench.ts";
+import { ortPeer } from "../kernels/ort.ts";
 
 interface Flags {
   op?: string;
   filter?: string;
   adapter?: string;
+  vs?: "ort";
   json?: boolean;
 }
 
@@ -17,12 +19,14 @@ function line(result: BenchResult | PeerResult): string {
 }
 
 export async function kernelsBench(flags: Flags): Promise<void> {
+  const peers = flags.vs === "ort" ? [ortPeer()] : undefined;
   const gpu = await openGpu({ adapter: flags.adapter });
   try {
     let started = false;
     const report = await runBench(gpu, {
       op: flags.op,
       filter: flags.filter,
+      peers,
       onCeilings({ fmaGflops, streamGBps, copyGBps }) {
         if (flags.json) return;
         process.stdout.write(

@@ -9,6 +9,7 @@ import { convertCommand } from "./convert.ts";
 import { doctor } from "./doctor.ts";
 import { inspect } from "./inspect.ts";
 import { kernelsBench } from "./kernels-bench.ts";
+import { kernelsTest } from "./kernels-test.ts";
 import { synth } from "./synth.ts";
 
 /** A positive whole number of a flag. */
@@ -106,7 +107,8 @@ function program(): Command {
   root
     .command("convert")
     .description("write a checkpoint's weights in another format, read them back and report bytes and error of every tensor")
-    .requiredOption("--model <folder>", "the checkpoint to convert")
+    .requiredOption("--model <source>", "the checkpoint to convert: a folder, a URL or org/name")
+    .addOption(revisionOption())
     .requiredOption("--out <folder>", "where the converted checkpoint goes; must not exist")
     .addOption(new Option("--to <format>", "the new format").choices(["q4", "q8", "f16", "bf16"]).makeOptionMandatory())
     .addOption(shardOption())
@@ -116,7 +118,8 @@ function program(): Command {
   root
     .command("inspect")
     .description("what a checkpoint holds, from config.json and the headers alone")
-    .argument("<source>", "the checkpoint's folder")
+    .argument("<source>", "the checkpoint: a folder, a URL or org/name; nothing is downloaded but headers")
+    .addOption(revisionOption())
     .option("--verify", "check every rule of the format, every byte, and that the tensors are those that config.json asks for")
     .addOption(jsonOption())
     .action(inspect);
@@ -135,6 +138,7 @@ function program(): Command {
     .command("bench")
     .description("time loading, vision, prefill and decoding of a whole model against the adapter's ceilings")
     .addOption(modelOption())
+    .addOption(revisionOption())
     .option("--synthetic <config>", "a config.json instead of a model: its weights are made on the GPU")
     .addOption(new Option("--seed <number>", "of the synthetic weights").argParser(seed).default(0))
     .addOption(new Option("--tiles <count>", "tiles of the vision phase").argParser(count).default(1))
@@ -156,9 +160,21 @@ function program(): Command {
     .description("speed of every kernel against this adapter's ceilings, its output checked first")
     .addOption(new Option("--op <name>", "an op, or a word of its name: matmul, matvec, attention, decode, norm, …"))
     .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled"))
+    .addOption(
+      new Option("--vs <library>", "take turns with onnxruntime-node's webgpu provider, found in the folder INTERNVL_ORT").choices(["ort"]),
+    )
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(kernelsBench);
+  kernels
+    .command("test")
+    .description("every kernel against its float64 twin, on every adapter of this machine")
+    .option("--op <name>", "one op: matmul, matvec, attention_prefill, rope, …")
+    .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled")
+    .option("--seed <number>", "of the random shapes and operands", seed, 1)
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(kernelsTest);
   return root;
 }
 

@@ -45,10 +45,7 @@ export function loadProgress(to: Terminal, now: () => number = () => performance
   };
   return (progress) => {
     const { phase, loaded, total, note } = progress;
-    if (note) {
-      replace("");
-      to.write(`${note}\n`);
-    }
+    if (note) to.write(`${note}\n`);
     switch (phase) {
       case "resolve":
         return replace(loaded < total ? "looking for the model" : "");

@@ -1,0 +1,84 @@
+/** How far an op's output may lie from its float64 reference. */
+export interface Bound {
+  /** Σ(a − b)² / Σb². */
+  nmse: number;
+  /** Largest |a − b| over the largest |b|. */
+  largest: number;
+}
+
+const EXACT: Bound = { nmse: 0, largest: 0 };
+
+/** f32 sums of products, each rounded to 6e-8: measured up to 6e-13 (K = 4864), and 2e-12 in attention. */
+const SUMS: Bound = { nmse: 1e-11, largest: 1e-5 };
+/** Operands rounded to f16, 2^-11 each. */
+const F16: Bound = { nmse: 1e-6, largest: 5e-3 };
+/** Activations rounded to 8 bits a group. */
+const CODES: Bound = { nmse: 2.5e-4, largest: 5e-2 };
+/** Statistics of a row, one exp or one division: measured up to 2e-14. */
+const ROWS: Bound = { nmse: 2e-13, largest: 2e-6 };
+/** One or two roundings of each element: measured up to 8e-15. */
+const ROUNDED: Bound = { nmse: 1e-13, largest: 5e-7 };
+/** Scores near 1000 are good to 6e-5 in f32, and so is what exp makes of them: measured up to 4e-10. */
+const LARGE_SCORES: Bound = { nmse: 5e-9, largest: 2e-4 };
+
+/**
+ * One line an op; where a precision (ops/matmul-variants.ts) or outliers need another bound, a line of its own, `op kind`.
+ * Operands are compared as their bits stand: the rounding of a bf16, q8 or q4 weight is no error here, only the kernel's own arithmetic is.
+ */
+const BOUNDS: Readonly<Record<string, Bound>> = {
+  matmul: SUMS,
+  matvec: SUMS,
+  "matmul f16": F16,
+  "matvec f16": F16,
+  "matmul q8": CODES,
+  "matvec q8": CODES,
+  attention_prefill: SUMS,
+  "attention_prefill outliers": LARGE_SCORES,
+  attention_decode: SUMS,
+  "attention_decode outliers": LARGE_SCORES,
+  attention_vision: SUMS,
+  patch_embedding: SUMS,
+  layer_norm: ROWS,
+  rms_norm: ROWS,
+  qk_norm: ROWS,
+  swiglu: ROWS,
+  gelu: ROWS,
+  rope: ROUNDED,
+  kv_append: ROUNDED,
+  add: ROUNDED,
+  positions: ROUNDED,
+  embed: EXACT,
+  patch_gather: EXACT,
+  pixel_unshuffle: EXACT,
+  argmax: EXACT,
+};
+
+/** The bound of an op, at a precision or with outliers. @throws Error for an op without a line: a new op states its bound */
+export function boundOf(op: string, kind?: string): Bound {
+  const bound = BOUNDS[`${op} ${kind}`] ?? BOUNDS[op];
+  if (!bound) throw new Error(`no bound is stated for ${op}`);
+  return bound;
+}
+
+/** How far an output lies from its reference, in the two measures of a bound. */
+export type Deviation = Bound;
+
+/** NaN and Inf are infinitely far. @throws Error where the reference itself is not finite */
+export function deviation(actual: ArrayLike<number>, expected: ArrayLike<number>): Deviation {
+  let squares = 0;
+  let size = 0;
+  let largest = 0;
+  let top = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const b = expected[i]!;
+    if (!Number.isFinite(b)) throw new Error(`the reference gives ${b} at element ${i}`);
+    const difference = Math.abs(actual[i]! - b);
+    if (!Number.isFinite(difference)) return { nmse: Number.POSITIVE_INFINITY, largest: Number.POSITIVE_INFINITY };
+    squares += difference ** 2;
+    size += b ** 2;
+    largest = Math.max(largest, difference);
+    top = Math.max(top, Math.abs(b));
+  }
+  if (squares === 0) return EXACT;
+  return { nmse: size ? squares / size : Number.POSITIVE_INFINITY, largest: top ? largest / top : Number.POSITIVE_INFINITY };
+}

@@ -1,0 +1,78 @@
+import type { Gpu } from "../gpu/device.ts";
+import type { Program, Step } from "../gpu/program.ts";
+import type { Activation, Bindable, Matrix, MatrixDtype, Rows, Vector } from "../tensor/tensor.ts";
+import type { Bound } from "./bounds.ts";
+import type { Random } from "./random.ts";
+
+/** What a case is made of; its name shows them in this order. */
+export type CaseParams = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** Makes a case's operands: each between guards, in a buffer of its own, and checked afterwards not to have changed. */
+export interface Operands {
+  /** Follows from the seed and the case's name. */
+  readonly random: Random;
+  /** Values for the step's rows [rows, width]; what the buffer has room for beyond them is poison. */
+  activation(label: string, rows: Rows, width: number, values: Float32Array<ArrayBuffer>): Activation;
+  vector(label: string, values: Float32Array<ArrayBuffer>): Vector;
+  /** A random matrix [out, inner] in [-1, 1], and the values that its bits stand for. `parts`: how many bindings it is split over. */
+  matrix(
+    label: string,
+    out: number,
+    inner: number,
+    dtype: MatrixDtype,
+    parts?: number,
+  ): { matrix: Matrix; values: Float32Array<ArrayBuffer> };
+  /** Storage with given content; `words` of it where that is more than the content has, the rest poison. */
+  storage(label: string, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, words?: number): Bindable;
+}
+
+/** What a buffer must hold after the run. */
+export interface Expectation {
+  label: string;
+  /** From `program.activation`, or an operand that the op writes to. */
+  buffer: Bindable;
+  kind: "f32" | "u32";
+  /** Elements from the start of the buffer that the op writes; those behind must stay as they were. */
+  length: number;
+  /** Which of them are compared; all where absent. */
+  indices?: Uint32Array;
+  /** Their values, from a float64 reference. Called after the run. */
+  expected: () => ArrayLike<number>;
+}
+
+/** One test of one kernel: operands, what is recorded, and what must come out. */
+export interface KernelCase {
+  op: string;
+  params: CaseParams;
+  /** `op(key=value,flag,…)`: names the case, and any part of it is a filter. */
+  name: string;
+  step: Step;
+  /** Units that the program is recorded for; more than `step.units` leaves room that must stay untouched. Default: `step.units`. */
+  maxUnits?: number;
+  /** "full": takes seconds on a CPU adapter; `kernels test` runs it, the ordinary test run leaves it out. */
+  size?: "full";
+  /** How far the output may be off. Default: the op's line of the table. */
+  bound?: Bound;
+  /** Why a device cannot run it, if it cannot: a feature that it lacks. */
+  unsupported?(gpu: Gpu): string | undefined;
+  /** Makes operands, records the op and says what must come out. */
+  record(program: Program, operands: Operands): Expectation[];
+}
+
+/** Flags that are true stand alone, false and absent ones are left out. */
+function caseName(op: string, params: CaseParams): string {
+  const parts = Object.entries(params).flatMap(([key, value]) =>
+    value === true ? [key] : value === false || value === undefined ? [] : [`${key}=${value}`],
+  );
+  return `${op}(${parts.join(",")})`;
+}
+
+/** Puts a case together; its name follows from its parameters. */
+export function defineCase(op: string, params: CaseParams, rest: Omit<KernelCase, "op" | "params" | "name">): KernelCase {
+  return { op, params, name: caseName(op, params), ...rest };
+}
+
+/** The whole of an f32 output of so many elements. */
+export function wholeOf(label: string, buffer: Bindable, length: number, expected: () => ArrayLike<number>): Expectation {
+  return { label, buffer, kind: "f32", length, expected };
+}

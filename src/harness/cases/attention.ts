@@ -1,0 +1,185 @@
+import { causalAttention, type KvCache, visionAttention } from "../../ops/attention.ts";
+import * as reference from "../../reference/attention.ts";
+import { defineCase, type Expectation, type KernelCase, type Operands } from "../case.ts";
+import { POISON } from "../guard.ts";
+import type { Random } from "../random.ts";
+import { indicesOf, pickFrom } from "../sample.ts";
+
+interface Causal {
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  /** Queries; one of them is a decode step. */
+  tokens: number;
+  start: number;
+  /** Positions that the cache has room for beyond the last key. */
+  room?: number;
+  spare?: number;
+  outliers?: boolean;
+}
+
+/** A cache [kvHeads, context, headDim] filled up to `count` positions; beyond them lies poison, which attention must not see. */
+function fillCache(random: Random, kvHeads: number, context: number, headDim: number, count: number): Float32Array<ArrayBuffer> {
+  const words = new Uint32Array(kvHeads * context * headDim).fill(POISON);
+  const values = new Float32Array(words.buffer);
+  for (let head = 0; head < kvHeads; head++) values.set(random.values(count * headDim), head * context * headDim);
+  return values;
+}
+
+/**
+ * What real checkpoints do: a key channel far from zero in all keys alike (Qwen2.5's key bias), and large value channels. Keys whose
+ * products with a query differ by thousands would leave nothing to compare: softmax is then a step function of the last bits.
+ */
+function addOutliers(keys: Float32Array, values: Float32Array, headDim: number, random: Random): void {
+  const column = random.integer(0, headDim - 1);
+  for (let i = column; i < keys.length; i += headDim) keys[i]! += 100;
+  for (let i = column; i < values.length; i += headDim) values[i]! *= 1000;
+}
+
+/** The picked (row, head) pairs of an output [rows, heads · headDim], and their references. */
+function pickedHeads(
+  rows: number,
+  heads: number,
+  headDim: number,
+  keys: number,
+  random: Random,
+  each: (row: number, head: number) => Float64Array,
+) {
+  const pairs = pickFrom(rows * heads, Math.max(12, Math.floor(1e6 / (2 * keys * headDim))), random);
+  return {
+    indices: indicesOf({ rows: pairs, columns: Array.from({ length: headDim }, (_, i) => i) }, headDim),
+    expected() {
+      const out = new Float64Array(pairs.length * headDim);
+      for (const [i, pair] of pairs.entries()) out.set(each(Math.floor(pair / heads), pair % heads), i * headDim);
+      return out;
+    },
+  };
+}
+
+function causalCase(spec: Causal): KernelCase {
+  const { heads, kvHeads, headDim, tokens, start, room = 0, spare = 0, outliers } = spec;
+  const context = start + tokens + room;
+  const params = {
+    ...(tokens === 1 ? {} : { tokens }),
+    start,
+    heads,
+    kv_heads: kvHeads,
+    d: headDim,
+    ...(room ? { room } : {}),
+    ...(spare ? { spare } : {}),
+    outliers,
+  };
+  return defineCase(tokens === 1 ? "attention_decode" : "attention_prefill", params, {
+    step: { units: tokens, start },
+    maxUnits: tokens + spare,
+    record(program, operands): Expectation[] {
+      const { random } = operands;
+      const width = heads * headDim;
+      const qs = random.values(tokens * width);
+      const keys = fillCache(random, kvHeads, context, headDim, start + tokens);
+      const values = fillCache(random, kvHeads, context, headDim, start + tokens);
+      if (outliers) addOutliers(keys, values, headDim, random);
+      const q = operands.activation("q", { base: 0, unit: 1 }, width, qs);
+      const cache: KvCache = {
+        keys: operands.storage("keys", keys),
+        values: operands.storage("values", values),
+        kvHeads,
+        headDim,
+        context,
+      };
+      const out = causalAttention(program, q, cache, heads);
+      const sample = pickedHeads(tokens, heads, headDim, start + tokens, random, (row, head) => {
+        const base = Math.floor(head / (heads / kvHeads)) * context;
+        const at: reference.Place = (j, i) => (base + j) * headDim + i;
+        const query = qs.subarray(row * width + head * headDim, row * width + (head + 1) * headDim);
+        return reference.attention(query, start + row + 1, { data: keys, at }, { data: values, at });
+      });
+      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample }];
+    },
+  });
+}
+
+function visionCase(heads: number, headDim: number, tokens: number, tiles = 1, size?: "full"): KernelCase {
+  return defineCase(
+    "attention_vision",
+    { tokens, heads, d: headDim, ...(tiles > 1 ? { tiles } : {}) },
+    {
+      step: { units: tiles, start: 0 },
+      ...(size ? { size } : {}),
+      record(program, operands: Operands): Expectation[] {
+        const { random } = operands;
+        const width = heads * headDim;
+        const qkv = random.values(tiles * tokens * 3 * width);
+        const out = visionAttention(program, operands.activation("qkv", { base: 0, unit: tokens }, 3 * width, qkv), heads, tokens);
+        const sample = pickedHeads(tiles * tokens, heads, headDim, tokens, random, (row, head) => {
+          const first = Math.floor(row / tokens) * tokens;
+          const place =
+            (part: number): reference.Place =>
+            (j, i) =>
+              (first + j) * 3 * width + part * width + head * headDim + i;
+          const from = row * 3 * width + head * headDim;
+          return reference.attention(qkv.subarray(from, from + headDim), tokens, { data: qkv, at: place(1) }, { data: qkv, at: place(2) });
+        });
+        return [{ label: "out", buffer: out.buffer, kind: "f32", length: tiles * tokens * width, ...sample }];
+      },
+    },
+  );
+}
+
+const DIMS = [4, 20, 64, 128]; // 64: the vision tower and 1B; 128: 4B
+const GROUPS = [
+  [1, 1],
+  [2, 1],
+  [3, 3],
+  [14, 2],
+  [16, 2],
+] as const; // 14/2: 1B, 16/2: 4B
+
+/** Attention: causal over a KV cache (prefill of several tokens, decode of one), and of the vision tower. */
+export function attentionCases(random: Random): KernelCase[] {
+  const cases: KernelCase[] = [];
+  for (const headDim of DIMS) {
+    for (const [heads, kvHeads] of GROUPS) {
+      const of = { headDim, heads, kvHeads };
+      for (const start of [0, 1, 3, 62, 63, 64, 65, 127, 300])
+        cases.push(causalCase({ ...of, tokens: 1, start, room: start % 3, outliers: start % 2 === 1 }));
+      for (const [tokens, start] of [
+        [2, 0],
+        [3, 5],
+        [16, 0],
+        [63, 1],
+        [64, 0],
+        [65, 0],
+        [65, 63],
+      ] as const) {
+        cases.push(causalCase({ ...of, tokens, start, room: start % 2, spare: tokens % 2, outliers: start === 63 }));
+      }
+    }
+    for (const tokens of [1, 2, 3, 15, 16, 17, 63, 64, 65, 130]) cases.push(visionCase(3, headDim, tokens));
+    cases.push(visionCase(2, headDim, 17, 3), visionCase(1, headDim, 65, 2));
+    for (let i = 0; i < 8; i++) {
+      const kvHeads = random.integer(1, 3);
+      const heads = kvHeads * random.integer(1, 4);
+      cases.push(
+        causalCase({
+          headDim,
+          heads,
+          kvHeads,
+          tokens: random.integer(2, 140),
+          start: random.integer(0, 90),
+          room: random.integer(0, 9),
+          spare: random.integer(0, 9),
+        }),
+      );
+      cases.push(causalCase({ headDim, heads, kvHeads, tokens: 1, start: random.integer(0, 700), room: random.integer(0, 9) }));
+      cases.push(visionCase(random.integer(1, 4), headDim, random.integer(1, 200), random.integer(1, 2)));
+    }
+  }
+  cases.push(visionCase(1, 64, 1025), visionCase(16, 64, 1025, 1, "full"));
+  cases.push(
+    causalCase({ heads: 2, kvHeads: 1, headDim: 128, tokens: 1, start: 8191 }),
+    causalCase({ heads: 16, kvHeads: 2, headDim: 128, tokens: 1, start: 2047 }),
+  );
+  cases.push(causalCase({ heads: 2, kvHeads: 1, headDim: 64, tokens: 200, start: 400 }));
+  return cases;
+}

@@ -1,0 +1,195 @@
+import { MATMUL_VARIANTS, type MatmulVariant, matmul, matmulVariants, precisionOf } from "../../ops/matmul.ts";
+import * as reference from "../../reference/matmul.ts";
+import type { MatrixDtype, Rows } from "../../tensor/tensor.ts";
+import { boundOf } from "../bounds.ts";
+import { defineCase, type KernelCase } from "../case.ts";
+import type { Random } from "../random.ts";
+import { indicesOf, sampleOf } from "../sample.ts";
+
+const DTYPES: readonly MatrixDtype[] = ["f32", "f16", "bf16", "q8", "q4"];
+
+/** Epilogues, by the flags in a case's name. */
+interface Fused {
+  bias?: boolean;
+  gelu?: boolean;
+  scale?: boolean;
+  residual?: boolean;
+}
+
+interface Spec extends Fused {
+  m: number;
+  n: number;
+  k: number;
+  weights: MatrixDtype;
+  variant: MatmulVariant | undefined;
+  /** Rows of x that are there in every step, apart from those per unit. */
+  base?: number;
+  /** Units that the rest of the rows is made of. */
+  units?: number;
+  /** More units that the program is recorded for. */
+  spare?: number;
+  parts?: number;
+  outliers?: boolean;
+  size?: "full" | undefined;
+}
+
+/** The model's layers with layer scale: the form in which every variant and format is tested, since compiling a pipeline costs more than all its cases. */
+const LINEAR: Fused = { bias: true, scale: true, residual: true };
+const MODEL_FUSED: readonly Fused[] = [{ bias: true }, { bias: true, gelu: true }, { residual: true }];
+const EVERY_FUSED: readonly Fused[] = Array.from({ length: 16 }, (_, bits) => ({
+  bias: (bits & 1) > 0,
+  gelu: (bits & 2) > 0,
+  scale: (bits & 4) > 0,
+  residual: (bits & 8) > 0,
+}));
+
+function matmulCase(spec: Spec): KernelCase {
+  const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
+  const unit = (m - base) / units;
+  const { bias, gelu, scale, residual, outliers } = spec;
+  const precision = variant && precisionOf(variant);
+  const op = m === 1 ? "matvec" : "matmul";
+  const params = {
+    ...(m === 1 ? {} : { m }),
+    n,
+    k,
+    weights,
+    act: "f32",
+    bias,
+    gelu,
+    scale,
+    residual,
+    ...(base || unit !== 1 ? { base, unit } : {}),
+    ...(spare ? { spare } : {}),
+    ...(parts > 1 ? { parts } : {}),
+    outliers,
+    variant,
+  };
+  return defineCase(op, params, {
+    bound: boundOf(op, precision === "f32" ? undefined : precision),
+    step: { units, start: 0 },
+    maxUnits: units + spare,
+    ...(size ? { size } : {}),
+    unsupported: (gpu) =>
+      variant && !matmulVariants(gpu, weights, m, precision).includes(variant)
+        ? `this adapter does not run the variant ${variant}`
+        : undefined,
+    record(program, operands) {
+      const { random } = operands;
+      const rows: Rows = { base, unit };
+      const xs = outliers ? random.withOutliers(m * k, k) : random.values(m * k);
+      const x = operands.activation("x", rows, k, xs);
+      const w = operands.matrix("w", n, k, weights, parts);
+      const epilogue = {
+        bias: bias ? random.values(n) : undefined,
+        gelu,
+        scale: scale ? random.values(n) : undefined,
+        residual: residual ? random.values(m * n) : undefined,
+      };
+      const y = matmul(program, x, w.matrix, {
+        bias: epilogue.bias && operands.vector("bias", epilogue.bias),
+        gelu: gelu ?? false,
+        scale: epilogue.scale && operands.vector("scale", epilogue.scale),
+        into: epilogue.residual && operands.activation("residual", rows, n, epilogue.residual),
+        precision,
+        variant,
+      });
+      const sample = sampleOf(m, n, k, random);
+      return [
+        {
+          label: "y",
+          buffer: y.buffer,
+          kind: "f32",
+          length: m * n,
+          indices: indicesOf(sample, n),
+          expected: () => reference.matmul(xs, w.values, k, epilogue, sample),
+        },
+      ];
+    },
+  });
+}
+
+/** The nearest K that a format takes. */
+const nearestK = (k: number, weights: MatrixDtype): number => (weights === "q8" || weights === "q4" ? Math.max(32, k - (k % 32)) : k);
+
+/** [n, k] of the matrices of InternVL2_5-1B and -4B (shared by both: the vision tower). */
+const SMALL_MATRICES = [
+  [1152, 896],
+  [896, 896],
+  [896, 4864],
+  [1024, 588],
+  [1024, 1024],
+] as const;
+const LARGE_MATRICES = [
+  [9728, 896],
+  [2560, 2048],
+  [2048, 2048],
+  [2048, 11008],
+  [3072, 1024],
+  [4096, 1024],
+  [1024, 4096],
+  [2048, 4096],
+] as const;
+
+const ODD: readonly (readonly [m: number, n: number, k: number])[] = [
+  [1, 1, 4],
+  [1, 3, 65 * 4],
+  [1, 65, 1024],
+  [1, 1025, 64],
+  [2, 63, 96],
+  [3, 65, 100],
+  [8, 130, 96],
+  [63, 63, 64],
+  [64, 64, 128],
+  [65, 65, 68],
+  [65, 1, 1024],
+  [66, 127, 32],
+  [129, 130, 160],
+  [1025, 3, 64],
+];
+
+function* specs(random: Random): Generator<Spec> {
+  for (const variant of MATMUL_VARIANTS) {
+    for (const weights of DTYPES) {
+      // Compilation is dear on CPU adapters. The variant that compiles fastest stands for the formats that differ in a lib only.
+      const size = variant === "thread" || weights === "f32" || weights === "bf16" || weights === "q4" ? undefined : "full";
+      const of = { weights, variant, size } as const;
+      for (const [m, n, k] of ODD) yield { ...of, ...LINEAR, m, n, k: nearestK(k, weights) };
+      for (let i = 0; i < 5; i++) {
+        const m = random.pick([1, random.integer(2, 20), random.integer(20, 140)]);
+        yield { ...of, ...LINEAR, m, n: random.integer(1, 200), k: nearestK(4 * random.integer(1, 160), weights) };
+      }
+      // Rows by unit and base, room for more, matrices over several bindings, outliers.
+      yield { ...of, ...LINEAR, m: 5, n: 67, k: 96, spare: 3 };
+      yield { ...of, ...LINEAR, m: 66, units: 2, spare: 1, n: 33, k: 32 };
+      yield { ...of, ...LINEAR, m: 41, base: 1, units: 4, n: 33, k: 32 };
+      yield { ...of, ...LINEAR, m: 3, n: 70, k: 64, parts: 3 };
+      yield { ...of, ...LINEAR, m: 1, n: 70, k: 96, parts: 2 };
+      yield { ...of, ...LINEAR, m: 1, n: 64, k: 896, outliers: true };
+      yield { ...of, ...LINEAR, m: 17, n: 64, k: 896, outliers: true };
+      for (const [n, k] of SMALL_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k: nearestK(k, weights) };
+      for (const [n, k] of LARGE_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k, size: "full" };
+      // The bare product.
+      const bare = { ...of, size: variant === "thread" ? undefined : ("full" as const) };
+      for (const [m, n, k] of ODD.slice(2, 12)) yield { ...bare, m, n, k: nearestK(k, weights) };
+    }
+    // Every fused form where compiling is cheap (the epilogue is one lib for all variants), the model's everywhere.
+    const forms = variant === "thread" ? EVERY_FUSED : MODEL_FUSED;
+    for (const fused of forms) {
+      const of = { ...fused, weights: "f32", variant, size: variant === "thread" ? undefined : "full" } as const;
+      yield { ...of, m: 1, n: 69, k: 96 };
+      yield { ...of, m: 7, n: 69, k: 96, spare: 1 };
+    }
+  }
+  // The whole products of a prompt and of a picture, with the kernels that the engine chooses itself.
+  for (const weights of DTYPES) {
+    const of = { weights, variant: undefined, size: "full" as const };
+    for (const [n, k] of [...SMALL_MATRICES, ...LARGE_MATRICES])
+      yield { ...of, m: k === 1024 || k === 588 ? 1025 : 256, n, k: nearestK(k, weights) };
+  }
+}
+
+/** GEMM (`matmul`) and GEMV (`matvec`, one row). */
+export function matmulCases(random: Random): KernelCase[] {
+  return [...specs(random)].map(matmulCase);
+}

@@ -1,0 +1,166 @@
+import { add, embed, gelu, swiglu, VISUAL_FLAG } from "../../ops/rowwise.ts";
+import { blocksOf, GREEDY, type SampleState, sample, setSampling } from "../../ops/sample.ts";
+import { argmax as argmaxReference } from "../../reference/argmax.ts";
+import { embed as embedReference } from "../../reference/embed.ts";
+import { gelu as geluReference } from "../../reference/gelu.ts";
+import { swiglu as swigluReference } from "../../reference/swiglu.ts";
+import type { MatrixDtype } from "../../tensor/tensor.ts";
+import { defineCase, type KernelCase, wholeOf } from "../case.ts";
+import { POISON } from "../guard.ts";
+import type { Random } from "../random.ts";
+
+type Elementwise = "swiglu" | "gelu" | "add";
+
+function elementwiseCase(op: Elementwise, rows: number, width: number, outliers: boolean, spare = 0): KernelCase {
+  return defineCase(
+    op,
+    { rows, width, outliers, ...(spare ? { spare } : {}) },
+    {
+      step: { units: rows, start: 0 },
+      maxUnits: rows + spare,
+      record(program, operands) {
+        const { random } = operands;
+        const all = { base: 0, unit: 1 };
+        const wide = op === "swiglu" ? 2 * width : width;
+        // Activation functions are interesting some way around zero.
+        const xs = (outliers ? random.withOutliers(rows * wide, wide) : random.values(rows * wide)).map((v) => (op === "add" ? v : 6 * v));
+        const x = operands.activation("x", all, wide, xs);
+        switch (op) {
+          case "swiglu": {
+            const at = (i: number) => Math.floor(i / width) * 2 * width + (i % width);
+            const expected = () => Float64Array.from({ length: rows * width }, (_, i) => swigluReference(xs[at(i)]!, xs[at(i) + width]!));
+            return [wholeOf("y", swiglu(program, x).buffer, rows * width, expected)];
+          }
+          case "gelu":
+            return [wholeOf("y", gelu(program, x).buffer, rows * width, () => Float64Array.from(xs, geluReference))];
+          case "add": {
+            const ys = random.values(rows * width);
+            add(program, x, operands.activation("y", all, width, ys));
+            return [wholeOf("x", x.buffer, rows * width, () => Float64Array.from(xs, (v, i) => v + ys[i]!))];
+          }
+          default:
+            return op satisfies never;
+        }
+      },
+    },
+  );
+}
+
+interface EmbedSpec {
+  weights: MatrixDtype;
+  vocabulary: number;
+  width: number;
+  tokens: number;
+  start?: number;
+  parts?: number;
+  /** Rows of visual tokens; 0: none. */
+  visual?: number;
+}
+
+function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, visual = 0 }: EmbedSpec): KernelCase {
+  const params = {
+    tokens,
+    vocabulary,
+    width,
+    weights,
+    ...(start ? { start } : {}),
+    ...(visual ? { visual } : {}),
+    ...(parts > 1 ? { parts } : {}),
+  };
+  return defineCase("embed", params, {
+    step: { units: tokens, start },
+    maxUnits: tokens + 1,
+    record(program, operands) {
+      const { random } = operands;
+      const ids = Uint32Array.from({ length: tokens }, () => random.integer(0, vocabulary - 1));
+      ids[0] = vocabulary - 1;
+      ids[tokens - 1] = 0;
+      if (parts > 1 && tokens > 2) ids[1] = Math.ceil(vocabulary / parts); // the first row of the second part
+      for (let i = 0; i < visual && tokens > 2; i++) ids[random.integer(1, tokens - 2)] = (VISUAL_FLAG | i) >>> 0;
+      const rows = random.values(Math.max(1, visual) * width);
+      const table = operands.matrix("table", vocabulary, width, weights, parts);
+      const history = new Uint32Array(start + tokens).fill(POISON);
+      history.set(ids, start);
+      const x = program.activation("x", { base: 0, unit: 1 }, width);
+      embed(program, operands.storage("ids", history, start + tokens + 1), table.matrix, operands.storage("visual", rows), x);
+      return [wholeOf("x", x.buffer, tokens * width, () => embedReference(ids, table.values, rows, width))];
+    },
+  });
+}
+
+/** Greedy sampling. `ties`: how many further places the largest value stands at, where the first must win. */
+function argmaxCase(count: number, rows: number, ties: number): KernelCase {
+  return defineCase(
+    "argmax",
+    { count, rows, ...(ties ? { ties } : {}) },
+    {
+      step: { units: rows, start: 0 },
+      record(program, operands) {
+        const { random } = operands;
+        const values = random.values(rows * count).map((v) => v - 2); // all below zero
+        for (let row = 0; row < rows; row++) {
+          for (let i = 0; i <= ties; i++) values[row * count + random.integer(0, count - 1)] = -0.5;
+        }
+        const take = (bytes: number) => program.arena.take(bytes) as GPUBuffer; // the state's storage between guards, too
+        const blocks = blocksOf(count);
+        const state: SampleState = {
+          rows,
+          vocabSize: count,
+          next: take(rows * 4),
+          settings: take(rows * 32),
+          seen: take(rows * Math.ceil(count / 32) * 4),
+          best: take(rows * blocks * 8),
+          noisy: take(rows * blocks * 8),
+          histogram: take(rows * 8 * 256 * 12),
+          searches: take(rows * 9 * 16),
+          asked: Array.from({ length: rows }, () => GREEDY),
+        };
+        for (let row = 0; row < rows; row++) setSampling(program.gpu.memory, state, row, GREEDY);
+        sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state);
+        const row = (i: number) => values.subarray(i * count, (i + 1) * count);
+        const expected = () => Array.from({ length: rows }, (_, i) => argmaxReference(row(i)));
+        return [{ label: "ids", buffer: state.next, kind: "u32", length: rows, expected }];
+      },
+    },
+  );
+}
+
+/** Elementwise ops, the embedding's gather and argmax. */
+export function rowwiseCases(random: Random): KernelCase[] {
+  const cases: KernelCase[] = [];
+  for (const op of ["swiglu", "gelu", "add"] as const) {
+    for (const width of [4, 12, 60, 64, 252, 256, 260, 896, 4096, 4864, 11008]) {
+      for (const rows of width > 1000 ? [1, 3] : [1, 3, 63, 65]) {
+        for (const outliers of [false, true]) cases.push(elementwiseCase(op, rows, width, outliers));
+      }
+    }
+    cases.push(elementwiseCase(op, 1025, 4, true), elementwiseCase(op, 5, 64, false, 3));
+    for (let i = 0; i < 12; i++) cases.push(elementwiseCase(op, random.integer(1, 80), 4 * random.integer(1, 300), random.next() < 0.5));
+  }
+  for (const weights of ["f32", "f16", "bf16", "q8", "q4"] as const) {
+    for (const width of [32, 64, 896, 2048]) {
+      for (const tokens of [1, 3, 65]) {
+        cases.push(embedCase({ weights, vocabulary: 300, width, tokens, start: tokens - 1, visual: tokens > 3 ? 20 : 0 }));
+        cases.push(embedCase({ weights, vocabulary: 65, width, tokens, parts: 3, visual: tokens > 3 ? 5 : 0 }));
+      }
+    }
+    cases.push(embedCase({ weights, vocabulary: 151674, width: 32, tokens: 63, parts: 4, start: 7, visual: 8 }));
+    for (let i = 0; i < 6; i++) {
+      const tokens = random.integer(1, 80);
+      cases.push(
+        embedCase({
+          weights,
+          vocabulary: random.integer(1, 500),
+          width: 32 * random.integer(1, 12),
+          tokens,
+          parts: random.integer(1, 4),
+          start: random.integer(0, 40),
+        }),
+      );
+    }
+  }
+  for (const count of [1, 2, 3, 63, 65, 255, 256, 257, 1025, 151674]) {
+    for (const ties of [0, 1, 5]) cases.push(argmaxCase(count, 1, ties), argmaxCase(count, 3, ties));
+  }
+  return cases;
+}

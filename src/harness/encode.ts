@@ -1,0 +1,80 @@
+import { bf16Bits, halfBits } from "../reference/quantize.ts";
+import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype, widenBf16, widenF16 } from "../tensor/tensor.ts";
+import { POOL_ELEMENTS, Random } from "./random.ts";
+
+/** A matrix's elements as they lie on the GPU, row-major, and the values that those bits stand for, exactly. */
+export interface Encoded {
+  bytes: Uint8Array<ArrayBuffer>;
+  /** q8 and q4: f16 bits, one for every 32 elements. */
+  scales: Uint16Array<ArrayBuffer> | undefined;
+  values: Float32Array<ArrayBuffer>;
+}
+
+/**
+ * Random codes and scales rather than quantised values: every code occurs equally often, the extreme ones included. Values lie in [-1, 1];
+ * a scale may be negative.
+ */
+function drawQuantized(random: Random, count: number, dtype: "q8" | "q4"): Encoded {
+  const bytes = new Uint8Array(count * BYTES_PER_ELEMENT[dtype]);
+  const values = new Float32Array(count);
+  const scales = new Uint16Array(count / GROUP);
+  for (let group = 0; group < scales.length; group++) {
+    scales[group] = halfBits(((random.next() < 0.5 ? -1 : 1) * (0.25 + 0.75 * random.next())) / (dtype === "q8" ? 127 : 8));
+    const scale = widenF16(scales.subarray(group, group + 1))[0]!;
+    for (let i = group * GROUP; i < (group + 1) * GROUP; i++) {
+      if (dtype === "q8") {
+        const code = random.integer(-127, 127);
+        bytes[i] = code;
+        values[i] = code * scale;
+      } else {
+        const code = random.integer(0, 15);
+        bytes[4 * Math.floor(i / 8) + (i % 4)]! |= code << (i % 8 < 4 ? 0 : 4);
+        values[i] = (code - 8) * scale;
+      }
+    }
+  }
+  return { bytes, scales, values };
+}
+
+function draw(random: Random, count: number, dtype: MatrixDtype): Encoded {
+  if (isQuantized(dtype)) return drawQuantized(random, count, dtype);
+  const source = Float32Array.from({ length: count }, () => random.next() * 2 - 1);
+  switch (dtype) {
+    case "f32":
+      return { bytes: new Uint8Array(source.buffer), scales: undefined, values: source };
+    case "bf16": {
+      const bits = Uint16Array.from(source, bf16Bits);
+      return { bytes: new Uint8Array(bits.buffer), scales: undefined, values: widenBf16(bits) };
+    }
+    case "f16": {
+      const bits = Uint16Array.from(source, halfBits);
+      return { bytes: new Uint8Array(bits.buffer), scales: undefined, values: widenF16(bits) };
+    }
+    default:
+      return dtype satisfies never;
+  }
+}
+
+const pools = new Map<MatrixDtype, Encoded>();
+
+/** `count` random weights of a dtype, in [-1, 1]; large ones are put together from stretches of one drawn pool. */
+export function drawWeights(random: Random, count: number, dtype: MatrixDtype): Encoded {
+  if (count <= POOL_ELEMENTS / 4) return draw(random, count, dtype);
+  let pool = pools.get(dtype);
+  if (!pool) {
+    pool = draw(new Random(`pool ${dtype}`), POOL_ELEMENTS, dtype);
+    pools.set(dtype, pool);
+  }
+  const size = BYTES_PER_ELEMENT[dtype];
+  const out: Encoded = {
+    bytes: new Uint8Array(count * size),
+    scales: pool.scales && new Uint16Array(count / GROUP),
+    values: new Float32Array(count),
+  };
+  for (const { at, from, length } of random.chunks(count)) {
+    out.bytes.set(pool.bytes.subarray(from * size, (from + length) * size), at * size);
+    out.values.set(pool.values.subarray(from, from + length), at);
+    out.scales?.set(pool.scales!.subarray(from / GROUP, (from + length) / GROUP), at / GROUP);
+  }
+  return out;
+}

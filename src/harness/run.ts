@@ -1,0 +1,101 @@
+import { EngineError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { Program } from "../gpu/program.ts";
+import { boundOf, type Deviation, deviation } from "./bounds.ts";
+import type { Expectation, KernelCase } from "./case.ts";
+import { type Found, GuardedScratch, POISON } from "./guard.ts";
+import { guardedOperands } from "./operands.ts";
+import { Random } from "./random.ts";
+
+/** What became of a case. */
+export type Outcome =
+  | ({ status: "passed" } & Deviation)
+  | ({ status: "failed"; reason: string } & Deviation)
+  | { status: "unsupported"; reason: string };
+
+const INFINITELY_FAR: Deviation = { nmse: Number.POSITIVE_INFINITY, largest: Number.POSITIVE_INFINITY };
+
+/** What is wrong with an output besides its values: elements that were not written, or none that should be; NaN and Inf. */
+function flawOf({ label, kind, length }: Expectation, { found, content, words }: Found): string | undefined {
+  const values = new Float32Array(found.buffer, found.byteOffset, found.length);
+  for (let i = 0; i < length; i++) {
+    if (found[i] === POISON) return `${label}: element ${i} of ${length} is not written`;
+    if (kind === "f32" && !Number.isFinite(values[i]!)) return `${label}: element ${i} of ${length} is ${values[i]}`;
+  }
+  for (let i = length; i < words; i++) {
+    if (found[i] !== (content ? content[i] : POISON)) return `${label}: element ${i}, past the ${length} of this step, is written`;
+  }
+  return undefined;
+}
+
+function deviationOf({ kind, length, indices, expected }: Expectation, { found }: Found): Deviation {
+  const whole = (kind === "f32" ? new Float32Array(found.buffer, found.byteOffset, found.length) : found).subarray(0, length);
+  return deviation(indices ? Float64Array.from(indices, (i) => whole[i]!) : whole, expected());
+}
+
+/** Whether an operand is as it was. */
+function changed({ found, content }: Found): boolean {
+  if (content) for (let i = 0; i < content.length; i++) if (found[i] !== content[i]) return true;
+  return false;
+}
+
+function judge(test: KernelCase, outputs: readonly Expectation[], tensors: ReadonlyMap<unknown, Found>): Outcome {
+  const bound = test.bound ?? boundOf(test.op, test.params.outliers ? "outliers" : undefined);
+  let worst: Deviation = { nmse: 0, largest: 0 };
+  const failed = (reason: string): Outcome => ({ status: "failed", reason, ...worst });
+  for (const output of outputs) {
+    const tensor = tensors.get(output.buffer);
+    if (!tensor) throw new Error(`${test.name}: ${output.label} is no storage of this case`);
+    const flaw = flawOf(output, tensor);
+    if (flaw) return { status: "failed", reason: flaw, ...INFINITELY_FAR };
+    const found = deviationOf(output, tensor);
+    worst = { nmse: Math.max(worst.nmse, found.nmse), largest: Math.max(worst.largest, found.largest) };
+    if (found.nmse > bound.nmse || found.largest > bound.largest) {
+      const [nmse, largest] = [found.nmse, found.largest].map((value) => value.toExponential(2));
+      return failed(`${output.label}: NMSE ${nmse} (bound ${bound.nmse}), largest error ${largest} (bound ${bound.largest})`);
+    }
+  }
+  const written = new Set<unknown>(outputs.map(({ buffer }) => buffer));
+  for (const tensor of tensors.values()) {
+    if (tensor.damage) return failed(`${tensor.label}: the guard ${tensor.damage} it is written to`);
+    if (!written.has(tensor.binding) && changed(tensor)) return failed(`${tensor.label}: an operand is changed`);
+  }
+  return { status: "passed", ...worst };
+}
+
+/**
+ * Runs a case on a device: operands, one replay, guards, comparison. The same seed gives the same operands.
+ *
+ * Passed: all outputs within their bounds, written everywhere and nowhere else. Unsupported: the device lacks a feature, or an operand is
+ * over one of its limits. Everything else that a kernel does is a failure, and none of it is thrown.
+ *
+ * @throws EngineError device-lost
+ * @throws Error where the case itself is at fault (its reference is not finite, no bound is stated)
+ */
+export async function runCase(gpu: Gpu, test: KernelCase, seed = 1): Promise<Outcome> {
+  const lacks = test.unsupported?.(gpu);
+  if (lacks) return { status: "unsupported", reason: lacks };
+  const scratch = new GuardedScratch(gpu);
+  const step = gpu.memory.create("step", 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  const program = new Program(gpu, test.name, test.maxUnits ?? test.step.units, scratch, step);
+  let recorded = false;
+  try {
+    const outputs = await gpu.memory.scoped(test.name, async () => {
+      const expectations = test.record(program, guardedOperands(program, scratch, new Random(`${seed} ${test.name}`)));
+      recorded = true;
+      await program.build();
+      program.run(test.step);
+      return expectations;
+    });
+    return judge(test, outputs, await scratch.read());
+  } catch (error) {
+    if (!(error instanceof EngineError) || error.code === "device-lost") throw error;
+    // Ops say while they are recorded what the adapter does not allow; what comes to light later is a fault of the op.
+    if (error.code === "limit-exceeded" && !recorded) return { status: "unsupported", reason: error.message };
+    return { status: "failed", reason: `${error.code}: ${error.message}`, ...INFINITELY_FAR };
+  } finally {
+    program.dispose();
+    scratch.dispose();
+    gpu.memory.destroy(step);
+  }
+}

@@ -1,0 +1,3 @@
+import { testOps } from "./ops.ts";
+
+testOps((op) => op !== "matmul" && op !== "matvec");

@@ -1,0 +1,57 @@
+import { execFile } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { hubServer, temporaryFolder } from "../../hub-server.ts";
+import { pathOf } from "../../support.ts";
+
+const nano = pathOf("weights/nano");
+const files = Object.fromEntries(
+  readdirSync(nano, { withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => [name, new Uint8Array(readFileSync(join(nano, name)))]),
+);
+const home = temporaryFolder();
+let server: Awaited<ReturnType<typeof hubServer>>;
+beforeAll(async () => {
+  server = await hubServer("org/nano", files);
+});
+afterAll(async () => {
+  await server.close();
+  home.remove();
+});
+
+/** The built program; not waited for synchronously, as the server lives in this process. */
+function internvl(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const env = { ...process.env, HF_ENDPOINT: server.origin, HF_HOME: home.path, HF_HUB_CACHE: "" };
+  return new Promise((fulfil) => {
+    const child = execFile(process.execPath, [pathOf("dist/tools/cli/main.js"), ...args], { env, cwd: home.path }, (_, stdout, stderr) =>
+      fulfil({ code: child.exitCode!, stdout, stderr }),
+    );
+  });
+}
+
+it("inspect reads the headers of what lies on a server, and no tensor", async () => {
+  const { code, stdout } = await internvl("inspect", "org/nano", "--json");
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toHaveProperty("tensors");
+  const ranges = server.cdn.log.map(({ headers }) => headers.range);
+  expect(ranges).toEqual(["bytes=0-8", expect.stringMatching(/^bytes=0-\d{1,6}$/)]);
+  expect(readdirSync(home.path)).toEqual([]);
+});
+
+it("chat --model org/name downloads with its progress on stderr, and answers on stdout", async () => {
+  const picture = join(nano, "images/card-1.png");
+  const { code, stdout, stderr } = await internvl("chat", "--model", "org/nano", "--image", picture, "What shape is it?");
+  expect(stderr).toMatch(/downloading .*: 9\.8 of 9\.8 MB.*\ndownloaded and checked 9\.8 MB in \d+ s\n/);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "A triangle.\n" });
+});
+
+it("a missing repository ends with one line that names the address and the remedy", async () => {
+  const { code, stdout, stderr } = await internvl("chat", "--model", "org/mistyped", "What?");
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr.trim()).toBe(
+    `internvl: network: no model "org/mistyped" (main): ${server.origin}/org/mistyped/resolve/main/config.json answers 401 Unauthorized ` +
+      "(RepoNotFound) (neither a local folder nor a repository has this name, as it seems; check the name; for a private or gated model set HF_TOKEN)",
+  );
+});

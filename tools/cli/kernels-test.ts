@@ -1,0 +1,83 @@
+import { platform } from "#platform";
+import { openGpu } from "../../src/gpu/device.ts";
+import type { KernelCase } from "../../src/harness/case.ts";
+import { kernelCases } from "../../src/harness/index.ts";
+import { type Report, runCases } from "../../src/harness/report.ts";
+import { status } from "./model.ts";
+
+interface Flags {
+  op?: string;
+  filter?: string;
+  adapter?: string;
+  seed: number;
+  json?: boolean;
+}
+
+/** The cases that are asked for; a string says why there are none. */
+function choose(cases: readonly KernelCase[], { op, filter }: Flags): KernelCase[] | string {
+  const ops = [...new Set(cases.map((test) => test.op))];
+  if (op !== undefined && !ops.includes(op)) return `there is no op ${JSON.stringify(op)}; there are ${ops.join(", ")}`;
+  const chosen = cases.filter((test) => (op === undefined || test.op === op) && (!filter || test.name.includes(filter)));
+  return chosen.length ? chosen : `no case's name contains ${JSON.stringify(filter)}${op ? ` among those of ${op}` : ""}`;
+}
+
+function table({ adapter, ops, failures, lacking }: Report): string {
+  const rows = Object.entries(ops).map(([op, o]) => [
+    op,
+    o.cases,
+    o.passed,
+    o.failed,
+    o.unsupported,
+    o.worstNmse === undefined ? "-" : o.worstNmse.toExponential(1),
+    o.worstCase ?? "-",
+  ]);
+  const all = [["op", "cases", "passed", "failed", "unsupported", "worst NMSE", "worst case"], ...rows].map((row) => row.map(String));
+  const widths = all[0]!.map((_, i) => Math.max(...all.map((row) => row[i]!.length)));
+  const line = (row: string[]) =>
+    row.map((cell, i) => (i === 0 || i === 6 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  ");
+  const reasons = [...new Set(lacking.map(({ reason }) => reason))].map((reason) => lacking.filter((each) => each.reason === reason));
+  return [
+    adapter,
+    ...all.map((row) => `  ${line(row).trimEnd()}`),
+    ...reasons.map((cases) => `  unsupported: ${cases.length} cases, the first ${cases[0]!.name}: ${cases[0]!.reason}`),
+    ...failures.map(({ name, reason }) => `  FAILED ${name}: ${reason}`),
+  ].join("\n");
+}
+
+/** `internvl kernels test`: every case on every adapter present, or on the one whose name contains `adapter`. */
+export async function kernelsTest(flags: Flags): Promise<void> {
+  const cases = choose(kernelCases(flags.seed), flags);
+  if (typeof cases === "string") {
+    process.stderr.write(`internvl: ${cases}\n`);
+    process.exitCode = 2;
+    return;
+  }
+  const adapters = flags.adapter === undefined ? await platform.listAdapters() : [flags.adapter];
+  process.stderr.write(`${cases.length} cases, random shapes from seed ${flags.seed}\n`);
+  const reports: Report[] = [];
+  for (const adapter of adapters) {
+    const gpu = await openGpu({ adapter });
+    try {
+      const each = (name: string, done: number) => status(`${gpu.adapterName}: ${done} of ${cases.length}  ${name}`);
+      const report = await runCases(gpu, cases, { seed: flags.seed, each: ({ name }, done) => each(name, done) });
+      status("");
+      reports.push(report);
+      if (!flags.json) process.stdout.write(`${table(report)}\n`);
+      else for (const { name, reason } of report.failures) process.stderr.write(`FAILED on ${report.adapter}: ${name}: ${reason}\n`);
+    } finally {
+      gpu.close();
+    }
+  }
+  if (flags.json) process.stdout.write(`${JSON.stringify({ adapters: reports.map(toJson) })}\n`);
+  if (reports.some(({ failed }) => failed > 0)) process.exitCode = 1;
+}
+
+/** worstNmse and worstCase are null where no case of an op ran; an infinite NMSE is null too, with its case beside it. */
+function toJson({ adapter, passed, failed, unsupported, ops }: Report) {
+  const line = ({ cases, worstNmse, worstCase }: Report["ops"][string]) => ({
+    cases,
+    worstNmse: worstNmse ?? null,
+    worstCase: worstCase ?? null,
+  });
+  return { adapter, passed, failed, unsupported, ops: Object.fromEntries(Object.entries(ops).map(([op, o]) => [op, line(o)])) };
+}

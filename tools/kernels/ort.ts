@@ -1,0 +1,247 @@
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { EngineError } from "../../src/errors.ts";
+import type { Peer, PeerRun } from "../../src/harness/bench.ts";
+import type { PeerSpec } from "../../src/harness/bench-case.ts";
+import type { MatrixData } from "../../src/harness/bench-data.ts";
+import { GROUP, widenHalf } from "../../src/tensor/tensor.ts";
+import { type OnnxNode, type OnnxTensor, onnxModel } from "./onnx.ts";
+
+type Floats = Float32Array<ArrayBuffer>;
+
+/** The part of onnxruntime-node's API that is used here. */
+interface OrtTensor {
+  readonly data: Floats;
+  dispose(): void;
+}
+interface OrtSession {
+  run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>;
+  release(): Promise<void>;
+}
+interface Ort {
+  Tensor: new (type: "float32", data: Floats, dims: readonly number[]) => OrtTensor;
+  InferenceSession: { create(model: Uint8Array, options: object): Promise<OrtSession> };
+}
+
+/** What a case needs from ONNX Runtime: f32 inputs, weights of the model, one node with the output `y`. */
+interface Graph {
+  node: OnnxNode;
+  inputs: Record<string, { dims: number[]; data: Floats }>;
+  weights: OnnxTensor[];
+  output: number[];
+}
+
+function load(): Ort {
+  const folder = process.env.INTERNVL_ORT;
+  const require = createRequire(folder ? join(folder, "package.json") : import.meta.url);
+  try {
+    return require("onnxruntime-node") as Ort;
+  } catch (cause) {
+    throw new EngineError("bad-input", `onnxruntime-node does not load${folder ? ` from ${folder}` : ""}`, {
+      hint: "npm install --ignore-scripts onnxruntime-node@1.30.0 in a folder, and name that folder in INTERNVL_ORT",
+      cause,
+    });
+  }
+}
+
+/** wᵀ as f32 [k, n], what MatMul wants. */
+function transposed({ rows, columns, value }: MatrixData): Floats {
+  const out = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) out[column * rows + row] = value(row, column);
+  return out;
+}
+
+/** MatMulNBits: blocks of 32 along K, element 2i in the low half of byte i, zero point 8; 8-bit codes have the zero point 128. */
+function quantizedGraph(m: number, x: Floats, w: MatrixData): Graph {
+  const { rows: n, columns: k } = w;
+  const bits = w.dtype === "q4" ? 4 : 8;
+  const scales = Float32Array.from(w.scales!, widenHalf);
+  const codes = new Uint8Array((n * k * bits) / 8);
+  for (let i = 0; i < n * k; i++) {
+    if (bits === 8) codes[i] = w.bytes[i]! ^ 0x80;
+    else {
+      const lane = i % 8;
+      codes[i >> 1]! |= ((w.bytes[(i >> 3) * 4 + (lane % 4)]! >> (lane < 4 ? 0 : 4)) & 15) << (4 * (i % 2));
+    }
+  }
+  return {
+    node: {
+      op: "MatMulNBits",
+      domain: "com.microsoft",
+      inputs: ["x", "w", "scales"],
+      outputs: ["y"],
+      ints: { K: k, N: n, bits, block_size: GROUP },
+    },
+    inputs: { x: { dims: [m, k], data: x } },
+    weights: [
+      { name: "w", dims: [n, k / GROUP, (GROUP * bits) / 8], data: codes },
+      { name: "scales", dims: [(n * k) / GROUP], data: scales },
+    ],
+    output: [m, n],
+  };
+}
+
+/** The columns first .. first + width of every row. */
+function columnsOf(data: Floats, rows: number, stride: number, first: number, width: number): Floats {
+  const out = new Float32Array(rows * width);
+  for (let row = 0; row < rows; row++) out.set(data.subarray(row * stride + first, row * stride + first + width), row * width);
+  return out;
+}
+
+function graphOf(spec: PeerSpec): Graph {
+  switch (spec.op) {
+    case "matmul": {
+      const { m, x, w } = spec;
+      if (w.scales) return quantizedGraph(m, x, w);
+      return {
+        node: { op: "MatMul", inputs: ["x", "w"], outputs: ["y"] },
+        inputs: { x: { dims: [m, w.columns], data: x } },
+        weights: [{ name: "w", dims: [w.columns, w.rows], data: transposed(w) }],
+        output: [m, w.rows],
+      };
+    }
+    case "attention": {
+      const { tokens, heads, headDim, qkv } = spec;
+      const width = heads * headDim;
+      const part = (i: number) => ({ dims: [1, tokens, width], data: columnsOf(qkv, tokens, 3 * width, i * width, width) });
+      return {
+        node: { op: "MultiHeadAttention", domain: "com.microsoft", inputs: ["q", "k", "v"], outputs: ["y"], ints: { num_heads: heads } },
+        inputs: { q: part(0), k: part(1), v: part(2) },
+        weights: [],
+        output: [1, tokens, width],
+      };
+    }
+    case "causal": {
+      // All but the last `tokens` positions are the past; the new keys and values come in as rows [tokens, kvHeads headDim].
+      const { tokens, context, heads, kvHeads, headDim, q, keys, values } = spec;
+      const past = context - tokens;
+      const split = (cache: Floats) => {
+        const old = new Float32Array(kvHeads * past * headDim);
+        const fresh = new Float32Array(tokens * kvHeads * headDim);
+        for (let head = 0; head < kvHeads; head++) {
+          const from = head * context * headDim;
+          old.set(cache.subarray(from, from + past * headDim), head * past * headDim);
+          for (let t = 0; t < tokens; t++) {
+            const row = from + (past + t) * headDim;
+            fresh.set(cache.subarray(row, row + headDim), (t * kvHeads + head) * headDim);
+          }
+        }
+        return { old, fresh };
+      };
+      const k = split(keys);
+      const v = split(values);
+      const width = kvHeads * headDim;
+      return {
+        node: {
+          op: "GroupQueryAttention",
+          domain: "com.microsoft",
+          inputs: ["q", "k", "v", "past_k", "past_v", "seqlens", "total"],
+          outputs: ["y", "present_k", "present_v"],
+          ints: { num_heads: heads, kv_num_heads: kvHeads },
+        },
+        inputs: {
+          q: { dims: [1, tokens, heads * headDim], data: q },
+          k: { dims: [1, tokens, width], data: k.fresh },
+          v: { dims: [1, tokens, width], data: v.fresh },
+          past_k: { dims: [1, kvHeads, past, headDim], data: k.old },
+          past_v: { dims: [1, kvHeads, past, headDim], data: v.old },
+        },
+        weights: [
+          { name: "seqlens", dims: [1], data: Int32Array.of(context - 1) },
+          { name: "total", dims: [1], data: Int32Array.of(context) },
+        ],
+        output: [1, tokens, heads * headDim],
+      };
+    }
+    case "norm": {
+      const { rows, eps, x, weight, bias } = spec;
+      const width = weight.length;
+      return {
+        node: bias
+          ? { op: "LayerNormalization", inputs: ["x", "weight", "bias"], outputs: ["y"], ints: { axis: 1 }, floats: { epsilon: eps } }
+          : { op: "SimplifiedLayerNormalization", inputs: ["x", "weight"], outputs: ["y"], ints: { axis: 1 }, floats: { epsilon: eps } },
+        inputs: { x: { dims: [rows, width], data: x } },
+        weights: [{ name: "weight", dims: [width], data: weight }, ...(bias ? [{ name: "bias", dims: [width], data: bias }] : [])],
+        output: [rows, width],
+      };
+    }
+    default:
+      return spec satisfies never;
+  }
+}
+
+const ON_CPU = { executionProviders: ["webgpu"], logSeverityLevel: 3 };
+const ON_GPU = { ...ON_CPU, preferredOutputLocation: "gpu-buffer" };
+
+/**
+ * ONNX Runtime's `webgpu` execution provider (its own Dawn, on the Vulkan adapter that it picks). Inputs are uploaded once (a Neg
+ * whose output stays on the GPU, of the negated data), outputs stay on the GPU. A sample is so many runs and one more of a Slice of one
+ * element that comes back to the CPU: it waits for what was submitted before it, and 4 bytes are all that is transferred.
+ */
+export function ortPeer(): Peer {
+  const ort = load();
+  const upload = async (dims: number[], data: Floats): Promise<OrtTensor> => {
+    const session = await ort.InferenceSession.create(
+      onnxModel([{ op: "Neg", inputs: ["x"], outputs: ["y"] }], { x: dims }, { y: dims }),
+      ON_GPU,
+    );
+    const { y } = await session.run({
+      x: new ort.Tensor(
+        "float32",
+        data.map((v) => -v),
+        dims,
+      ),
+    });
+    await session.release();
+    return y!;
+  };
+  return {
+    name: "onnxruntime-node webgpu",
+    async prepare(spec): Promise<PeerRun> {
+      const { node, inputs, weights, output } = graphOf(spec);
+      const dims = Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.dims]));
+      // Only y is asked for; GroupQueryAttention writes its present keys and values too, as outputs of the graph.
+      const outputs: Record<string, number[]> = { y: output };
+      if (spec.op === "causal")
+        for (const name of ["present_k", "present_v"]) outputs[name] = [1, spec.kvHeads, spec.context, spec.headDim];
+      const model = onnxModel([node], dims, outputs, weights);
+      const check = await ort.InferenceSession.create(model, ON_CPU);
+      const cpuFeeds = Object.fromEntries(
+        Object.entries(inputs).map(([name, input]) => [name, new ort.Tensor("float32", input.data, input.dims)]),
+      );
+      const checked = (await check.run(cpuFeeds)).y!.data.slice();
+      await check.release();
+      const session = await ort.InferenceSession.create(model, ON_GPU);
+      const one = output.map(() => 1n);
+      const slice = onnxModel(
+        [{ op: "Slice", inputs: ["x", "starts", "ends"], outputs: ["y"] }],
+        { x: output },
+        { y: output.map(() => 1) },
+        [
+          { name: "starts", dims: [output.length], data: new BigInt64Array(output.length) },
+          { name: "ends", dims: [output.length], data: BigInt64Array.from(one) },
+        ],
+      );
+      const wait = await ort.InferenceSession.create(slice, ON_CPU);
+      const feeds: Record<string, OrtTensor> = {};
+      for (const [name, input] of Object.entries(inputs)) feeds[name] = await upload(input.dims, input.data);
+      return {
+        output: checked,
+        async run(iterations) {
+          let last: Record<string, OrtTensor> = {};
+          for (let i = 0; i < iterations; i++) {
+            for (const tensor of Object.values(last)) tensor.dispose();
+            last = await session.run(feeds);
+          }
+          await wait.run({ x: last.y! });
+          for (const tensor of Object.values(last)) tensor.dispose();
+        },
+        async dispose() {
+          for (const tensor of Object.values(feeds)) tensor.dispose();
+          await session.release();
+          await wait.release();
+        },
+      };
+    },
+  };
+}
