@@ -20,8 +20,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   let w_rows = vec4<u32>(at(column), at(column + 1u), at(column + 2u), at(column + 3u));
   var sums: array<vec4<f32>, ROWS>;
-  for (var k = index * SPAN; k < p.quads; k += WIDTH * SPAN) {
-    accumulate(k, &x_rows, w_rows, &sums);
+  if (ROWS == 1u) {
+    // A variable of its own: an array stays in memory on some adapters (SwiftShader).
+    var sum = vec4<f32>();
+    for (var k = index * SPAN; k < p.quads; k += WIDTH * SPAN) {
+      sum += row_products(k, x_rows[0], w_rows);
+    }
+    sums[0] = sum;
+  } else {
+    for (var k = index * SPAN; k < p.quads; k += WIDTH * SPAN) {
+      accumulate(k, &x_rows, w_rows, &sums);
+    }
   }
   let total = combine(&sums, index);
   // Thread r stores row r.

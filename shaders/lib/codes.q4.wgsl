@@ -2,7 +2,7 @@
 
 // code - 8 as a signed byte for four codes in the low halves of the bytes: bit 3 off means negative, and fills the upper five bits.
 fn signed(codes: u32) -> u32 {
-  return (codes & 0x07070707u) | (~codes & 0x08080808u) * 31u;
+  return (codes & 0x07070707u) | ((~codes & 0x08080808u) * 31u);
 }
 
 // Elements 16 i .. 16 i + 15 of the part, four signed bytes each.

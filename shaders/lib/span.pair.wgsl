@@ -7,6 +7,20 @@ fn dot8(a: vec4<f32>, c: vec4<f32>, b: mat2x4<f32>) -> f32 {
   return dot(a, b[0]) + dot(c, b[1]);
 }
 
+// For one row.
+fn row_products(k: u32, x_row: u32, w_rows: vec4<u32>) -> vec4<f32> {
+  let a = x[x_row + k];
+  let c = x[x_row + k + 1u];
+  let at = (w_rows + k) / 2u;
+  return vec4<f32>(
+    dot8(a, c, weight_pair(at.x)),
+    dot8(a, c, weight_pair(at.y)),
+    dot8(a, c, weight_pair(at.z)),
+    dot8(a, c, weight_pair(at.w)),
+  );
+}
+
+// For ROWS rows: each weight is read once.
 fn accumulate(k: u32, x_rows: ptr<function, array<u32, ROWS>>, w_rows: vec4<u32>, sums: ptr<function, array<vec4<f32>, ROWS>>) {
   let b0 = weight_pair((w_rows.x + k) / 2u);
   let b1 = weight_pair((w_rows.y + k) / 2u);

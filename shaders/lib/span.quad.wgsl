@@ -2,6 +2,13 @@
 // Needs: ROWS, lib matmul and its own.
 const SPAN = 1u; // quads a step
 
+// For one row.
+fn row_products(k: u32, x_row: u32, w_rows: vec4<u32>) -> vec4<f32> {
+  let a = x[x_row + k];
+  return vec4<f32>(dot(a, weight(w_rows.x + k)), dot(a, weight(w_rows.y + k)), dot(a, weight(w_rows.z + k)), dot(a, weight(w_rows.w + k)));
+}
+
+// For ROWS rows: each weight is read once.
 fn accumulate(k: u32, x_rows: ptr<function, array<u32, ROWS>>, w_rows: vec4<u32>, sums: ptr<function, array<vec4<f32>, ROWS>>) {
   let b0 = weight(w_rows.x + k);
   let b1 = weight(w_rows.y + k);

@@ -18,11 +18,6 @@ export class Tuning {
     return known;
   }
 
-  /** Remembers a choice, e.g. one of an earlier run. */
-  set(shapeClass: string, variant: string): void {
-    this.#choices.set(shapeClass, variant);
-  }
-
   /** Measures what was asked for; whether there was any. */
   async settle(): Promise<boolean> {
     const wanted = this.#wanted;
