@@ -78,7 +78,7 @@ describe("matmul", () => {
         variant,
       };
       if (!e.gated) {
-        matmul(p, input, matrix, { ...options, out: y });
+        matmul(p, input, matrix, e.residual ? options : { ...options, out: y });
         return;
       }
       const out = gatedMatmul(p, input, matrix, { precision, variant });
@@ -181,7 +181,7 @@ describe("matmul", () => {
     const record = (run: Parameters<Programs["record"]>[2]) => new Programs(gpu).record("bad", 1, run);
     await expect(record((p) => void matmul(p, input, matrix, { variant: "packed" }))).rejects.toMatchObject({ code: "bad-input" });
     await expect(record((p) => void matmul(p, { ...input, width: 4 }, matrix))).rejects.toMatchObject({ code: "bad-input" });
-    const tall = { ...input, rows: { base: 0, unit: 70000 } };
+    const tall = { ...input, rows: { base: 0, unit: 70000 }, buffer: vector("tall", new Float32Array(70000 * 8)).buffer };
     await expect(record((p) => void matmul(p, tall, matrix, { variant: "thread" }))).rejects.toMatchObject({ code: "limit-exceeded" });
   });
 
