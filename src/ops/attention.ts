@@ -16,8 +16,8 @@ export interface KvCache {
   context: number;
 }
 
-/** How many rows are attended at once: attention.flash everywhere, attention.lanes on CPU adapters with subgroups of 8. */
-export type AttentionVariant = "flash" | "lanes";
+/** How many rows are attended at once: attention.flash everywhere; on CPU adapters attention.lanes with subgroups of 8, else attention.thread. */
+export type AttentionVariant = "flash" | "lanes" | "thread";
 
 export interface AttentionOptions {
   /** A variant by its name, instead of the one chosen for the adapter: for tests and benchmarks. */
@@ -30,11 +30,12 @@ const LANES_MAX_HEAD = 64; // wider rows take too long to compile
 export function attentionVariants({ device, software }: Gpu, headDim: number): AttentionVariant[] {
   const { subgroupMinSize: min, subgroupMaxSize: max } = device.adapterInfo ?? {};
   const eight = software && device.features.has("subgroups") && min === 8 && max === 8;
-  return eight && headDim % 32 === 0 && headDim <= LANES_MAX_HEAD ? ["lanes", "flash"] : ["flash"];
+  if (eight && headDim % 32 === 0 && headDim <= LANES_MAX_HEAD) return ["lanes", "thread", "flash"];
+  return software ? ["thread", "flash"] : ["flash", "thread"];
 }
 
 /** The kernel of a variant, and how many of its first dimension's workgroups a batch of so many rows needs. */
-function prefillKernel(program: Program, op: string, headDim: number, causal: boolean, options: AttentionOptions) {
+function prefillKernel(program: Program, op: string, headDim: number, options: AttentionOptions) {
   const variants = attentionVariants(program.gpu, headDim);
   const variant = options.variant ?? variants[0]!;
   need(
@@ -44,9 +45,9 @@ function prefillKernel(program: Program, op: string, headDim: number, causal: bo
   );
   const lanes = variant === "lanes";
   const kernel: KernelSpec = {
-    shader: lanes ? "attention.lanes" : "attention.flash",
+    shader: `attention.${variant}` as const,
     libs: ["lib/step"],
-    consts: { D: headDim, CAUSAL: causal },
+    consts: { D: headDim },
     directives: lanes ? ["enable subgroups;"] : [],
     bindings: "uurrrw",
   };
@@ -72,6 +73,7 @@ interface FlashLayout {
   kvBatch: number;
   kvHead: number;
   kvStride: number;
+  causal: boolean;
 }
 
 const flashParams = (l: FlashLayout): number[] => [
@@ -84,6 +86,7 @@ const flashParams = (l: FlashLayout): number[] => [
   l.kvBatch,
   l.kvHead,
   l.kvStride,
+  l.causal ? 1 : 0,
 ];
 
 /** Attention of every token to every token of its own tile: qkv [tiles · tokens, 3 · heads · headDim] → [tiles · tokens, heads · headDim]. */
@@ -101,7 +104,7 @@ export function visionAttention(
   need(qkv.rows.unit === tokens && qkv.rows.base === 0, op, `${qkv.label} must have ${tokens} rows a tile`);
   needActivation(program, op, qkv);
   const out = program.activation("attention", qkv.rows, width);
-  const { kernel, grid } = prefillKernel(program, op, headDim, false, options);
+  const { kernel, grid } = prefillKernel(program, op, headDim, options);
   program.dispatch({
     kernel,
     params: flashParams({
@@ -114,6 +117,7 @@ export function visionAttention(
       kvBatch: tokens * 3 * width,
       kvHead: headDim,
       kvStride: 3 * width,
+      causal: false,
     }),
     buffers: [qkv.buffer, qkv.buffer, qkv.buffer, out.buffer],
     workgroups: (step) => grid(tokens, heads, 1, step.units),
@@ -148,7 +152,7 @@ export function causalAttention(
       workgroups: () => [heads, 1, 1],
     });
   } else {
-    const { kernel, grid } = prefillKernel(program, op, headDim, true, options);
+    const { kernel, grid } = prefillKernel(program, op, headDim, options);
     program.dispatch({
       kernel,
       params: flashParams({
@@ -161,6 +165,7 @@ export function causalAttention(
         kvBatch: 0,
         kvHead: context * headDim,
         kvStride: headDim,
+        causal: true,
       }),
       buffers,
       workgroups: (step) => grid(step.units, heads, group, 1),
