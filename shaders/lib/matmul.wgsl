@@ -47,7 +47,8 @@ fn weight_row(v: u32) -> u32 {
 // Columns v (even, below n) and v + 1 (dropped where it is past the end) of a row below row_count().
 fn store_pair(row: u32, v: u32, products: vec2<f32>) {
   if (SWIGLU) {
-    y[row * p.out_stride + (v >> 1u)] = products.x / (1.0 + exp(-products.x)) * products.y;
+    // exp above 88 overflows, and WGSL does not promise that infinity comes of it.
+    y[row * p.out_stride + (v >> 1u)] = products.x / (1.0 + exp(min(-products.x, 80.0))) * products.y;
     return;
   }
   store(row, p.column + v, products.x);
