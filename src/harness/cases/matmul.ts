@@ -45,6 +45,12 @@ const EVERY_FUSED: readonly Fused[] = Array.from({ length: 16 }, (_, bits) => ({
   residual: (bits & 8) > 0,
 }));
 
+/** The model's epilogues, each part of one alone, and all together. */
+function isOrdinary({ bias, gelu, scale, residual }: Fused): boolean {
+  const parts = [bias, gelu, scale, residual].filter(Boolean).length;
+  return parts === 1 || parts === 4 || (parts === 2 && Boolean(bias && gelu));
+}
+
 function matmulCase(spec: Spec): KernelCase {
   const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
   const unit = (m - base) / units;
@@ -169,18 +175,22 @@ const GATED: readonly (readonly [m: number, n: number, k: number])[] = [
 const CHOICES = [undefined, ...MATMUL_VARIANTS] as const;
 type Choice = (typeof CHOICES)[number];
 
-/** Compiles fastest, and has one pipeline for any number of rows: it stands for what differs in a library only, formats and epilogues. */
+/** Compiles fastest, and has one pipeline for any number of rows: it stands for what differs in a library only. */
 const CHEAPEST = "thread" satisfies MatmulVariant;
 
 /**
  * On CPU adapters compiling a pipeline takes longer than all its cases. The ordinary set has every variant with one format, every format with
- * what the engine chooses and with the cheapest variant, every epilogue with the cheapest; the full set has all combinations.
+ * what the engine chooses, some of the formats and epilogues with the cheapest variant; the full set has all combinations.
  */
-const ordinary = (variant: Choice, weights: MatrixDtype): boolean =>
-  variant === undefined || variant === CHEAPEST || weights === (variant === "packed" ? "q4" : "bf16");
+function sizeOf(variant: Choice, weights: MatrixDtype, m: number): "full" | undefined {
+  const format = variant === undefined || weights === (variant === "packed" ? "q4" : "bf16") || (variant === CHEAPEST && weights === "q4");
+  // The vector kernels have a pipeline for 1, 2, 4 and 8 rows; with barriers each takes a CPU adapter longer than the one before.
+  const rows = variant === "vector" ? m <= 2 : variant === "subgroup" ? m === 1 || m > 4 : true;
+  return format && rows ? undefined : "full";
+}
 
 /** Whatever a variant has to be right for, with one epilogue. */
-function* linear(random: Random, of: Pick<Spec, "weights" | "variant" | "size">): Generator<Spec> {
+function* linear(random: Random, of: Pick<Spec, "weights" | "variant">): Generator<Spec> {
   const { weights } = of;
   for (const [m, n, k] of ODD) yield { ...of, ...LINEAR, m, n, k: nearestK(k, weights) };
   for (let i = 0; i < 5; i++) {
@@ -206,22 +216,23 @@ function* gated(of: Pick<Spec, "weights" | "variant" | "size">): Generator<Spec>
   yield { ...of, swiglu, m: 5, n: 38, k: 96, spare: 3 };
   yield { ...of, swiglu, m: 1, n: 64, k: 896, outliers: true };
   yield { ...of, swiglu, m: 17, n: 64, k: 896, outliers: true };
-  yield { ...of, swiglu, m: 3, n: 70, k: 64, parts: 3 };
-  yield { ...of, swiglu, m: 1, n: 66, k: 64, parts: 2 };
+  yield { ...of, swiglu, m: 3, n: 72, k: 64, parts: 3 }; // in two kernels, of which the second takes four columns at a time
+  yield { ...of, swiglu, m: 1, n: 136, k: 64, parts: 2 };
   for (const n of [9728, 22016]) yield { ...of, swiglu, m: 1, n, k: n > 10_000 ? 2048 : 896, size: "full" };
 }
 
 function* specs(random: Random): Generator<Spec> {
   for (const variant of CHOICES) {
     for (const weights of DTYPES) {
-      yield* linear(random, { weights, variant, size: ordinary(variant, weights) ? undefined : "full" });
+      for (const spec of linear(random, { weights, variant })) yield { size: sizeOf(variant, weights, spec.m), ...spec };
       const size = variant === CHEAPEST && (weights === "bf16" || weights === "q4") ? undefined : "full";
       yield* gated({ weights, variant, size });
       // The bare product.
       for (const [m, n, k] of ODD.slice(2, 12)) yield { weights, variant, size, m, n, k: nearestK(k, weights) };
     }
     for (const fused of variant === CHEAPEST ? EVERY_FUSED : MODEL_FUSED) {
-      const of = { ...fused, weights: "bf16", variant, size: variant === CHEAPEST ? undefined : "full" } as const;
+      const size = variant === CHEAPEST && isOrdinary(fused) ? undefined : "full";
+      const of = { ...fused, weights: "bf16", variant, size } as const;
       yield { ...of, m: 1, n: 69, k: 96 };
       yield { ...of, m: 7, n: 69, k: 96, spare: 1 };
     }
