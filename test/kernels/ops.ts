@@ -14,8 +14,8 @@ const isFull = ({ size }: KernelCase): boolean => size === "full";
 function chunksOf(cases: readonly KernelCase[]): { name: string; chunk: KernelCase[] }[] {
   const groups = new Map<string, KernelCase[]>();
   for (const test of cases) {
-    const { variant, weights } = test.params;
-    const name = [test.op, variant, ...(inject("full") ? [weights] : [])].filter((part) => part !== undefined).join(" ");
+    const { variant, weights, d } = test.params;
+    const name = [test.op, variant, d && `d=${d}`, ...(inject("full") ? [weights] : [])].filter((part) => part !== undefined).join(" ");
     const group = groups.get(name);
     if (group) group.push(test);
     else groups.set(name, [test]);
