@@ -145,9 +145,13 @@ export const matmulVariants = (gpu: Gpu, dtype: MatrixDtype, rows: number, preci
 // Up to this many rows the vector kernels read the weights once and share them; above, tiles do.
 const VECTOR_ROWS = 8;
 
+/** Variants with barriers, which CPU adapters compile for up to a minute and run slowest. */
+const WITH_BARRIERS: readonly MatmulVariant[] = ["vector", "tiled", "wide", "half", "packed"];
+
 /** The variants that are worth timing: those that share weights between few rows, or tiles. */
 export const candidates = (gpu: Gpu, dtype: MatrixDtype, maxRows: number, precision: MatmulPrecision): MatmulVariant[] =>
   matmulVariants(gpu, dtype, maxRows, precision).filter((variant) => {
+    if (gpu.software && WITH_BARRIERS.includes(variant)) return false;
     if (variant === "thread" || variant === "vector" || variant === "subgroup") return maxRows <= 2 * VECTOR_ROWS;
     return maxRows > 1;
   });

@@ -114,6 +114,7 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
       },
     );
   }
+  const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
   const codes = variant === "packed" ? quantizeRows(program, x) : [];
   for (const part of w.parts) {
     program.dispatch({
@@ -121,17 +122,10 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
         shader: kernel.shader,
         libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/gelu", "lib/matmul", ...kernel.libs],
         directives: kernel.directives,
-        consts: {
-          BIAS: bias !== undefined,
-          GELU: options.gelu ?? false,
-          SCALE: scale !== undefined,
-          RESIDUAL: into !== undefined,
-          SWIGLU: gated,
-          ...kernel.consts,
-        },
+        consts: kernel.consts,
         bindings: `uurrrrrw${"r".repeat(codes.length)}`,
       },
-      params: [x.rows.base, x.rows.unit, k / 4, part.rows, part.rowStart, width],
+      params: [x.rows.base, x.rows.unit, k / 4, part.rows, part.rowStart, width, switches],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
       buffers: [x.buffer, part.buffer, scalesOf(part), bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer, ...codes],
       workgroups: grid(kernel, part.rows, x),
@@ -139,6 +133,9 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   }
   return y;
 }
+
+/** Flags as bits, the first the lowest. */
+const bits = (flags: readonly boolean[]): number => flags.reduce((sum, flag, i) => sum + (flag ? 2 ** i : 0), 0);
 
 const grid =
   (kernel: MatmulKernel, columns: number, x: Activation): Dispatch["workgroups"] =>

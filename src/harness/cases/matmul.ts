@@ -35,7 +35,7 @@ interface Spec extends Fused {
   size?: "full" | undefined;
 }
 
-/** The model's layers with layer scale: the form in which every variant and format is tested. */
+/** The model's layers with layer scale: the form in which most shapes are tested. */
 const LINEAR: Fused = { bias: true, scale: true, residual: true };
 const MODEL_FUSED: readonly Fused[] = [{ bias: true }, { bias: true, gelu: true }, { residual: true }];
 const EVERY_FUSED: readonly Fused[] = Array.from({ length: 16 }, (_, bits) => ({
@@ -44,12 +44,6 @@ const EVERY_FUSED: readonly Fused[] = Array.from({ length: 16 }, (_, bits) => ({
   scale: (bits & 4) > 0,
   residual: (bits & 8) > 0,
 }));
-
-/** The model's epilogues, each part of one alone, and all together. */
-function isOrdinary({ bias, gelu, scale, residual }: Fused): boolean {
-  const parts = [bias, gelu, scale, residual].filter(Boolean).length;
-  return parts === 1 || parts === 4 || (parts === 2 && Boolean(bias && gelu));
-}
 
 function matmulCase(spec: Spec): KernelCase {
   const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
@@ -180,7 +174,7 @@ const CHEAPEST = "thread" satisfies MatmulVariant;
 
 /**
  * On CPU adapters compiling a pipeline takes longer than all its cases. The ordinary set has every variant with one format, every format with
- * what the engine chooses, some of the formats and epilogues with the cheapest variant; the full set has all combinations.
+ * what the engine chooses, some formats with the cheapest variant; the full set has all combinations. An epilogue costs no pipeline.
  */
 function sizeOf(variant: Choice, weights: MatrixDtype, m: number): "full" | undefined {
   const format = variant === undefined || weights === (variant === "packed" ? "q4" : "bf16") || (variant === CHEAPEST && weights === "q4");
@@ -210,7 +204,7 @@ function* linear(random: Random, of: Pick<Spec, "weights" | "variant">): Generat
 }
 
 /** Gate and up; outliers make gates of some hundreds, whose exp would overflow. */
-function* gated(of: Pick<Spec, "weights" | "variant" | "size">): Generator<Spec> {
+function* gated(of: Pick<Spec, "weights" | "variant">): Generator<Spec> {
   const swiglu = true;
   for (const [m, n, k] of GATED) yield { ...of, swiglu, m, n, k: nearestK(k, of.weights) };
   yield { ...of, swiglu, m: 5, n: 38, k: 96, spare: 3 };
@@ -225,16 +219,17 @@ function* specs(random: Random): Generator<Spec> {
   for (const variant of CHOICES) {
     for (const weights of DTYPES) {
       for (const spec of linear(random, { weights, variant })) yield { size: sizeOf(variant, weights, spec.m), ...spec };
-      const size = variant === CHEAPEST && (weights === "bf16" || weights === "q4") ? undefined : "full";
-      yield* gated({ weights, variant, size });
+      for (const spec of gated({ weights, variant })) yield { size: sizeOf(variant, weights, spec.m), ...spec };
       // The bare product.
-      for (const [m, n, k] of ODD.slice(2, 12)) yield { weights, variant, size, m, n, k: nearestK(k, weights) };
+      for (const [m, n, k] of ODD.slice(2, 12))
+        yield { weights, variant, size: sizeOf(variant, weights, m), m, n, k: nearestK(k, weights) };
     }
     for (const fused of variant === CHEAPEST ? EVERY_FUSED : MODEL_FUSED) {
-      const size = variant === CHEAPEST && isOrdinary(fused) ? undefined : "full";
-      const of = { ...fused, weights: "bf16", variant, size } as const;
-      yield { ...of, m: 1, n: 69, k: 96 };
-      yield { ...of, m: 7, n: 69, k: 96, spare: 1 };
+      // Every format's library comes before the epilogue's: one format stands for them.
+      const weights = variant === "packed" ? "q4" : "bf16";
+      const of = { ...fused, weights, variant, n: 69, k: 96 } as const;
+      yield { ...of, m: 1, size: sizeOf(variant, weights, 1) };
+      yield { ...of, m: 7, spare: 1, size: sizeOf(variant, weights, 7) };
     }
   }
   // The whole products of a prompt and of a picture, with the kernels that the engine chooses itself.

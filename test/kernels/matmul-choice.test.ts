@@ -1,0 +1,53 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { Programs } from "../../src/gpu/program.ts";
+import { Noise, randomMatrix, uploadMatrix } from "../../src/harness/bench-data.ts";
+import { matmul, matmulVariants } from "../../src/ops/matmul.ts";
+import type { Activation } from "../../src/tensor/tensor.ts";
+
+/** What each variant computes is the harness's business (matmul.test.ts). */
+describe("the choice of matmul's variant", () => {
+  let gpu: Gpu;
+  const noise = new Noise(7);
+  beforeAll(async () => {
+    gpu = await openGpu();
+  });
+  afterAll(() => gpu.close());
+
+  it("keeps to f32 unless allowed, and refuses what the device or the shape does not have", async () => {
+    expect(matmulVariants(gpu, "bf16", 100)).not.toEqual(expect.arrayContaining(["half"]));
+    expect(matmulVariants(gpu, "f32", 100, "q8")).not.toContain("packed");
+    const matrix = uploadMatrix(gpu.memory, "w", randomMatrix(noise, "f32", 8, 8));
+    const input: Activation = { label: "x", rows: { base: 0, unit: 1 }, width: 8, buffer: gpu.memory.create("x", 8 * 4) };
+    const record = (run: Parameters<Programs["record"]>[2]) => new Programs(gpu).record("bad", 1, run);
+    await expect(record((p) => void matmul(p, input, matrix, { variant: "packed" }))).rejects.toMatchObject({ code: "bad-input" });
+    await expect(record((p) => void matmul(p, { ...input, width: 4 }, matrix))).rejects.toMatchObject({ code: "bad-input" });
+    const tall = { ...input, rows: { base: 0, unit: 70000 }, buffer: gpu.memory.create("tall", 70000 * 8 * 4) };
+    await expect(record((p) => void matmul(p, tall, matrix, { variant: "thread" }))).rejects.toMatchObject({ code: "limit-exceeded" });
+  });
+
+  it("tunes when asked, and tells what it chose", async () => {
+    const tuned = await openGpu({ autotune: true });
+    try {
+      const matrix = uploadMatrix(tuned.memory, "w", randomMatrix(noise, "bf16", 64, 64));
+      const buffer = tuned.memory.create("x", 64 * 4);
+      const held = tuned.memory.entries().length;
+      const programs = new Programs(tuned);
+      let recorded = 0;
+      const program = await programs.record("tuned", 1, (p) => {
+        recorded++;
+        matmul(p, { label: "x", rows: { base: 1, unit: 0 }, width: 64, buffer }, matrix);
+      });
+      expect(recorded).toBe(2); // once to learn the shapes, once with the choice
+      const [choice] = Object.entries(tuned.tuning.toJSON());
+      expect(choice![0]).toBe("matmul(m=1,n~2^6,k~2^6,weights=bf16,precision=f32)");
+      expect(matmulVariants(tuned, "bf16", 1)).toContain(choice![1]);
+      program.dispose();
+      // The program's params are gone; what stays is the step and the arena of `programs`.
+      expect(tuned.memory.entries().length).toBeLessThanOrEqual(held + 2);
+    } finally {
+      tuned.close();
+    }
+    expect(gpu.tuning.toJSON()).toEqual({});
+  });
+});
