@@ -6,7 +6,8 @@ export interface Bound {
   largest: number;
 }
 
-const EXACT: Bound = { nmse: 0, largest: 0 };
+/** Bits, and copies of them. */
+export const EXACT: Bound = { nmse: 0, largest: 0 };
 
 /** f32 sums of products, each rounded to 6e-8: measured up to 6e-13 (K = 4864), and 2e-12 in attention. */
 const SUMS: Bound = { nmse: 1e-11, largest: 1e-5 };
@@ -51,6 +52,11 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   patch_gather: EXACT,
   pixel_unshuffle: EXACT,
   argmax: EXACT,
+  sample: ROUNDED, // of the penalised logits; the ids are exact
+  quantize: EXACT,
+  convert: EXACT,
+  dequantize: EXACT,
+  synth: EXACT,
 };
 
 /** The bound of an op, at a precision or with outliers. @throws Error for an op without a line: a new op states its bound */

@@ -31,6 +31,7 @@ export interface Expectation {
   label: string;
   /** From `program.activation`, or an operand that the op writes to. */
   buffer: Bindable;
+  /** u32 must be equal, whatever the op's bound. */
   kind: "f32" | "u32";
   /** Elements from the start of the buffer that the op writes; those behind must stay as they were. */
   length: number;

@@ -1,10 +1,13 @@
 import type { KernelCase } from "./case.ts";
 import { attentionCases } from "./cases/attention.ts";
+import { convertCases } from "./cases/convert.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { normCases } from "./cases/norm.ts";
 import { patchCases } from "./cases/patch.ts";
 import { ropeCases } from "./cases/rope.ts";
 import { rowwiseCases } from "./cases/rowwise.ts";
+import { sampleCases } from "./cases/sample.ts";
+import { synthCases } from "./cases/synth.ts";
 import { Random } from "./random.ts";
 
 const FAMILIES: readonly ((random: Random) => KernelCase[])[] = [
@@ -14,6 +17,9 @@ const FAMILIES: readonly ((random: Random) => KernelCase[])[] = [
   ropeCases,
   rowwiseCases,
   patchCases,
+  sampleCases,
+  convertCases,
+  synthCases,
 ];
 
 /**

@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Program } from "../gpu/program.ts";
-import { boundOf, type Deviation, deviation } from "./bounds.ts";
+import { boundOf, type Deviation, deviation, EXACT } from "./bounds.ts";
 import type { Expectation, KernelCase } from "./case.ts";
 import { type Found, GuardedScratch, POISON } from "./guard.ts";
 import { guardedOperands } from "./operands.ts";
@@ -50,9 +50,10 @@ function judge(test: KernelCase, outputs: readonly Expectation[], tensors: Reado
     if (flaw) return { status: "failed", reason: flaw, ...INFINITELY_FAR };
     const found = deviationOf(output, tensor);
     worst = { nmse: Math.max(worst.nmse, found.nmse), largest: Math.max(worst.largest, found.largest) };
-    if (found.nmse > bound.nmse || found.largest > bound.largest) {
+    const allowed = output.kind === "u32" ? EXACT : bound; // ids, codes and bits are right or wrong
+    if (found.nmse > allowed.nmse || found.largest > allowed.largest) {
       const [nmse, largest] = [found.nmse, found.largest].map((value) => value.toExponential(2));
-      return failed(`${output.label}: NMSE ${nmse} (bound ${bound.nmse}), largest error ${largest} (bound ${bound.largest})`);
+      return failed(`${output.label}: NMSE ${nmse} (bound ${allowed.nmse}), largest error ${largest} (bound ${allowed.largest})`);
     }
   }
   const written = new Set<unknown>(outputs.map(({ buffer }) => buffer));

@@ -1,4 +1,5 @@
 import { gelu } from "./gelu.ts";
+import { swiglu } from "./swiglu.ts";
 
 /** What may follow a product: y = residual + scale · act(v + bias). */
 export interface Epilogue {
@@ -6,6 +7,12 @@ export interface Epilogue {
   gelu?: boolean | undefined;
   scale?: Float32Array | undefined; // [n]
   residual?: Float32Array | undefined; // [m, n]
+}
+
+/** Rows and columns of an output; every pair of them is an element. */
+interface Picked {
+  rows: readonly number[];
+  columns: readonly number[];
 }
 
 /**
@@ -16,7 +23,7 @@ export function matmul(
   w: Float32Array,
   k: number,
   { bias, gelu: activate, scale, residual }: Epilogue,
-  { rows, columns }: { rows: readonly number[]; columns: readonly number[] },
+  { rows, columns }: Picked,
 ): Float64Array {
   const n = w.length / k;
   const y = new Float64Array(rows.length * columns.length);
@@ -33,4 +40,12 @@ export function matmul(
     }
   }
   return y;
+}
+
+/** The picked elements of y [m, n / 2] = silu(x · gateᵀ) · (x · upᵀ), w = gate | up stacked [n, k]. */
+export function gatedMatmul(x: Float32Array, w: Float32Array, k: number, picked: Picked): Float64Array {
+  const half = w.length / 2;
+  const gate = matmul(x, w.subarray(0, half), k, {}, picked);
+  const up = matmul(x, w.subarray(half), k, {}, picked);
+  return gate.map((g, i) => swiglu(g, up[i]!));
 }

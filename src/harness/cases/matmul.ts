@@ -1,4 +1,4 @@
-import { MATMUL_VARIANTS, type MatmulVariant, matmul, matmulVariants, precisionOf } from "../../ops/matmul.ts";
+import { gatedMatmul, MATMUL_VARIANTS, type MatmulVariant, matmul, matmulVariants, precisionOf } from "../../ops/matmul.ts";
 import * as reference from "../../reference/matmul.ts";
 import type { MatrixDtype, Rows } from "../../tensor/tensor.ts";
 import { boundOf } from "../bounds.ts";
@@ -14,6 +14,8 @@ interface Fused {
   gelu?: boolean;
   scale?: boolean;
   residual?: boolean;
+  /** Gate and up in one product: nothing else goes with it. */
+  swiglu?: boolean;
 }
 
 interface Spec extends Fused {
@@ -33,7 +35,7 @@ interface Spec extends Fused {
   size?: "full" | undefined;
 }
 
-/** The model's layers with layer scale: the form in which every variant and format is tested, since compiling a pipeline costs more than all its cases. */
+/** The model's layers with layer scale: the form in which most shapes are tested. */
 const LINEAR: Fused = { bias: true, scale: true, residual: true };
 const MODEL_FUSED: readonly Fused[] = [{ bias: true }, { bias: true, gelu: true }, { residual: true }];
 const EVERY_FUSED: readonly Fused[] = Array.from({ length: 16 }, (_, bits) => ({
@@ -46,7 +48,8 @@ const EVERY_FUSED: readonly Fused[] = Array.from({ length: 16 }, (_, bits) => ({
 function matmulCase(spec: Spec): KernelCase {
   const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
   const unit = (m - base) / units;
-  const { bias, gelu, scale, residual, outliers } = spec;
+  const { bias, gelu, scale, residual, swiglu, outliers } = spec;
+  const width = swiglu ? n / 2 : n;
   const precision = variant && precisionOf(variant);
   const op = m === 1 ? "matvec" : "matmul";
   const params = {
@@ -59,6 +62,7 @@ function matmulCase(spec: Spec): KernelCase {
     gelu,
     scale,
     residual,
+    swiglu,
     ...(base || unit !== 1 ? { base, unit } : {}),
     ...(spare ? { spare } : {}),
     ...(parts > 1 ? { parts } : {}),
@@ -86,23 +90,25 @@ function matmulCase(spec: Spec): KernelCase {
         scale: scale ? random.values(n) : undefined,
         residual: residual ? random.values(m * n) : undefined,
       };
-      const y = matmul(program, x, w.matrix, {
-        bias: epilogue.bias && operands.vector("bias", epilogue.bias),
-        gelu: gelu ?? false,
-        scale: epilogue.scale && operands.vector("scale", epilogue.scale),
-        into: epilogue.residual && operands.activation("residual", rows, n, epilogue.residual),
-        precision,
-        variant,
-      });
-      const sample = sampleOf(m, n, k, random);
+      const y = swiglu
+        ? gatedMatmul(program, x, w.matrix, { precision, variant })
+        : matmul(program, x, w.matrix, {
+            bias: epilogue.bias && operands.vector("bias", epilogue.bias),
+            gelu: gelu ?? false,
+            scale: epilogue.scale && operands.vector("scale", epilogue.scale),
+            into: epilogue.residual && operands.activation("residual", rows, n, epilogue.residual),
+            precision,
+            variant,
+          });
+      const sample = sampleOf(m, width, swiglu ? 2 * k : k, random);
       return [
         {
           label: "y",
           buffer: y.buffer,
           kind: "f32",
-          length: m * n,
-          indices: indicesOf(sample, n),
-          expected: () => reference.matmul(xs, w.values, k, epilogue, sample),
+          length: m * width,
+          indices: indicesOf(sample, width),
+          expected: () => (swiglu ? reference.gatedMatmul(xs, w.values, k, sample) : reference.matmul(xs, w.values, k, epilogue, sample)),
         },
       ];
     },
@@ -148,37 +154,82 @@ const ODD: readonly (readonly [m: number, n: number, k: number])[] = [
   [1025, 3, 64],
 ];
 
+/** [m, n, k] of gate and up in one product, n / 2 columns each. */
+const GATED: readonly (readonly [m: number, n: number, k: number])[] = [
+  [1, 2, 4],
+  [1, 130, 1024],
+  [2, 66, 96],
+  [5, 34, 64],
+  [17, 258, 100],
+  [65, 130, 68],
+  [130, 126, 32],
+];
+
+/** What the engine chooses itself; then every variant. */
+const CHOICES = [undefined, ...MATMUL_VARIANTS] as const;
+type Choice = (typeof CHOICES)[number];
+
+/** Compiles fastest, and has one pipeline for any number of rows: it stands for what differs in a library only. */
+const CHEAPEST = "thread" satisfies MatmulVariant;
+
+/**
+ * On CPU adapters compiling a pipeline takes longer than all its cases. The ordinary set has every variant with one format, every format with
+ * what the engine chooses, some formats with the cheapest variant; the full set has all combinations. An epilogue costs no pipeline.
+ */
+function sizeOf(variant: Choice, weights: MatrixDtype, m: number): "full" | undefined {
+  const format = variant === undefined || weights === (variant === "packed" ? "q4" : "bf16") || (variant === CHEAPEST && weights === "q4");
+  // The vector kernels have a pipeline for 1, 2, 4 and 8 rows; with barriers each takes a CPU adapter longer than the one before.
+  const rows = variant === "vector" ? m <= 2 : variant === "subgroup" ? m === 1 || m > 4 : true;
+  return format && rows ? undefined : "full";
+}
+
+/** Whatever a variant has to be right for, with one epilogue. */
+function* linear(random: Random, of: Pick<Spec, "weights" | "variant">): Generator<Spec> {
+  const { weights } = of;
+  for (const [m, n, k] of ODD) yield { ...of, ...LINEAR, m, n, k: nearestK(k, weights) };
+  for (let i = 0; i < 5; i++) {
+    const m = random.pick([1, random.integer(2, 20), random.integer(20, 140)]);
+    yield { ...of, ...LINEAR, m, n: random.integer(1, 200), k: nearestK(4 * random.integer(1, 160), weights) };
+  }
+  // Rows by unit and base, room for more, matrices over several bindings, outliers.
+  yield { ...of, ...LINEAR, m: 5, n: 67, k: 96, spare: 3 };
+  yield { ...of, ...LINEAR, m: 66, units: 2, spare: 1, n: 33, k: 32 };
+  yield { ...of, ...LINEAR, m: 41, base: 1, units: 4, n: 33, k: 32 };
+  yield { ...of, ...LINEAR, m: 3, n: 70, k: 64, parts: 3 };
+  yield { ...of, ...LINEAR, m: 1, n: 70, k: 96, parts: 2 };
+  yield { ...of, ...LINEAR, m: 1, n: 64, k: 896, outliers: true };
+  yield { ...of, ...LINEAR, m: 17, n: 64, k: 896, outliers: true };
+  for (const [n, k] of SMALL_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k: nearestK(k, weights) };
+  for (const [n, k] of LARGE_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k, size: "full" };
+}
+
+/** Gate and up; outliers make gates of some hundreds, whose exp would overflow. */
+function* gated(of: Pick<Spec, "weights" | "variant">): Generator<Spec> {
+  const swiglu = true;
+  for (const [m, n, k] of GATED) yield { ...of, swiglu, m, n, k: nearestK(k, of.weights) };
+  yield { ...of, swiglu, m: 5, n: 38, k: 96, spare: 3 };
+  yield { ...of, swiglu, m: 1, n: 64, k: 896, outliers: true };
+  yield { ...of, swiglu, m: 17, n: 64, k: 896, outliers: true };
+  yield { ...of, swiglu, m: 3, n: 72, k: 64, parts: 3 }; // in two kernels, of which the second takes four columns at a time
+  yield { ...of, swiglu, m: 1, n: 136, k: 64, parts: 2 };
+  for (const n of [9728, 22016]) yield { ...of, swiglu, m: 1, n, k: n > 10_000 ? 2048 : 896, size: "full" };
+}
+
 function* specs(random: Random): Generator<Spec> {
-  for (const variant of MATMUL_VARIANTS) {
+  for (const variant of CHOICES) {
     for (const weights of DTYPES) {
-      // Compilation is dear on CPU adapters. The variant that compiles fastest stands for the formats that differ in a lib only.
-      const size = variant === "thread" || weights === "f32" || weights === "bf16" || weights === "q4" ? undefined : "full";
-      const of = { weights, variant, size } as const;
-      for (const [m, n, k] of ODD) yield { ...of, ...LINEAR, m, n, k: nearestK(k, weights) };
-      for (let i = 0; i < 5; i++) {
-        const m = random.pick([1, random.integer(2, 20), random.integer(20, 140)]);
-        yield { ...of, ...LINEAR, m, n: random.integer(1, 200), k: nearestK(4 * random.integer(1, 160), weights) };
-      }
-      // Rows by unit and base, room for more, matrices over several bindings, outliers.
-      yield { ...of, ...LINEAR, m: 5, n: 67, k: 96, spare: 3 };
-      yield { ...of, ...LINEAR, m: 66, units: 2, spare: 1, n: 33, k: 32 };
-      yield { ...of, ...LINEAR, m: 41, base: 1, units: 4, n: 33, k: 32 };
-      yield { ...of, ...LINEAR, m: 3, n: 70, k: 64, parts: 3 };
-      yield { ...of, ...LINEAR, m: 1, n: 70, k: 96, parts: 2 };
-      yield { ...of, ...LINEAR, m: 1, n: 64, k: 896, outliers: true };
-      yield { ...of, ...LINEAR, m: 17, n: 64, k: 896, outliers: true };
-      for (const [n, k] of SMALL_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k: nearestK(k, weights) };
-      for (const [n, k] of LARGE_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k, size: "full" };
+      for (const spec of linear(random, { weights, variant })) yield { size: sizeOf(variant, weights, spec.m), ...spec };
+      for (const spec of gated({ weights, variant })) yield { size: sizeOf(variant, weights, spec.m), ...spec };
       // The bare product.
-      const bare = { ...of, size: variant === "thread" ? undefined : ("full" as const) };
-      for (const [m, n, k] of ODD.slice(2, 12)) yield { ...bare, m, n, k: nearestK(k, weights) };
+      for (const [m, n, k] of ODD.slice(2, 12))
+        yield { weights, variant, size: sizeOf(variant, weights, m), m, n, k: nearestK(k, weights) };
     }
-    // Every fused form where compiling is cheap (the epilogue is one lib for all variants), the model's everywhere.
-    const forms = variant === "thread" ? EVERY_FUSED : MODEL_FUSED;
-    for (const fused of forms) {
-      const of = { ...fused, weights: "f32", variant, size: variant === "thread" ? undefined : "full" } as const;
-      yield { ...of, m: 1, n: 69, k: 96 };
-      yield { ...of, m: 7, n: 69, k: 96, spare: 1 };
+    for (const fused of variant === CHEAPEST ? EVERY_FUSED : MODEL_FUSED) {
+      // Every format's library comes before the epilogue's: one format stands for them.
+      const weights = variant === "packed" ? "q4" : "bf16";
+      const of = { ...fused, weights, variant, n: 69, k: 96 } as const;
+      yield { ...of, m: 1, size: sizeOf(variant, weights, 1) };
+      yield { ...of, m: 7, spare: 1, size: sizeOf(variant, weights, 7) };
     }
   }
   // The whole products of a prompt and of a picture, with the kernels that the engine chooses itself.
@@ -186,6 +237,7 @@ function* specs(random: Random): Generator<Spec> {
     const of = { weights, variant: undefined, size: "full" as const };
     for (const [n, k] of [...SMALL_MATRICES, ...LARGE_MATRICES])
       yield { ...of, m: k === 1024 || k === 588 ? 1025 : 256, n, k: nearestK(k, weights) };
+    yield { ...of, m: 256, n: 9728, k: 896, swiglu: true };
   }
 }
 

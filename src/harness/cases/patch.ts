@@ -17,7 +17,11 @@ function gatherCase(size: number, patch: number, tiles: number, spare = 0): Kern
       maxUnits: tiles + spare,
       record(program, operands) {
         const pixels = operands.random.values(tiles * 3 * size * size);
-        const y = gatherPatches(program, operands.storage("pixels", pixels), { size, patch, grid: size / patch });
+        const y = gatherPatches(program, operands.storage("pixels", pixels, (tiles + spare) * 3 * size * size), {
+          size,
+          patch,
+          grid: size / patch,
+        });
         const length = tiles * (1 + (size / patch) ** 2) * 3 * patch * patch;
         return [wholeOf("patches", y.buffer, length, () => reference.patches(pixels, tiles, size, patch))];
       },

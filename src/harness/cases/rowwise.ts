@@ -1,6 +1,4 @@
 import { add, embed, gelu, swiglu, VISUAL_FLAG } from "../../ops/rowwise.ts";
-import { blocksOf, GREEDY, type SampleState, sample, setSampling } from "../../ops/sample.ts";
-import { argmax as argmaxReference } from "../../reference/argmax.ts";
 import { embed as embedReference } from "../../reference/embed.ts";
 import { gelu as geluReference } from "../../reference/gelu.ts";
 import { swiglu as swigluReference } from "../../reference/swiglu.ts";
@@ -88,44 +86,7 @@ function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, v
   });
 }
 
-/** Greedy sampling. `ties`: how many further places the largest value stands at, where the first must win. */
-function argmaxCase(count: number, rows: number, ties: number): KernelCase {
-  return defineCase(
-    "argmax",
-    { count, rows, ...(ties ? { ties } : {}) },
-    {
-      step: { units: rows, start: 0 },
-      record(program, operands) {
-        const { random } = operands;
-        const values = random.values(rows * count).map((v) => v - 2); // all below zero
-        for (let row = 0; row < rows; row++) {
-          for (let i = 0; i <= ties; i++) values[row * count + random.integer(0, count - 1)] = -0.5;
-        }
-        const take = (bytes: number) => program.arena.take(bytes) as GPUBuffer; // the state's storage between guards, too
-        const blocks = blocksOf(count);
-        const state: SampleState = {
-          rows,
-          vocabSize: count,
-          next: take(rows * 4),
-          settings: take(rows * 32),
-          seen: take(rows * Math.ceil(count / 32) * 4),
-          best: take(rows * blocks * 8),
-          noisy: take(rows * blocks * 8),
-          histogram: take(rows * 8 * 256 * 12),
-          searches: take(rows * 9 * 16),
-          asked: Array.from({ length: rows }, () => GREEDY),
-        };
-        for (let row = 0; row < rows; row++) setSampling(program.gpu.memory, state, row, GREEDY);
-        sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state);
-        const row = (i: number) => values.subarray(i * count, (i + 1) * count);
-        const expected = () => Array.from({ length: rows }, (_, i) => argmaxReference(row(i)));
-        return [{ label: "ids", buffer: state.next, kind: "u32", length: rows, expected }];
-      },
-    },
-  );
-}
-
-/** Elementwise ops, the embedding's gather and argmax. */
+/** Elementwise ops and the embedding's gather. */
 export function rowwiseCases(random: Random): KernelCase[] {
   const cases: KernelCase[] = [];
   for (const op of ["swiglu", "gelu", "add"] as const) {
@@ -158,9 +119,6 @@ export function rowwiseCases(random: Random): KernelCase[] {
         }),
       );
     }
-  }
-  for (const count of [1, 2, 3, 63, 65, 255, 256, 257, 1025, 151674]) {
-    for (const ties of [0, 1, 5]) cases.push(argmaxCase(count, 1, ties), argmaxCase(count, 3, ties));
   }
   return cases;
 }

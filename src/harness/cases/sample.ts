@@ -1,0 +1,176 @@
+import type { Program } from "../../gpu/program.ts";
+import { blocksOf, GREEDY, type SampleState, type Sampling, sample, setSampling } from "../../ops/sample.ts";
+import { argmax } from "../../reference/argmax.ts";
+import { draw, keptIds, penalised } from "../../reference/sample.ts";
+import { defineCase, type Expectation, type KernelCase } from "../case.ts";
+import type { Random } from "../random.ts";
+
+/** The state of `rows` rows, its storage between guards. */
+function stateOf(program: Program, rows: number, vocabSize: number, seen?: SampleState["seen"]): SampleState {
+  const take = (bytes: number) => program.arena.take(bytes) as GPUBuffer;
+  const blocks = blocksOf(vocabSize);
+  return {
+    rows,
+    vocabSize,
+    next: take(rows * 4),
+    settings: take(rows * 32),
+    seen: seen ?? take(rows * Math.ceil(vocabSize / 32) * 4),
+    best: take(rows * blocks * 8),
+    noisy: take(rows * blocks * 8),
+    histogram: take(rows * 8 * 256 * 12),
+    searches: take(rows * 9 * 16),
+    asked: Array.from({ length: rows }, () => GREEDY),
+  };
+}
+
+/** Greedy sampling. `ties`: how many further places the largest value stands at, where the first must win. */
+function argmaxCase(count: number, rows: number, ties: number): KernelCase {
+  return defineCase(
+    "argmax",
+    { count, rows, ...(ties ? { ties } : {}) },
+    {
+      step: { units: rows, start: 0 },
+      record(program, operands) {
+        const { random } = operands;
+        const values = random.values(rows * count).map((v) => v - 2); // all below zero
+        for (let row = 0; row < rows; row++) {
+          for (let i = 0; i <= ties; i++) values[row * count + random.integer(0, count - 1)] = -0.5;
+        }
+        const state = stateOf(program, rows, count);
+        for (let row = 0; row < rows; row++) setSampling(program.gpu.memory, state, row, GREEDY);
+        sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state);
+        const row = (i: number) => values.subarray(i * count, (i + 1) * count);
+        const expected = () => Array.from({ length: rows }, (_, i) => argmax(row(i)));
+        return [{ label: "ids", buffer: state.next, kind: "u32", length: rows, expected }];
+      },
+    },
+  );
+}
+
+const LEAST_MARGIN = 1e-4; // by which a draw must lead, and by which no threshold may be missed: rounding decides nothing then
+
+/** The id that the definition draws; undefined where rounding could decide. */
+function decided(logits: ArrayLike<number>, sampling: Sampling): number | undefined {
+  if (sampling.temperature === 0) return argmax(logits);
+  const { topP, minP } = sampling;
+  const sizes = [1 - LEAST_MARGIN, 1 + LEAST_MARGIN].map(
+    (slack) => keptIds(logits, { ...sampling, topP: topP < 1 ? topP * slack : 1, minP: minP < 1 ? minP * slack : 1 }).size,
+  );
+  const { id, margin } = draw(logits, sampling, 0);
+  return sizes[0] === sizes[1] && margin > LEAST_MARGIN ? id : undefined;
+}
+
+/** Logits of a row, about as wide as a model's, half the time with ties; what was seen before; and the id that must come. */
+function drawRow(random: Random, count: number, sampling: Sampling) {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const ties = random.next() < 0.5;
+    const logits = random.values(count).map((v) => {
+      const wide = 4 * (v + random.next() * 2 - 1);
+      return ties ? Math.round(wide * 8) / 8 : wide;
+    });
+    const seen = new Set(Array.from({ length: Math.ceil(count / 5) }, () => random.integer(0, count - 1)));
+    const after = Float32Array.from(penalised(logits, seen, sampling.repetitionPenalty));
+    const seed = random.integer(0, 2 ** 53 - 1);
+    const id = decided(after, { ...sampling, seed });
+    if (id !== undefined) return { logits, seen, after, sampling: { ...sampling, seed }, id };
+  }
+  throw new Error(`no draw among ${count} logits is decided: ${JSON.stringify(sampling)}`);
+}
+
+/** A draw in `rows` rows, each with a seed of its own; every second row is greedy where `mixed`. */
+function sampleCase(vocabulary: number, rows: number, some: Partial<Sampling>, mixed = false): KernelCase {
+  const asked: Sampling = { ...GREEDY, ...some };
+  const params = {
+    vocabulary,
+    rows,
+    temperature: some.temperature,
+    top_k: some.topK,
+    top_p: some.topP,
+    min_p: some.minP,
+    penalty: some.repetitionPenalty,
+    mixed,
+  };
+  return defineCase("sample", params, {
+    step: { units: rows, start: 0 },
+    record(program, operands): Expectation[] {
+      const { random, storage } = operands;
+      const all = Array.from({ length: rows }, (_, i) =>
+        drawRow(random, vocabulary, mixed && i % 2 ? { ...asked, temperature: 0 } : asked),
+      );
+      const logits = new Float32Array(rows * vocabulary);
+      const after = new Float32Array(rows * vocabulary);
+      const words = Math.ceil(vocabulary / 32);
+      const before = new Uint32Array(rows * words);
+      const bit = (bits: Uint32Array, row: number, id: number) => {
+        const at = row * words + (id >> 5);
+        bits[at] = bits[at]! | (1 << (id & 31));
+      };
+      for (const [row, each] of all.entries()) {
+        logits.set(each.logits, row * vocabulary);
+        after.set(each.after, row * vocabulary);
+        for (const id of each.seen) bit(before, row, id);
+      }
+      const state = stateOf(program, rows, vocabulary, storage("seen", before) as GPUBuffer);
+      const { memory } = program.gpu;
+      for (const [row, { sampling }] of all.entries()) setSampling(memory, state, row, sampling);
+      memory.write(state.seen, 0, before); // which a new request clears
+      const x = operands.activation("logits", { base: 0, unit: 1 }, vocabulary, logits);
+      sample(program, x, state);
+      const seen = () => {
+        const bits = before.slice();
+        for (const [row, { id }] of all.entries()) bit(bits, row, id);
+        return bits;
+      };
+      return [
+        { label: "ids", buffer: state.next, kind: "u32", length: rows, expected: () => all.map(({ id }) => id) },
+        { label: "logits", buffer: x.buffer, kind: "f32", length: logits.length, expected: () => after },
+        { label: "seen", buffer: state.seen, kind: "u32", length: before.length, expected: seen },
+      ];
+    },
+  });
+}
+
+const SETTINGS: readonly Partial<Sampling>[] = [
+  {},
+  { topK: 1 },
+  { topK: 3 },
+  { topK: 50 },
+  { topP: 1e-6 },
+  { topP: 0.5 },
+  { topP: 0.95 },
+  { minP: 0.05 },
+  { minP: 0.5 },
+  { repetitionPenalty: 1.3 },
+  { topK: 40, topP: 0.8 },
+  { topK: 200, topP: 0.9, minP: 0.1, repetitionPenalty: 1.1 },
+];
+
+/** How the next id is chosen: greedy, and drawn from what temperature, top-k, top-p, min-p and a penalty leave. */
+export function sampleCases(random: Random): KernelCase[] {
+  const cases: KernelCase[] = [];
+  for (const count of [1, 2, 3, 63, 65, 255, 256, 257, 1025, 151674]) {
+    for (const ties of [0, 1, 5]) cases.push(argmaxCase(count, 1, ties), argmaxCase(count, 3, ties));
+  }
+  for (const vocabulary of [3, 63, 65, 1025, 2049]) {
+    for (const temperature of [0.3, 1, 2]) {
+      for (const each of SETTINGS) cases.push(sampleCase(vocabulary, temperature === 1 ? 4 : 1, { temperature, ...each }));
+    }
+    cases.push(
+      sampleCase(vocabulary, 3, { repetitionPenalty: 2 }),
+      sampleCase(vocabulary, 5, { temperature: 1, topK: 10, topP: 0.7 }, true),
+    );
+  }
+  cases.push(sampleCase(1, 2, { temperature: 1 }), sampleCase(1, 1, { temperature: 1, topK: 1, topP: 0.5, minP: 1 }));
+  for (let i = 0; i < 20; i++) {
+    const some = {
+      temperature: random.pick([0.2, 0.7, 1, 1.5]),
+      topK: random.pick([0, 2, random.integer(1, 500)]),
+      topP: random.pick([1, random.integer(10, 95) / 100]),
+      minP: random.pick([0, random.integer(1, 30) / 100]),
+      repetitionPenalty: random.pick([1, 0.8, 1.2]),
+    };
+    cases.push(sampleCase(random.integer(1, 5000), random.integer(1, 6), some, random.next() < 0.3));
+  }
+  cases.push(sampleCase(151674, 1, { temperature: 0.8, topK: 50, topP: 0.9, minP: 0.02, repetitionPenalty: 1.05 }));
+  return cases;
+}

@@ -1,0 +1,75 @@
+import { spawn } from "node:child_process";
+import { text } from "node:stream/consumers";
+import { beforeAll, describe, expect, inject, it } from "vitest";
+import { pathOf } from "../support.ts";
+
+// The built program, as a user runs it: npm ci builds it.
+const main = pathOf("dist/tools/cli/main.js");
+
+async function internvl(...args: string[]): Promise<{ status: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const status = new Promise<number | null>((resolve, reject) => child.once("error", reject).once("close", resolve));
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  return { status: await status, stdout, stderr };
+}
+
+describe("internvl kernels", () => {
+  let adapters: string[];
+  beforeAll(async () => {
+    adapters = (JSON.parse((await internvl("doctor", "--json")).stdout) as { adapters: string[] }).adapters;
+  });
+
+  it("test --json prints one document: every adapter present, every op that was asked for", async () => {
+    const { status, stdout, stderr } = await internvl("kernels", "test", "--op", "rope", "--filter", "tokens=3,", "--json");
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^\{.*\}\n$/); // one line
+    expect(stderr).toMatch(/^\d+ cases, random shapes from seed 1\n/m);
+    const report = JSON.parse(stdout) as { adapters: { adapter: string }[] };
+    expect(Object.keys(report)).toEqual(["adapters"]);
+    expect(report.adapters.map(({ adapter }) => adapter)).toEqual(adapters);
+    for (const one of report.adapters) {
+      expect(one).toEqual({
+        adapter: one.adapter,
+        passed: expect.any(Number),
+        failed: 0,
+        unsupported: 0,
+        ops: {
+          rope: { cases: expect.any(Number), worstNmse: expect.any(Number), worstCase: expect.stringMatching(/^rope\(tokens=3,.*\)$/) },
+        },
+      });
+      const { passed, ops } = one as unknown as { passed: number; ops: { rope: { cases: number; worstNmse: number } } };
+      expect(passed).toBe(ops.rope.cases);
+      expect(passed).toBeGreaterThan(0);
+      expect(ops.rope.worstNmse).toBeLessThan(1e-12);
+    }
+  });
+
+  it("test prints a table, here of one adapter", async () => {
+    const { status, stdout } = await internvl("kernels", "test", "--filter", "pixel_unshuffle(grid=4,width=64)", "--adapter", adapters[0]!);
+    expect(status).toBe(0);
+    const [adapter, head, row, ...rest] = stdout.trimEnd().split("\n");
+    expect(adapter).toBe(adapters[0]);
+    expect(head).toMatch(/op\s+cases\s+passed\s+failed\s+unsupported\s+worst NMSE\s+worst case/);
+    expect(row).toMatch(/^ {2}pixel_unshuffle\s+1\s+1\s+0\s+0\s+0\.0e\+0\s+pixel_unshuffle\(grid=4,width=64\)$/);
+    expect(rest).toEqual([]);
+  });
+
+  // The ceilings, which every bench measures first, take SwiftShader more than a minute.
+  const quick = () => inject("full") || adapters.some((name) => !/swiftshader/i.test(name));
+  it("bench --json prints the adapter's ceilings and the cases' speeds", async (context) => {
+    if (!quick()) context.skip("there is SwiftShader alone: npm run test:full");
+    const adapter = adapters.find((name) => !/swiftshader/i.test(name)) ?? adapters[0]!;
+    const { status, stdout } = await internvl("kernels", "bench", "--op", "rope", "--filter", "rows=1,", "--json", "--adapter", adapter);
+    expect(status).toBe(0);
+    const number = expect.any(Number);
+    const of = { op: "rope", variant: "append", ms: number, gflops: number, gbps: number, fraction: number };
+    const report = JSON.parse(stdout) as { ceilings: Record<string, number>; cases: Record<string, number>[] };
+    expect(report).toEqual({
+      adapter,
+      ceilings: { fmaGflops: number, streamGBps: number, copyGBps: number },
+      cases: [{ name: "rope(rows=1,heads=16,kv_heads=2,dim=128,variant=append)", ...of }],
+    });
+    for (const value of [...Object.values(report.ceilings), report.cases[0]!.ms, report.cases[0]!.fraction])
+      expect(value).toBeGreaterThan(0);
+  });
+});
