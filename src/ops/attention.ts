@@ -2,6 +2,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
 import type { Activation, Bindable } from "../tensor/tensor.ts";
+import { type DecodeVariant, decodeAttention } from "./attention-decode.ts";
 import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
 
 const BLOCK = 64; // queries a workgroup
@@ -22,6 +23,8 @@ export type AttentionVariant = "flash" | "lanes";
 export interface AttentionOptions {
   /** A variant by its name, instead of the one chosen for the adapter: for tests and benchmarks. */
   variant?: AttentionVariant | undefined;
+  /** The same for a single token over the cache. */
+  decode?: DecodeVariant | undefined;
 }
 
 const LANES_MAX_HEAD = 64; // wider rows take too long to compile
@@ -141,12 +144,16 @@ export function causalAttention(
   const group = heads / kvHeads;
   const buffers = [q.buffer, keys, values, out.buffer];
   if (program.maxRows(q.rows) === 1) {
-    program.dispatch({
-      kernel: { shader: "attention.decode", libs: ["lib/step"], consts: { D: headDim }, bindings: "uurrrw" },
-      params: [heads, group, context],
-      buffers,
-      workgroups: () => [heads, 1, 1],
-    });
+    if (options.decode === ("old" as never)) {
+      program.dispatch({
+        kernel: { shader: "attention.decode", libs: ["lib/step"], consts: { D: headDim }, bindings: "uurrrw" },
+        params: [heads, group, context],
+        buffers,
+        workgroups: () => [heads, 1, 1],
+      });
+      return out;
+    }
+    decodeAttention(program, op, q, cache, out, options.decode);
   } else {
     const { kernel, grid } = prefillKernel(program, op, headDim, true, options);
     program.dispatch({
