@@ -7,6 +7,8 @@ struct Params {
   splits: u32, // room in parts
   span: u32,
   context: u32,
+  group_size: u32, // GROUP and QUADS again, for loops that must stay loops
+  quads: u32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;

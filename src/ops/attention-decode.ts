@@ -11,6 +11,8 @@ export type DecodeVariant = "split" | "lanes";
 
 const MAX_GROUP = 16; // query heads that share keys and values: a thread holds a sum for each
 
+const LANES_SPAN = 256; // with the largest group 16 KiB of workgroup memory and no more
+
 /** Every variant of decode attention on this device, the best first. */
 export function attentionDecodeVariants(gpu: Gpu): DecodeVariant[] {
   const size = gpu.software ? subgroupSize(gpu) : undefined;
@@ -19,11 +21,10 @@ export function attentionDecodeVariants(gpu: Gpu): DecodeVariant[] {
 
 /**
  * Keys that a workgroup takes: few, so that a long context fills the device, but no more splits than one pass combines cheaply.
- * A CPU has few cores to fill.
+ * A CPU has few cores to fill; there the scores of a split lie in workgroup memory all at once.
  */
 function spanOf({ software }: Gpu, context: number): number {
-  const [least, most] = software ? [256, 16] : [64, 64];
-  return least * Math.max(1, Math.ceil(context / (least * most)));
+  return software ? LANES_SPAN : 64 * Math.ceil(context / (64 * 64));
 }
 
 /**
@@ -53,14 +54,14 @@ export function decodeAttention(
       ? {
           shader: "attention.decode_lanes",
           libs: ["lib/step", "lib/decode", subgroupSize(gpu) === 4 ? "lib/lanes.4" : "lib/lanes.8"],
-          consts: { D: headDim, GROUP: group },
+          consts: { D: headDim, GROUP: group, SPAN: LANES_SPAN },
           directives: ["enable subgroups;"],
           bindings: "uurrrww",
         }
       : { shader: "attention.decode_split", libs: ["lib/step", "lib/decode"], consts: { D: headDim, GROUP: group }, bindings: "uurrrww" };
   program.dispatch({
     kernel,
-    params: [splits, span, context],
+    params: [splits, span, context, group, headDim / 4],
     buffers: [q.buffer, keys, values, parts.buffer, out.buffer],
     workgroups: ({ start }) => [kvHeads, Math.floor(start / span) + 1, 1],
   });
