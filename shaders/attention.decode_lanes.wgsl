@@ -67,9 +67,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
         acc[g] += weighted(scores[g * SPAN + key + lane], &row);
       }
     }
+    var results = acc; // the loop below may not unroll either, and would keep `acc` itself in memory
     if (block + lane < QUADS) {
-      for (var g = 0u; g < GROUP; g++) {
-        store(head0 + g, group.y, column, acc[g], sums[g * LANES + lane]);
+      for (var g = 0u; g < p.group_size; g++) {
+        store(head0 + g, group.y, column, results[g], sums[g * LANES + lane]);
       }
     }
   }

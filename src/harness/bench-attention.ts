@@ -85,7 +85,7 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
     bytes: 4 * headDim * (2 * tokens * heads + 2 * context * kvHeads),
     ceiling: tokens === 1 ? "streamGBps" : "fmaGflops",
     accuracy: "f32",
-    variants: (gpu) => (tokens === 1 ? [...attentionDecodeVariants(gpu), "old"] : attentionVariants(gpu, headDim)),
+    variants: (gpu) => (tokens === 1 ? attentionDecodeVariants(gpu) : attentionVariants(gpu, headDim)),
     prepare(gpu: Gpu) {
       const noise = new Noise(context + heads);
       const width = heads * headDim;

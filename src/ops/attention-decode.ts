@@ -11,7 +11,7 @@ export type DecodeVariant = "split" | "lanes";
 
 const MAX_GROUP = 16; // query heads that share keys and values: a thread holds a sum for each
 
-const LANES_SPAN = 256; // with the largest group 16 KiB of workgroup memory and no more
+const LANES_SPAN = 248; // with 16 heads and 8 lanes 16 KiB of workgroup memory, which every adapter has
 
 /** Every variant of decode attention on this device, the best first. */
 export function attentionDecodeVariants(gpu: Gpu): DecodeVariant[] {
@@ -20,12 +20,10 @@ export function attentionDecodeVariants(gpu: Gpu): DecodeVariant[] {
 }
 
 /**
- * Keys that a workgroup takes: few, so that a long context fills the device, but no more splits than one pass combines cheaply.
- * A CPU has few cores to fill; there the scores of a split lie in workgroup memory all at once.
+ * Keys that a workgroup takes. split: few, so that a long context fills the GPU, but no more than 64 splits, which one pass combines
+ * cheaply. lanes: as many as have their scores in workgroup memory at once; a CPU has few cores to fill.
  */
-function spanOf({ software }: Gpu, context: number): number {
-  return software ? LANES_SPAN : 64 * Math.ceil(context / (64 * 64));
-}
+const spanOf = (variant: DecodeVariant, context: number): number => (variant === "lanes" ? LANES_SPAN : 64 * Math.ceil(context / 4096));
 
 /**
  * Records the attention of one query [1, heads · headDim] to the cache's keys 0..start, into `out` of the same shape. A workgroup takes
@@ -46,7 +44,7 @@ export function decodeAttention(
   const variant = wanted ?? variants[0]!;
   need(variants.includes(variant), op, `variant ${variant} does not run on this adapter; it has ${variants.join(", ")}`);
   need(group <= MAX_GROUP, op, `${group} query heads share a kv head, ${MAX_GROUP} is the most`);
-  const span = spanOf(gpu, context);
+  const span = spanOf(variant, context);
   const splits = Math.ceil(context / span);
   const parts = program.activation("attention parts", { base: heads * splits, unit: 0 }, headDim + 4);
   const kernel: KernelSpec =

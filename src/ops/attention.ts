@@ -141,20 +141,10 @@ export function causalAttention(
   needRoom(op, "values", values, kvHeads * context * headDim * 4);
   need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
   const out = program.activation("attention", q.rows, q.width);
-  const group = heads / kvHeads;
-  const buffers = [q.buffer, keys, values, out.buffer];
   if (program.maxRows(q.rows) === 1) {
-    if (options.decode === ("old" as never)) {
-      program.dispatch({
-        kernel: { shader: "attention.decode", libs: ["lib/step"], consts: { D: headDim }, bindings: "uurrrw" },
-        params: [heads, group, context],
-        buffers,
-        workgroups: () => [heads, 1, 1],
-      });
-      return out;
-    }
     decodeAttention(program, op, q, cache, out, options.decode);
   } else {
+    const group = heads / kvHeads;
     const { kernel, grid } = prefillKernel(program, op, headDim, true, options);
     program.dispatch({
       kernel,
@@ -169,7 +159,7 @@ export function causalAttention(
         kvHead: context * headDim,
         kvStride: headDim,
       }),
-      buffers,
+      buffers: [q.buffer, keys, values, out.buffer],
       workgroups: (step) => grid(step.units, heads, group, 1),
     });
   }
