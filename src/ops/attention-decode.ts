@@ -2,8 +2,8 @@ import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
 import type { Activation } from "../tensor/tensor.ts";
-import type { KvCache } from "./attention.ts";
 import { need } from "./check.ts";
+import type { KvCache } from "./kv-cache.ts";
 import { subgroupSize } from "./subgroups.ts";
 
 /** How a query meets the cache: attention.decode_split everywhere, attention.decode_lanes on CPU adapters with subgroups of 4 or 8. */

@@ -1,21 +1,13 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
-import type { Activation, Bindable } from "../tensor/tensor.ts";
+import type { Activation } from "../tensor/tensor.ts";
 import { type DecodeVariant, decodeAttention } from "./attention-decode.ts";
 import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
+import type { KvCache } from "./kv-cache.ts";
 
 const BLOCK = 64; // queries a workgroup
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
-
-/** Keys (after rope) and values of one layer: f32 [kvHeads, context, headDim] each. */
-export interface KvCache {
-  keys: Bindable;
-  values: Bindable;
-  kvHeads: number;
-  headDim: number;
-  context: number;
-}
 
 /** How many rows are attended at once: attention.flash everywhere, attention.lanes on CPU adapters with subgroups of 8. */
 export type AttentionVariant = "flash" | "lanes";

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type Program, Programs } from "../../src/gpu/program.ts";
-import { causalAttention, type KvCache, visionAttention } from "../../src/ops/attention.ts";
+import { causalAttention, visionAttention } from "../../src/ops/attention.ts";
+import type { KvCache } from "../../src/ops/kv-cache.ts";
 import { type MatmulOptions, matmul } from "../../src/ops/matmul.ts";
 import { norm, qkNorm } from "../../src/ops/norm.ts";
 import { ropeAppend } from "../../src/ops/rope.ts";

@@ -1,5 +1,6 @@
-import { causalAttention, type KvCache, visionAttention } from "../../ops/attention.ts";
+import { causalAttention, visionAttention } from "../../ops/attention.ts";
 import { attentionDecodeVariants, type DecodeVariant } from "../../ops/attention-decode.ts";
+import type { KvCache } from "../../ops/kv-cache.ts";
 import * as reference from "../../reference/attention.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands } from "../case.ts";
 import { POISON } from "../guard.ts";
