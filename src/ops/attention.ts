@@ -1,20 +1,13 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
-import type { Activation, Bindable } from "../tensor/tensor.ts";
+import type { Activation } from "../tensor/tensor.ts";
+import { type DecodeVariant, decodeAttention } from "./attention-decode.ts";
 import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
+import type { KvCache } from "./kv-cache.ts";
 
 const BLOCK = 64; // queries a workgroup
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
-
-/** Keys (after rope) and values of one layer: f32 [kvHeads, context, headDim] each. */
-export interface KvCache {
-  keys: Bindable;
-  values: Bindable;
-  kvHeads: number;
-  headDim: number;
-  context: number;
-}
 
 /** How many rows are attended at once: attention.flash everywhere; on CPU adapters attention.lanes with subgroups of 8, else attention.thread. */
 export type AttentionVariant = "flash" | "lanes" | "thread";
@@ -22,6 +15,8 @@ export type AttentionVariant = "flash" | "lanes" | "thread";
 export interface AttentionOptions {
   /** A variant by its name, instead of the one chosen for the adapter: for tests and benchmarks. */
   variant?: AttentionVariant | undefined;
+  /** The same for a single token over the cache. */
+  decode?: DecodeVariant | undefined;
 }
 
 const LANES_MAX_HEAD = 64; // wider rows take too long to compile
@@ -142,16 +137,10 @@ export function causalAttention(
   needRoom(op, "values", values, kvHeads * context * headDim * 4);
   need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
   const out = program.activation("attention", q.rows, q.width);
-  const group = heads / kvHeads;
-  const buffers = [q.buffer, keys, values, out.buffer];
   if (program.maxRows(q.rows) === 1) {
-    program.dispatch({
-      kernel: { shader: "attention.decode", libs: ["lib/step"], consts: { D: headDim }, bindings: "uurrrw" },
-      params: [heads, group, context],
-      buffers,
-      workgroups: () => [heads, 1, 1],
-    });
+    decodeAttention(program, op, q, cache, out, options.decode);
   } else {
+    const group = heads / kvHeads;
     const { kernel, grid } = prefillKernel(program, op, headDim, options);
     program.dispatch({
       kernel,
@@ -167,7 +156,7 @@ export function causalAttention(
         kvStride: headDim,
         causal: true,
       }),
-      buffers,
+      buffers: [q.buffer, keys, values, out.buffer],
       workgroups: (step) => grid(step.units, heads, group, 1),
     });
   }
