@@ -70,7 +70,7 @@ function matmulCase(spec: Spec): KernelCase {
     variant,
   };
   return defineCase(op, params, {
-    bound: boundOf(op, precision === "f32" ? undefined : precision),
+    bound: boundOf(op, precision === "q8" && swiglu ? "q8 swiglu" : precision === "f32" ? undefined : precision),
     step: { units, start: 0 },
     maxUnits: units + spare,
     ...(size ? { size } : {}),
