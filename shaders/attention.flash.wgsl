@@ -1,10 +1,11 @@
 // Attention with online softmax: out = softmax(q kᵀ / sqrt(D)) v for blocks of 64 queries, without a matrix of scores.
 //   q: f32, query row r of batch b and head h at (b Q_ROWS + r) Q_STRIDE + h D          out: f32 [batch rows, HEADS D]
 //   k, v: f32, key j of batch b and kv head g at OFFSET + b KV_BATCH + g KV_HEAD + j KV_STRIDE (in elements; OFFSET is K_OFFSET or V_OFFSET)
-// CAUSAL: one batch of step.units queries, query r sees the keys 0..start + r. Otherwise Q_ROWS queries see Q_ROWS keys.
+// causal (a uniform: one pipeline serves both): one batch of step.units queries, query r sees the keys 0..start + r.
+// Otherwise Q_ROWS queries see Q_ROWS keys.
 // Workgroup (block, head, batch) of 64 threads, one query each, which it holds in registers; 16 keys and values at a time
 // pass through workgroup memory. Query head h reads kv head h / GROUP.
-// Needs: D, CAUSAL; sizes multiples of 4; lib step.
+// Needs: D; sizes multiples of 4; lib step.
 // Limits: 64 invocations, 128 D bytes of workgroup memory (D <= 128), 4 storage bindings. Reference: reference/attention.
 struct Params {
   heads: u32,
@@ -16,6 +17,7 @@ struct Params {
   kv_batch: u32,
   kv_head: u32,
   kv_stride: u32,
+  causal: u32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
@@ -33,13 +35,14 @@ var<workgroup> vs: array<vec4<f32>, KEYS * QUADS>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let rows = select(p.q_rows, step.units, CAUSAL);
+  let causal = p.causal != 0u;
+  let rows = select(p.q_rows, step.units, causal);
   let head = group.y;
   let first = group.x * BLOCK;
   let row = min(first + index, rows - 1u);
   let query = (group.z * p.q_rows + row) * (p.q_stride / 4u) + head * QUADS;
-  let visible = select(p.q_rows, step.start + row + 1u, CAUSAL); // keys this query sees
-  let last = select(p.q_rows, step.start + min(first + BLOCK, rows), CAUSAL); // keys the block sees
+  let visible = select(p.q_rows, step.start + row + 1u, causal); // keys this query sees
+  let last = select(p.q_rows, step.start + min(first + BLOCK, rows), causal); // keys the block sees
   let base = group.z * p.kv_batch + (head / p.group_size) * p.kv_head;
 
   var qs: array<vec4<f32>, QUADS>;

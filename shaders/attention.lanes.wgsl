@@ -1,9 +1,9 @@
 // Attention with online softmax for CPU adapters whose subgroups have 8 lanes: out = softmax(q kᵀ / sqrt(D)) v.
 // There a load costs lane by lane, whether the lanes' addresses differ or not, and a broadcast next to nothing: the lanes bring
 // a key together, hand it round, and each uses all of it for its two queries. No workgroup memory, no barrier.
-// A query is a pair (row, head of the group that shares keys and values): r GROUP + h. Tensors and CAUSAL as in attention.flash.
+// A query is a pair (row, head of the group that shares keys and values): r GROUP + h. Tensors and causal as in attention.flash.
 // Workgroup (16 queries, kv head, batch) of one subgroup; lane l holds the queries l and l + 8 in registers.
-// Needs: subgroups of exactly 8 lanes, the extension subgroups; D (a multiple of 32), CAUSAL; offsets multiples of 4; lib step.
+// Needs: subgroups of exactly 8 lanes, the extension subgroups; D (a multiple of 32); offsets multiples of 4; lib step.
 // Limits: 8 invocations, 4 storage bindings. Reference: reference/attention.
 struct Params {
   heads: u32,
@@ -15,6 +15,7 @@ struct Params {
   kv_batch: u32,
   kv_head: u32,
   kv_stride: u32,
+  causal: u32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
@@ -52,7 +53,8 @@ fn advance(s: ptr<function, array<f32, KEYS>>, state: State, key: u32, end: u32)
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-  let rows = select(p.q_rows, step.units, CAUSAL);
+  let causal = p.causal != 0u;
+  let rows = select(p.q_rows, step.units, causal);
   let batch = group.z;
   let count = rows * p.group_size;
   let first = group.x * QUERIES;
@@ -63,9 +65,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   let head0 = group.y * p.group_size + query0 % p.group_size;
   let head1 = group.y * p.group_size + query1 % p.group_size;
   // Keys that each query sees, and the block.
-  let seen0 = select(p.q_rows, step.start + row0 + 1u, CAUSAL);
-  let seen1 = select(p.q_rows, step.start + row1 + 1u, CAUSAL);
-  let all = select(p.q_rows, step.start + min(first + QUERIES - 1u, count - 1u) / p.group_size + 1u, CAUSAL);
+  let seen0 = select(p.q_rows, step.start + row0 + 1u, causal);
+  let seen1 = select(p.q_rows, step.start + row1 + 1u, causal);
+  let all = select(p.q_rows, step.start + min(first + QUERIES - 1u, count - 1u) / p.group_size + 1u, causal);
   let base = batch * p.kv_batch + group.y * p.kv_head;
 
   var q0: array<array<vec4<f32>, 8>, PARTS>;

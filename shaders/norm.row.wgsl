@@ -1,8 +1,8 @@
 // LayerNorm  y = (x - mean) / sqrt(var + eps) * weight + bias   (var biased), or
 // RMSNorm    y = weight * x / sqrt(mean(x²) + eps), one row a workgroup.
 //   x: f32 [rows, WIDTH]   y: f32 [rows, WIDTH]; with LAST only the step's last row, into row 0.
-// 64 threads stride along the row; statistics in f32, the variance from the centred values (two passes: no cancellation).
-// Needs: WIDTH (4 quads), LAYER, LAST; lib step. Limits: 64 invocations. Reference: reference/norm.
+// THREADS threads stride along the row; statistics in f32, the variance from the centred values (two passes: no cancellation).
+// Needs: WIDTH (4 quads), LAYER, LAST, THREADS; libs step and total.*. Limits: THREADS invocations. Reference: reference/norm.
 struct Params {
   quads: u32,
   eps: f32,
@@ -13,25 +13,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
-const THREADS = 64u;
-
-var<workgroup> sums: array<f32, 64>;
-
-fn total(index: u32, value: f32) -> f32 {
-  sums[index] = value;
-  workgroupBarrier();
-  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-    if (index < half) {
-      sums[index] += sums[index + half];
-    }
-    workgroupBarrier();
-  }
-  let sum = sums[0];
-  workgroupBarrier();
-  return sum;
-}
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let origin = select(group.x, step.units - 1u, LAST) * p.quads;
   let to = group.x * p.quads;

@@ -1,5 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
 import { type AttentionVariant, attentionVariants, causalAttention, visionAttention } from "../ops/attention.ts";
+import { attentionDecodeVariants, type DecodeVariant } from "../ops/attention-decode.ts";
 import { activationOf, type BenchCase, storageOf } from "./bench-case.ts";
 import { Noise, nmse } from "./bench-data.ts";
 
@@ -84,7 +85,7 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
     bytes: 4 * headDim * (2 * tokens * heads + 2 * context * kvHeads),
     ceiling: tokens === 1 ? "streamGBps" : "fmaGflops",
     accuracy: "f32",
-    variants: (gpu) => (tokens === 1 ? ["decode"] : attentionVariants(gpu, headDim)),
+    variants: (gpu) => (tokens === 1 ? attentionDecodeVariants(gpu) : attentionVariants(gpu, headDim)),
     prepare(gpu: Gpu) {
       const noise = new Noise(context + heads);
       const width = heads * headDim;
@@ -98,7 +99,13 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
         step: { units: tokens, start },
         spec: { op: "causal", tokens, context, heads, kvHeads, headDim, q, keys, values },
         record: (p, variant) => ({
-          buffer: causalAttention(p, input, cache, heads, tokens === 1 ? {} : { variant: variant as AttentionVariant }).buffer,
+          buffer: causalAttention(
+            p,
+            input,
+            cache,
+            heads,
+            tokens === 1 ? { decode: variant as DecodeVariant } : { variant: variant as AttentionVariant },
+          ).buffer,
           bytes: tokens * width * 4,
         }),
         nmse(output) {

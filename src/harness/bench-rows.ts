@@ -1,4 +1,4 @@
-import { norm } from "../ops/norm.ts";
+import { type NormVariant, norm, normVariants } from "../ops/norm.ts";
 import { ropeAppend, ropeTable } from "../ops/rope.ts";
 import { embed, swiglu } from "../ops/rowwise.ts";
 import { createSampleState, sample } from "../ops/sample.ts";
@@ -14,7 +14,7 @@ function normCase(rows: number, width: number, layer: boolean): BenchCase {
     bytes: 4 * (2 * rows * width + (layer ? 2 : 1) * width),
     ceiling: "streamGBps",
     accuracy: "f32",
-    variants: () => ["row"],
+    variants: normVariants,
     prepare(gpu) {
       const noise = new Noise(rows + width);
       const eps = 1e-6;
@@ -28,7 +28,10 @@ function normCase(rows: number, width: number, layer: boolean): BenchCase {
       return {
         step: { units: rows, start: 0 },
         spec: { op: "norm", rows, eps, x, weight, bias },
-        record: (p) => ({ buffer: norm(p, input, weights).buffer, bytes: rows * width * 4 }),
+        record: (p, variant) => ({
+          buffer: norm(p, input, weights, { variant: variant as NormVariant }).buffer,
+          bytes: rows * width * 4,
+        }),
         nmse(output) {
           const y = new Float32Array(output);
           return nmse(
@@ -170,6 +173,7 @@ function embedCase(tokens: number, vocabulary: number, width: number, dtype: Mat
 /** Ops of a row or an element, at the shapes of a picture and of a decoded token. */
 export const rowCases = (): BenchCase[] => [
   normCase(1025, 1024, true),
+  normCase(65, 192, true),
   normCase(512, 2048, false),
   normCase(1, 2048, false),
   ropeCase(512, 2048, 16, 2, 128),

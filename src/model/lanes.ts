@@ -1,7 +1,7 @@
 import { throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Program, Programs, Step, Tap } from "../gpu/program.ts";
-import type { KvCache } from "../ops/attention.ts";
+import type { KvCache } from "../ops/kv-cache.ts";
 import { matmul } from "../ops/matmul.ts";
 import { norm } from "../ops/norm.ts";
 import { embed } from "../ops/rowwise.ts";

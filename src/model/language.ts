@@ -1,6 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Program } from "../gpu/program.ts";
-import { causalAttention, type KvCache } from "../ops/attention.ts";
+import { causalAttention } from "../ops/attention.ts";
+import type { KvCache } from "../ops/kv-cache.ts";
 import { gatedMatmul, matmul } from "../ops/matmul.ts";
 import { type NormWeights, norm } from "../ops/norm.ts";
 import { ropeAppend } from "../ops/rope.ts";

@@ -1,27 +1,22 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
-import type { Activation, Bindable } from "../tensor/tensor.ts";
+import type { Activation } from "../tensor/tensor.ts";
+import { type DecodeVariant, decodeAttention } from "./attention-decode.ts";
 import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
+import type { KvCache } from "./kv-cache.ts";
 
 const BLOCK = 64; // queries a workgroup
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
 
-/** Keys (after rope) and values of one layer: f32 [kvHeads, context, headDim] each. */
-export interface KvCache {
-  keys: Bindable;
-  values: Bindable;
-  kvHeads: number;
-  headDim: number;
-  context: number;
-}
-
-/** How many rows are attended at once: attention.flash everywhere, attention.lanes on CPU adapters with subgroups of 8. */
-export type AttentionVariant = "flash" | "lanes";
+/** How many rows are attended at once: attention.flash everywhere; on CPU adapters attention.lanes with subgroups of 8, else attention.thread. */
+export type AttentionVariant = "flash" | "lanes" | "thread";
 
 export interface AttentionOptions {
   /** A variant by its name, instead of the one chosen for the adapter: for tests and benchmarks. */
   variant?: AttentionVariant | undefined;
+  /** The same for a single token over the cache. */
+  decode?: DecodeVariant | undefined;
 }
 
 const LANES_MAX_HEAD = 64; // wider rows take too long to compile
@@ -30,11 +25,12 @@ const LANES_MAX_HEAD = 64; // wider rows take too long to compile
 export function attentionVariants({ device, software }: Gpu, headDim: number): AttentionVariant[] {
   const { subgroupMinSize: min, subgroupMaxSize: max } = device.adapterInfo ?? {};
   const eight = software && device.features.has("subgroups") && min === 8 && max === 8;
-  return eight && headDim % 32 === 0 && headDim <= LANES_MAX_HEAD ? ["lanes", "flash"] : ["flash"];
+  if (eight && headDim % 32 === 0 && headDim <= LANES_MAX_HEAD) return ["lanes", "thread", "flash"];
+  return software ? ["thread", "flash"] : ["flash", "thread"];
 }
 
 /** The kernel of a variant, and how many of its first dimension's workgroups a batch of so many rows needs. */
-function prefillKernel(program: Program, op: string, headDim: number, causal: boolean, options: AttentionOptions) {
+function prefillKernel(program: Program, op: string, headDim: number, options: AttentionOptions) {
   const variants = attentionVariants(program.gpu, headDim);
   const variant = options.variant ?? variants[0]!;
   need(
@@ -44,9 +40,9 @@ function prefillKernel(program: Program, op: string, headDim: number, causal: bo
   );
   const lanes = variant === "lanes";
   const kernel: KernelSpec = {
-    shader: lanes ? "attention.lanes" : "attention.flash",
+    shader: `attention.${variant}` as const,
     libs: ["lib/step"],
-    consts: { D: headDim, CAUSAL: causal },
+    consts: { D: headDim },
     directives: lanes ? ["enable subgroups;"] : [],
     bindings: "uurrrw",
   };
@@ -72,6 +68,7 @@ interface FlashLayout {
   kvBatch: number;
   kvHead: number;
   kvStride: number;
+  causal: boolean;
 }
 
 const flashParams = (l: FlashLayout): number[] => [
@@ -84,6 +81,7 @@ const flashParams = (l: FlashLayout): number[] => [
   l.kvBatch,
   l.kvHead,
   l.kvStride,
+  l.causal ? 1 : 0,
 ];
 
 /** Attention of every token to every token of its own tile: qkv [tiles · tokens, 3 · heads · headDim] → [tiles · tokens, heads · headDim]. */
@@ -101,7 +99,7 @@ export function visionAttention(
   need(qkv.rows.unit === tokens && qkv.rows.base === 0, op, `${qkv.label} must have ${tokens} rows a tile`);
   needActivation(program, op, qkv);
   const out = program.activation("attention", qkv.rows, width);
-  const { kernel, grid } = prefillKernel(program, op, headDim, false, options);
+  const { kernel, grid } = prefillKernel(program, op, headDim, options);
   program.dispatch({
     kernel,
     params: flashParams({
@@ -114,6 +112,7 @@ export function visionAttention(
       kvBatch: tokens * 3 * width,
       kvHead: headDim,
       kvStride: 3 * width,
+      causal: false,
     }),
     buffers: [qkv.buffer, qkv.buffer, qkv.buffer, out.buffer],
     workgroups: (step) => grid(tokens, heads, 1, step.units),
@@ -138,17 +137,11 @@ export function causalAttention(
   needRoom(op, "values", values, kvHeads * context * headDim * 4);
   need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
   const out = program.activation("attention", q.rows, q.width);
-  const group = heads / kvHeads;
-  const buffers = [q.buffer, keys, values, out.buffer];
   if (program.maxRows(q.rows) === 1) {
-    program.dispatch({
-      kernel: { shader: "attention.decode", libs: ["lib/step"], consts: { D: headDim }, bindings: "uurrrw" },
-      params: [heads, group, context],
-      buffers,
-      workgroups: () => [heads, 1, 1],
-    });
+    decodeAttention(program, op, q, cache, out, options.decode);
   } else {
-    const { kernel, grid } = prefillKernel(program, op, headDim, true, options);
+    const group = heads / kvHeads;
+    const { kernel, grid } = prefillKernel(program, op, headDim, options);
     program.dispatch({
       kernel,
       params: flashParams({
@@ -161,8 +154,9 @@ export function causalAttention(
         kvBatch: 0,
         kvHead: context * headDim,
         kvStride: headDim,
+        causal: true,
       }),
-      buffers,
+      buffers: [q.buffer, keys, values, out.buffer],
       workgroups: (step) => grid(step.units, heads, group, 1),
     });
   }

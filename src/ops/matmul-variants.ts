@@ -2,6 +2,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
 import type { ShaderName } from "../gpu/shaders.gen.ts";
 import { isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
+import { subgroupSize } from "./subgroups.ts";
 
 /**
  * How exact a product must be.
@@ -26,12 +27,6 @@ export interface MatmulKernel {
   /** The elements of y that a workgroup makes. */
   columns: number;
   rows: number;
-}
-
-/** The size of every subgroup; undefined where there are none or where it varies. */
-function subgroupSize({ device }: Gpu): number | undefined {
-  const { subgroupMinSize: min, subgroupMaxSize: max } = device.adapterInfo ?? {};
-  return device.features.has("subgroups") && min === max ? min : undefined;
 }
 
 interface MatrixConfig {

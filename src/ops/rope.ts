@@ -1,7 +1,7 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation, Bindable } from "../tensor/tensor.ts";
-import type { KvCache } from "./attention.ts";
 import { need, needActivation, needRoom, needTokens } from "./check.ts";
+import type { KvCache } from "./kv-cache.ts";
 
 /**
  * (cos, sin) of position · theta^(-2i/headDim), f32 [positions, headDim / 2, 2]. The angle is rounded to f32 first, as upstream's

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type Program, Programs } from "../../src/gpu/program.ts";
-import { causalAttention, type KvCache, visionAttention } from "../../src/ops/attention.ts";
+import { causalAttention, visionAttention } from "../../src/ops/attention.ts";
+import type { KvCache } from "../../src/ops/kv-cache.ts";
 import { type MatmulOptions, matmul } from "../../src/ops/matmul.ts";
 import { norm, qkNorm } from "../../src/ops/norm.ts";
 import { ropeAppend } from "../../src/ops/rope.ts";
@@ -96,7 +97,7 @@ const CASES: readonly Case[] = [
   [
     "norm: more rows than a grid takes",
     65536,
-    (p) => norm(p, activation(p, 4), { weight: vector(4), eps: 1 }),
+    (p) => norm(p, activation(p, 4), { weight: vector(4), eps: 1 }, { variant: "row" }),
     /kernel norm\.row .* \[65536, 1, 1\] workgroups, this adapter allows 65535/,
   ],
   [
@@ -141,6 +142,24 @@ const CASES: readonly Case[] = [
     2,
     (p) => causalAttention(p, activation(p, 32), { ...cache(1, 32, 4), context: 40 }, 1),
     /causal attention: keys has 512 bytes .* needs 5120/,
+  ],
+  [
+    "causal attention: too many heads to a kv head, for a decode step",
+    1,
+    (p) => causalAttention(p, activation(p, 17 * 4), cache(1, 4, 4), 17),
+    /causal attention: 17 query heads share a kv head, 16 is the most/,
+  ],
+  [
+    "causal attention: a variant that there is not",
+    1,
+    (p) => causalAttention(p, activation(p, 4), cache(1, 4, 4), 1, { decode: "tree" as never }),
+    /causal attention: variant tree does not run on this adapter; it has .*split/,
+  ],
+  [
+    "norm: a variant that there is not",
+    1,
+    (p) => norm(p, activation(p, 4), { weight: vector(4), eps: 1 }, { variant: "tree" as never }),
+    /norm v: variant tree does not run on this adapter; it has row, /,
   ],
   [
     "causal attention: rows that are no tokens",

@@ -1,4 +1,6 @@
-import { causalAttention, type KvCache, visionAttention } from "../../ops/attention.ts";
+import { causalAttention, visionAttention } from "../../ops/attention.ts";
+import { attentionDecodeVariants, type DecodeVariant } from "../../ops/attention-decode.ts";
+import type { KvCache } from "../../ops/kv-cache.ts";
 import * as reference from "../../reference/attention.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands } from "../case.ts";
 import { POISON } from "../guard.ts";
@@ -16,6 +18,8 @@ interface Causal {
   room?: number;
   spare?: number;
   outliers?: boolean;
+  /** Of a decode step. */
+  variant?: DecodeVariant;
   size?: "full" | undefined;
 }
 
@@ -58,7 +62,7 @@ function pickedHeads(
 }
 
 function causalCase(spec: Causal): KernelCase {
-  const { heads, kvHeads, headDim, tokens, start, room = 0, spare = 0, outliers, size } = spec;
+  const { heads, kvHeads, headDim, tokens, start, room = 0, spare = 0, outliers, variant, size } = spec;
   const context = start + tokens + room;
   const params = {
     ...(tokens === 1 ? {} : { tokens }),
@@ -69,11 +73,14 @@ function causalCase(spec: Causal): KernelCase {
     ...(room ? { room } : {}),
     ...(spare ? { spare } : {}),
     outliers,
+    variant,
   };
   return defineCase(tokens === 1 ? "attention_decode" : "attention_prefill", params, {
     step: { units: tokens, start },
     maxUnits: tokens + spare,
     ...(size ? { size } : {}),
+    unsupported: (gpu) =>
+      variant && !attentionDecodeVariants(gpu).includes(variant) ? `this adapter does not run the variant ${variant}` : undefined,
     record(program, operands): Expectation[] {
       const { random } = operands;
       const width = heads * headDim;
@@ -89,7 +96,7 @@ function causalCase(spec: Causal): KernelCase {
         headDim,
         context,
       };
-      const out = causalAttention(program, q, cache, heads);
+      const out = causalAttention(program, q, cache, heads, { decode: variant });
       const sample = pickedHeads(tokens, heads, headDim, start + tokens, random, (row, head) => {
         const base = Math.floor(head / (heads / kvHeads)) * context;
         const at: reference.Place = (j, i) => (base + j) * headDim + i;
@@ -137,6 +144,12 @@ const GROUPS = [
   [16, 2],
 ] as const; // 14/2: 1B, 16/2: 4B
 
+const DECODE_VARIANTS: readonly DecodeVariant[] = ["split", "lanes"];
+
+/** A decode pipeline is one of a head width and a group, and costs seconds of compilation: these stand for all in the ordinary run. */
+const isUsual = (headDim: number, heads: number, variant: DecodeVariant): boolean =>
+  (headDim === 20 && heads === 2) || (headDim === 64 && heads === 14 && variant === "lanes");
+
 /** Attention: causal over a KV cache (prefill of several tokens, decode of one), and of the vision tower. */
 export function attentionCases(random: Random): KernelCase[] {
   const cases: KernelCase[] = [];
@@ -147,7 +160,10 @@ export function attentionCases(random: Random): KernelCase[] {
     for (const [heads, kvHeads] of GROUPS) {
       const of = { headDim, heads, kvHeads, size } as const;
       for (const start of [0, 1, 3, 62, 63, 64, 65, 127, 300])
-        cases.push(causalCase({ ...of, tokens: 1, start, room: start % 3, outliers: start % 2 === 1 }));
+        for (const variant of DECODE_VARIANTS) {
+          const size = isUsual(headDim, heads, variant) ? {} : ({ size: "full" } as const);
+          cases.push(causalCase({ ...of, tokens: 1, start, room: start % 3, outliers: start % 2 === 1, variant, ...size }));
+        }
       for (const [tokens, start] of [
         [2, 0],
         [3, 5],
@@ -177,15 +193,23 @@ export function attentionCases(random: Random): KernelCase[] {
           spare: random.integer(0, 9),
         }),
       );
-      cases.push(causalCase({ headDim, heads, kvHeads, size, tokens: 1, start: random.integer(0, 700), room: random.integer(0, 9) }));
+      const decode = { headDim, heads, kvHeads, tokens: 1, start: random.integer(0, 700), room: random.integer(0, 9) };
+      cases.push(causalCase({ ...decode, size: "full" }));
       cases.push(visionCase(random.integer(1, 4), headDim, random.integer(1, 200), random.integer(1, 2), visionSize));
     }
   }
   cases.push(visionCase(1, 64, 1025), visionCase(16, 64, 1025, 1, "full"));
-  cases.push(
-    causalCase({ heads: 2, kvHeads: 1, headDim: 128, tokens: 1, start: 8191 }),
-    causalCase({ heads: 16, kvHeads: 2, headDim: 128, tokens: 1, start: 2047 }),
-  );
+  // One split, two, all of them, in a cache with room for more; the largest group.
+  for (const variant of DECODE_VARIANTS) {
+    const decode = { heads: 2, kvHeads: 1, headDim: 20, tokens: 1, variant };
+    cases.push(
+      causalCase({ ...decode, start: 247, room: 300 }),
+      causalCase({ ...decode, start: 248, room: 300, outliers: true }),
+      causalCase({ ...decode, start: 2047 }),
+      causalCase({ heads: 16, kvHeads: 2, headDim: 128, tokens: 1, start: 2047, variant, size: "full" }),
+      causalCase({ heads: 16, kvHeads: 1, headDim: 128, tokens: 1, start: 8191, variant, size: "full" }),
+    );
+  }
   cases.push(causalCase({ heads: 2, kvHeads: 1, headDim: 64, tokens: 200, start: 400 }));
   return cases;
 }

@@ -1,4 +1,5 @@
-import { norm, qkNorm } from "../../ops/norm.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import { NORM_VARIANTS, type NormVariant, norm, normVariants, qkNorm } from "../../ops/norm.ts";
 import * as reference from "../../reference/norm.ts";
 import { defineCase, type KernelCase } from "../case.ts";
 import type { Random } from "../random.ts";
@@ -14,13 +15,19 @@ interface Spec {
   last?: boolean;
   /** Rows for which the program is recorded beyond the step's. */
   spare?: number;
+  variant?: NormVariant;
 }
 
-function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spare = 0 }: Spec): KernelCase {
-  const params = { rows, width, eps, last, outliers, ...(spare ? { spare } : {}) };
+/** Why a device cannot run a variant, if it cannot. */
+const lacks = (variant: NormVariant | undefined) => (gpu: Gpu) =>
+  variant && !normVariants(gpu).includes(variant) ? `this adapter does not run the variant ${variant}` : undefined;
+
+function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spare = 0, variant }: Spec): KernelCase {
+  const params = { rows, width, eps, last, outliers, ...(spare ? { spare } : {}), variant };
   return defineCase(layer ? "layer_norm" : "rms_norm", params, {
     step: { units: rows, start: 0 },
     maxUnits: rows + spare,
+    unsupported: lacks(variant),
     record(program, operands) {
       const { random } = operands;
       const xs = outliers ? random.withOutliers(rows * width, width) : random.values(rows * width);
@@ -28,7 +35,7 @@ function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spar
       const bias = layer ? random.values(width) : undefined;
       const x = operands.activation("x", { base: 0, unit: 1 }, width, xs);
       const weights = { weight: operands.vector("weight", weight), bias: bias && operands.vector("bias", bias), eps };
-      const y = norm(program, x, weights, { last: last ?? false });
+      const y = norm(program, x, weights, { last: last ?? false, variant });
       const row = (i: number) => reference.norm(xs.subarray(i * width, (i + 1) * width), weight, bias, eps);
       if (last) return [{ label: "y", buffer: y.buffer, kind: "f32", length: width, expected: () => row(rows - 1) }];
       return [{ label: "y", buffer: y.buffer, kind: "f32", length: rows * width, ...sampleRows(rows, width, random, row) }];
@@ -36,18 +43,19 @@ function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spar
   });
 }
 
-function qkNormCase(rows: number, width: number, eps: number, tiles = 1): KernelCase {
+function qkNormCase(rows: number, width: number, eps: number, tiles = 1, variant?: Exclude<NormVariant, "thread">): KernelCase {
   return defineCase(
     "qk_norm",
-    { rows, width, eps, ...(tiles > 1 ? { tiles } : {}) },
+    { rows, width, eps, ...(tiles > 1 ? { tiles } : {}), variant },
     {
       step: { units: tiles, start: 0 },
+      unsupported: lacks(variant),
       record(program, operands) {
         const { random } = operands;
         const values = random.withOutliers(tiles * rows * 3 * width, 3 * width);
         const [q, k] = [random.values(width), random.values(width)];
         const qkv = operands.activation("qkv", { base: 0, unit: rows }, 3 * width, values);
-        qkNorm(program, qkv, operands.vector("q_norm", q), operands.vector("k_norm", k), eps);
+        qkNorm(program, qkv, operands.vector("q_norm", q), operands.vector("k_norm", k), eps, { variant });
         const each = (row: number) => {
           const part = (i: number) => values.subarray((3 * row + i) * width, (3 * row + i + 1) * width);
           return [...reference.norm(part(0), q, undefined, eps), ...reference.norm(part(1), k, undefined, eps), ...part(2)];
@@ -83,6 +91,15 @@ export function normCases(random: Random): KernelCase[] {
   for (const width of [4, 64, 260, 1024, 3200]) {
     for (const rows of [1, 3, 65]) cases.push(qkNormCase(rows, width, 1e-6));
     cases.push(qkNormCase(17, width, 1e-6, 2));
+  }
+  for (const variant of NORM_VARIANTS) {
+    for (const layer of [true, false]) {
+      for (const width of [4, 260, 1024]) {
+        for (const rows of [1, 17]) cases.push(normCase({ rows, width, layer, outliers: true, spare: rows === 17 ? 2 : 0, variant }));
+      }
+    }
+    cases.push(normCase({ rows: 5, width: 260, last: true, outliers: true, spare: 1, variant }));
+    if (variant !== "thread") cases.push(qkNormCase(17, 260, 1e-6, 1, variant), qkNormCase(3, 3200, 1e-6, 2, variant));
   }
   return cases;
 }

@@ -1,0 +1,69 @@
+// Attention with online softmax for CPU adapters: out = softmax(q kᵀ / sqrt(D)) v, a thread a query.
+// A CPU's caches do what workgroup memory does on a GPU, and there are no barriers, which CPU adapters compile and run slowest.
+// Tensors and causal as in attention.flash. Workgroup (block of 64 queries, head, batch).
+// Needs: D; sizes multiples of 4; lib step. Limits: 64 invocations, 4 storage bindings. Reference: reference/attention.
+struct Params {
+  heads: u32,
+  group_size: u32,
+  q_rows: u32,
+  q_stride: u32,
+  k_offset: u32,
+  v_offset: u32,
+  kv_batch: u32,
+  kv_head: u32,
+  kv_stride: u32,
+  causal: u32,
+}
+@group(0) @binding(1) var<uniform> p: Params;
+@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> k: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> v: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
+
+const BLOCK = 64u;
+const QUADS = D / 4u;
+const LOWEST = -3.0e38; // stands for -infinity: exp(LOWEST - anything seen) is 0
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let causal = p.causal != 0u;
+  let rows = select(p.q_rows, step.units, causal);
+  let row = group.x * BLOCK + index;
+  if (row >= rows) {
+    return;
+  }
+  let head = group.y;
+  let from_ = (group.z * p.q_rows + row) * (p.q_stride / 4u) + head * QUADS;
+  let keys = select(p.q_rows, step.start + row + 1u, causal);
+  let base = group.z * p.kv_batch + (head / p.group_size) * p.kv_head;
+
+  var qs: array<vec4<f32>, QUADS>;
+  var acc: array<vec4<f32>, QUADS>;
+  for (var i = 0u; i < QUADS; i++) {
+    qs[i] = q[from_ + i] * (1.0 / sqrt(f32(D)));
+    acc[i] = vec4<f32>();
+  }
+  var highest = LOWEST;
+  var sum = 0.0;
+  for (var j = 0u; j < keys; j++) {
+    let k_at = (p.k_offset + base + j * p.kv_stride) / 4u;
+    let v_at = (p.v_offset + base + j * p.kv_stride) / 4u;
+    var products = vec4<f32>();
+    for (var i = 0u; i < QUADS; i++) {
+      products += qs[i] * k[k_at + i];
+    }
+    let score = dot(products, vec4<f32>(1.0));
+    let top = max(highest, score);
+    let shrink = exp(highest - top);
+    let weight = exp(score - top);
+    highest = top;
+    sum = sum * shrink + weight;
+    for (var i = 0u; i < QUADS; i++) {
+      acc[i] = acc[i] * shrink + weight * v[v_at + i];
+    }
+  }
+  let to = ((group.z * p.q_rows + row) * p.heads + head) * QUADS;
+  for (var i = 0u; i < QUADS; i++) {
+    out[to + i] = acc[i] / sum;
+  }
+}

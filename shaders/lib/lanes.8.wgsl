@@ -1,0 +1,19 @@
+// What the 8 lanes of a subgroup hand round. The lane of a broadcast must be written out, so each width has a file.
+// Needs: subgroups of exactly 8 lanes, the extension subgroups.
+const LANES = 8u;
+
+// Lane by lane: its own products with the vec4s a of all lanes.
+fn dots(a: vec4<f32>, b: ptr<function, array<vec4<f32>, LANES>>) -> f32 {
+  return dot(subgroupBroadcast(a, 0u), (*b)[0]) + dot(subgroupBroadcast(a, 1u), (*b)[1])
+    + dot(subgroupBroadcast(a, 2u), (*b)[2]) + dot(subgroupBroadcast(a, 3u), (*b)[3])
+    + dot(subgroupBroadcast(a, 4u), (*b)[4]) + dot(subgroupBroadcast(a, 5u), (*b)[5])
+    + dot(subgroupBroadcast(a, 6u), (*b)[6]) + dot(subgroupBroadcast(a, 7u), (*b)[7]);
+}
+
+// Lane by lane: its own vec4s with the weights a of all lanes.
+fn weighted(a: f32, b: ptr<function, array<vec4<f32>, LANES>>) -> vec4<f32> {
+  return subgroupBroadcast(a, 0u) * (*b)[0] + subgroupBroadcast(a, 1u) * (*b)[1]
+    + subgroupBroadcast(a, 2u) * (*b)[2] + subgroupBroadcast(a, 3u) * (*b)[3]
+    + subgroupBroadcast(a, 4u) * (*b)[4] + subgroupBroadcast(a, 5u) * (*b)[5]
+    + subgroupBroadcast(a, 6u) * (*b)[6] + subgroupBroadcast(a, 7u) * (*b)[7];
+}

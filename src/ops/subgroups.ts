@@ -1,0 +1,7 @@
+import type { Gpu } from "../gpu/device.ts";
+
+/** The size of every subgroup; undefined where there are none or where it varies. */
+export function subgroupSize({ device }: Gpu): number | undefined {
+  const { subgroupMinSize: min, subgroupMaxSize: max } = device.adapterInfo ?? {};
+  return device.features.has("subgroups") && min === max ? min : undefined;
+}
