@@ -15,6 +15,8 @@ const SUMS: Bound = { nmse: 1e-11, largest: 1e-5 };
 const F16: Bound = { nmse: 1e-6, largest: 5e-3 };
 /** Activations rounded to 8 bits a group. */
 const CODES: Bound = { nmse: 2.5e-4, largest: 5e-2 };
+/** A product of two such results. */
+const GATED_CODES: Bound = { nmse: 5e-4, largest: 1e-1 };
 /** Statistics of a row, one exp or one division: measured up to 2e-14. */
 const ROWS: Bound = { nmse: 2e-13, largest: 2e-6 };
 /** One or two roundings of each element: measured up to 8e-15. */
@@ -33,6 +35,8 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   "matvec f16": F16,
   "matmul q8": CODES,
   "matvec q8": CODES,
+  "matmul q8 swiglu": GATED_CODES,
+  "matvec q8 swiglu": GATED_CODES,
   attention_prefill: SUMS,
   "attention_prefill outliers": LARGE_SCORES,
   attention_decode: SUMS,

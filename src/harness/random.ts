@@ -35,9 +35,9 @@ export class Random {
   /** Like `values`, with a few columns 1000 times larger, as the activations of real decoders have them. */
   withOutliers(count: number, width: number): Float32Array<ArrayBuffer> {
     const out = this.values(count);
-    for (let n = Math.max(1, Math.floor(width / 200)); n > 0; n--) {
-      for (let i = this.integer(0, width - 1); i < count; i += width) out[i]! *= 1000;
-    }
+    const columns = new Set<number>(); // a column drawn twice would be 10^6 times larger, more than f16 holds
+    while (columns.size < Math.max(1, Math.floor(width / 200))) columns.add(this.integer(0, width - 1));
+    for (const column of columns) for (let i = column; i < count; i += width) out[i]! *= 1000;
     return out;
   }
 

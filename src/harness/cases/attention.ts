@@ -23,7 +23,7 @@ interface Causal {
   variant?: DecodeVariant;
   /** Of a prefill. */
   prefill?: AttentionVariant;
-  size?: "full";
+  size?: "full" | undefined;
 }
 
 /** A cache [kvHeads, context, headDim] filled up to `count` positions; beyond them lies poison, which attention must not see. */
@@ -116,7 +116,14 @@ function causalCase(spec: Causal): KernelCase {
   });
 }
 
-function visionCase(heads: number, headDim: number, tokens: number, tiles = 1, size?: "full", variant?: AttentionVariant): KernelCase {
+function visionCase(
+  heads: number,
+  headDim: number,
+  tokens: number,
+  tiles = 1,
+  size?: "full" | undefined,
+  variant?: AttentionVariant,
+): KernelCase {
   return defineCase(
     "attention_vision",
     { tokens, heads, d: headDim, ...(tiles > 1 ? { tiles } : {}), variant },
@@ -165,8 +172,11 @@ const isUsual = (headDim: number, heads: number, variant: DecodeVariant): boolea
 export function attentionCases(random: Random): KernelCase[] {
   const cases: KernelCase[] = [];
   for (const headDim of DIMS) {
+    // A pipeline a head size costs more than its cases: the smallest one, and towers with large heads, are left to the full set.
+    const size = headDim === 4 ? "full" : undefined;
+    const visionSize = headDim === 20 || headDim === 64 ? undefined : "full";
     for (const [heads, kvHeads] of GROUPS) {
-      const of = { headDim, heads, kvHeads };
+      const of = { headDim, heads, kvHeads, size } as const;
       for (const start of [0, 1, 3, 62, 63, 64, 65, 127, 300])
         for (const variant of DECODE_VARIANTS) {
           const size = isUsual(headDim, heads, variant) ? {} : ({ size: "full" } as const);
@@ -184,8 +194,8 @@ export function attentionCases(random: Random): KernelCase[] {
         cases.push(causalCase({ ...of, tokens, start, room: start % 2, spare: tokens % 2, outliers: start === 63 }));
       }
     }
-    for (const tokens of [1, 2, 3, 15, 16, 17, 63, 64, 65, 130]) cases.push(visionCase(3, headDim, tokens));
-    cases.push(visionCase(2, headDim, 17, 3), visionCase(1, headDim, 65, 2));
+    for (const tokens of [1, 2, 3, 15, 16, 17, 63, 64, 65, 130]) cases.push(visionCase(3, headDim, tokens, 1, visionSize));
+    cases.push(visionCase(2, headDim, 17, 3, visionSize), visionCase(1, headDim, 65, 2, visionSize));
     for (let i = 0; i < 8; i++) {
       const kvHeads = random.integer(1, 3);
       const heads = kvHeads * random.integer(1, 4);
@@ -194,6 +204,7 @@ export function attentionCases(random: Random): KernelCase[] {
           headDim,
           heads,
           kvHeads,
+          size,
           tokens: random.integer(2, 140),
           start: random.integer(0, 90),
           room: random.integer(0, 9),
@@ -202,7 +213,7 @@ export function attentionCases(random: Random): KernelCase[] {
       );
       const decode = { headDim, heads, kvHeads, tokens: 1, start: random.integer(0, 700), room: random.integer(0, 9) };
       cases.push(causalCase({ ...decode, size: "full" }));
-      cases.push(visionCase(random.integer(1, 4), headDim, random.integer(1, 200), random.integer(1, 2)));
+      cases.push(visionCase(random.integer(1, 4), headDim, random.integer(1, 200), random.integer(1, 2), visionSize));
     }
   }
   cases.push(visionCase(1, 64, 1025), visionCase(16, 64, 1025, 1, "full"));

@@ -70,7 +70,7 @@ function matmulCase(spec: Spec): KernelCase {
     variant,
   };
   return defineCase(op, params, {
-    bound: boundOf(op, precision === "f32" ? undefined : precision),
+    bound: boundOf(op, precision === "q8" && swiglu ? "q8 swiglu" : precision === "f32" ? undefined : precision),
     step: { units, start: 0 },
     maxUnits: units + spare,
     ...(size ? { size } : {}),
@@ -225,7 +225,7 @@ function* specs(random: Random): Generator<Spec> {
         yield { weights, variant, size: sizeOf(variant, weights, m), m, n, k: nearestK(k, weights) };
     }
     for (const fused of variant === CHEAPEST ? EVERY_FUSED : MODEL_FUSED) {
-      // Every format's library comes before the epilogue's: one format stands for them.
+      // An epilogue sees no weights: one format stands for all.
       const weights = variant === "packed" ? "q4" : "bf16";
       const of = { ...fused, weights, variant, n: 69, k: 96 } as const;
       yield { ...of, m: 1, size: sizeOf(variant, weights, 1) };
