@@ -1,4 +1,5 @@
-import { causalAttention, visionAttention } from "../../ops/attention.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import { type AttentionVariant, attentionVariants, causalAttention, visionAttention } from "../../ops/attention.ts";
 import { attentionDecodeVariants, type DecodeVariant } from "../../ops/attention-decode.ts";
 import type { KvCache } from "../../ops/kv-cache.ts";
 import * as reference from "../../reference/attention.ts";
@@ -20,6 +21,8 @@ interface Causal {
   outliers?: boolean;
   /** Of a decode step. */
   variant?: DecodeVariant;
+  /** Of a prefill. */
+  prefill?: AttentionVariant;
   size?: "full" | undefined;
 }
 
@@ -61,8 +64,11 @@ function pickedHeads(
   };
 }
 
+const lacks = (gpu: Gpu, headDim: number, variant: AttentionVariant | undefined): boolean =>
+  variant !== undefined && !attentionVariants(gpu, headDim).includes(variant);
+
 function causalCase(spec: Causal): KernelCase {
-  const { heads, kvHeads, headDim, tokens, start, room = 0, spare = 0, outliers, variant, size } = spec;
+  const { heads, kvHeads, headDim, tokens, start, room = 0, spare = 0, outliers, variant, prefill, size } = spec;
   const context = start + tokens + room;
   const params = {
     ...(tokens === 1 ? {} : { tokens }),
@@ -73,14 +79,16 @@ function causalCase(spec: Causal): KernelCase {
     ...(room ? { room } : {}),
     ...(spare ? { spare } : {}),
     outliers,
-    variant,
+    variant: variant ?? prefill,
   };
   return defineCase(tokens === 1 ? "attention_decode" : "attention_prefill", params, {
     step: { units: tokens, start },
     maxUnits: tokens + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      variant && !attentionDecodeVariants(gpu).includes(variant) ? `this adapter does not run the variant ${variant}` : undefined,
+      (variant && !attentionDecodeVariants(gpu).includes(variant)) || lacks(gpu, headDim, prefill)
+        ? `this adapter does not run the variant ${variant ?? prefill}`
+        : undefined,
     record(program, operands): Expectation[] {
       const { random } = operands;
       const width = heads * headDim;
@@ -96,7 +104,7 @@ function causalCase(spec: Causal): KernelCase {
         headDim,
         context,
       };
-      const out = causalAttention(program, q, cache, heads, { decode: variant });
+      const out = causalAttention(program, q, cache, heads, { decode: variant, variant: prefill });
       const sample = pickedHeads(tokens, heads, headDim, start + tokens, random, (row, head) => {
         const base = Math.floor(head / (heads / kvHeads)) * context;
         const at: reference.Place = (j, i) => (base + j) * headDim + i;
@@ -108,18 +116,28 @@ function causalCase(spec: Causal): KernelCase {
   });
 }
 
-function visionCase(heads: number, headDim: number, tokens: number, tiles = 1, size?: "full" | undefined): KernelCase {
+function visionCase(
+  heads: number,
+  headDim: number,
+  tokens: number,
+  tiles = 1,
+  size?: "full" | undefined,
+  variant?: AttentionVariant,
+): KernelCase {
   return defineCase(
     "attention_vision",
-    { tokens, heads, d: headDim, ...(tiles > 1 ? { tiles } : {}) },
+    { tokens, heads, d: headDim, ...(tiles > 1 ? { tiles } : {}), variant },
     {
+      unsupported: (gpu) => (lacks(gpu, headDim, variant) ? `this adapter does not run the variant ${variant}` : undefined),
       step: { units: tiles, start: 0 },
       ...(size ? { size } : {}),
       record(program, operands: Operands): Expectation[] {
         const { random } = operands;
         const width = heads * headDim;
         const qkv = random.values(tiles * tokens * 3 * width);
-        const out = visionAttention(program, operands.activation("qkv", { base: 0, unit: tokens }, 3 * width, qkv), heads, tokens);
+        const out = visionAttention(program, operands.activation("qkv", { base: 0, unit: tokens }, 3 * width, qkv), heads, tokens, {
+          variant,
+        });
         const sample = pickedHeads(tiles * tokens, heads, headDim, tokens, random, (row, head) => {
           const first = Math.floor(row / tokens) * tokens;
           const place =
@@ -199,6 +217,21 @@ export function attentionCases(random: Random): KernelCase[] {
     }
   }
   cases.push(visionCase(1, 64, 1025), visionCase(16, 64, 1025, 1, "full"));
+  // Each way to attend to many rows at once, which compile for seconds: the narrowest heads that all of them take, and the models'.
+  for (const prefill of ["flash", "lanes", "thread"] as const) {
+    for (const headDim of [32, 64, 96, 128]) {
+      const size = headDim === 32 ? undefined : ("full" as const);
+      for (const [tokens, start] of [
+        [2, 0],
+        [17, 3],
+        [65, 62],
+        [130, 1],
+      ] as const) {
+        cases.push(causalCase({ heads: 6, kvHeads: 2, headDim, tokens, start, room: 2, spare: 1, prefill, ...(size ? { size } : {}) }));
+        cases.push(visionCase(3, headDim, tokens, 2, size, prefill));
+      }
+    }
+  }
   // One split, two, all of them, in a cache with room for more; the largest group.
   for (const variant of DECODE_VARIANTS) {
     const decode = { heads: 2, kvHeads: 1, headDim: 20, tokens: 1, variant };
