@@ -40,6 +40,7 @@ async function picture(page: Page, name: string): Promise<void> {
 /** Opens the page; whatever it writes as an error to the console fails the test at `close`. */
 async function open(options: Parameters<Browser["newPage"]>[0] = {}, from = browser): Promise<{ page: Page; problems: string[] }> {
   const page = await from.newPage(options);
+  page.setDefaultTimeout(120_000); // a busy machine computes slowly
   const problems: string[] = [];
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => {
