@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright";
 import { build, type PreviewServer, preview } from "vite";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { conversationsOf } from "../shared/nano.ts";
 import { pathOf, readRepository } from "../support.ts";
 import { chromiumLaunch } from "./chromium.ts";
@@ -80,7 +80,8 @@ async function ask(page: Page, question: string): Promise<string> {
 
 const withoutMarker = (turn: string): string => turn.replace("<image>\n", "");
 
-describe("the demo page", () => {
+// Drives a real page for half a minute on a quiet machine, for minutes beside other tests.
+describe.runIf(inject("full"))("the demo page (npm run test:full)", () => {
   it("answers about a dropped picture, streams, follows up and stops", async () => {
     const { page, problems } = await open({ viewport: { width: 1280, height: 900 } });
     await ready(page);

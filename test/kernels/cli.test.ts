@@ -7,7 +7,8 @@ import { pathOf } from "../support.ts";
 const main = pathOf("dist/tools/cli/main.js");
 
 async function internvl(...args: string[]): Promise<{ status: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const { INTERNVL_ADAPTER: _, ...env } = process.env; // all adapters, whichever the other tests run on
+  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"], env });
   const status = new Promise<number | null>((resolve, reject) => child.once("error", reject).once("close", resolve));
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
   return { status: await status, stdout, stderr };

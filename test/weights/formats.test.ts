@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { InternVL } from "../../src/index.ts";
 import { generateTrace } from "../../src/testing.ts";
 import { json, memoryFiles, pathOf, relativeL2, syntheticF32, tinyCheckpoint } from "../support.ts";
@@ -27,7 +27,8 @@ async function traced(weights: "bf16" | "f32" | "f16" | "q8") {
 }
 
 describe("weights held in another format", () => {
-  it("f32 and f16 give bf16's logits: widening is exact, and these values lie in f16's range", async () => {
+  // Three loads, each with pipelines of its own; checkpoints.test.ts holds f32 in the daily run.
+  it.runIf(inject("full"))("f32 and f16 give bf16's logits: widening is exact, and these values lie in f16's range", async () => {
     const [bf16, f32, f16] = [await traced("bf16"), await traced("f32"), await traced("f16")];
     for (const other of [f32, f16]) {
       expect(other.ids).toEqual(bf16.ids);
