@@ -79,9 +79,11 @@ export async function prefillPrompt(
       stepper.held[row] = { ids: inputIds.slice(0, at + count), tiles: prompt.tiles };
     },
   });
+  const sampling = request.sampling ?? GREEDY;
+  await lanes.prepareSampling(row, sampling);
   await stepper.room();
   throwIfAborted(signal);
-  lanes.setSampling(row, request.sampling ?? GREEDY);
+  lanes.setSampling(row, sampling);
   return { prefilledTokens: inputIds.length - start, cachedTokens: start, units };
 }
 

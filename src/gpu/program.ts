@@ -28,6 +28,8 @@ export interface Dispatch {
   /** Buffers of the bindings 2, 3, …; binding 0 is the step. */
   buffers: readonly Bindable[];
   workgroups: (step: Step) => Grid;
+  /** Most steps leave it out (no workgroups): a program that is told so compiles it when `prepare` is called, not before. */
+  optional?: boolean;
 }
 
 interface Copy {
@@ -70,7 +72,7 @@ export class Program {
   readonly #step: GPUBuffer;
   readonly #items: (Recorded | Copy)[] = [];
   readonly #words = new Uint32Array(((1 + MAX_ROWS) * PARAMS_STRIDE) / 4); // what goes into #step
-  #built: (Built | Copy)[] = [];
+  #built: (Built | Copy | undefined)[] = []; // undefined: optional, and not prepared yet
   #params: GPUBuffer | undefined;
   #row: number | undefined;
   #place: { label: string; at: Activation } | undefined;
@@ -127,31 +129,45 @@ export class Program {
     return this.#items.filter((item) => "kernel" in item).length;
   }
 
-  /** Compiles the pipelines, all at once, and makes the bind groups. */
-  async build(): Promise<this> {
-    const { device, kernels, memory } = this.gpu;
+  /** Compiles the pipelines, all at once, and makes the bind groups; with `defer` those of optional dispatches wait for `prepare`. */
+  async build({ defer = false } = {}): Promise<this> {
+    const { memory } = this.gpu;
     // All params in one buffer, at the offsets that every adapter allows.
     const dispatches = this.#items.filter((item): item is Recorded => "kernel" in item);
     const words = new Uint32Array((dispatches.length * PARAMS_STRIDE) / 4);
     for (const [i, { params }] of dispatches.entries()) words.set(params, (i * PARAMS_STRIDE) / 4);
     this.#params = memory.create(`params ${this.label}`, words.byteLength, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
     memory.write(this.#params, 0, words);
-    this.#built = await Promise.all(
-      this.#items.map(async (item) => {
+    this.#built = await this.#compile((item) => !(defer && item.optional));
+    return this;
+  }
+
+  /** Compiles what was deferred. */
+  async prepare(): Promise<void> {
+    if (this.#built.includes(undefined)) this.#built = await this.#compile(() => true);
+  }
+
+  /** Every item ready to run; of dispatches those that are wanted, and those that already were. */
+  #compile(wanted: (item: Recorded) => boolean): Promise<(Built | Copy | undefined)[]> {
+    let dispatches = 0;
+    return Promise.all(
+      this.#items.map(async (item, i) => {
         if (!("kernel" in item)) return item;
-        const { pipeline, layout } = await kernels.get(item.kernel);
-        const params = { buffer: this.#params!, offset: dispatches.indexOf(item) * PARAMS_STRIDE, size: PARAMS_BYTES };
-        const step = { buffer: this.#step, offset: item.row === undefined ? 0 : (1 + item.row) * PARAMS_STRIDE, size: STEP_BYTES };
-        const entries = [step, params, ...item.buffers.map(bindingOf)].map((resource, binding) => ({
-          binding,
-          resource,
-        }));
-        this.gpu.counters.bindGroups++;
-        const bindGroup = device.createBindGroup({ label: item.kernel.shader, layout, entries });
-        return { pipeline, bindGroup, row: item.row, workgroups: item.workgroups };
+        const offset = dispatches++ * PARAMS_STRIDE;
+        return this.#built[i] ?? (wanted(item) ? this.#bind(item, offset) : undefined);
       }),
     );
-    return this;
+  }
+
+  async #bind(item: Recorded, offset: number): Promise<Built> {
+    const { device, kernels, counters } = this.gpu;
+    const { pipeline, layout } = await kernels.get(item.kernel);
+    const params = { buffer: this.#params!, offset, size: PARAMS_BYTES };
+    const step = { buffer: this.#step, offset: item.row === undefined ? 0 : (1 + item.row) * PARAMS_STRIDE, size: STEP_BYTES };
+    const entries = [step, params, ...item.buffers.map(bindingOf)].map((resource, binding) => ({ binding, resource }));
+    counters.bindGroups++;
+    const bindGroup = device.createBindGroup({ label: item.kernel.shader, layout, entries });
+    return { pipeline, bindGroup, row: item.row, workgroups: item.workgroups };
   }
 
   /** Gives back what build() made; the program cannot run afterwards. */
@@ -168,8 +184,11 @@ export class Program {
     this.#writeSteps(step, rows);
     const encoder = device.createCommandEncoder({ label: this.label });
     let pass: GPUComputePassEncoder | undefined;
-    for (const item of this.#built) {
-      if ("bindGroup" in item) {
+    for (const [i, item] of this.#built.entries()) {
+      if (!item) {
+        const [x, y, z] = (this.#items[i] as Recorded).workgroups(step);
+        if (x * y * z > 0) throw new Error(`program ${this.label}: dispatch ${i} is asked for, but was not prepared`);
+      } else if ("bindGroup" in item) {
         const own = item.row === undefined ? step : rows?.[item.row];
         if (!own?.units) continue;
         const [x, y, z] = item.workgroups(own);
@@ -221,13 +240,13 @@ export class Programs {
     this.gpu.memory.destroy(this.#step);
   }
 
-  /** Records a program and builds it. */
-  async record(label: string, maxUnits: number, record: (program: Program) => void): Promise<Program> {
+  /** Records a program and builds it; see `Program.build`. */
+  async record(label: string, maxUnits: number, record: (program: Program) => void, options: { defer?: boolean } = {}): Promise<Program> {
     return this.gpu.memory.scoped(`program ${label}`, async () => {
       for (;;) {
         const program = new Program(this.gpu, label, maxUnits, this.arena, this.#step);
         this.arena.scope(() => record(program));
-        if (!(await this.gpu.tuning.settle())) return program.build(); // else once more, with the variants just measured
+        if (!(await this.gpu.tuning.settle())) return program.build(options); // else once more, with the variants just measured
       }
     });
   }

@@ -65,7 +65,7 @@ export class Lanes {
       try {
         for (let i = 0; i < rows; i++) await lanes.#openRow(i);
         const caches = lanes.#rows.map((row) => row.caches);
-        lanes.#decode = await parts.programs.record("decode", rows, (p) => lanes.#recordDecode(p, caches));
+        lanes.#decode = await parts.programs.record("decode", rows, (p) => lanes.#recordDecode(p, caches), { defer: true });
         return lanes;
       } catch (error) {
         lanes.dispose();
@@ -78,7 +78,7 @@ export class Lanes {
     const { gpu, config, programs } = this.#parts;
     const caches = createCaches(gpu, config.language, this.context);
     const prefill = await programs.record("prefill", CHUNK, (p) => this.#recordPrefill(p, caches));
-    const head = await programs.record("head", CHUNK, (p) => this.#recordHead(p, row));
+    const head = await programs.record("head", CHUNK, (p) => this.#recordHead(p, row), { defer: true });
     this.#rows.push({ caches, prefill, head });
   }
 
@@ -125,6 +125,12 @@ export class Lanes {
       tap("llm.norm", normed, p);
       tap("logits", matmul(p, normed, language.head), p); // [tokens, vocab]
     });
+  }
+
+  /** Compiles what greedy decoding does without, where a way to sample needs it. */
+  async prepareSampling(row: number, { temperature, repetitionPenalty }: Sampling): Promise<void> {
+    if (temperature === 0 && repetitionPenalty === 1) return;
+    await Promise.all([this.#rows[row]!.head.prepare(), this.#decode.prepare()]);
   }
 
   /** Sets how a row samples; its random numbers and the ids it has seen begin anew. */

@@ -116,6 +116,7 @@ export function sample(program: Program, logits: Activation, state: SampleState,
     kernel: kernel("penalize", "uurrw"),
     params: [count, first],
     buffers: [settings, seen, logits.buffer],
+    optional: true,
     workgroups: (step) => [Math.ceil(seenWords(count) / 64), penalised(step), 1],
   });
   program.dispatch({
@@ -129,6 +130,7 @@ export function sample(program: Program, logits: Activation, state: SampleState,
       kernel: kernel("histogram", "uurrrww"),
       params: [count, first, pass],
       buffers: [settings, logits.buffer, best, histogram, searches],
+      optional: true,
       workgroups: (step) => [blocks, pass < PASSES / 2 ? topK(step) : topP(step), 1],
     });
   }
@@ -136,6 +138,7 @@ export function sample(program: Program, logits: Activation, state: SampleState,
     kernel: kernel("pick", "uurrrwrw"),
     params: [count, first],
     buffers: [settings, logits.buffer, histogram, searches, best, noisy],
+    optional: true,
     workgroups: (step) => [blocks, drawn(step), 1],
   });
   program.dispatch({

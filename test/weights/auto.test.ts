@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { platform } from "#platform";
 import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
@@ -10,11 +11,18 @@ import { fixture } from "../support.ts";
 
 describe('weights: "auto"', () => {
   let gpu: Gpu;
-  afterEach(() => gpu.close());
+  afterEach(() => {
+    gpu.close();
+    vi.restoreAllMocks();
+  });
 
-  /** A hardware adapter that has no room for some of what is asked: that fails as Dawn has it fail, in the scope around. */
+  /**
+   * An adapter whose memory nobody tells, as no GPU's is told, and which has no room for some of what is asked: that fails as Dawn
+   * has it fail, in the scope around.
+   */
   async function limited(refuses: (what: string) => boolean): Promise<Gpu> {
-    gpu = { ...(await openGpu()), software: false };
+    vi.spyOn(platform, "availableMemory").mockReturnValue(undefined);
+    gpu = await openGpu();
     const { memory } = gpu;
     const scoped = memory.scoped.bind(memory);
     memory.scoped = async (what, work) => {
