@@ -1,34 +1,12 @@
 // Attention with online softmax: out = softmax(q kᵀ / sqrt(D)) v for blocks of 64 queries, without a matrix of scores.
-//   q: f32, query row r of batch b and head h at (b Q_ROWS + r) Q_STRIDE + h D          out: f32 [batch rows, HEADS D]
-//   k, v: f32, key j of batch b and kv head g at OFFSET + b KV_BATCH + g KV_HEAD + j KV_STRIDE (in elements; OFFSET is K_OFFSET or V_OFFSET)
-// causal (a uniform: one pipeline serves both): one batch of step.units queries, query r sees the keys 0..start + r.
-// Otherwise Q_ROWS queries see Q_ROWS keys.
+// Tensors and what a query sees: lib/attention.
 // Workgroup (block, head, batch) of 64 threads, one query each, which it holds in registers; 16 keys and values at a time
-// pass through workgroup memory. Query head h reads kv head h / GROUP.
-// Needs: D; sizes multiples of 4; lib step.
+// pass through workgroup memory.
+// Needs: D; sizes multiples of 4; libs step, attention.
 // Limits: 64 invocations, 128 D bytes of workgroup memory (D <= 128), 4 storage bindings. Reference: reference/attention.
-struct Params {
-  heads: u32,
-  group_size: u32,
-  q_rows: u32,
-  q_stride: u32,
-  k_offset: u32,
-  v_offset: u32,
-  kv_batch: u32,
-  kv_head: u32,
-  kv_stride: u32,
-  causal: u32,
-}
-@group(0) @binding(1) var<uniform> p: Params;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> k: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> v: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
 const BLOCK = 64u;
 const KEYS = 16u;
-const QUADS = D / 4u;
-const LOWEST = -3.0e38; // stands for -infinity: exp(LOWEST - anything seen) is 0
 
 var<workgroup> ks: array<vec4<f32>, KEYS * QUADS>;
 var<workgroup> vs: array<vec4<f32>, KEYS * QUADS>;

@@ -1,33 +1,14 @@
 // Attention with online softmax for CPU adapters whose subgroups have 8 lanes: out = softmax(q kᵀ / sqrt(D)) v.
 // There a load costs lane by lane, whether the lanes' addresses differ or not, and a broadcast next to nothing: the lanes bring
 // a key together, hand it round, and each uses all of it for its two queries. No workgroup memory, no barrier.
-// A query is a pair (row, head of the group that shares keys and values): r GROUP + h. Tensors and causal as in attention.flash.
+// A query is a pair (row, head of the group that shares keys and values): r GROUP + h. Tensors and what a query sees: lib/attention.
 // Workgroup (16 queries, kv head, batch) of one subgroup; lane l holds the queries l and l + 8 in registers.
-// Needs: subgroups of exactly 8 lanes, the extension subgroups; D (a multiple of 32); offsets multiples of 4; lib step.
+// Needs: subgroups of exactly 8 lanes, the extension subgroups; D (a multiple of 32); offsets multiples of 4; libs step, attention.
 // Limits: 8 invocations, 4 storage bindings. Reference: reference/attention.
-struct Params {
-  heads: u32,
-  group_size: u32,
-  q_rows: u32,
-  q_stride: u32,
-  k_offset: u32,
-  v_offset: u32,
-  kv_batch: u32,
-  kv_head: u32,
-  kv_stride: u32,
-  causal: u32,
-}
-@group(0) @binding(1) var<uniform> p: Params;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> k: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> v: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
 const QUERIES = 16u;
-const QUADS = D / 4u;
 const PARTS = D / 32u; // vec4s of a row that a lane brings
 const KEYS = 4u; // a round: more of them cost seconds of compilation
-const LOWEST = -3.0e38; // stands for -infinity: exp(LOWEST - anything seen) is 0
 
 // One query's online softmax over the keys of a round.
 struct State {

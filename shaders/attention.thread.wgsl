@@ -1,28 +1,9 @@
 // Attention with online softmax for CPU adapters: out = softmax(q kᵀ / sqrt(D)) v, a thread a query.
 // A CPU's caches do what workgroup memory does on a GPU, and there are no barriers, which CPU adapters compile and run slowest.
-// Tensors and causal as in attention.flash. Workgroup (block of 64 queries, head, batch).
-// Needs: D; sizes multiples of 4; lib step. Limits: 64 invocations, 4 storage bindings. Reference: reference/attention.
-struct Params {
-  heads: u32,
-  group_size: u32,
-  q_rows: u32,
-  q_stride: u32,
-  k_offset: u32,
-  v_offset: u32,
-  kv_batch: u32,
-  kv_head: u32,
-  kv_stride: u32,
-  causal: u32,
-}
-@group(0) @binding(1) var<uniform> p: Params;
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> k: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> v: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
+// Tensors and what a query sees: lib/attention. Workgroup (block of 64 queries, head, batch).
+// Needs: D; sizes multiples of 4; libs step, attention. Limits: 64 invocations, 4 storage bindings. Reference: reference/attention.
 
 const BLOCK = 64u;
-const QUADS = D / 4u;
-const LOWEST = -3.0e38; // stands for -infinity: exp(LOWEST - anything seen) is 0
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {

@@ -41,7 +41,7 @@ function prefillKernel(program: Program, op: string, headDim: number, options: A
   const lanes = variant === "lanes";
   const kernel: KernelSpec = {
     shader: `attention.${variant}` as const,
-    libs: ["lib/step"],
+    libs: ["lib/step", "lib/attention"],
     consts: { D: headDim },
     directives: lanes ? ["enable subgroups;"] : [],
     bindings: "uurrrw",
@@ -57,7 +57,7 @@ function needHead(op: string, headDim: number): void {
   need(headDim <= MAX_HEAD, op, `head width ${headDim} is over ${MAX_HEAD}`);
 }
 
-/** Where attention.flash finds queries, keys and values, in elements; the fields in the shader's order. */
+/** Where lib/attention finds queries, keys and values, in elements; the fields in the shader's order. */
 interface FlashLayout {
   heads: number;
   group: number;
