@@ -60,7 +60,7 @@ fn weight_row(v: u32) -> u32 {
 fn store_pair(row: u32, v: u32, products: vec2<f32>) {
   if (is_on(SWIGLU)) {
     // exp above 88 overflows, and WGSL does not promise that infinity comes of it.
-    y[row * p.out_stride + (v >> 1u)] = products.x / (1.0 + exp(min(-products.x, 80.0))) * products.y;
+    y[row * p.out_stride + ((p.column + v) >> 1u)] = products.x / (1.0 + exp(min(-products.x, 80.0))) * products.y;
     return;
   }
   store(row, p.column + v, products.x);

@@ -14,7 +14,7 @@ import { subgroupSize } from "./subgroups.ts";
  */
 export type MatmulPrecision = "f32" | "f16" | "q8";
 
-export const MATMUL_VARIANTS = ["thread", "block", "lanes", "vector", "subgroup", "tiled", "wide", "half", "matrix", "packed"] as const;
+export const MATMUL_VARIANTS = ["thread", "block", "lanes", "panels", "vector", "subgroup", "tiled", "wide", "half", "matrix", "packed"] as const;
 export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
 
 /** What a dispatch of a variant needs to know beside the operands. */
@@ -70,6 +70,9 @@ export function matmulKernel(gpu: Gpu, variant: MatmulVariant, dtype: MatrixDtyp
       if (size === 4) return { directives, consts: {}, shader: "matmul.lanes4", libs: ["lib/tile"], columns: 16, rows: 8 };
       return undefined;
     }
+    case "panels":
+      if (size !== 8) return undefined;
+      return { directives: ["enable subgroups;"], consts: {}, shader: "matmul.panels", libs: [], columns: 64, rows: 32 };
     case "vector": {
       const consts = { ROWS: rowsAtOnce(maxRows, 64), WIDTH: 64 };
       return { ...plain, consts, shader: "matmul.vector", libs: [span, "lib/combine.barrier"], columns: 4, rows: consts.ROWS };
@@ -140,6 +143,9 @@ export const matmulVariants = (gpu: Gpu, dtype: MatrixDtype, rows: number, preci
 // Up to this many rows the vector kernels read the weights once and share them; above, tiles do.
 const VECTOR_ROWS = 8;
 
+// From this many rows on, putting the weights into panels takes less than it saves.
+const PANEL_ROWS = 24;
+
 /** Variants with barriers, which CPU adapters compile for up to a minute and run slowest. */
 const WITH_BARRIERS: readonly MatmulVariant[] = ["vector", "tiled", "wide", "half", "packed"];
 
@@ -161,7 +167,9 @@ export function defaultVariant(gpu: Gpu, dtype: MatrixDtype, maxRows: number, pr
   const order: readonly MatmulVariant[] = gpu.software
     ? maxRows === 1
       ? ["subgroup", "thread"]
-      : ["lanes", "block"]
+      : maxRows >= PANEL_ROWS
+        ? ["panels", "lanes", "block"]
+        : ["lanes", "block"]
     : few
       ? ["subgroup", "vector"]
       : maxRows <= 64

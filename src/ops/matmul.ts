@@ -1,7 +1,8 @@
 import { EngineError } from "../errors.ts";
 import { type Dispatch, type Program, rowsOf } from "../gpu/program.ts";
-import { type Activation, type Bindable, GROUP, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
+import { type Activation, type Bindable, GROUP, type Matrix, type MatrixDtype, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { need, needActivation, needMatrix, needVector } from "./check.ts";
+import { inPanels } from "./matmul-panels.ts";
 import { fastestVariant } from "./matmul-tune.ts";
 import {
   candidates,
@@ -116,21 +117,26 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   }
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
   const codes = variant === "packed" ? quantizeRows(program, x) : [];
-  for (const part of w.parts) {
+  /** Columns column .. column + n of y, from x and w as the kernel wants them. */
+  const product = (dtype: MatrixDtype, xs: Bindable, [ws, scales]: readonly [Bindable, Bindable], n: number, column: number) =>
     program.dispatch({
       kernel: {
         shader: kernel.shader,
-        libs: ["lib/step", `lib/weight.${w.dtype}`, "lib/gelu", "lib/matmul", ...kernel.libs],
+        libs: ["lib/step", `lib/weight.${dtype}`, "lib/gelu", "lib/matmul", ...kernel.libs],
         directives: kernel.directives,
         consts: kernel.consts,
         bindings: `uurrrrrw${"r".repeat(codes.length)}`,
       },
-      params: [x.rows.base, x.rows.unit, k / 4, part.rows, part.rowStart, width, switches],
+      params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
-      buffers: [x.buffer, part.buffer, scalesOf(part), bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer, ...codes],
-      workgroups: grid(kernel, part.rows, x),
+      buffers: [xs, ws, scales, bias?.buffer ?? xs, scale?.buffer ?? xs, y.buffer, ...codes],
+      workgroups: grid(kernel, n, x),
     });
+  if (variant === "panels") {
+    inPanels(program, x, w, kernel, gated, (xs, ws, n, column) => product("f32", xs, [ws, ws], n, column));
+    return y;
   }
+  for (const part of w.parts) product(w.dtype, x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
   return y;
 }
 
