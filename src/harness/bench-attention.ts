@@ -45,7 +45,7 @@ function visionCase(tokens: number, heads: number, headDim: number): BenchCase {
     bytes: 4 * 4 * tokens * width,
     ceiling: "fmaGflops",
     accuracy: "f32",
-    variants: (gpu) => attentionVariants(gpu, headDim),
+    variants: attentionVariants,
     prepare(gpu) {
       const noise = new Noise(tokens + width);
       const qkv = noise.values(tokens * 3 * width);
@@ -85,7 +85,7 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
     bytes: 4 * headDim * (2 * tokens * heads + 2 * context * kvHeads),
     ceiling: tokens === 1 ? "streamGBps" : "fmaGflops",
     accuracy: "f32",
-    variants: (gpu) => (tokens === 1 ? attentionDecodeVariants(gpu) : attentionVariants(gpu, headDim)),
+    variants: (gpu) => (tokens === 1 ? attentionDecodeVariants(gpu) : attentionVariants(gpu)),
     prepare(gpu: Gpu) {
       const noise = new Noise(context + heads);
       const width = heads * headDim;

@@ -3,14 +3,18 @@ import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
 import type { Activation } from "../tensor/tensor.ts";
 import { type DecodeVariant, decodeAttention } from "./attention-decode.ts";
+import { panelAttention } from "./attention-panels.ts";
 import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
 import type { KvCache } from "./kv-cache.ts";
 
 const BLOCK = 64; // queries a workgroup
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
 
-/** How many rows are attended at once: attention.flash everywhere; on CPU adapters attention.lanes with subgroups of 8, else attention.thread. */
-export type AttentionVariant = "flash" | "lanes" | "thread";
+/**
+ * How many rows are attended at once: attention.flash everywhere; on CPU adapters panels (attention-panels.ts) with subgroups of 8, else
+ * attention.thread.
+ */
+export type AttentionVariant = "flash" | "panels" | "thread";
 
 export interface AttentionOptions {
   /** A variant by its name, instead of the one chosen for the adapter: for tests and benchmarks. */
@@ -19,38 +23,27 @@ export interface AttentionOptions {
   decode?: DecodeVariant | undefined;
 }
 
-const LANES_MAX_HEAD = 64; // wider rows take too long to compile
-
-/** Every variant that attends with heads of this width on this device, the best first. */
-export function attentionVariants({ device, software }: Gpu, headDim: number): AttentionVariant[] {
+/** Every variant that this device has, the best first. */
+export function attentionVariants({ device, software }: Gpu): AttentionVariant[] {
   const { subgroupMinSize: min, subgroupMaxSize: max } = device.adapterInfo ?? {};
-  const eight = software && device.features.has("subgroups") && min === 8 && max === 8;
-  if (eight && headDim % 32 === 0 && headDim <= LANES_MAX_HEAD) return ["lanes", "thread", "flash"];
+  if (software && device.features.has("subgroups") && min === 8 && max === 8) return ["panels", "thread", "flash"];
   return software ? ["thread", "flash"] : ["flash", "thread"];
 }
 
-/** The kernel of a variant, and how many of its first dimension's workgroups a batch of so many rows needs. */
-function prefillKernel(program: Program, op: string, headDim: number, options: AttentionOptions) {
-  const variants = attentionVariants(program.gpu, headDim);
-  const variant = options.variant ?? variants[0]!;
-  need(
-    variants.includes(variant),
-    op,
-    `variant ${variant} does not run on this adapter with heads of ${headDim}; it has ${variants.join(", ")}`,
-  );
-  const lanes = variant === "lanes";
-  const kernel: KernelSpec = {
-    shader: `attention.${variant}` as const,
-    libs: ["lib/step", "lib/attention"],
-    consts: { D: headDim },
-    directives: lanes ? ["enable subgroups;"] : [],
-    bindings: "uurrrw",
-  };
-  /** Workgroups (blocks of queries, heads, batches); `lanes` counts the queries of a group of heads together. */
-  const grid = (rows: number, heads: number, group: number, batches: number) =>
-    lanes ? ([Math.ceil((rows * group) / 16), heads / group, batches] as const) : ([Math.ceil(rows / BLOCK), heads, batches] as const);
-  return { kernel, grid };
+function chosenVariant(program: Program, op: string, { variant }: AttentionOptions): AttentionVariant {
+  const variants = attentionVariants(program.gpu);
+  const chosen = variant ?? variants[0]!;
+  need(variants.includes(chosen), op, `variant ${chosen} does not run on this adapter; it has ${variants.join(", ")}`);
+  return chosen;
 }
+
+/** The kernel that makes a block of queries in one go. */
+const prefillKernel = (variant: "flash" | "thread", headDim: number): KernelSpec => ({
+  shader: `attention.${variant}` as const,
+  libs: ["lib/step", "lib/attention"],
+  consts: { D: headDim },
+  bindings: "uurrrw",
+});
 
 function needHead(op: string, headDim: number): void {
   needQuads(op, "head width", headDim);
@@ -99,9 +92,31 @@ export function visionAttention(
   need(qkv.rows.unit === tokens && qkv.rows.base === 0, op, `${qkv.label} must have ${tokens} rows a tile`);
   needActivation(program, op, qkv);
   const out = program.activation("attention", qkv.rows, width);
-  const { kernel, grid } = prefillKernel(program, op, headDim, options);
+  const variant = chosenVariant(program, op, options);
+  if (variant === "panels") {
+    panelAttention(program, {
+      causal: false,
+      rows: tokens,
+      keys: tokens,
+      heads,
+      group: 1,
+      headDim,
+      batches: program.maxUnits,
+      q: qkv.buffer,
+      qStride: 3 * width,
+      k: qkv.buffer,
+      v: qkv.buffer,
+      kOffset: width,
+      vOffset: 2 * width,
+      kvBatch: tokens * 3 * width,
+      kvHead: headDim,
+      kvStride: 3 * width,
+      out: out.buffer,
+    });
+    return out;
+  }
   program.dispatch({
-    kernel,
+    kernel: prefillKernel(variant, headDim),
     params: flashParams({
       heads,
       group: 1,
@@ -115,7 +130,7 @@ export function visionAttention(
       causal: false,
     }),
     buffers: [qkv.buffer, qkv.buffer, qkv.buffer, out.buffer],
-    workgroups: (step) => grid(tokens, heads, 1, step.units),
+    workgroups: (step) => [Math.ceil(tokens / BLOCK), heads, step.units],
   });
   return out;
 }
@@ -141,9 +156,31 @@ export function causalAttention(
     decodeAttention(program, op, q, cache, out, options.decode);
   } else {
     const group = heads / kvHeads;
-    const { kernel, grid } = prefillKernel(program, op, headDim, options);
+    const variant = chosenVariant(program, op, options);
+    if (variant === "panels") {
+      panelAttention(program, {
+        causal: true,
+        rows: program.maxRows(q.rows),
+        keys: context,
+        heads,
+        group,
+        headDim,
+        batches: 1,
+        q: q.buffer,
+        qStride: heads * headDim,
+        k: keys,
+        v: values,
+        kOffset: 0,
+        vOffset: 0,
+        kvBatch: 0,
+        kvHead: context * headDim,
+        kvStride: headDim,
+        out: out.buffer,
+      });
+      return out;
+    }
     program.dispatch({
-      kernel,
+      kernel: prefillKernel(variant, headDim),
       params: flashParams({
         heads,
         group,
@@ -157,7 +194,7 @@ export function causalAttention(
         causal: true,
       }),
       buffers: [q.buffer, keys, values, out.buffer],
-      workgroups: (step) => grid(step.units, heads, group, 1),
+      workgroups: (step) => [Math.ceil(step.units / BLOCK), heads, 1],
     });
   }
   return out;

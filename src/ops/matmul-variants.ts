@@ -14,7 +14,19 @@ import { subgroupSize } from "./subgroups.ts";
  */
 export type MatmulPrecision = "f32" | "f16" | "q8";
 
-export const MATMUL_VARIANTS = ["thread", "block", "lanes", "panels", "vector", "subgroup", "tiled", "wide", "half", "matrix", "packed"] as const;
+export const MATMUL_VARIANTS = [
+  "thread",
+  "block",
+  "lanes",
+  "panels",
+  "vector",
+  "subgroup",
+  "tiled",
+  "wide",
+  "half",
+  "matrix",
+  "packed",
+] as const;
 export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
 
 /** What a dispatch of a variant needs to know beside the operands. */
@@ -72,7 +84,7 @@ export function matmulKernel(gpu: Gpu, variant: MatmulVariant, dtype: MatrixDtyp
     }
     case "panels":
       if (size !== 8) return undefined;
-      return { directives: ["enable subgroups;"], consts: {}, shader: "matmul.panels", libs: [], columns: 64, rows: 32 };
+      return { directives: ["enable subgroups;"], consts: {}, shader: "matmul.panels", libs: ["lib/panels"], columns: 64, rows: 32 };
     case "vector": {
       const consts = { ROWS: rowsAtOnce(maxRows, 64), WIDTH: 64 };
       return { ...plain, consts, shader: "matmul.vector", libs: [span, "lib/combine.barrier"], columns: 4, rows: consts.ROWS };

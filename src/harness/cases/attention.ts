@@ -64,8 +64,8 @@ function pickedHeads(
   };
 }
 
-const lacks = (gpu: Gpu, headDim: number, variant: AttentionVariant | undefined): boolean =>
-  variant !== undefined && !attentionVariants(gpu, headDim).includes(variant);
+const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
+  variant !== undefined && !attentionVariants(gpu).includes(variant);
 
 function causalCase(spec: Causal): KernelCase {
   const { heads, kvHeads, headDim, tokens, start, room = 0, spare = 0, outliers, variant, prefill, size } = spec;
@@ -86,7 +86,7 @@ function causalCase(spec: Causal): KernelCase {
     maxUnits: tokens + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      (variant && !attentionDecodeVariants(gpu).includes(variant)) || lacks(gpu, headDim, prefill)
+      (variant && !attentionDecodeVariants(gpu).includes(variant)) || lacks(gpu, prefill)
         ? `this adapter does not run the variant ${variant ?? prefill}`
         : undefined,
     record(program, operands): Expectation[] {
@@ -128,7 +128,7 @@ function visionCase(
     "attention_vision",
     { tokens, heads, d: headDim, ...(tiles > 1 ? { tiles } : {}), variant },
     {
-      unsupported: (gpu) => (lacks(gpu, headDim, variant) ? `this adapter does not run the variant ${variant}` : undefined),
+      unsupported: (gpu) => (lacks(gpu, variant) ? `this adapter does not run the variant ${variant}` : undefined),
       step: { units: tiles, start: 0 },
       ...(size ? { size } : {}),
       record(program, operands: Operands): Expectation[] {
@@ -218,7 +218,7 @@ export function attentionCases(random: Random): KernelCase[] {
   }
   cases.push(visionCase(1, 64, 1025), visionCase(16, 64, 1025, 1, "full"));
   // Each way to attend to many rows at once, which compile for seconds: the narrowest heads that all of them take, and the models'.
-  for (const prefill of ["flash", "lanes", "thread"] as const) {
+  for (const prefill of ["flash", "panels", "thread"] as const) {
     for (const headDim of [32, 64, 96, 128]) {
       const size = headDim === 32 ? undefined : ("full" as const);
       for (const [tokens, start] of [
