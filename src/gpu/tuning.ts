@@ -11,11 +11,18 @@ export class Tuning {
     this.#enabled = enabled;
   }
 
-  /** The choice for a class; without one, `measure` will be asked for it by the next `settle`. */
-  choice(shapeClass: string, measure: () => Promise<string>): string | undefined {
-    const known = this.#choices.get(shapeClass);
-    if (known === undefined && this.#enabled) this.#wanted.set(shapeClass, measure);
-    return known;
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  /** What was measured to be the fastest for a class. */
+  known(shapeClass: string): string | undefined {
+    return this.#choices.get(shapeClass);
+  }
+
+  /** Lets the next `settle` measure a class, unless it was, or nothing is tuned here. */
+  want(shapeClass: string, measure: () => Promise<string>): void {
+    if (this.#enabled && !this.#choices.has(shapeClass)) this.#wanted.set(shapeClass, measure);
   }
 
   /** Measures what was asked for; whether there was any. */

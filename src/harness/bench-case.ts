@@ -35,16 +35,20 @@ export type PeerSpec =
 /** A case with its data on the GPU. */
 export interface PreparedCase {
   step: Step;
-  /** Records the op; the output is `bytes` bytes from the start of the buffer. */
-  record(program: Program, variant: string): { buffer: Bindable; bytes: number };
+  /** Records the op, without a variant as the engine would; the output is `bytes` bytes from the start of the buffer. */
+  record(program: Program, variant: string | undefined): { buffer: Bindable; bytes: number };
   /** NMSE of samples of an output against the float64 reference. */
   nmse(output: ArrayBuffer): number;
   /** For the peers; undefined where none has such an op. */
   spec?: PeerSpec;
 }
 
+/** What a case is meant to reach: so many times the speed of every peer whose name contains `over`, or so much of its ceiling. */
+export type Goal = { over: "" | "onnxruntime" | "jax"; least: number } | { ofCeiling: number };
+
 export interface BenchCase {
   op: string;
+  goals?: readonly Goal[];
   /** `m=1024,n=2048,…` */
   params: string;
   flops: number;
@@ -55,6 +59,8 @@ export interface BenchCase {
   /** f32: only rounding. quantized: a kernel may quantise the activations too. exact: an index. */
   accuracy: "f32" | "quantized" | "exact";
   variants(gpu: Gpu): readonly string[];
+  /** Which of them the engine takes by itself; the first where absent. */
+  chosen?(gpu: Gpu): string;
   prepare(gpu: Gpu): PreparedCase;
 }
 

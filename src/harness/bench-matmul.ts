@@ -1,20 +1,22 @@
-import { type MatmulVariant, matmul, matmulVariants } from "../ops/matmul.ts";
+import { chosenVariant, type MatmulVariant, matmul, matmulVariants } from "../ops/matmul.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
-import { activationOf, type BenchCase } from "./bench-case.ts";
+import { activationOf, type BenchCase, type Goal } from "./bench-case.ts";
 import { Noise, nmse, randomMatrix, uploadMatrix } from "./bench-data.ts";
 
 const SAMPLES = 256;
 
-function matmulCase(m: number, n: number, k: number, dtype: MatrixDtype): BenchCase {
+function matmulCase(m: number, n: number, k: number, dtype: MatrixDtype, goals: readonly Goal[] = []): BenchCase {
   const weightBytes = n * k * BYTES_PER_ELEMENT[dtype] + (isQuantized(dtype) ? (n * k * 2) / GROUP : 0);
   return {
     op: m === 1 ? "matvec" : "matmul",
+    goals,
     params: `m=${m},n=${n},k=${k},weights=${dtype}`,
     flops: 2 * m * n * k,
     bytes: weightBytes + 4 * m * (k + n),
     ceiling: m === 1 ? "streamGBps" : "fmaGflops",
     accuracy: isQuantized(dtype) ? "quantized" : "f32",
     variants: (gpu) => matmulVariants(gpu, dtype, m),
+    chosen: (gpu) => chosenVariant(gpu, { shape: [n, k], dtype }, m, "f32"),
     prepare(gpu) {
       const noise = new Noise(m + n + k);
       const x = noise.values(m * k);
@@ -33,7 +35,7 @@ function matmulCase(m: number, n: number, k: number, dtype: MatrixDtype): BenchC
         step: { units: m, start: 0 },
         spec: { op: "matmul", m, x, w },
         record(p, variant) {
-          const y = matmul(p, input, matrix, { variant: variant as MatmulVariant });
+          const y = matmul(p, input, matrix, { variant: variant as MatmulVariant | undefined });
           return { buffer: y.buffer, bytes: m * n * 4 };
         },
         nmse(output) {
@@ -51,10 +53,19 @@ function matmulCase(m: number, n: number, k: number, dtype: MatrixDtype): BenchC
   };
 }
 
+const GEMM: readonly Goal[] = [{ over: "", least: 2 }, { ofCeiling: 0.65 }];
+const GEMV: readonly Goal[] = [{ over: "onnxruntime", least: 10 }, { over: "jax", least: 1.2 }, { ofCeiling: 0.7 }];
+const Q4_GEMV: readonly Goal[] = [{ over: "onnxruntime", least: 4 }, { ofCeiling: 0.7 }];
+
 /** The goals' shapes: products of a prefill and of a picture, and the vector products of a decoded token. */
 export const matmulCases = (): BenchCase[] => [
-  ...(["f32", "bf16", "q8", "q4"] as const).flatMap((dtype) => [matmulCase(1024, 2048, 2048, dtype), matmulCase(1025, 4096, 1024, dtype)]),
-  matmulCase(512, 11008, 2048, "q4"),
-  ...(["f32", "bf16", "f16", "q8", "q4"] as const).map((dtype) => matmulCase(1, 11008, 2048, dtype)),
+  ...(["f32", "bf16", "q8", "q4"] as const).flatMap((dtype) => {
+    const goals = dtype === "f32" || dtype === "bf16" ? GEMM : [];
+    return [matmulCase(1024, 2048, 2048, dtype, goals), matmulCase(1025, 4096, 1024, dtype, goals)];
+  }),
+  matmulCase(512, 11008, 2048, "q4", [{ over: "onnxruntime", least: 2 }]),
+  ...(["f32", "bf16", "f16", "q8", "q4"] as const).map((dtype) =>
+    matmulCase(1, 11008, 2048, dtype, dtype === "f32" ? GEMV : dtype === "q4" ? Q4_GEMV : []),
+  ),
   ...(["bf16", "q4"] as const).map((dtype) => matmulCase(1, 2048, 11008, dtype)),
 ];

@@ -1,4 +1,4 @@
-import { type NormVariant, norm, normVariants } from "../ops/norm.ts";
+import { chosenNorm, type NormVariant, norm, normVariants } from "../ops/norm.ts";
 import { ropeAppend, ropeTable } from "../ops/rope.ts";
 import { embed, swiglu } from "../ops/rowwise.ts";
 import { createSampleState, sample } from "../ops/sample.ts";
@@ -9,12 +9,14 @@ import { Noise, nmse, randomMatrix, uploadMatrix } from "./bench-data.ts";
 function normCase(rows: number, width: number, layer: boolean): BenchCase {
   return {
     op: layer ? "layer_norm" : "rms_norm",
+    ...(layer && rows === 1025 ? { goals: [{ over: "onnxruntime", least: 2 }] } : {}),
     params: `rows=${rows},width=${width}`,
     flops: rows * width * (layer ? 7 : 4),
     bytes: 4 * (2 * rows * width + (layer ? 2 : 1) * width),
     ceiling: "streamGBps",
     accuracy: "f32",
     variants: normVariants,
+    chosen: (gpu) => chosenNorm(gpu, rows, width),
     prepare(gpu) {
       const noise = new Noise(rows + width);
       const eps = 1e-6;
@@ -29,7 +31,7 @@ function normCase(rows: number, width: number, layer: boolean): BenchCase {
         step: { units: rows, start: 0 },
         spec: { op: "norm", rows, eps, x, weight, bias },
         record: (p, variant) => ({
-          buffer: norm(p, input, weights, { variant: variant as NormVariant }).buffer,
+          buffer: norm(p, input, weights, { variant: variant as NormVariant | undefined }).buffer,
           bytes: rows * width * 4,
         }),
         nmse(output) {

@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
-import type { BenchCase, PeerSpec, PreparedCase } from "./bench-case.ts";
+import type { BenchCase, Goal, PeerSpec, PreparedCase } from "./bench-case.ts";
 import { benchCases } from "./bench-cases.ts";
 import { type Ceilings, measureCeilings } from "./bench-ceilings.ts";
 import { type Contender, timeInterleaved } from "./bench-timer.ts";
@@ -17,6 +17,8 @@ export interface BenchResult {
   gbps: number;
   /** Of the ceiling that bounds the op: arithmetic for products and prefill attention, else bandwidth. */
   fraction: number;
+  /** Whether the engine takes this variant by itself, for this shape on this adapter (tuned, where tuning was asked for). */
+  chosen: boolean;
 }
 
 /** The same case on another library, timed in turns with ours. */
@@ -31,11 +33,26 @@ export interface PeerResult {
   ratio: number;
 }
 
+/** A goal of a case, and what its chosen variant came to. */
+export interface GoalResult {
+  case: string;
+  /** `2 × onnxruntime-node webgpu`, `0.65 × fmaGflops` */
+  goal: string;
+  least: number;
+  value: number;
+  met: boolean;
+}
+
 export interface BenchReport {
   adapter: string;
   ceilings: Ceilings;
   cases: BenchResult[];
   peers?: PeerResult[];
+  goals?: GoalResult[];
+  /** Choices that were measured, by shape class. */
+  tuning?: Record<string, string>;
+  /** What did not run or was wrong. */
+  problems: string[];
 }
 
 /** A case on another library: it answers for its own output, data lie where it computes. */
@@ -57,10 +74,30 @@ export interface BenchOptions {
   /** Part of a case's name. */
   filter?: string | undefined;
   peers?: readonly Peer[];
+  /** Only the cases that have goals, each by the variant that the engine takes. */
+  goals?: boolean | undefined;
   onCeilings?: (ceilings: Ceilings) => void;
   onResult?: (result: BenchResult | PeerResult) => void;
   /** What was not timed, and why. */
   onProblem?: (problem: string) => void;
+  /** A peer is wrong: it is timed all the same, and what it does is no fault of the engine's. */
+  onPeerProblem?: (problem: string) => void;
+}
+
+const chosenOf = (gpu: Gpu, c: BenchCase): string => c.chosen?.(gpu) ?? c.variants(gpu)[0]!;
+
+function judge(goal: Goal, c: BenchCase, of: BenchResult, rivals: readonly PeerResult[]): GoalResult | undefined {
+  const name = `${c.op}(${c.params})`;
+  if ("ofCeiling" in goal) {
+    const { ofCeiling: least } = goal;
+    return { case: name, goal: `${least} × ${c.ceiling}`, least, value: of.fraction, met: of.fraction >= least };
+  }
+  const { over, least } = goal;
+  const against = rivals.filter(({ peer }) => peer.includes(over));
+  if (against.length === 0) return undefined;
+  const best = against.reduce((a, b) => (b.ms < a.ms ? b : a));
+  const value = best.ms / of.ms;
+  return { case: name, goal: `${least} × ${over ? best.peer : `the best peer (${best.peer})`}`, least, value, met: value >= least };
 }
 
 const caseName = (c: BenchCase, variant: string): string => `${c.op}(${c.params},variant=${variant})`;
@@ -96,19 +133,23 @@ async function buildVariant(gpu: Gpu, programs: Programs, c: BenchCase, prepared
 }
 
 async function benchCase(gpu: Gpu, c: BenchCase, ceilings: Ceilings, report: BenchReport, options: BenchOptions): Promise<void> {
-  const variants = c.variants(gpu).filter((variant) => caseName(c, variant).includes(options.filter ?? ""));
-  if (variants.length === 0) return;
   const programs = new Programs(gpu);
   const built: Built[] = [];
   const rivals: { peer: string; run: PeerRun }[] = [];
   try {
     const prepared = c.prepare(gpu);
+    // As the engine would: where the device tunes, it measures now which variant it takes.
+    if (gpu.tuning.enabled) await programs.record(c.op, prepared.step.units, (p) => void prepared.record(p, undefined));
+    const chosen = chosenOf(gpu, c);
+    const variants = options.goals ? [chosen] : c.variants(gpu).filter((variant) => caseName(c, variant).includes(options.filter ?? ""));
     for (const variant of variants) {
       try {
         built.push(await buildVariant(gpu, programs, c, prepared, variant));
       } catch (error) {
         if (!(error instanceof EngineError)) throw error;
-        options.onProblem?.(`${caseName(c, variant)}: ${error.message}`);
+        const problem = `${caseName(c, variant)}: ${error.message}`;
+        report.problems.push(problem);
+        options.onProblem?.(problem);
       }
     }
     for (const peer of options.peers ?? []) {
@@ -119,24 +160,34 @@ async function benchCase(gpu: Gpu, c: BenchCase, ceilings: Ceilings, report: Ben
         const problem = problemOf(c, prepared.nmse(run.output.buffer as ArrayBuffer));
         if (problem) throw new Error(problem);
       } catch (error) {
-        options.onProblem?.(`${c.op}(${c.params}) on ${peer.name}: ${String((error as Error).message).split("\n")[0]}`);
+        const problem = `${c.op}(${c.params}) on ${peer.name}: ${String((error as Error).message).split("\n")[0]}`;
+        report.problems.push(problem);
+        options.onPeerProblem?.(problem);
       }
     }
     const times = await timeInterleaved([...built.map(({ contender }) => contender), ...rivals.map(({ run }) => run)]);
+    let own: BenchResult | undefined;
     const speeds = (ms: number) => ({ ms, gflops: c.flops / ms / 1e6, gbps: c.bytes / ms / 1e6 });
     for (const [i, { variant }] of built.entries()) {
       const speed = speeds(times[i]!);
       const fraction = c.ceiling === "fmaGflops" ? speed.gflops / ceilings.fmaGflops : speed.gbps / ceilings[c.ceiling];
-      const result = { name: caseName(c, variant), op: c.op, variant, ...speed, fraction };
+      const result = { name: caseName(c, variant), op: c.op, variant, ...speed, fraction, chosen: variant === chosen };
       report.cases.push(result);
+      if (result.chosen) own = result;
       options.onResult?.(result);
     }
     const best = Math.min(...times.slice(0, built.length));
+    const results: PeerResult[] = [];
     for (const [i, { peer }] of rivals.entries()) {
       const ms = times[built.length + i]!;
       const result = { name: `${c.op}(${c.params})`, op: c.op, peer, ...speeds(ms), ratio: ms / best };
       report.peers?.push(result);
+      results.push(result);
       options.onResult?.(result);
+    }
+    for (const goal of (own && c.goals) ?? []) {
+      const judged = judge(goal, c, own!, results);
+      if (judged) report.goals?.push(judged);
     }
   } finally {
     for (const { run } of rivals) await run.dispose();
@@ -151,7 +202,10 @@ async function benchCase(gpu: Gpu, c: BenchCase, ceilings: Ceilings, report: Ben
 export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<BenchReport> {
   const { op, filter = "" } = options;
   const cases = benchCases().filter(
-    (c) => (!op || c.op === op || c.op.split("_").includes(op)) && c.variants(gpu).some((variant) => caseName(c, variant).includes(filter)),
+    (c) =>
+      (!op || c.op === op || c.op.split("_").includes(op)) &&
+      (!options.goals || (c.goals ?? []).length > 0) &&
+      c.variants(gpu).some((variant) => caseName(c, variant).includes(filter)),
   );
   if (cases.length === 0) {
     throw new EngineError(
@@ -164,7 +218,15 @@ export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<Be
   }
   const ceilings = await measureCeilings(gpu);
   options.onCeilings?.(ceilings);
-  const report: BenchReport = { adapter: gpu.adapterName, ceilings, cases: [], ...(options.peers && { peers: [] }) };
+  const report: BenchReport = {
+    adapter: gpu.adapterName,
+    ceilings,
+    cases: [],
+    ...(options.peers && { peers: [] }),
+    ...(options.goals && { goals: [] }),
+    problems: [],
+  };
   for (const c of cases) await gpu.memory.temporarily(() => benchCase(gpu, c, ceilings, report, options));
+  if (gpu.tuning.enabled) report.tuning = gpu.tuning.toJSON();
   return report;
 }

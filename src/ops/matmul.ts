@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
 import { type Dispatch, type Program, rowsOf } from "../gpu/program.ts";
 import { type Activation, type Bindable, GROUP, type Matrix, type MatrixDtype, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { need, needActivation, needMatrix, needVector } from "./check.ts";
@@ -38,23 +39,26 @@ const MAX_GROUPS = 65535; // workgroups in a dimension that every device takes
 const rowsClass = (rows: number): string => (rows <= 1 ? "1" : rows <= 8 ? "2-8" : rows <= 64 ? "9-64" : "65-");
 
 /** The shape class of a product, as it stands in `gpu.tuning`: sizes by their power of two. */
-export const matmulClass = (w: Matrix, rows: number, precision: MatmulPrecision): string =>
+export const matmulClass = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): string =>
   `matmul(m=${rowsClass(rows)},n~2^${Math.round(Math.log2(w.shape[0]))},k~2^${Math.round(Math.log2(w.shape[1]))},weights=${w.dtype},precision=${precision})`;
 
 const TUNED_ROWS = { software: 64, gpu: 512 }; // of the product that is timed, at most
+
+/** The variant that the engine takes by itself for so many rows: the one that was measured, else what is known of the adapter. */
+export const chosenVariant = (gpu: Gpu, w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): MatmulVariant =>
+  (gpu.tuning.known(matmulClass(w, rows, precision)) as MatmulVariant | undefined) ?? defaultVariant(gpu, w.dtype, rows, precision);
 
 function choose(program: Program, x: Activation, w: Matrix, rows: number, options: MatmulOptions): MatmulVariant {
   if (options.variant) return options.variant;
   const { gpu } = program;
   const precision = options.precision ?? "f32";
-  const measure = () => {
+  gpu.tuning.want(matmulClass(w, rows, precision), () => {
     const timed = Math.min(rows, gpu.software ? TUNED_ROWS.software : TUNED_ROWS.gpu);
     return fastestVariant(gpu, candidates(gpu, w.dtype, rows, precision), timed, (trial, variant) => {
       matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant });
     });
-  };
-  const known = gpu.tuning.choice(matmulClass(w, rows, precision), measure);
-  return known ? (known as MatmulVariant) : defaultVariant(gpu, w.dtype, rows, precision);
+  });
+  return chosenVariant(gpu, w, rows, precision);
 }
 
 /**

@@ -45,6 +45,10 @@ function ranked(gpu: Gpu, maxRows: number, width: number): readonly NormVariant[
   return maxRows >= 8 && width <= 1024 ? ["thread"] : ["subgroup", "thread"];
 }
 
+/** The variant that the engine takes by itself. */
+export const chosenNorm = (gpu: Gpu, maxRows: number, width: number): NormVariant =>
+  ranked(gpu, maxRows, width).find((variant) => normVariants(gpu).includes(variant)) ?? "row";
+
 type RowVariant = Exclude<NormVariant, "thread">;
 
 /** What norm.row and norm.qk need to add up a row with the threads of a workgroup. */

@@ -63,12 +63,13 @@ describe("internvl kernels", () => {
     const { status, stdout } = await internvl("kernels", "bench", "--op", "rope", "--filter", "rows=1,", "--json", "--adapter", adapter);
     expect(status).toBe(0);
     const number = expect.any(Number);
-    const of = { op: "rope", variant: "append", ms: number, gflops: number, gbps: number, fraction: number };
+    const of = { op: "rope", variant: "append", ms: number, gflops: number, gbps: number, fraction: number, chosen: true };
     const report = JSON.parse(stdout) as { ceilings: Record<string, number>; cases: Record<string, number>[] };
     expect(report).toEqual({
       adapter,
       ceilings: { fmaGflops: number, streamGBps: number, copyGBps: number },
       cases: [{ name: "rope(rows=1,heads=16,kv_heads=2,dim=128,variant=append)", ...of }],
+      problems: [],
     });
     for (const value of [...Object.values(report.ceilings), report.cases[0]!.ms, report.cases[0]!.fraction])
       expect(value).toBeGreaterThan(0);

@@ -8,7 +8,7 @@ import { chat } from "./chat.ts";
 import { convertCommand } from "./convert.ts";
 import { doctor } from "./doctor.ts";
 import { inspect } from "./inspect.ts";
-import { kernelsBench } from "./kernels-bench.ts";
+import { kernelsBench, type Library } from "./kernels-bench.ts";
 import { kernelsTest } from "./kernels-test.ts";
 import { synth } from "./synth.ts";
 
@@ -34,6 +34,16 @@ function size(text: string): number {
   const value = Number(number) * (units[(unit ?? "").toUpperCase()] ?? Number.NaN);
   if (!(value >= 1)) throw new InvalidArgumentError("It must be a number of bytes, such as 5GB.");
   return Math.floor(value);
+}
+
+/** Libraries to compare with, separated by commas. */
+function libraries(text: string): Library[] {
+  const known = ["ort", "jax"] as const;
+  return text.split(",").map((name) => {
+    const library = known.find((each) => each === name);
+    if (!library) throw new InvalidArgumentError(`It must be some of ${known.join(",")}.`);
+    return library;
+  });
 }
 
 /** A number of a flag; whether it makes sense is said by the library. */
@@ -161,8 +171,14 @@ function program(): Command {
     .addOption(new Option("--op <name>", "an op, or a word of its name: matmul, matvec, attention, decode, norm, …"))
     .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled"))
     .addOption(
-      new Option("--vs <library>", "take turns with onnxruntime-node's webgpu provider, found in the folder INTERNVL_ORT").choices(["ort"]),
+      new Option(
+        "--vs <libraries>",
+        "take turns with others, e.g. ort,jax: onnxruntime-node's webgpu provider from the folder INTERNVL_ORT, @jax-js/jax from INTERNVL_JAX",
+      ).argParser(libraries),
     )
+    .option("--goals", "only the cases that have goals, each by the variant that the engine takes")
+    .option("--autotune", "let the engine measure which variants it takes, and tell")
+    .option("--out <prefix>", "also write PREFIX.json and PREFIX.md")
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(kernelsBench);
