@@ -13,6 +13,8 @@ export interface DeviceOptions {
   powerPreference?: GPUPowerPreference | undefined;
   /** Times the variants of a kernel once for each class of shapes and keeps the fastest, instead of going by a table of adapters. */
   autotune?: boolean | undefined;
+  /** False: without Dawn's bounds checks in shaders, in Node. To test that no kernel needs them. */
+  robustness?: boolean | undefined;
 }
 
 /** One device with everything that belongs to it. */

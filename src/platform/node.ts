@@ -68,7 +68,7 @@ async function adapterNames(dawn: Dawn, wanted: string | undefined): Promise<str
   return [...new Set(names)].sort((a, b) => rank(a) - rank(b));
 }
 
-async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
+async function requestAdapter({ adapter: wanted, powerPreference, robustness = true }: AdapterRequest): Promise<NamedAdapter> {
   const text = wanted || process.env.INTERNVL_ADAPTER || undefined;
   const dawn = await loadDawn();
   const names = await adapterNames(dawn, text);
@@ -85,7 +85,8 @@ async function requestAdapter({ adapter: wanted, powerPreference }: AdapterReque
   }
   // Without a wish and with real GPUs, Dawn's own order and the power preference decide among them.
   const free = !text && rank(name) === 0 && powerPreference !== undefined;
-  const options = free ? [TOGGLES] : [TOGGLES, `adapter=${name}`];
+  const toggles = robustness ? TOGGLES : `${TOGGLES},disable_robustness`;
+  const options = free ? [toggles] : [toggles, `adapter=${name}`];
   const gpu = instances.get(options.join()) ?? dawn.create(options);
   const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {});
   if (!adapter) {

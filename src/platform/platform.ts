@@ -6,6 +6,8 @@ export interface AdapterRequest {
   /** Part of the adapter's name (`swiftshader`, `llvmpipe`, `nvidia`), in any case. Default: the best adapter. */
   adapter?: string | undefined;
   powerPreference?: GPUPowerPreference | undefined;
+  /** False: shaders run without the bounds checks that Dawn adds (Node only; a browser keeps them). To test that they need none. */
+  robustness?: boolean | undefined;
 }
 
 /** An adapter with the name it is known by on this platform. */

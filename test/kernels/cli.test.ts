@@ -55,6 +55,21 @@ describe("internvl kernels", () => {
     expect(rest).toEqual([]);
   });
 
+  it("test exits with 1 where a case fails, names it, and goes on with the others", async () => {
+    const run = (...more: string[]) =>
+      internvl("kernels", "test", "--cases", pathOf("test/fixtures/kernels/double.mjs"), "--adapter", adapters[0]!, ...more);
+    const all = await run();
+    expect(all.status).toBe(1);
+    expect(all.stdout).toMatch(/^ {2}double_right\s+1\s+1\s+0\s+0 /m);
+    expect(all.stdout).toMatch(/^ {2}double_wrong\s+1\s+0\s+1\s+0 /m);
+    expect(all.stdout).toMatch(/^ {2}FAILED double_wrong\(n=100\): y: NMSE .* \(bound 1e-12\)/m);
+    const json = await run("--json");
+    expect(json.status).toBe(1);
+    expect(JSON.parse(json.stdout)).toMatchObject({ adapters: [{ passed: 1, failed: 1, unsupported: 0 }] });
+    expect((await run("--op", "double_right")).status).toBe(0);
+    expect((await run("--op", "nonsense")).status).toBe(2);
+  });
+
   // The ceilings, which every bench measures first, take SwiftShader more than a minute.
   const quick = () => inject("full") || adapters.some((name) => !/swiftshader/i.test(name));
   it("bench --json prints the adapter's ceilings and the cases' speeds", async (context) => {

@@ -1,4 +1,8 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { platform } from "#platform";
+import { EngineError } from "../../src/errors.ts";
 import { openGpu } from "../../src/gpu/device.ts";
 import type { KernelCase } from "../../src/harness/case.ts";
 import { kernelCases } from "../../src/harness/index.ts";
@@ -10,7 +14,27 @@ interface Flags {
   filter?: string;
   adapter?: string;
   seed: number;
+  cases?: string;
+  robustness: boolean;
+  out?: string;
   json?: boolean;
+}
+
+/** The cases of a kernel author: what a module's default export lists. */
+async function casesOf(path: string): Promise<KernelCase[]> {
+  let own: unknown;
+  try {
+    own = ((await import(pathToFileURL(resolve(path)).href)) as { default?: unknown }).default;
+  } catch (cause) {
+    throw new EngineError("bad-input", `cannot load the cases of ${JSON.stringify(path)}: ${(cause as Error).message}`, { cause });
+  }
+  const isCase = (each: unknown) => typeof each === "object" && each !== null && "name" in each && "record" in each;
+  if (!Array.isArray(own) || !own.every(isCase)) {
+    throw new EngineError("bad-input", `the default export of ${JSON.stringify(path)} is no list of kernel cases`, {
+      hint: "make them with defineKernelCase from internvl-webgpu/testing",
+    });
+  }
+  return own as KernelCase[];
 }
 
 /** The cases that are asked for; a string says why there are none. */
@@ -46,7 +70,8 @@ function table({ adapter, ops, failures, lacking }: Report): string {
 
 /** `internvl kernels test`: every case on every adapter present, or on the one whose name contains `adapter`. */
 export async function kernelsTest(flags: Flags): Promise<void> {
-  const cases = choose(kernelCases(flags.seed), flags);
+  const began = performance.now();
+  const cases = choose(flags.cases === undefined ? kernelCases(flags.seed) : await casesOf(flags.cases), flags);
   if (typeof cases === "string") {
     process.stderr.write(`internvl: ${cases}\n`);
     process.exitCode = 2;
@@ -56,7 +81,7 @@ export async function kernelsTest(flags: Flags): Promise<void> {
   process.stderr.write(`${cases.length} cases, random shapes from seed ${flags.seed}\n`);
   const reports: Report[] = [];
   for (const adapter of adapters) {
-    const gpu = await openGpu({ adapter });
+    const gpu = await openGpu({ adapter, robustness: flags.robustness });
     try {
       const each = (name: string, done: number) => status(`${gpu.adapterName}: ${done} of ${cases.length}  ${name}`);
       const report = await runCases(gpu, cases, { seed: flags.seed, each: ({ name }, done) => each(name, done) });
@@ -69,6 +94,15 @@ export async function kernelsTest(flags: Flags): Promise<void> {
     }
   }
   if (flags.json) process.stdout.write(`${JSON.stringify({ adapters: reports.map(toJson) })}\n`);
+  if (flags.out !== undefined) {
+    const info = { date: new Date().toISOString(), command: `internvl ${process.argv.slice(2).join(" ")}` };
+    const seconds = Math.round((performance.now() - began) / 1000);
+    const page = [`# Kernels against their float64 twins`, `${info.date}, ${seconds} s, by \`${info.command}\``];
+    const tables = reports.map((report) => `\`\`\`\n${table(report)}\n\`\`\``);
+    await mkdir(dirname(flags.out), { recursive: true });
+    await writeFile(`${flags.out}.json`, `${JSON.stringify({ ...info, seconds, adapters: reports.map(toJson) }, undefined, 1)}\n`);
+    await writeFile(`${flags.out}.md`, `${[...page, ...tables].join("\n\n")}\n`);
+  }
   if (reports.some(({ failed }) => failed > 0)) process.exitCode = 1;
 }
 

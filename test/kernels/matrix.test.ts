@@ -1,0 +1,155 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { create, globals } from "webgpu";
+import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { type KernelSpec, Kernels } from "../../src/gpu/kernel.ts";
+import { Program } from "../../src/gpu/program.ts";
+import { type ShaderName, shaders } from "../../src/gpu/shaders.gen.ts";
+import { boundOf, deviation } from "../../src/harness/bounds.ts";
+import { Random } from "../../src/harness/random.ts";
+import * as reference from "../../src/reference/matmul.ts";
+
+// matmul.matrix needs a GPU with matrix units, which the machines that test it mostly lack. What can be said without: that the
+// compiler takes it (Dawn's null backend has every feature and computes nothing), and that its own arithmetic is right when fragments are
+// emulated. What remains to such a GPU is the harness's `variant=matrix`.
+
+const LIBS = (dtype: string): ShaderName[] => ["lib/step", `lib/weight.${dtype}` as ShaderName, "lib/gelu", "lib/matmul"];
+const EXTENSIONS = [
+  "enable f16;",
+  "enable subgroups;",
+  "enable chromium_experimental_subgroup_matrix;",
+  "diagnostic(off, chromium.subgroup_matrix_uniformity);",
+];
+
+describe("matmul.matrix, as the compiler sees it", () => {
+  let dawn: GPU;
+  let device: GPUDevice;
+  let kernels: Kernels;
+  beforeAll(async () => {
+    Object.assign(globalThis, globals);
+    dawn = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]); // reachable as long as its device is
+    const adapter = (await dawn.requestAdapter())!;
+    const requiredFeatures = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"] as GPUFeatureName[];
+    device = await adapter.requestDevice({ requiredFeatures });
+    kernels = new Kernels(device);
+  });
+  afterAll(() => {
+    device.destroy();
+    expect(dawn).toBeDefined();
+  });
+
+  const spec = (syntax: "typed" | "flag", dtype: string, [M, N, K, WIDTH]: readonly number[]): KernelSpec => ({
+    shader: "matmul.matrix",
+    libs: [...LIBS(dtype), `lib/fragments.${syntax}`],
+    directives: EXTENSIONS,
+    consts: { M: M!, N: N!, K: K!, WIDTH: WIDTH! },
+    bindings: "uurrrrrw",
+  });
+
+  it.each(["typed", "flag"] as const)("it is valid with loads in the %s form, for every weight and size of fragment", async (syntax) => {
+    for (const dtype of ["f32", "f16", "bf16", "q8", "q4"]) {
+      for (const size of [
+        [8, 8, 8, 32],
+        [16, 16, 16, 32],
+        [16, 8, 16, 32],
+        [16, 16, 16, 64],
+        [8, 16, 16, 16],
+      ])
+        await kernels.get(spec(syntax, dtype, size));
+    }
+  });
+
+  it("it is refused where something is wrong with it: that the above is a test at all", async () => {
+    const whole = spec("typed", "bf16", [8, 8, 8, 32]);
+    const code = shaders["matmul.matrix"];
+    const turned = { ...whole, shader: "turned", code: code.replace("(left, right,", "(right, left,") };
+    await expect(kernels.get(turned)).rejects.toThrow(/kernel turned .* does not compile/);
+    await expect(kernels.get({ ...whole, directives: EXTENSIONS.slice(0, 2) })).rejects.toThrow(/does not compile/);
+  });
+});
+
+/** Fragments as arrays that every thread holds whole, behind the names that matmul.matrix uses. */
+const EMULATED = `
+alias Left = array<f16, M * K>;
+alias Right = array<f16, K * N>;
+alias Result = array<f32, M * N>;
+var<private> thread: u32;
+fn load_left(at: u32) -> Left {
+  var m: Left;
+  for (var r = 0u; r < M; r++) { for (var k = 0u; k < K; k++) { m[r * K + k] = xs[at + r * PITCH + k]; } }
+  return m;
+}
+fn load_right(at: u32) -> Right {
+  var m: Right;
+  for (var c = 0u; c < N; c++) { for (var k = 0u; k < K; k++) { m[k * N + c] = ws[at + c * PITCH + k]; } }
+  return m;
+}
+fn subgroupMatrixMultiplyAccumulate(a: Left, b: Right, sums: Result) -> Result {
+  var left = a;
+  var right = b;
+  var out = sums;
+  for (var r = 0u; r < M; r++) { for (var c = 0u; c < N; c++) { for (var k = 0u; k < K; k++) {
+    out[r * N + c] += f32(left[r * K + k]) * f32(right[k * N + c]);
+  } } }
+  return out;
+}
+fn save_result(at: u32, result: Result) {
+  if (thread % WIDTH != 0u) { return; }
+  var m = result;
+  for (var r = 0u; r < M; r++) { for (var c = 0u; c < N; c++) { results[at + r * 16u + c] = m[r * N + c]; } }
+}
+`;
+
+describe("matmul.matrix with emulated fragments", () => {
+  let gpu: Gpu;
+  beforeAll(async () => {
+    gpu = await openGpu();
+  });
+  afterAll(() => gpu.close());
+
+  it.each([
+    [1, 1, 4],
+    [65, 67, 68],
+    [30, 130, 36],
+  ] as const)("%d × %d × %d is right to the rounding of f16", async (m, n, k) => {
+    if (!gpu.device.features.has("shader-f16")) return; // SwiftShader has no f16 to stage operands in; lavapipe runs this
+    const random = new Random(`matrix ${m} ${n} ${k}`);
+    const [xs, ws, bias] = [random.values(m * k), random.values(n * k), random.values(n)];
+    await gpu.memory.temporarily(async () => {
+      const upload = (label: string, data: Float32Array<ArrayBuffer>) => {
+        const buffer = gpu.memory.create(label, data.byteLength);
+        gpu.memory.write(buffer, 0, data);
+        return buffer;
+      };
+      const [x, w, b, y] = [upload("x", xs), upload("w", ws), upload("bias", bias), gpu.memory.create("y", m * n * 4)];
+      const step = gpu.memory.create("step", 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+      const scratch = { take: (bytes: number) => gpu.memory.create("scratch", bytes), scope: <T>(work: () => T) => work() };
+      const program = new Program(gpu, "emulated", m, scratch, step);
+      const entry = ") {\n  let rows = row_count();";
+      const code = EMULATED + shaders["matmul.matrix"].replace(entry, ") {\n  thread = index;\n  let rows = row_count();");
+      expect(code).toContain("thread = index;");
+      program.dispatch({
+        kernel: {
+          shader: "matmul.matrix emulated",
+          code,
+          libs: LIBS("f32"),
+          directives: ["enable f16;"],
+          consts: { M: 8, N: 8, K: 8, WIDTH: 8 },
+          bindings: "uurrrrrw",
+        },
+        params: [0, 1, k / 4, n, 0, n, 1],
+        buffers: [x, w, w, b, b, y],
+        workgroups: () => [Math.ceil(n / 64), Math.ceil(m / 64), 1],
+      });
+      await program.build();
+      program.run({ units: m, start: 0 });
+      const actual = new Float32Array(await gpu.memory.read(y, 0, m * n * 4));
+      const everything = { rows: Array.from({ length: m }, (_, i) => i), columns: Array.from({ length: n }, (_, i) => i) };
+      const { nmse, largest } = deviation(actual, reference.matmul(xs, ws, k, { bias }, everything));
+      const bound = boundOf("matmul", "f16");
+      expect(nmse).toBeLessThan(bound.nmse);
+      expect(nmse).toBeGreaterThan(0); // it does round
+      expect(largest).toBeLessThan(bound.largest);
+      program.dispose();
+    });
+  });
+});
