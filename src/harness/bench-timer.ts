@@ -6,6 +6,7 @@ export interface Contender {
 const SAMPLE_MS = 60; // of one sample at least: hides the cost of submitting and of waiting
 const ROUNDS = 4; // there and back: 8 samples
 const LONG_MS = 500; // a run of more than this: two samples must do
+const ENDLESS_MS = 3000; // of more than this: one
 const HOPELESS = 5; // slower than the fastest by this factor: likewise
 
 async function time(contender: Contender, iterations: number): Promise<number> {
@@ -35,12 +36,13 @@ export async function timeInterleaved(contenders: readonly Contender[], rounds =
     contender,
     iterations: Math.max(1, Math.ceil(SAMPLE_MS / first[i]!)),
     samples: [] as number[],
+    endless: first[i]! > ENDLESS_MS,
     rounds: first[i]! > LONG_MS || (first[i]! > limit && first[i]! > SAMPLE_MS) ? 1 : rounds,
   }));
   for (let round = 0; round < rounds; round++) {
-    for (const order of [entries, [...entries].reverse()]) {
+    for (const [back, order] of [entries, [...entries].reverse()].entries()) {
       for (const entry of order) {
-        if (round < entry.rounds) entry.samples.push(await time(entry.contender, entry.iterations));
+        if (round < entry.rounds && !(back && entry.endless)) entry.samples.push(await time(entry.contender, entry.iterations));
       }
     }
   }

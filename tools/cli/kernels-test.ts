@@ -15,6 +15,7 @@ interface Flags {
   adapter?: string;
   seed: number;
   cases?: string;
+  quick?: boolean;
   robustness: boolean;
   out?: string;
   json?: boolean;
@@ -38,7 +39,8 @@ async function casesOf(path: string): Promise<KernelCase[]> {
 }
 
 /** The cases that are asked for; a string says why there are none. */
-function choose(cases: readonly KernelCase[], { op, filter }: Flags): KernelCase[] | string {
+function choose(all: readonly KernelCase[], { op, filter, quick }: Flags): KernelCase[] | string {
+  const cases = quick ? all.filter(({ size }) => size !== "full") : all;
   const ops = [...new Set(cases.map((test) => test.op))];
   if (op !== undefined && !ops.includes(op)) return `there is no op ${JSON.stringify(op)}; there are ${ops.join(", ")}`;
   const chosen = cases.filter((test) => (op === undefined || test.op === op) && (!filter || test.name.includes(filter)));

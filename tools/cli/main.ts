@@ -189,6 +189,7 @@ function program(): Command {
     .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled")
     .option("--seed <number>", "of the random shapes and operands", seed, 1)
     .option("--cases <file>", "a module whose default export lists your own cases (defineKernelCase), instead of the engine's")
+    .option("--quick", "without the cases that take a CPU adapter seconds each")
     .option("--no-robustness", "without the bounds checks that Dawn puts into shaders")
     .option("--out <prefix>", "also write PREFIX.json and PREFIX.md")
     .addOption(adapterOption())
