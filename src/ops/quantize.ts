@@ -1,6 +1,6 @@
 import type { Program } from "../gpu/program.ts";
-import { type Bindable, GROUP, isQuantized, type MatrixDtype, type MatrixPart } from "../tensor/tensor.ts";
-import { need } from "./check.ts";
+import { type Bindable, BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype, type MatrixPart } from "../tensor/tensor.ts";
+import { need, needRoom } from "./check.ts";
 
 /** A stored dtype: what a conversion reads. */
 export type PlainDtype = "f32" | "f16" | "bf16";
@@ -24,6 +24,8 @@ export interface Conversion {
 
 const THREADS = 64;
 
+const SOURCES: readonly MatrixDtype[] = ["f32", "f16", "bf16"];
+
 /**
  * Converts a stretch of a weight matrix to another dtype on the GPU.
  *
@@ -32,8 +34,18 @@ const THREADS = 64;
 export function convert(program: Program, { source, from, to, part, first, elements, refused, counter }: Conversion): void {
   const op = `convert ${from} to ${to}`;
   const unit = isQuantized(to) ? GROUP : 4;
+  need(SOURCES.includes(from), op, `${from} is no stored dtype: ${SOURCES.join(", ")}`);
+  need(to in BYTES_PER_ELEMENT, op, `${to} is no format of weights: ${Object.keys(BYTES_PER_ELEMENT).join(", ")}`);
   need(from !== to, op, "there is nothing to convert");
   need(first % unit === 0 && elements % unit === 0 && elements > 0, op, `elements ${first} + ${elements} are no whole units of ${unit}`);
+  need(first >= 0, op, `element ${first} is before the first`);
+  needRoom(op, "the source", source, elements * BYTES_PER_ELEMENT[from]);
+  needRoom(op, "the part", part.buffer, (first + elements) * BYTES_PER_ELEMENT[to]);
+  if (isQuantized(to)) {
+    need(part.scales !== undefined, op, "the part has no scales");
+    needRoom(op, "the part's scales", part.scales, ((first + elements) / GROUP) * 2);
+  }
+  needRoom(op, "the counters", refused, (counter + 1) * 4);
   const workgroups = Math.ceil(elements / unit / THREADS);
   need(workgroups <= 65535, op, `${elements} elements are too many for one dispatch`);
   program.dispatch({

@@ -60,6 +60,8 @@ export function embed(program: Program, ids: Bindable, table: Matrix, visual: Bi
   needMatrix("embed", table);
   needActivation(program, "embed", x, width);
   needTokens("embed", x);
+  needRoom("embed", "ids", ids, program.maxRows(x.rows) * 4);
+  needRoom("embed", "visual", visual, width * 4);
   for (const part of table.parts) {
     program.dispatch({
       kernel: {

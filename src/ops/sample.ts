@@ -49,6 +49,7 @@ export const blocksOf = (vocabSize: number): number => Math.ceil(vocabSize / BLO
 const seenWords = (vocabSize: number): number => Math.ceil(vocabSize / 32);
 
 export function createSampleState(memory: Memory, rows: number, vocabSize: number): SampleState {
+  need(rows > 0 && vocabSize > 0, "sampling", `${rows} rows of a vocabulary of ${vocabSize}`);
   need(vocabSize < MAX_VOCABULARY, "sampling", `a vocabulary of ${vocabSize} is over ${MAX_VOCABULARY}`);
   const blocks = blocksOf(vocabSize);
   return {
@@ -98,6 +99,13 @@ export function sample(program: Program, logits: Activation, state: SampleState,
   const count = state.vocabSize;
   need(logits.width === count, "sampling", `${logits.label} has width ${logits.width}, needs ${count}`);
   needActivation(program, "sampling", logits);
+  const { base, unit } = logits.rows;
+  const most = first + program.maxRows(logits.rows);
+  need(
+    first >= 0 && most <= state.rows,
+    "sampling",
+    `${logits.label} has ${base} + ${unit} × ${program.maxUnits} rows from row ${first} on, the state ${state.rows}`,
+  );
   const blocks = blocksOf(count);
   const rowsIn = (step: Step) => logits.rows.base + logits.rows.unit * step.units;
   const asked = (wanted: (s: Sampling) => boolean) => (step: Step) => {

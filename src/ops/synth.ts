@@ -1,6 +1,6 @@
 import type { Program } from "../gpu/program.ts";
 import type { Bindable } from "../tensor/tensor.ts";
-import { f32Bits, need } from "./check.ts";
+import { f32Bits, need, needRoom } from "./check.ts";
 
 /** The hash keys and the distribution of one synthetic tensor (facts/SYNTHETIC.md §1 and §4). */
 export interface SyntheticRule {
@@ -33,6 +33,8 @@ export function fillSynthetic(
     op,
     `elements ${element} + ${count} to ${first}: needs even numbers`,
   );
+  need(element >= 0 && first >= 0, op, `elements from ${element} to ${first}: there are none before the first`);
+  needRoom(op, "the target", out, (first + count) * 2);
   const workgroups = Math.ceil(count / 2 / THREADS);
   need(workgroups <= 65535, op, `${count} elements are too many for one dispatch`);
   program.dispatch({

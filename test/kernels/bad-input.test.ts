@@ -3,10 +3,13 @@ import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type Program, Programs } from "../../src/gpu/program.ts";
 import { causalAttention, visionAttention } from "../../src/ops/attention.ts";
 import type { KvCache } from "../../src/ops/kv-cache.ts";
-import { type MatmulOptions, matmul } from "../../src/ops/matmul.ts";
+import { gatedMatmul, type MatmulOptions, matmul } from "../../src/ops/matmul.ts";
 import { norm, qkNorm } from "../../src/ops/norm.ts";
+import { type Conversion, convert } from "../../src/ops/quantize.ts";
 import { ropeAppend } from "../../src/ops/rope.ts";
 import { add, addPositions, embed, gatherPatches, gelu, pixelUnshuffle, swiglu } from "../../src/ops/rowwise.ts";
+import { createSampleState, sample } from "../../src/ops/sample.ts";
+import { fillSynthetic } from "../../src/ops/synth.ts";
 import type { Activation, Matrix, MatrixDtype, Rows, Vector } from "../../src/tensor/tensor.ts";
 
 let gpu: Gpu;
@@ -36,6 +39,18 @@ const cache = (kvHeads: number, headDim: number, context: number): KvCache => {
   const bytes = kvHeads * context * headDim * 4;
   return { keys: buffer(bytes), values: buffer(bytes), kvHeads, headDim, context };
 };
+
+/** 64 values of f32 to a part of q8. */
+const conversion = (): Conversion => ({
+  source: buffer(256),
+  from: "f32",
+  to: "q8",
+  part: { buffer: buffer(64), scales: buffer(4), rowStart: 0, rows: 1 },
+  first: 0,
+  elements: 64,
+  refused: buffer(4),
+  counter: 0,
+});
 
 type Case = readonly [what: string, units: number, record: (p: Program) => unknown, message: RegExp];
 
@@ -223,6 +238,71 @@ const CASES: readonly Case[] = [
     1,
     (p) => pixelUnshuffle(p, activation(p, 8, { base: 0, unit: 5 }), 4),
     /pixel unshuffle: x has 0 \+ 5 rows a tile, needs 17/,
+  ],
+  [
+    "matmul: a dtype that is none",
+    2,
+    product({ w: () => matrix(8, 64, "i8" as never) }),
+    /matmul w: w is i8, which is no format of weights: f32/,
+  ],
+  [
+    "gated matmul: an odd N",
+    2,
+    (p) => gatedMatmul(p, activation(p, 64), matrix(7, 64)),
+    /matmul w: N is 7, gate and up need an even number/,
+  ],
+  [
+    "matmul: more rows than a grid takes",
+    65536,
+    (p) => matmul(p, activation(p, 4), matrix(4, 4), { variant: "thread" }),
+    /matmul w: \[65536, 4\] · \[4, 4\]ᵀ needs 65536 workgroups in a dimension, 65535 are allowed/,
+  ],
+  ["embed: too few ids", 9, (p) => embed(p, buffer(16), matrix(8, 8), buffer(64), activation(p, 8)), /embed: ids has 16 bytes .* needs 36/],
+  [
+    "sampling: logits of another width",
+    1,
+    (p) => sample(p, activation(p, 8), createSampleState(gpu.memory, 1, 16)),
+    /sampling: x has width 8, needs 16/,
+  ],
+  [
+    "sampling: more rows than the state has",
+    3,
+    (p) => sample(p, activation(p, 16), createSampleState(gpu.memory, 2, 16)),
+    /sampling: x has 0 \+ 1 × 3 rows from row 0 on, the state 2/,
+  ],
+  ["sampling: no vocabulary", 1, () => createSampleState(gpu.memory, 1, 0), /sampling: 1 rows of a vocabulary of 0/],
+  [
+    "convert: a dtype that is none",
+    1,
+    (p) => convert(p, { ...conversion(), from: "i8" as never }),
+    /convert i8 to q8: i8 is no stored dtype/,
+  ],
+  ["convert: to a dtype that is none", 1, (p) => convert(p, { ...conversion(), to: "q2" as never }), /convert f32 to q2: q2 is no format/],
+  [
+    "convert: no whole group",
+    1,
+    (p) => convert(p, { ...conversion(), elements: 48 }),
+    /convert f32 to q8: elements 0 \+ 48 are no whole units of 32/,
+  ],
+  ["convert: a short source", 1, (p) => convert(p, { ...conversion(), source: buffer(128) }), /the source has 128 bytes .* needs 256/],
+  ["convert: past the end of the part", 1, (p) => convert(p, { ...conversion(), first: 32 }), /the part has 64 bytes .* needs 96/],
+  [
+    "convert: a part without scales",
+    1,
+    (p) => convert(p, { ...conversion(), part: { buffer: buffer(64), rowStart: 0, rows: 1 } }),
+    /convert f32 to q8: the part has no scales/,
+  ],
+  [
+    "synthetic weights: odd",
+    1,
+    (p) => fillSynthetic(p, { k1: 1, k2: 2, scale: 1, offset: 0 }, { element: 1, count: 2, out: buffer(16), first: 0 }),
+    /synthetic weights: elements 1 \+ 2 to 0: needs even numbers/,
+  ],
+  [
+    "synthetic weights: past the end",
+    1,
+    (p) => fillSynthetic(p, { k1: 1, k2: 2, scale: 1, offset: 0 }, { element: 0, count: 16, out: buffer(16), first: 0 }),
+    /synthetic weights: the target has 16 bytes .* needs 32/,
   ],
 ];
 
