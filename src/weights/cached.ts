@@ -92,7 +92,7 @@ async function urlModel(store: FileStore, folder: string): Promise<CachedModel |
 /**
  * The checkpoints that downloads have left: in a page those of the site's private file system, in Node those of Hugging Face's cache.
  *
- * @param options.cacheDir where they are kept, as for `InternVL.load`
+ * @param options `cacheDir`: where they are kept, as for `InternVL.load`
  * @throws EngineError missing-feature where a browser keeps no files for the page
  */
 export async function cachedModels({ cacheDir }: Pick<HubOptions, "cacheDir"> = {}): Promise<CachedModel[]> {

@@ -98,7 +98,7 @@ describe("the demo page", () => {
     expect(await answer.getAttribute("aria-live")).toBe("polite");
     expect(await answer.getAttribute("aria-busy")).toBe("false");
     expect(await answer.locator(".statistics").innerText()).toMatch(
-      /^\d+ tokens · [\d.]+ tokens\/s · first after [\d.]+ s · \d+ tokens asked$/,
+      /^\d+ tokens · [\d.]+ tokens\/s · first token after [\d.]+ s · \d+ prompt tokens$/,
     );
     expect(await ask(page, c.turns[1]!)).toBe(c.answers[1]);
 
@@ -319,7 +319,7 @@ describe("the demo page's downloads", () => {
     };
     await loadNamed(page, ID);
     await page.getByRole("button", { name: "Try again" }).waitFor();
-    expect(await page.locator("#problem").innerText()).toMatch(/Cannot fetch .*model\.safetensors[\s\S]*goes on where it stopped/);
+    expect(await page.locator("#problem").innerText()).toMatch(/Cannot fetch .*model\.safetensors[\s\S]*what was fetched is kept/);
     await picture(page, "network-1280-light");
     misbehave = undefined;
     hub.cdn.log.length = 0;

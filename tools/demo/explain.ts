@@ -9,7 +9,6 @@ const HELP: Partial<Record<string, string>> = {
   "out-of-memory": "Close other pages that use the graphics adapter, or take a smaller checkpoint.",
   "device-lost": "The graphics adapter was taken away, often by a driver that restarted. Load the model again.",
   "context-overflow": "Start a new conversation, or ask about fewer pictures at once.",
-  network: "Load it again: a download goes on where it stopped.",
 };
 
 /** A sentence begins with a capital letter, but not where a name is its first word. */

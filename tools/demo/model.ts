@@ -29,7 +29,10 @@ function nanoSource(): WeightSource {
       try {
         response = await fetch(new URL(`nano/${name}`, document.baseURI));
       } catch (cause) {
-        throw new EngineError("network", `nano/${name} cannot be fetched: ${(cause as Error).message}`, { cause });
+        throw new EngineError("network", `nano/${name} cannot be fetched: ${(cause as Error).message}`, {
+          hint: "check the connection and reload the page",
+          cause,
+        });
       }
       if (response.status === 404 || response.headers.get("content-type")?.startsWith("text/html")) return undefined; // a server's index page
       if (!response.ok)
