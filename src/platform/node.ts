@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
 import type { ByteSource } from "../safetensors/types.ts";
+import { calmly } from "./calm.ts";
 import { expandHome, nodeSha256, nodeStore } from "./node-store.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import type { FileStore } from "./store.ts";
@@ -184,6 +185,7 @@ function openStore(kind: "hub" | "urls", folder?: string): FileStore {
 export const platform: Platform = {
   requestAdapter,
   listAdapters,
+  calmly,
   openFile,
   isFolder,
   availableMemory,
