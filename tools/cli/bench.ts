@@ -124,6 +124,7 @@ export async function bench(flags: BenchFlags): Promise<void> {
     const { model, weights } = await loadModel(gpu, origin, config, {
       format: flags.weights ?? "auto",
       maxContext,
+      kv: "f16",
       signal,
       onBytes(bytes) {
         uploaded = performance.now();
