@@ -3,7 +3,7 @@
 // a key together, hand it round, and each uses all of it for its two queries. No workgroup memory, no barrier.
 // A query is a pair (row, head of the group that shares keys and values): r GROUP + h. Tensors and what a query sees: lib/attention.
 // Workgroup (16 queries, kv head, batch) of one subgroup; lane l holds the queries l and l + 8 in registers.
-// Needs: subgroups of exactly 8 lanes, the extension subgroups; D (a multiple of 32); offsets multiples of 4; libs step, attention.
+// Needs: subgroups of exactly 8 lanes, the extension subgroups; D (a multiple of 32); offsets multiples of 4; libs step, kv.*, attention.
 // Limits: 8 invocations, 4 storage bindings. Reference: reference/attention.
 
 const QUERIES = 16u;
@@ -74,7 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
       // Keys past the end repeat the last one; their scores are dropped.
       let at = (p.k_offset + base + min(key + j, all - 1u) * p.kv_stride) / 4u + lane;
       for (var c = 0u; c < PARTS; c++) {
-        let mine = k[at + 8u * c];
+        let mine = key_quad(at + 8u * c);
         let k0 = subgroupBroadcast(mine, 0u);
         s0[j] += dot(q0[c][0], k0);
         s1[j] += dot(q1[c][0], k0);
@@ -112,7 +112,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     for (var j = 0u; j < KEYS; j++) {
       let at = (p.v_offset + base + min(key + j, all - 1u) * p.kv_stride) / 4u + lane;
       for (var c = 0u; c < PARTS; c++) {
-        let mine = v[at + 8u * c];
+        let mine = value_quad(at + 8u * c);
         let v0 = subgroupBroadcast(mine, 0u);
         acc0[c][0] += s0[j] * v0;
         acc1[c][0] += s1[j] * v0;

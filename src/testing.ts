@@ -118,7 +118,7 @@ async function traceVision(model: Model, tiles: PromptTiles, result: Map<string,
  * Without `inputIds` (an empty list) only the vision part runs.
  */
 export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: TraceRequest): Promise<Map<string, Float32Array>> {
-  const { model, config, imageContextId, queue, stepper } = partsOf(vlm);
+  const { model, config, imageContextId, queue } = partsOf(vlm);
   const tiles = toTiles(pixelValues, config.tileSize);
   const leave = await queue.enter();
   try {
@@ -129,14 +129,13 @@ export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: Tra
     }
     if (inputIds.length > 0) {
       const recorder = new Recorder(model);
-      const program = await model.lanes.recordTrace(recorder.tap);
-      forget(stepper, 0);
+      const { program, dispose } = await model.lanes.recordTrace(recorder.tap, inputIds.length);
       await model.lanes.prefill(0, Model.mergeIds(Array.from(inputIds), imageContextId), 0, {
         program,
         after: (_start, units) => recorder.collect(units),
       });
       recorder.finish(result);
-      program.dispose();
+      dispose();
     }
     return result;
   } finally {

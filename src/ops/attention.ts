@@ -1,10 +1,11 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
+import type { ShaderName } from "../gpu/shaders.gen.ts";
 import type { Activation } from "../tensor/tensor.ts";
 import { type DecodeVariant, decodeAttention } from "./attention-decode.ts";
-import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
-import type { KvCache } from "./kv-cache.ts";
+import { need, needActivation, needQuads, needTokens } from "./check.ts";
+import { type KvCache, kvReader, needCache, rowElements } from "./kv-cache.ts";
 
 const BLOCK = 64; // queries a workgroup
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
@@ -30,7 +31,7 @@ export function attentionVariants({ device, software }: Gpu, headDim: number): A
 }
 
 /** The kernel of a variant, and how many of its first dimension's workgroups a batch of so many rows needs. */
-function prefillKernel(program: Program, op: string, headDim: number, options: AttentionOptions) {
+function prefillKernel(program: Program, op: string, headDim: number, reader: ShaderName, options: AttentionOptions) {
   const variants = attentionVariants(program.gpu, headDim);
   const variant = options.variant ?? variants[0]!;
   need(
@@ -41,7 +42,7 @@ function prefillKernel(program: Program, op: string, headDim: number, options: A
   const lanes = variant === "lanes";
   const kernel: KernelSpec = {
     shader: `attention.${variant}` as const,
-    libs: ["lib/step", "lib/attention"],
+    libs: ["lib/step", reader, "lib/attention"],
     consts: { D: headDim },
     directives: lanes ? ["enable subgroups;"] : [],
     bindings: "uurrrw",
@@ -99,7 +100,7 @@ export function visionAttention(
   need(qkv.rows.unit === tokens && qkv.rows.base === 0, op, `${qkv.label} must have ${tokens} rows a tile`);
   needActivation(program, op, qkv);
   const out = program.activation("attention", qkv.rows, width);
-  const { kernel, grid } = prefillKernel(program, op, headDim, options);
+  const { kernel, grid } = prefillKernel(program, op, headDim, "lib/kv.f32", options);
   program.dispatch({
     kernel,
     params: flashParams({
@@ -120,7 +121,10 @@ export function visionAttention(
   return out;
 }
 
-/** Causal attention of the step's tokens over the cache: q [tokens, heads · headDim] → the same shape. */
+/**
+ * Causal attention over the cache: q [tokens, heads · headDim] → the same shape. The tokens are those of the cache's `row`, or one of each
+ * of its rows.
+ */
 export function causalAttention(
   program: Program,
   q: Activation,
@@ -129,19 +133,20 @@ export function causalAttention(
   options: AttentionOptions = {},
 ): Activation {
   const op = "causal attention";
-  const { keys, values, kvHeads, headDim, context } = cache;
+  const { keys, values, rows, row, kvHeads, headDim, context } = cache;
   needHead(op, headDim);
   needActivation(program, op, q, heads * headDim);
   needTokens(op, q);
-  needRoom(op, "keys", keys, kvHeads * context * headDim * 4);
-  needRoom(op, "values", values, kvHeads * context * headDim * 4);
+  needCache(op, cache);
   need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
   const out = program.activation("attention", q.rows, q.width);
-  if (program.maxRows(q.rows) === 1) {
+  if (row === undefined) {
+    need(program.maxRows(q.rows) <= rows, op, `${q.label} has more rows than the cache`);
     decodeAttention(program, op, q, cache, out, options.decode);
   } else {
     const group = heads / kvHeads;
-    const { kernel, grid } = prefillKernel(program, op, headDim, options);
+    const { kernel, grid } = prefillKernel(program, op, headDim, kvReader(cache), options);
+    const offset = row * rowElements(cache);
     program.dispatch({
       kernel,
       params: flashParams({
@@ -149,8 +154,8 @@ export function causalAttention(
         group,
         qRows: 0,
         qStride: heads * headDim,
-        kOffset: 0,
-        vOffset: 0,
+        kOffset: offset,
+        vOffset: offset,
         kvBatch: 0,
         kvHead: context * headDim,
         kvStride: headDim,
