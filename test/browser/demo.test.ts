@@ -299,7 +299,7 @@ describe("the demo page's downloads", () => {
     await loadNamed(page, "not a model");
     await told(/"not a model" names no model\.Give a Hugging Face id such as/);
     await loadNamed(page, "org/unknown");
-    await told(/No model "org\/unknown" \(main\).*401/);
+    await told(/No model "org\/unknown" \(main\).*401.*No repository has this name.*the option `token`/);
 
     // Less room than the model needs.
     const devtools = await page.context().newCDPSession(page);
