@@ -104,7 +104,8 @@ async function decode(model: Model, stepper: Stepper, inputIds: number[], count:
     return false;
   });
   const seconds = (performance.now() - began) / 1e3;
-  const each = (name: keyof typeof counters) => (counters[name] - before[name]) / steps;
+  const after = { ...counters };
+  const each = (name: keyof typeof counters) => (after[name] - before[name]) / steps;
   return { each, steps, seconds };
 }
 
