@@ -32,6 +32,8 @@ export interface Platform {
   requestAdapter(request: AdapterRequest): Promise<NamedAdapter>;
   /** Names of all adapters that can be asked for, best first. */
   listAdapters(): Promise<string[]>;
+  /** Makes a call into WebGPU that starts something to be awaited, so that waiting for it leaves the CPU to an adapter that computes there. */
+  calmly<T>(start: () => T): T;
   /** Opens a file below a folder; `undefined` where there is no such file. */
   openFile(folder: string, name: string): Promise<ByteSource | undefined>;
   /** Whether such a folder exists. */

@@ -28,6 +28,7 @@ function noFiles(path: string): never {
 export const platform: Platform = {
   requestAdapter,
   listAdapters: async () => [(await requestAdapter({})).name],
+  calmly: (start) => start(),
   openFile: async (folder) => noFiles(folder),
   isFolder: async () => false,
   availableMemory: () => undefined,
