@@ -9,11 +9,17 @@ import { Model } from "./model/internvl.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 import { openSource, readSmall, type WeightSource } from "./weights/source.ts";
 
-export { openGpu } from "./gpu/device.ts";
-export { defineCase as defineKernelCase, type Expectation, type KernelCase, type Operands } from "./harness/case.ts";
+export { type Gpu, openGpu } from "./gpu/device.ts";
+export type { KernelSpec } from "./gpu/kernel.ts";
+export type { Dispatch, Program, RunOptions, Step } from "./gpu/program.ts";
+export type { Bound, Deviation } from "./harness/bounds.ts";
+export { type CaseParams, defineCase as defineKernelCase, type Expectation, type KernelCase, type Operands } from "./harness/case.ts";
 export { kernelCases } from "./harness/index.ts";
-export { type Report as KernelReport, runCases as runKernelCases } from "./harness/report.ts";
+export type { Random } from "./harness/random.ts";
+export { type OpReport, type Report as KernelReport, type Result as KernelResult, runCases as runKernelCases } from "./harness/report.ts";
 export { type Outcome, runCase as runKernelCase } from "./harness/run.ts";
+export type { Activation, Bindable, Matrix, MatrixDtype, MatrixPart, Rows, Vector } from "./tensor/tensor.ts";
+export type { Tokenizer } from "./text/tokenizer.ts";
 
 /** Normalised tiles: f32 [tiles, 3, size, size], flat for the model's own tile size, or with a shape. */
 export type PixelValues = Float32Array | { data: Float32Array; shape: readonly number[] };

@@ -1,8 +1,8 @@
 import { platform } from "#platform";
 import { openGpu } from "../../src/gpu/device.ts";
-import type { KernelCase } from "../../src/harness/case.ts";
 import { kernelCases } from "../../src/harness/index.ts";
 import { type Report, runCases } from "../../src/harness/report.ts";
+import { chooseCases, reasonsOf, reportJson } from "../kernels/choose.ts";
 import { status } from "./model.ts";
 
 interface Flags {
@@ -11,14 +11,6 @@ interface Flags {
   adapter?: string;
   seed: number;
   json?: boolean;
-}
-
-/** The cases that are asked for; a string says why there are none. */
-function choose(cases: readonly KernelCase[], { op, filter }: Flags): KernelCase[] | string {
-  const ops = [...new Set(cases.map((test) => test.op))];
-  if (op !== undefined && !ops.includes(op)) return `there is no op ${JSON.stringify(op)}; there are ${ops.join(", ")}`;
-  const chosen = cases.filter((test) => (op === undefined || test.op === op) && (!filter || test.name.includes(filter)));
-  return chosen.length ? chosen : `no case's name contains ${JSON.stringify(filter)}${op ? ` among those of ${op}` : ""}`;
 }
 
 function table({ adapter, ops, failures, lacking }: Report): string {
@@ -35,18 +27,17 @@ function table({ adapter, ops, failures, lacking }: Report): string {
   const widths = all[0]!.map((_, i) => Math.max(...all.map((row) => row[i]!.length)));
   const line = (row: string[]) =>
     row.map((cell, i) => (i === 0 || i === 6 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  ");
-  const reasons = [...new Set(lacking.map(({ reason }) => reason))].map((reason) => lacking.filter((each) => each.reason === reason));
   return [
     adapter,
     ...all.map((row) => `  ${line(row).trimEnd()}`),
-    ...reasons.map((cases) => `  unsupported: ${cases.length} cases, the first ${cases[0]!.name}: ${cases[0]!.reason}`),
+    ...reasonsOf(lacking).map(({ reason, cases, first }) => `  unsupported: ${cases} cases, the first ${first}: ${reason}`),
     ...failures.map(({ name, reason }) => `  FAILED ${name}: ${reason}`),
   ].join("\n");
 }
 
 /** `internvl kernels test`: every case on every adapter present, or on the one whose name contains `adapter`. */
 export async function kernelsTest(flags: Flags): Promise<void> {
-  const cases = choose(kernelCases(flags.seed), flags);
+  const cases = chooseCases(kernelCases(flags.seed), flags);
   if (typeof cases === "string") {
     process.stderr.write(`internvl: ${cases}\n`);
     process.exitCode = 2;
@@ -68,16 +59,6 @@ export async function kernelsTest(flags: Flags): Promise<void> {
       gpu.close();
     }
   }
-  if (flags.json) process.stdout.write(`${JSON.stringify({ adapters: reports.map(toJson) })}\n`);
+  if (flags.json) process.stdout.write(`${JSON.stringify({ adapters: reports.map(reportJson) })}\n`);
   if (reports.some(({ failed }) => failed > 0)) process.exitCode = 1;
-}
-
-/** worstNmse and worstCase are null where no case of an op ran; an infinite NMSE is null too, with its case beside it. */
-function toJson({ adapter, passed, failed, unsupported, ops }: Report) {
-  const line = ({ cases, worstNmse, worstCase }: Report["ops"][string]) => ({
-    cases,
-    worstNmse: worstNmse ?? null,
-    worstCase: worstCase ?? null,
-  });
-  return { adapter, passed, failed, unsupported, ops: Object.fromEntries(Object.entries(ops).map(([op, o]) => [op, line(o)])) };
 }
