@@ -16,6 +16,7 @@ export type MatmulPrecision = "f32" | "f16" | "q8";
 
 export const MATMUL_VARIANTS = [
   "thread",
+  "columns",
   "rows",
   "block",
   "lanes",
@@ -76,9 +77,15 @@ export function matmulKernel(gpu: Gpu, variant: MatmulVariant, dtype: MatrixDtyp
   switch (variant) {
     case "thread":
       return { ...plain, prologue: true, shader: "matmul.thread", libs: [], columns: 128, rows: 1 };
+    case "columns":
     case "rows": {
       if (!gpu.software || (size !== 4 && size !== 8)) return undefined;
       const directives = ["enable subgroups;"];
+      if (variant === "columns") {
+        if (!isQuantized(dtype)) return undefined;
+        const libs: ShaderName[] = [`lib/group.${dtype}`, `lib/lanes.${size}`];
+        return { directives, consts: {}, prologue: true, shader: "matmul.columns", libs, columns: 2 * size, rows: 1 };
+      }
       return { directives, consts: {}, prologue: true, shader: "matmul.rows", libs: [`lib/lanes.${size}`], columns: 2 * size, rows: 8 };
     }
     case "block":
@@ -175,6 +182,7 @@ export const candidates = (gpu: Gpu, dtype: MatrixDtype, maxRows: number, precis
   matmulVariants(gpu, dtype, maxRows, precision).filter((variant) => {
     if (gpu.software && WITH_BARRIERS.includes(variant)) return false;
     if (variant === "rows") return maxRows > 1 && maxRows <= 2 * VECTOR_ROWS;
+    if (variant === "columns") return maxRows === 1;
     if (variant === "thread" || variant === "vector" || variant === "subgroup") return maxRows <= 2 * VECTOR_ROWS;
     return maxRows > 1;
   });
@@ -188,7 +196,7 @@ export function defaultVariant(gpu: Gpu, dtype: MatrixDtype, maxRows: number, pr
   const few = maxRows <= VECTOR_ROWS;
   const order: readonly MatmulVariant[] = gpu.software
     ? maxRows <= 2
-      ? ["subgroup", "thread"]
+      ? [...(maxRows === 1 ? (["columns"] as const) : []), "subgroup", "thread"]
       : few
         ? ["rows", "thread"]
         : ["lanes", "block"]

@@ -30,7 +30,7 @@ const CHECKPOINTS = inject("full") ? ["tiny-qwen", "tiny-qwen-tied", "tiny-inter
 /** The logits of every greedy step of a tiny checkpoint's cases, and their ids. */
 async function traced(checkpoint: string, weights: "bf16" | "f32" | "f16" | "q8" | "q4", only?: string) {
   const golden = json<Golden>(`tiny/${checkpoint}/expected.json`);
-  const vlm = await InternVL.load(memoryFiles(tinyCheckpoint(checkpoint, golden.weights_seed)), { maxContext: 1024, weights });
+  const vlm = await InternVL.load(memoryFiles(tinyCheckpoint(checkpoint, golden.weights_seed)), { maxContext: 1024, weights, kv: "f32" });
   try {
     expect(vlm.weights).toBe(weights);
     const results: (Case & { ids: number[]; logits: Float32Array[] })[] = [];

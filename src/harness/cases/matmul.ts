@@ -191,12 +191,16 @@ type Choice = (typeof CHOICES)[number];
 /** Compiles fastest, and has one pipeline for any number of rows: it stands for what differs in a library only. */
 const CHEAPEST = "thread" satisfies MatmulVariant;
 
+/** Variants that take nothing but q8 and q4. */
+const isQuantizedOnly = (variant: Choice): boolean => variant === "packed" || variant === "columns";
+
 /**
  * On CPU adapters compiling a pipeline takes longer than all its cases. The ordinary set has every variant with one format, every format with
  * what the engine chooses, some formats with the cheapest variant; the full set has all combinations. An epilogue costs no pipeline.
  */
 function sizeOf(variant: Choice, weights: MatrixDtype, m: number): "full" | undefined {
-  const format = variant === undefined || weights === (variant === "packed" ? "q4" : "bf16") || (variant === CHEAPEST && weights === "q4");
+  const format =
+    variant === undefined || weights === (isQuantizedOnly(variant) ? "q4" : "bf16") || (variant === CHEAPEST && weights === "q4");
   // The vector kernels have a pipeline for 1, 2, 4 and 8 rows; with barriers each takes a CPU adapter longer than the one before.
   const rows = variant === "vector" ? m <= 2 : variant === "subgroup" ? m === 1 || m > 4 : true;
   return format && rows ? undefined : "full";
@@ -245,14 +249,14 @@ function* specs(random: Random): Generator<Spec> {
     }
     for (const fused of variant === CHEAPEST ? EVERY_FUSED : MODEL_FUSED) {
       // An epilogue sees no weights: one format stands for all.
-      const weights = variant === "packed" ? "q4" : "bf16";
+      const weights = isQuantizedOnly(variant) ? "q4" : "bf16";
       const of = { ...fused, weights, variant, n: 69, k: 96 } as const;
       yield { ...of, m: 1, size: sizeOf(variant, weights, 1) };
       yield { ...of, m: 7, spare: 1, size: sizeOf(variant, weights, 7) };
     }
   }
   // RMSNorm in front of the products of a decoded token: in the kernels for few rows, and by a kernel of its own before a tiled one.
-  for (const variant of [undefined, "thread", "rows", "vector", "subgroup", "block"] as const) {
+  for (const variant of [undefined, "thread", "columns", "rows", "vector", "subgroup", "block"] as const) {
     for (const weights of DTYPES) {
       const of = { norm: true, weights, variant };
       const size = sizeOf(variant, weights, 1);
