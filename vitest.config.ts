@@ -25,7 +25,7 @@ export default defineConfig(async ({ mode }) => ({
       },
       {
         resolve: { alias: platform("web") },
-        optimizeDeps: { include: ["@huggingface/tokenizers", "jpeg-js", "pngjs/browser.js"] },
+        optimizeDeps: { include: ["@huggingface/tokenizers", "jpeg-js"] },
         test: {
           name: "browser",
           include: ["test/browser/page/**/*.test.ts"],

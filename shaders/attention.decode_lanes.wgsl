@@ -3,18 +3,23 @@
 // A workgroup of one subgroup takes LANES keys at a time, and LANES vec4s of every row. Scores: a lane a key, the lanes hand round
 // the queries. Sums: a lane a vec4 of the columns, the lanes hand round the weights. Keys and values are read once for all heads of
 // the group. A lane sees only its own slots of the workgroup memory: no barrier but the one that clears it.
-// Needs: D (a multiple of 4), GROUP, SPAN (a multiple of LANES), the extension subgroups; libs step, decode and lanes.*.
+// Needs: D (a multiple of 4), GROUP, SPAN (a multiple of LANES), the extension subgroups; libs step, kv.*, decode and lanes.*.
 // Limits: LANES invocations, 4 GROUP (SPAN + LANES) bytes of workgroup memory, 5 storage bindings. Reference: reference/attention.
 var<workgroup> scores: array<f32, GROUP * SPAN>; // then weights
 var<workgroup> sums: array<f32, GROUP * LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-  let head0 = group.x * GROUP;
+  let row = group.z;
+  let kv_head = row * p.kv_heads + group.x; // of all rows
+  let head0 = kv_head * GROUP;
   let first = group.y * SPAN;
-  let count = min(key_count() - first, SPAN);
-  let base = group.x * p.context + first;
-  var row: array<vec4<f32>, LANES>;
+  if (first >= key_count(row)) {
+    return;
+  }
+  let count = min(key_count(row) - first, SPAN);
+  let base = kv_head * p.context + first;
+  var quads: array<vec4<f32>, LANES>;
 
   // Keys past the end repeat the last one; their scores are dropped. Columns past the end repeat the last ones; their queries are zero.
   // The loops over blocks end at a number that is known at run time only: copies of them cost seconds of compilation.
@@ -27,10 +32,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     for (var key = 0u; key < count; key += LANES) {
       let at = (base + min(key + lane, count - 1u)) * QUADS;
       for (var i = 0u; i < LANES; i++) {
-        row[i] = k[at + min(block + i, QUADS - 1u)];
+        quads[i] = key_quad(at + min(block + i, QUADS - 1u));
       }
       for (var g = 0u; g < GROUP; g++) {
-        scores[g * SPAN + key + lane] += dots(qs[g], &row);
+        scores[g * SPAN + key + lane] += dots(qs[g], &quads);
       }
     }
   }
@@ -50,7 +55,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     sum = subgroupAdd(sum);
     sums[g * LANES + lane] = sum;
     if (lane == 0u) {
-      store_sum(head0 + g, group.y, top, sum);
+      store_sum(row, head0 + g, group.y, top, sum);
     }
   }
   for (var block = 0u; block < p.quads; block += LANES) {
@@ -61,16 +66,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     }
     for (var key = 0u; key < count; key += LANES) {
       for (var i = 0u; i < LANES; i++) {
-        row[i] = v[(base + min(key + i, count - 1u)) * QUADS + column];
+        quads[i] = value_quad((base + min(key + i, count - 1u)) * QUADS + column);
       }
       for (var g = 0u; g < GROUP; g++) {
-        acc[g] += weighted(scores[g * SPAN + key + lane], &row);
+        acc[g] += weighted(scores[g * SPAN + key + lane], &quads);
       }
     }
     var results = acc; // the loop below may not unroll either, and would keep `acc` itself in memory
     if (block + lane < QUADS) {
       for (var g = 0u; g < p.group_size; g++) {
-        store(head0 + g, group.y, column, results[g], sums[g * LANES + lane]);
+        store(row, head0 + g, group.y, column, results[g], sums[g * LANES + lane]);
       }
     }
   }

@@ -1,7 +1,7 @@
 // Decode attention without any extension: out = softmax(q kᵀ / sqrt(D)) v, as lib decode says.
 // A workgroup of 64 threads takes 64 keys at a time: a thread a key (the scores of all GROUP heads), then some threads a head (the
 // weights), then a thread a vec4 of the columns and every SLOTS-th key (the sums). Keys and values are read once for all heads of the group.
-// Needs: D (a multiple of 4), GROUP; libs step and decode.
+// Needs: D (a multiple of 4), GROUP; libs step, kv.* and decode.
 // Limits: 64 invocations, 4 GROUP (D + 73) + 1024 bytes of workgroup memory (GROUP <= 16, D <= 128), 5 storage bindings.
 // Reference: reference/attention.
 const THREADS = 64u;
@@ -16,10 +16,15 @@ var<workgroup> slots: array<vec4<f32>, THREADS>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let head0 = group.x * GROUP;
+  let row = group.z;
+  let kv_head = row * p.kv_heads + group.x; // of all rows
+  let head0 = kv_head * GROUP;
   let first = group.y * p.span;
-  let end = min(key_count(), first + p.span);
-  let base = group.x * p.context;
+  if (first >= key_count(row)) {
+    return;
+  }
+  let end = min(key_count(row), first + p.span);
+  let base = kv_head * p.context;
   let head = index / TEAM; // of the thread's team; there may be threads without
   let column = index % QUADS;
   let slot = index / QUADS; // there may be threads with slot >= SLOTS, which have no keys
@@ -37,9 +42,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if (key0 + index < end) {
       for (var i = 0u; i < QUADS; i++) {
-        let row = k[(base + key0 + index) * QUADS + i];
+        let quad = key_quad((base + key0 + index) * QUADS + i);
         for (var g = 0u; g < GROUP; g++) {
-          s[g] += dot(qs[g * QUADS + i], row);
+          s[g] += dot(qs[g * QUADS + i], quad);
         }
       }
     }
@@ -78,9 +83,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let count = select(0u, min(THREADS, end - key0), slot < SLOTS);
     for (var j = slot; j < count; j += SLOTS) {
-      let row = v[(base + key0 + j) * QUADS + column];
+      let quad = value_quad((base + key0 + j) * QUADS + column);
       for (var g = 0u; g < GROUP; g++) {
-        acc[g] += scores[g * THREADS + j] * row;
+        acc[g] += scores[g * THREADS + j] * quad;
       }
     }
     workgroupBarrier();
@@ -103,10 +108,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       for (var j = 1u; j < SLOTS; j++) {
         value += slots[j * QUADS + index];
       }
-      store(head0 + g, group.y, index, value, all);
+      store(row, head0 + g, group.y, index, value, all);
     }
     if (index == 0u) {
-      store_sum(head0 + g, group.y, shrink[g], all);
+      store_sum(row, head0 + g, group.y, shrink[g], all);
     }
     workgroupBarrier();
   }

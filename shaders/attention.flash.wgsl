@@ -2,7 +2,7 @@
 // Tensors and what a query sees: lib/attention.
 // Workgroup (block, head, batch) of 64 threads, one query each, which it holds in registers; 16 keys and values at a time
 // pass through workgroup memory.
-// Needs: D; sizes multiples of 4; libs step, attention.
+// Needs: D; sizes multiples of 4; libs step, kv.*, attention.
 // Limits: 64 invocations, 128 D bytes of workgroup memory (D <= 128), 4 storage bindings. Reference: reference/attention.
 
 const BLOCK = 64u;
@@ -33,8 +33,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var key0 = 0u; key0 < last; key0 += KEYS) {
     for (var i = index; i < KEYS * QUADS; i += BLOCK) {
       let at = base + min(key0 + i / QUADS, last - 1u) * p.kv_stride;
-      ks[i] = k[(p.k_offset + at) / 4u + i % QUADS];
-      vs[i] = v[(p.v_offset + at) / 4u + i % QUADS];
+      ks[i] = key_quad((p.k_offset + at) / 4u + i % QUADS);
+      vs[i] = value_quad((p.v_offset + at) / 4u + i % QUADS);
     }
     workgroupBarrier();
     var scores: array<f32, KEYS>;

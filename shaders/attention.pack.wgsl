@@ -1,7 +1,6 @@
 // Queries, times a scale, or keys, in panels (lib/panels) of 32 rows or of 64: out[head, panel, quad, i], rows past the end as the last one.
 // Workgroup (8 rows, panel, head) of 8 threads, one row each.
-// Needs: libs step, heads. Limits: 8 invocations, 2 storage bindings. Reference: reference/attention.
-@group(0) @binding(3) var<storage, read> k: array<vec4<f32>>;
+// Needs: libs step, kv.*, heads. Limits: 8 invocations, 2 storage bindings. Reference: reference/attention.
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -10,6 +9,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let from_ = origin(group.z) + row * p.stride;
   let to = (group.z * p.panels + group.y) * p.depth * p.height + 8u * group.x + lane;
   for (var i = 0u; i < p.quads; i++) {
-    out[to + i * p.height] = k[from_ + i] * p.scale;
+    out[to + i * p.height] = key_quad(from_ + i) * p.scale;
   }
 }

@@ -1,7 +1,6 @@
 // Values, across, in panels of 64 columns (lib/panels): out[head, panel, key quad, i], zeros past the last key and the last column.
 // Workgroup (16 key quads, panel, head) of 8 threads: thread l takes the columns 8l .. 8l + 7.
-// Needs: libs step, heads. Limits: 8 invocations, 2 storage bindings. Reference: reference/attention.
-@group(0) @binding(4) var<storage, read> v: array<vec4<f32>>;
+// Needs: libs step, kv.*, heads. Limits: 8 invocations, 2 storage bindings. Reference: reference/attention.
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -14,7 +13,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var j = 0u; j < 4u; j++) {
       let key = i / 2u * 4u + j;
       if (key < keys && quad < p.quads) {
-        rows[j] = v[origin(group.z) + key * p.stride + quad];
+        rows[j] = value_quad(origin(group.z) + key * p.stride + quad);
       }
     }
     let columns = transpose(rows);

@@ -1,7 +1,7 @@
 // Attention with online softmax for CPU adapters: out = softmax(q kᵀ / sqrt(D)) v, a thread a query.
 // A CPU's caches do what workgroup memory does on a GPU, and there are no barriers, which CPU adapters compile and run slowest.
 // Tensors and what a query sees: lib/attention. Workgroup (block of 64 queries, head, batch).
-// Needs: D; sizes multiples of 4; libs step, attention. Limits: 64 invocations, 4 storage bindings. Reference: reference/attention.
+// Needs: D; sizes multiples of 4; libs step, kv.*, attention. Limits: 64 invocations, 4 storage bindings. Reference: reference/attention.
 
 const BLOCK = 64u;
 
@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let v_at = (p.v_offset + base + j * p.kv_stride) / 4u;
     var products = vec4<f32>();
     for (var i = 0u; i < QUADS; i++) {
-      products += qs[i] * k[k_at + i];
+      products += qs[i] * key_quad(k_at + i);
     }
     let score = dot(products, vec4<f32>(1.0));
     let top = max(highest, score);
@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     highest = top;
     sum = sum * shrink + weight;
     for (var i = 0u; i < QUADS; i++) {
-      acc[i] = acc[i] * shrink + weight * v[v_at + i];
+      acc[i] = acc[i] * shrink + weight * value_quad(v_at + i);
     }
   }
   let to = ((group.z * p.q_rows + row) * p.heads + head) * QUADS;

@@ -1,8 +1,8 @@
 // Matrix times vector for adapters that compute on the CPU: y[m, n] = Σ_k x[m, k] · w[n, k] for few rows, then the epilogue (lib/matmul).
 // A thread makes a pair of elements and reads their rows of w from end to end: no barrier, which is what costs most there.
 // (On a GPU neighbouring threads would read far apart: matmul.vector is for those.)
-// Needs: K a multiple of 4; lib matmul and its own.
-// Limits: 64 invocations, 5 storage bindings. Reference: reference/matmul.
+// Needs: K a multiple of 4; libs matmul and its own, prologue.*.
+// Limits: 64 invocations, 7 storage bindings. Reference: reference/matmul.
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -14,10 +14,19 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.quads;
   var sum0 = vec4<f32>();
   var sum1 = vec4<f32>();
+  var squares = vec4<f32>();
   for (var k = 0u; k < p.quads; k++) {
-    let a = x[id.y * p.quads + k];
+    let own = x[id.y * p.quads + k];
+    if (NORM) {
+      squares += own * own;
+    }
+    let a = gained(own, gain_at(k));
     sum0 += a * weight(w0 + k);
     sum1 += a * weight(w1 + k);
   }
-  store_pair(id.y, column, vec2<f32>(dot(sum0, vec4<f32>(1.0)), dot(sum1, vec4<f32>(1.0))));
+  var products = vec2<f32>(dot(sum0, vec4<f32>(1.0)), dot(sum1, vec4<f32>(1.0)));
+  if (NORM) {
+    products *= norm_factor(dot(squares, vec4<f32>(1.0)));
+  }
+  store_pair(id.y, column, products);
 }

@@ -9,11 +9,17 @@ import { Model } from "./model/internvl.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 import { openSource, readSmall, type WeightSource } from "./weights/source.ts";
 
-export { openGpu } from "./gpu/device.ts";
-export { defineCase as defineKernelCase, type Expectation, type KernelCase, type Operands } from "./harness/case.ts";
+export { type Gpu, openGpu } from "./gpu/device.ts";
+export type { KernelSpec } from "./gpu/kernel.ts";
+export type { Dispatch, Program, RunOptions, Step } from "./gpu/program.ts";
+export type { Bound, Deviation } from "./harness/bounds.ts";
+export { type CaseParams, defineCase as defineKernelCase, type Expectation, type KernelCase, type Operands } from "./harness/case.ts";
 export { kernelCases } from "./harness/index.ts";
-export { type Report as KernelReport, runCases as runKernelCases } from "./harness/report.ts";
+export type { Random } from "./harness/random.ts";
+export { type OpReport, type Report as KernelReport, type Result as KernelResult, runCases as runKernelCases } from "./harness/report.ts";
 export { type Outcome, runCase as runKernelCase } from "./harness/run.ts";
+export type { Activation, Bindable, Matrix, MatrixDtype, MatrixPart, Rows, Vector } from "./tensor/tensor.ts";
+export type { Tokenizer } from "./text/tokenizer.ts";
 
 /** Normalised tiles: f32 [tiles, 3, size, size], flat for the model's own tile size, or with a shape. */
 export type PixelValues = Float32Array | { data: Float32Array; shape: readonly number[] };
@@ -112,7 +118,7 @@ async function traceVision(model: Model, tiles: PromptTiles, result: Map<string,
  * Without `inputIds` (an empty list) only the vision part runs.
  */
 export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: TraceRequest): Promise<Map<string, Float32Array>> {
-  const { model, config, imageContextId, queue, stepper } = partsOf(vlm);
+  const { model, config, imageContextId, queue } = partsOf(vlm);
   const tiles = toTiles(pixelValues, config.tileSize);
   const leave = await queue.enter();
   try {
@@ -123,14 +129,13 @@ export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: Tra
     }
     if (inputIds.length > 0) {
       const recorder = new Recorder(model);
-      const program = await model.lanes.recordTrace(recorder.tap);
-      forget(stepper, 0);
+      const { program, dispose } = await model.lanes.recordTrace(recorder.tap, inputIds.length);
       await model.lanes.prefill(0, Model.mergeIds(Array.from(inputIds), imageContextId), 0, {
         program,
         after: (_start, units) => recorder.collect(units),
       });
       recorder.finish(result);
-      program.dispose();
+      dispose();
     }
     return result;
   } finally {

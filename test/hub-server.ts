@@ -126,6 +126,18 @@ export async function hubServer(
   };
 }
 
+/** What Hugging Face and its CDN tell browsers of other origins that they may send and see. */
+export function allowPages({ method }: Request, response: ServerResponse): boolean {
+  response.setHeader("access-control-allow-origin", "*");
+  response.setHeader(
+    "access-control-expose-headers",
+    "X-Repo-Commit,X-Request-Id,X-Error-Code,X-Error-Message,ETag,Link,Accept-Ranges,Content-Range,X-Linked-Size,X-Linked-ETag",
+  );
+  if (method !== "OPTIONS") return false;
+  response.writeHead(204, { "access-control-allow-headers": "range, if-range, authorization" }).end();
+  return true;
+}
+
 export function temporaryFolder(): { path: string; remove: () => void } {
   const path = mkdtempSync(join(tmpdir(), "internvl-sources-"));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };

@@ -74,6 +74,28 @@ export const STORE_CASES: Readonly<Record<string, (store: FileStore) => Promise<
     same(await textOf(store, "repo/snapshots/abc/config.json"), "other");
   },
 
+  "lists what a folder holds, and removes it with all below": async (store) => {
+    await store.writeText("repo/blobs/0123", "content");
+    await store.writeText("repo/refs/heads/main", "x");
+    await store.link("repo/blobs/0123", "repo/config.json");
+    await store.writeText("other/file", "stays");
+    const found = await store.list("repo");
+    same(
+      found.sort((a, b) => (a.name < b.name ? -1 : 1)),
+      [
+        { name: "blobs", kind: "folder", bytes: 0 },
+        { name: "config.json", kind: "link", bytes: 0 },
+        { name: "refs", kind: "folder", bytes: 0 },
+      ],
+    );
+    same(await store.list("repo/blobs"), [{ name: "0123", kind: "file", bytes: 7 }]);
+    same((await store.list("")).length, 2);
+    await store.removeFolder("repo");
+    same(await store.list("repo"), []);
+    same(await store.list(""), [{ name: "other", kind: "folder", bytes: 0 }]);
+    await store.removeFolder("repo");
+  },
+
   "lets one at a time behind a lock": async (store) => {
     const order: string[] = [];
     const one = await store.lock("locks/x");

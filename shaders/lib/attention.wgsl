@@ -1,9 +1,9 @@
 // What the kernels share that attend with many rows at once: where queries, keys and values lie, and what a query sees.
 //   q: f32, query row r of batch b and head h at (b Q_ROWS + r) Q_STRIDE + h D          out: f32 [batch rows, HEADS D]
-//   k, v: f32, key j of batch b and kv head g at OFFSET + b KV_BATCH + g KV_HEAD + j KV_STRIDE (in elements; OFFSET is K_OFFSET or V_OFFSET)
+//   k, v: lib kv.*, key j of batch b and kv head g at OFFSET + b KV_BATCH + g KV_HEAD + j KV_STRIDE (in elements; OFFSET is K_OFFSET or V_OFFSET)
 // causal (a uniform: one pipeline serves both): one batch of step.units queries, query r sees the keys 0..start + r.
 // Otherwise Q_ROWS queries see Q_ROWS keys. Query head h reads kv head h / GROUP.
-// Needs: D; lib step.
+// Needs: D; libs step and kv.*.
 struct Params {
   heads: u32,
   group_size: u32,
@@ -18,8 +18,6 @@ struct Params {
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> k: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> v: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
 const QUADS = D / 4u;

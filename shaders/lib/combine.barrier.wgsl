@@ -1,19 +1,22 @@
-// Adds up sums over the threads of a workgroup, WIDTH a power of two, without any extension. Thread r gets row r's.
-// Needs: ROWS, WIDTH. 16 ROWS WIDTH bytes of workgroup memory.
-var<workgroup> partial: array<vec4<f32>, ROWS * WIDTH>;
+// Adds up COUNT sums over the threads of a workgroup, WIDTH a power of two, without any extension: `combined` tells every thread the totals.
+// Needs: COUNT, WIDTH. 16 COUNT WIDTH bytes of workgroup memory.
+var<workgroup> partial: array<vec4<f32>, COUNT * WIDTH>;
 
-fn combine(sums: ptr<function, array<vec4<f32>, ROWS>>, index: u32) -> vec4<f32> {
-  for (var r = 0u; r < ROWS; r++) {
-    partial[r * WIDTH + index] = (*sums)[r];
+fn combine(sums: ptr<function, array<vec4<f32>, COUNT>>, index: u32) {
+  for (var i = 0u; i < COUNT; i++) {
+    partial[i * WIDTH + index] = (*sums)[i];
   }
   workgroupBarrier();
   for (var half = WIDTH / 2u; half > 0u; half /= 2u) {
     if (index < half) {
-      for (var r = 0u; r < ROWS; r++) {
-        partial[r * WIDTH + index] += partial[r * WIDTH + index + half];
+      for (var i = 0u; i < COUNT; i++) {
+        partial[i * WIDTH + index] += partial[i * WIDTH + index + half];
       }
     }
     workgroupBarrier();
   }
-  return partial[min(index, ROWS - 1u) * WIDTH];
+}
+
+fn combined(sums: ptr<function, array<vec4<f32>, COUNT>>, i: u32) -> vec4<f32> {
+  return partial[i * WIDTH];
 }

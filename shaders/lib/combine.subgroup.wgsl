@@ -1,8 +1,11 @@
-// Adds up sums over the threads of a workgroup that is one whole subgroup: no barrier. Thread r gets row r's.
-// Needs: ROWS, the extension subgroups.
-fn combine(sums: ptr<function, array<vec4<f32>, ROWS>>, index: u32) -> vec4<f32> {
-  for (var r = 0u; r < ROWS; r++) {
-    (*sums)[r] = subgroupAdd((*sums)[r]);
+// Adds up COUNT sums over the threads of a workgroup that is one whole subgroup, no barrier: `combined` tells every thread the totals.
+// Needs: COUNT, the extension subgroups.
+fn combine(sums: ptr<function, array<vec4<f32>, COUNT>>, index: u32) {
+  for (var i = 0u; i < COUNT; i++) {
+    (*sums)[i] = subgroupAdd((*sums)[i]);
   }
-  return (*sums)[min(index, ROWS - 1u)];
+}
+
+fn combined(sums: ptr<function, array<vec4<f32>, COUNT>>, i: u32) -> vec4<f32> {
+  return (*sums)[i];
 }

@@ -1,40 +1,43 @@
-// Bindings and layout of attention of one query a head over the KV cache, its keys 0..start split over workgroups (src/ops/attention-decode.ts).
-//   q, out: f32 [1, HEADS D]   k, v: f32 [kv heads, CONTEXT, D]; the GROUP heads from g GROUP on share kv head g
-//   parts: f32 [HEADS, SPLITS, D + 4]: what a split makes of a head before it is divided: Σ exp(s - top) v, then top, Σ exp(s - top), 0, 0
-// Workgroup (kv head, split) takes the keys split SPAN ..< (split + 1) SPAN. Where one split has them all, it writes to out.
-// Needs: D (a multiple of 4), GROUP; lib step.
+// Bindings and layout of attention of one query a head over the KV cache, its keys split over workgroups (src/ops/attention-decode.ts).
+//   q, out: f32 [rows, HEADS D]   k, v: lib kv.*, [rows, KV_HEADS, CONTEXT, D]; the GROUP heads from g GROUP on share kv head g
+//   parts: f32 [rows, HEADS, SPLITS, D + 4]: what a split makes of a head before it is divided: Σ exp(s - top) v, then top, Σ exp(s - top), 0, 0
+// Row r sees the keys 0..position_of(r) of its own. Workgroup (kv head, split, row) takes those from split SPAN to below (split + 1) SPAN.
+// Where one split has them all, it writes to out. A row that is NOWHERE has none: its part of out stays undefined.
+// Rows and heads are counted together: HEADS = KV_HEADS GROUP, so kv head g of row r is the (r KV_HEADS + g)th, with the GROUP heads from
+// (r KV_HEADS + g) GROUP on.
+// Needs: D (a multiple of 4), GROUP; libs step and kv.*.
 struct Params {
   splits: u32, // room in parts
   span: u32,
   context: u32,
+  kv_heads: u32,
   group_size: u32, // GROUP and QUADS again, for loops that must stay loops
   quads: u32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> k: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> v: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> parts: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
 
 const QUADS = D / 4u;
 const LOWEST = -3.0e38; // stands for -infinity: exp(LOWEST - anything seen) is 0
 
-fn key_count() -> u32 {
-  return step.start + 1u;
+// None for NOWHERE: it wraps round.
+fn key_count(row: u32) -> u32 {
+  return position_of(row) + 1u;
 }
 
 // A column of a head's sum over a split.
-fn store(head: u32, split: u32, column: u32, value: vec4<f32>, sum: f32) {
-  if (key_count() <= p.span) {
-    out[head * QUADS + column] = value / sum;
+fn store(row: u32, head: u32, split: u32, column: u32, result: vec4<f32>, sum: f32) {
+  if (key_count(row) <= p.span) {
+    out[head * QUADS + column] = result / sum;
   } else {
-    parts[(head * p.splits + split) * (QUADS + 1u) + column] = value;
+    parts[(head * p.splits + split) * (QUADS + 1u) + column] = result;
   }
 }
 
-fn store_sum(head: u32, split: u32, top: f32, sum: f32) {
-  if (key_count() > p.span) {
+fn store_sum(row: u32, head: u32, split: u32, top: f32, sum: f32) {
+  if (key_count(row) > p.span) {
     parts[(head * p.splits + split) * (QUADS + 1u) + QUADS] = vec4<f32>(top, sum, 0.0, 0.0);
   }
 }

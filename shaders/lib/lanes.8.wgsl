@@ -17,3 +17,29 @@ fn weighted(a: f32, b: ptr<function, array<vec4<f32>, LANES>>) -> vec4<f32> {
     + subgroupBroadcast(a, 4u) * (*b)[4] + subgroupBroadcast(a, 5u) * (*b)[5]
     + subgroupBroadcast(a, 6u) * (*b)[6] + subgroupBroadcast(a, 7u) * (*b)[7];
 }
+
+const BRINGS = 1u; // vec4s of 8 that a lane brings
+
+// Lane by lane: the products of its own vec4 b with the 8 rows' vec4s, of which lane l brings row l.
+fn add_rows(a: ptr<function, array<vec4<f32>, BRINGS>>, b: vec4<f32>, sums: ptr<function, array<f32, 8>>) {
+  (*sums)[0] += dot(subgroupBroadcast((*a)[0], 0u), b);
+  (*sums)[1] += dot(subgroupBroadcast((*a)[0], 1u), b);
+  (*sums)[2] += dot(subgroupBroadcast((*a)[0], 2u), b);
+  (*sums)[3] += dot(subgroupBroadcast((*a)[0], 3u), b);
+  (*sums)[4] += dot(subgroupBroadcast((*a)[0], 4u), b);
+  (*sums)[5] += dot(subgroupBroadcast((*a)[0], 5u), b);
+  (*sums)[6] += dot(subgroupBroadcast((*a)[0], 6u), b);
+  (*sums)[7] += dot(subgroupBroadcast((*a)[0], 7u), b);
+}
+
+// Lane by lane: the product of its own 8 vec4s with those that the lanes bring, lane l the lth.
+fn product_of_8(a: ptr<function, array<vec4<f32>, BRINGS>>, b: ptr<function, array<vec4<f32>, 8>>) -> f32 {
+  return dot(subgroupBroadcast((*a)[0], 0u), (*b)[0])
+    + dot(subgroupBroadcast((*a)[0], 1u), (*b)[1])
+    + dot(subgroupBroadcast((*a)[0], 2u), (*b)[2])
+    + dot(subgroupBroadcast((*a)[0], 3u), (*b)[3])
+    + dot(subgroupBroadcast((*a)[0], 4u), (*b)[4])
+    + dot(subgroupBroadcast((*a)[0], 5u), (*b)[5])
+    + dot(subgroupBroadcast((*a)[0], 6u), (*b)[6])
+    + dot(subgroupBroadcast((*a)[0], 7u), (*b)[7]);
+}

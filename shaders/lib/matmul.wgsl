@@ -18,6 +18,7 @@ struct Params {
   column: u32,
   out_stride: u32,
   switches: u32,
+  eps: f32, // of the norm in front, where there is one (lib prologue.norm)
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
@@ -27,6 +28,11 @@ struct Params {
 
 fn row_count() -> u32 {
   return p.row_base + p.row_unit * step.units;
+}
+
+// What RMSNorm multiplies a row of x with, for the row's Σ x².
+fn norm_factor(squares: f32) -> f32 {
+  return 1.0 / sqrt(squares / f32(4u * p.quads) + p.eps);
 }
 
 fn is_on(switch_: u32) -> bool {

@@ -1,21 +1,36 @@
 // What matmul.vector does at one step along K: a quad of x against the quads of four rows of w.
-// Needs: ROWS, lib matmul and its own.
+// Needs: ROWS; libs matmul and its own, prologue.*.
 const SPAN = 1u; // quads a step
 
 // For one row.
-fn row_products(k: u32, x_row: u32, w_rows: vec4<u32>) -> vec4<f32> {
-  let a = x[x_row + k];
+fn row_products(k: u32, x_row: u32, w_rows: vec4<u32>, squares: ptr<function, f32>) -> vec4<f32> {
+  let own = x[x_row + k];
+  if (NORM) {
+    *squares += dot(own, own);
+  }
+  let a = gained(own, gain_at(k));
   return vec4<f32>(dot(a, weight(w_rows.x + k)), dot(a, weight(w_rows.y + k)), dot(a, weight(w_rows.z + k)), dot(a, weight(w_rows.w + k)));
 }
 
 // For ROWS rows: each weight is read once.
-fn accumulate(k: u32, x_rows: ptr<function, array<u32, ROWS>>, w_rows: vec4<u32>, sums: ptr<function, array<vec4<f32>, ROWS>>) {
+fn accumulate(
+  k: u32,
+  x_rows: ptr<function, array<u32, ROWS>>,
+  w_rows: vec4<u32>,
+  sums: ptr<function, array<vec4<f32>, COUNT>>,
+  squares: ptr<function, array<f32, ROWS>>,
+) {
   let b0 = weight(w_rows.x + k);
   let b1 = weight(w_rows.y + k);
   let b2 = weight(w_rows.z + k);
   let b3 = weight(w_rows.w + k);
+  let gain = gain_at(k);
   for (var r = 0u; r < ROWS; r++) {
-    let a = x[(*x_rows)[r] + k];
+    let own = x[(*x_rows)[r] + k];
+    if (NORM) {
+      (*squares)[r] += dot(own, own);
+    }
+    let a = gained(own, gain);
     (*sums)[r] += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
   }
 }

@@ -3,5 +3,14 @@
 struct Step {
   units: u32, // tokens in the decoder, tiles in the vision tower
   start: u32, // position of the first token in the sequence
+  unused0: u32,
+  unused1: u32,
+  positions: array<vec4<u32>, 2>, // of rows that are sequences of their own; NOWHERE for a row that sits this step out
 }
 @group(0) @binding(0) var<uniform> step: Step;
+
+const NOWHERE = 0xffffffffu;
+
+fn position_of(row: u32) -> u32 {
+  return step.positions[row / 4u][row % 4u];
+}

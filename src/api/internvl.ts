@@ -3,6 +3,7 @@ import { generate } from "../generate/loop.ts";
 import { Stepper } from "../generate/stepper.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
 import { parseConfig } from "../model/config.ts";
+import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { checkTemplate } from "../text/template.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
@@ -37,6 +38,11 @@ export interface LoadOptions extends HubOptions {
   weights?: WeightFormat | undefined;
   /** Tokens of prompt and answer together; the KV cache is sized for it. Default 8192 or what the model has. */
   maxContext?: number | undefined;
+  /**
+   * How keys and values are held between steps: `auto` is f16, which halves their bytes and rounds each to 11 bits (attention's sums stay
+   * f32); `f32` keeps them as they are computed.
+   */
+  kv?: "auto" | KvDtype | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -44,6 +50,7 @@ export interface LoadOptions extends HubOptions {
 export interface ChatOptions extends Omit<PromptRequest, "question">, GenerationOptions {}
 
 const WEIGHT_FORMATS: readonly WeightFormat[] = ["auto", "bf16", "f16", "f32", "q8", "q4"];
+const KV_FORMATS: readonly ("auto" | KvDtype)[] = ["auto", "f16", "f32"];
 const DEFAULT_CONTEXT = 8192;
 
 const parts = new WeakMap<InternVL, Parts>();
@@ -93,6 +100,8 @@ export class InternVL {
     const format = options.weights ?? "auto";
     if (!WEIGHT_FORMATS.includes(format))
       throw new EngineError("bad-input", `weights is ${JSON.stringify(format)}, supported: ${WEIGHT_FORMATS.join(", ")}`);
+    const kv = options.kv ?? "auto";
+    if (!KV_FORMATS.includes(kv)) throw new EngineError("bad-input", `kv is ${JSON.stringify(kv)}, supported: ${KV_FORMATS.join(", ")}`);
     throwIfAborted(signal);
     const source = await openSource(from, options);
     const configBytes = await readSmall(source, "config.json");
@@ -118,6 +127,7 @@ export class InternVL {
         const { model, weights } = await loadModel(gpu, origin, config, {
           format,
           maxContext,
+          kv: kv === "auto" ? "f16" : kv,
           signal,
           onBytes: (loaded) => upload((furthest = Math.max(furthest, loaded))),
           onNote: (note) => upload(furthest, note),

@@ -3,6 +3,8 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { Model } from "../model/internvl.ts";
+import { kvBytes } from "../model/language.ts";
+import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { storedFormat, type WeightFormat, Weights } from "../weights/checkpoint.ts";
 import { candidates, misfit, weightBytes } from "../weights/fit.ts";
@@ -14,6 +16,7 @@ const WORKING_BYTES = 512 * 2 ** 20;
 export interface ModelLoadOptions {
   format: WeightFormat;
   maxContext: number;
+  kv: KvDtype;
   signal?: AbortSignal | undefined;
   /** Bytes read so far, out of `origin.bytes`; begins again where `auto` goes on to a smaller format. */
   onBytes?: ((loaded: number) => void) | undefined;
@@ -21,10 +24,9 @@ export interface ModelLoadOptions {
   onNote?: ((note: string) => void) | undefined;
 }
 
-/** Keys and values in f32, the rope table and the visual tokens. */
-function stateBytes({ language: l }: ModelConfig, context: number): number {
-  return context * 4 * (2 * l.layers * l.kvHeads * l.headDim + l.headDim + l.hiddenSize);
-}
+/** Keys and values, the rope table and the visual tokens. */
+const stateBytes = ({ language: l }: ModelConfig, context: number, kv: KvDtype): number =>
+  kvBytes(l, context, kv) + context * 4 * (l.headDim + l.hiddenSize);
 
 /**
  * Loads the weights in a format, or with `auto` in the best one that fits: as they are stored, else q8, else q4.
@@ -37,7 +39,7 @@ export async function loadModel(
   config: ModelConfig,
   options: ModelLoadOptions,
 ): Promise<{ model: Model; weights: MatrixDtype }> {
-  const { format, maxContext, signal, onBytes, onNote } = options;
+  const { format, maxContext, kv, signal, onBytes, onNote } = options;
   const stored = storedFormat(origin);
   const attempt = async (weights: MatrixDtype): Promise<{ model: Model; weights: MatrixDtype }> => {
     let loaded = 0;
@@ -46,7 +48,7 @@ export async function loadModel(
       signal,
       onBytes: (bytes) => onBytes?.((loaded += bytes)),
     });
-    const model = await Model.load(gpu, w, config, maxContext);
+    const model = await Model.load(gpu, w, config, maxContext, kv);
     await w.finish();
     return { model, weights };
   };
@@ -56,7 +58,7 @@ export async function loadModel(
   const reasons: string[] = [];
   for (const weights of formats) {
     const last = weights === formats.at(-1);
-    const bytes = weightBytes(origin, weights) + stateBytes(config, maxContext) + WORKING_BYTES;
+    const bytes = weightBytes(origin, weights) + stateBytes(config, maxContext, kv) + WORKING_BYTES;
     let reason = await misfit(gpu, bytes, platform.availableMemory());
     if (reason === undefined || last) {
       if (reasons.length > 0) onNote?.(`weights as ${weights}: ${reasons.join("; ")}`);

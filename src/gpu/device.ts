@@ -3,7 +3,7 @@ import { EngineError } from "../errors.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { Kernels } from "./kernel.ts";
 import { type MatrixSyntax, matrixSyntaxOf } from "./matrix-syntax.ts";
-import { Memory } from "./memory.ts";
+import { Memory, type Wait } from "./memory.ts";
 import { Tuning } from "./tuning.ts";
 
 /** What `InternVL.load` takes as `device`, apart from a GPUDevice. */
@@ -83,15 +83,17 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
     lost = `${reason}: ${message}`;
   });
   const counters = newCounters();
-  const memory = new Memory(device, () => lost, counters);
+  const software = /swiftshader|llvmpipe|lavapipe/i.test(adapterName);
+  const wait: Wait = software ? platform.calmly : (start) => start();
+  const memory = new Memory(device, () => lost, wait, counters);
   return {
     device,
     adapterName,
-    software: /swiftshader|llvmpipe|lavapipe/i.test(adapterName),
+    software,
     memory,
     tuning: new Tuning(owned && options.autotune === true),
     matrixSyntax: await matrixSyntaxOf(device),
-    kernels: new Kernels(device, counters),
+    kernels: new Kernels(device, wait, counters),
     counters,
     lostReason: () => lost,
     close() {

@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
-import { type Counters, newCounters } from "./counters.ts";
+import type { Counters } from "./counters.ts";
+import type { Wait } from "./memory.ts";
 import { type ShaderName, shaders } from "./shaders.gen.ts";
 
 /** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written. */
@@ -44,10 +45,12 @@ export class Kernels {
   readonly #kernels = new Map<string, Promise<Kernel>>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
 
+  readonly #wait: Wait;
   readonly #counters: Counters;
 
-  constructor(device: GPUDevice, counters: Counters = newCounters()) {
+  constructor(device: GPUDevice, wait: Wait, counters: Counters) {
     this.#device = device;
+    this.#wait = wait;
     this.#counters = counters;
   }
 
@@ -74,11 +77,13 @@ export class Kernels {
     const layout = this.#layout(spec.bindings);
     const module = this.#device.createShaderModule({ label: spec.shader, code });
     try {
-      const pipeline = await this.#device.createComputePipelineAsync({
-        label: spec.shader,
-        layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-        compute: { module },
-      });
+      const pipeline = await this.#wait(() =>
+        this.#device.createComputePipelineAsync({
+          label: spec.shader,
+          layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+          compute: { module },
+        }),
+      );
       return { pipeline, layout };
     } catch (cause) {
       const consts = JSON.stringify(spec.consts);

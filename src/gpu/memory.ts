@@ -1,6 +1,9 @@
 import { EngineError } from "../errors.ts";
 import { type Bindable, bindingOf } from "../tensor/tensor.ts";
-import { type Counters, newCounters } from "./counters.ts";
+import type { Counters } from "./counters.ts";
+
+/** Calls what starts work of the device: `platform.calmly`, or plainly. */
+export type Wait = <T>(start: () => T) => T;
 
 /** A line of the ledger: who holds how much. */
 export interface LedgerEntry {
@@ -14,11 +17,13 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 export class Memory {
   readonly #device: GPUDevice;
   readonly #lostReason: () => string | undefined;
+  readonly #wait: Wait;
   readonly #counters: Counters;
   readonly #ledger = new Map<GPUBuffer, LedgerEntry>();
 
-  constructor(device: GPUDevice, lostReason: () => string | undefined, counters: Counters = newCounters()) {
+  constructor(device: GPUDevice, lostReason: () => string | undefined, wait: Wait, counters: Counters) {
     this.#device = device;
+    this.#wait = wait;
     this.#counters = counters;
     this.#lostReason = lostReason;
   }
@@ -99,7 +104,7 @@ export class Memory {
 
   /** Waits until the queue has taken what was written, so that staging copies do not pile up. */
   async flush(): Promise<void> {
-    await this.guard(this.#device.queue.onSubmittedWorkDone());
+    await this.guard(() => this.#device.queue.onSubmittedWorkDone());
     this.assertAlive(); // a lost device may call its work done
   }
 
@@ -124,7 +129,7 @@ export class Memory {
         at += padded(bytes);
       }
       this.#device.queue.submit([encoder.finish()]);
-      await this.guard(staging.mapAsync(GPUMapMode.READ));
+      await this.guard(() => staging.mapAsync(GPUMapMode.READ));
       const mapped = staging.getMappedRange(0, total);
       at = 0;
       return ranges.map(({ bytes }) => {
@@ -143,8 +148,8 @@ export class Memory {
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
     const [outcome] = await Promise.allSettled([work()]);
-    const validation = await this.#device.popErrorScope();
-    const outOfMemory = await this.#device.popErrorScope();
+    const validation = await this.#wait(() => this.#device.popErrorScope());
+    const outOfMemory = await this.#wait(() => this.#device.popErrorScope());
     if (outcome.status === "rejected") throw outcome.reason;
     if (outOfMemory) {
       throw new EngineError("out-of-memory", `${what}: the GPU has no room beside the ${mebibytes(this.bytes)} in use`, {
@@ -162,10 +167,10 @@ export class Memory {
     if (reason !== undefined) throw lost(reason);
   }
 
-  /** Awaits work of the device; what fails because the device was lost is told as `device-lost`. */
-  async guard<T>(work: Promise<T>): Promise<T> {
+  /** Starts and awaits work of the device; what fails because the device was lost is told as `device-lost`. */
+  async guard<T>(start: () => Promise<T>): Promise<T> {
     try {
-      return await work;
+      return await this.#wait(start);
     } catch (error) {
       // A lost device fails its work before it says that it is lost.
       if (this.#lostReason() === undefined) await Promise.race([this.#device.lost, new Promise((resolve) => setTimeout(resolve, 20))]);

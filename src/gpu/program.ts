@@ -8,14 +8,19 @@ import { checkDemand } from "./limits.ts";
 export interface Step {
   /** Units of work: tokens in the decoder, tiles in the vision tower. */
   units: number;
-  /** Position of the first token in the sequence. */
+  /** Position of the first token in the sequence; of rows that are sequences of their own, the furthest of their positions. */
   start: number;
+  /** Where each of those rows is; undefined for one that sits this step out. By default row r is at `start` + r. */
+  positions?: readonly (number | undefined)[] | undefined;
 }
 
-/** The most rows that a decode program can have; each has a step of its own. */
+/** The most rows that can be sequences of their own. */
 export const MAX_ROWS = 8;
 
-const STEP_BYTES = 16;
+/** lib/step: units, start, two words of nothing, the positions. */
+export const STEP_BYTES = 16 + 4 * MAX_ROWS;
+const NOWHERE = 0xffffffff;
+
 const PARAMS_BYTES = 48; // the largest Params, rounded up to 16
 const PARAMS_STRIDE = 256; // minUniformBufferOffsetAlignment is at most this
 
@@ -38,21 +43,13 @@ interface Copy {
   range: (step: Step) => { fromOffset: number; toOffset: number; bytes: number };
 }
 
-interface Recorded extends Dispatch {
-  /** The row whose step it sees; undefined: the whole program's step. */
-  row: number | undefined;
-}
-
 interface Built {
   pipeline: GPUComputePipeline;
   bindGroup: GPUBindGroup;
-  row: number | undefined;
   workgroups: (step: Step) => Grid;
 }
 
 export interface RunOptions {
-  /** Steps of the rows, for what was recorded inside `eachRow`; a row without a step (or without units) is left out. */
-  rows?: readonly (Step | undefined)[] | undefined;
   /** Adds to the command buffer, behind the program. */
   tail?: ((encoder: GPUCommandEncoder) => void) | undefined;
 }
@@ -70,12 +67,10 @@ export class Program {
   /** The most units a step may have: activations are sized for it. */
   readonly maxUnits: number;
   readonly #step: GPUBuffer;
-  readonly #items: (Recorded | Copy)[] = [];
-  readonly #words = new Uint32Array(((1 + MAX_ROWS) * PARAMS_STRIDE) / 4); // what goes into #step
+  readonly #items: (Dispatch | Copy)[] = [];
+  readonly #words = new Uint32Array(STEP_BYTES / 4); // what goes into #step
   #built: (Built | Copy | undefined)[] = []; // undefined: optional, and not prepared yet
   #params: GPUBuffer | undefined;
-  #row: number | undefined;
-  #place: { label: string; at: Activation } | undefined;
 
   constructor(gpu: Gpu, label: string, maxUnits: number, arena: Scratch, step: GPUBuffer) {
     this.gpu = gpu;
@@ -87,12 +82,6 @@ export class Program {
 
   /** An f32 activation [rows, width] from the arena, valid until the scope ends. */
   activation(label: string, rows: Rows, width: number): Activation {
-    const place = this.#place;
-    if (place?.label === label) {
-      this.#place = undefined;
-      if (place.at.width !== width) throw new Error(`${label} is ${width} wide, its place ${place.at.width}`);
-      return { label, rows, width, buffer: place.at.buffer };
-    }
     return { label, rows, width, buffer: this.arena.take(this.maxRows(rows) * width * 4) };
   }
 
@@ -105,19 +94,7 @@ export class Program {
     const { kernel, params, buffers, workgroups } = dispatch;
     const grid = workgroups({ units: this.maxUnits, start: 0 });
     checkDemand(this.gpu.device, { kernel: kernel.shader, bindings: kernel.bindings, params, buffers, grid });
-    this.#items.push({ ...dispatch, row: this.#row });
-  }
-
-  /**
-   * Records what concerns one row of a step whose rows are separate sequences: kernels inside see that row's own step (`units` 1, `start`
-   * its position). `result` is where the activation called `result.label` goes that `record` makes.
-   */
-  eachRow(row: number, result: Activation, record: () => void): void {
-    this.#row = row;
-    this.#place = { label: result.label, at: result };
-    record();
-    if (this.#place) throw new Error(`no activation ${result.label} was made for row ${row}`);
-    this.#row = undefined;
+    this.#items.push(dispatch);
   }
 
   copy(copy: Copy): void {
@@ -133,7 +110,7 @@ export class Program {
   async build({ defer = false } = {}): Promise<this> {
     const { memory } = this.gpu;
     // All params in one buffer, at the offsets that every adapter allows.
-    const dispatches = this.#items.filter((item): item is Recorded => "kernel" in item);
+    const dispatches = this.#items.filter((item): item is Dispatch => "kernel" in item);
     const words = new Uint32Array((dispatches.length * PARAMS_STRIDE) / 4);
     for (const [i, { params }] of dispatches.entries()) words.set(params, (i * PARAMS_STRIDE) / 4);
     this.#params = memory.create(`params ${this.label}`, words.byteLength, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
@@ -148,7 +125,7 @@ export class Program {
   }
 
   /** Every item ready to run; of dispatches those that are wanted, and those that already were. */
-  #compile(wanted: (item: Recorded) => boolean): Promise<(Built | Copy | undefined)[]> {
+  #compile(wanted: (item: Dispatch) => boolean): Promise<(Built | Copy | undefined)[]> {
     let dispatches = 0;
     return Promise.all(
       this.#items.map(async (item, i) => {
@@ -159,15 +136,15 @@ export class Program {
     );
   }
 
-  async #bind(item: Recorded, offset: number): Promise<Built> {
+  async #bind(item: Dispatch, offset: number): Promise<Built> {
     const { device, kernels, counters } = this.gpu;
     const { pipeline, layout } = await kernels.get(item.kernel);
     const params = { buffer: this.#params!, offset, size: PARAMS_BYTES };
-    const step = { buffer: this.#step, offset: item.row === undefined ? 0 : (1 + item.row) * PARAMS_STRIDE, size: STEP_BYTES };
+    const step = { buffer: this.#step, size: STEP_BYTES };
     const entries = [step, params, ...item.buffers.map(bindingOf)].map((resource, binding) => ({ binding, resource }));
     counters.bindGroups++;
     const bindGroup = device.createBindGroup({ label: item.kernel.shader, layout, entries });
-    return { pipeline, bindGroup, row: item.row, workgroups: item.workgroups };
+    return { pipeline, bindGroup, workgroups: item.workgroups };
   }
 
   /** Gives back what build() made; the program cannot run afterwards. */
@@ -177,21 +154,19 @@ export class Program {
   }
 
   /** Submits one step: everything in one command buffer, and nothing is waited for. */
-  run(step: Step, { rows, tail }: RunOptions = {}): void {
+  run(step: Step, { tail }: RunOptions = {}): void {
     if (step.units > this.maxUnits) throw new Error(`program ${this.label} takes ${this.maxUnits} units, got ${step.units}`);
     const began = performance.now();
     const { device, counters } = this.gpu;
-    this.#writeSteps(step, rows);
+    this.#writeStep(step);
     const encoder = device.createCommandEncoder({ label: this.label });
     let pass: GPUComputePassEncoder | undefined;
     for (const [i, item] of this.#built.entries()) {
       if (!item) {
-        const [x, y, z] = (this.#items[i] as Recorded).workgroups(step);
+        const [x, y, z] = (this.#items[i] as Dispatch).workgroups(step);
         if (x * y * z > 0) throw new Error(`program ${this.label}: dispatch ${i} is asked for, but was not prepared`);
       } else if ("bindGroup" in item) {
-        const own = item.row === undefined ? step : rows?.[item.row];
-        if (!own?.units) continue;
-        const [x, y, z] = item.workgroups(own);
+        const [x, y, z] = item.workgroups(step);
         if (x * y * z === 0) continue; // an op's way to say that this step does not need it
         pass ??= encoder.beginComputePass();
         pass.setPipeline(item.pipeline);
@@ -214,12 +189,12 @@ export class Program {
     counters.cpuMs += performance.now() - began;
   }
 
-  #writeSteps(step: Step, rows: RunOptions["rows"] = []): void {
+  #writeStep({ units, start, positions }: Step): void {
     const words = this.#words;
-    words.set([step.units, step.start]);
-    for (const [i, row] of rows.entries()) words.set([row?.units ?? 0, row?.start ?? 0], ((1 + i) * PARAMS_STRIDE) / 4);
-    const bytes = rows.length ? rows.length * PARAMS_STRIDE + STEP_BYTES : STEP_BYTES;
-    this.gpu.device.queue.writeBuffer(this.#step, 0, words, 0, bytes / 4);
+    words[0] = units;
+    words[1] = start;
+    for (let row = 0; row < MAX_ROWS; row++) words[4 + row] = positions ? (positions[row] ?? NOWHERE) : start + row;
+    this.gpu.device.queue.writeBuffer(this.#step, 0, words);
   }
 }
 
@@ -232,7 +207,7 @@ export class Programs {
   constructor(gpu: Gpu) {
     this.gpu = gpu;
     this.arena = new Arena(gpu.memory);
-    this.#step = gpu.memory.create("step", MAX_ROWS * PARAMS_STRIDE + STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+    this.#step = gpu.memory.create("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
   }
 
   /** Gives the step buffer back, when no program of these runs any more. */

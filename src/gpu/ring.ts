@@ -54,7 +54,7 @@ export class ReadRing {
   }
 
   async #take(buffer: GPUBuffer): Promise<Uint32Array> {
-    await this.#gpu.memory.guard(buffer.mapAsync(GPUMapMode.READ, 0, this.#bytes));
+    await this.#gpu.memory.guard(() => buffer.mapAsync(GPUMapMode.READ, 0, this.#bytes));
     const words = new Uint32Array(buffer.getMappedRange(0, this.#bytes)).slice();
     buffer.unmap();
     this.#free.push(buffer);

@@ -94,7 +94,16 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
       const keys = noise.values(kvHeads * context * headDim);
       const values = noise.values(kvHeads * context * headDim);
       const input = activationOf(gpu, "q", q, width, 1);
-      const cache = { keys: storageOf(gpu, "keys", keys), values: storageOf(gpu, "values", values), kvHeads, headDim, context };
+      const cache = {
+        keys: storageOf(gpu, "keys", keys),
+        values: storageOf(gpu, "values", values),
+        dtype: "f32" as const,
+        rows: 1,
+        kvHeads,
+        headDim,
+        context,
+        row: tokens === 1 ? undefined : 0,
+      };
       const samples = sampleRows(noise, tokens, heads);
       return {
         step: { units: tokens, start },

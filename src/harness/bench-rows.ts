@@ -94,7 +94,7 @@ function ropeCase(rows: number, context: number, heads: number, kvHeads: number,
       const input = activationOf(gpu, "qkv", x, width, 1);
       const rope = storageOf(gpu, "rope", table);
       const storage = () => gpu.memory.create("kv", kvHeads * context * headDim * 4);
-      const cache = { keys: storage(), values: storage(), kvHeads, headDim, context };
+      const cache = { keys: storage(), values: storage(), dtype: "f32" as const, rows: 1, kvHeads, headDim, context, row: 0 };
       const start = context - rows;
       const half = headDim / 2;
       return {

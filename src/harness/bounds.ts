@@ -21,6 +21,8 @@ const GATED_CODES: Bound = { nmse: 5e-4, largest: 1e-1 };
 const ROWS: Bound = { nmse: 2e-13, largest: 2e-6 };
 /** One or two roundings of each element: measured up to 8e-15. */
 const ROUNDED: Bound = { nmse: 1e-13, largest: 5e-7 };
+/** Each element rounded to f16, 2^-11 of it at most. */
+const HALVES: Bound = { nmse: 2.4e-7, largest: 4.9e-4 };
 /** Scores near 1000 are good to 6e-5 in f32, and so is what exp makes of them: measured up to 4e-10. */
 const LARGE_SCORES: Bound = { nmse: 5e-9, largest: 2e-4 };
 
@@ -50,6 +52,8 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   gelu: ROWS,
   rope: ROUNDED,
   kv_append: ROUNDED,
+  "kv_append f16": HALVES,
+  "rope f16": HALVES,
   add: ROUNDED,
   positions: ROUNDED,
   embed: EXACT,

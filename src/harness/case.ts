@@ -31,10 +31,12 @@ export interface Expectation {
   label: string;
   /** From `program.activation`, or an operand that the op writes to. */
   buffer: Bindable;
-  /** u32 must be equal, whatever the op's bound. */
-  kind: "f32" | "u32";
+  /** u32 must be equal, whatever the op's bound; f16 are two to a word. */
+  kind: "f32" | "f16" | "u32";
   /** Elements from the start of the buffer that the op writes; those behind must stay as they were. */
   length: number;
+  /** Words among those that it must leave as they were. */
+  spares?: (word: number) => boolean;
   /** Which of them are compared; all where absent. */
   indices?: Uint32Array;
   /** Their values, from a float64 reference. Called after the run. */

@@ -78,3 +78,13 @@ export function drawWeights(random: Random, count: number, dtype: MatrixDtype): 
   }
   return out;
 }
+
+/** Values as a KV cache holds them: the words, and what those stand for. An even number of them. */
+export function rounded(
+  values: Float32Array<ArrayBuffer>,
+  dtype: "f32" | "f16",
+): { words: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>; values: Float32Array<ArrayBuffer> } {
+  if (dtype === "f32") return { words: values, values };
+  const bits = Uint16Array.from(values, halfBits);
+  return { words: new Uint32Array(bits.buffer), values: widenF16(bits) };
+}

@@ -1,6 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { Program } from "../gpu/program.ts";
+import { Program, STEP_BYTES } from "../gpu/program.ts";
+import { widenF16 } from "../tensor/tensor.ts";
 import { boundOf, type Deviation, deviation, EXACT } from "./bounds.ts";
 import type { Expectation, KernelCase } from "./case.ts";
 import { type Found, GuardedScratch, POISON } from "./guard.ts";
@@ -16,9 +17,14 @@ export type Outcome =
 const INFINITELY_FAR: Deviation = { nmse: Number.POSITIVE_INFINITY, largest: Number.POSITIVE_INFINITY };
 
 /** What is wrong with an output besides its values: elements that were not written, or none that should be; NaN and Inf. */
-function flawOf({ label, kind, length }: Expectation, { found, content, words }: Found): string | undefined {
+function flawOf({ label, kind, length: elements, spares }: Expectation, { found, content, words }: Found): string | undefined {
   const values = new Float32Array(found.buffer, found.byteOffset, found.length);
+  const length = kind === "f16" ? elements / 2 : elements;
   for (let i = 0; i < length; i++) {
+    if (spares?.(i)) {
+      if (found[i] !== (content ? content[i] : POISON)) return `${label}: element ${i}, which this step leaves out, is written`;
+      continue;
+    }
     if (found[i] === POISON) return `${label}: element ${i} of ${length} is not written`;
     if (kind === "f32" && !Number.isFinite(values[i]!)) return `${label}: element ${i} of ${length} is ${values[i]}`;
   }
@@ -29,7 +35,13 @@ function flawOf({ label, kind, length }: Expectation, { found, content, words }:
 }
 
 function deviationOf({ kind, length, indices, expected }: Expectation, { found }: Found): Deviation {
-  const whole = (kind === "f32" ? new Float32Array(found.buffer, found.byteOffset, found.length) : found).subarray(0, length);
+  const whole = {
+    u32: () => found,
+    f32: () => new Float32Array(found.buffer, found.byteOffset, found.length),
+    f16: () => widenF16(new Uint16Array(found.buffer, found.byteOffset, 2 * found.length)),
+  }
+    [kind]()
+    .subarray(0, length);
   return deviation(indices ? Float64Array.from(indices, (i) => whole[i]!) : whole, expected());
 }
 
@@ -77,7 +89,7 @@ export async function runCase(gpu: Gpu, test: KernelCase, seed = 1): Promise<Out
   const lacks = test.unsupported?.(gpu);
   if (lacks) return { status: "unsupported", reason: lacks };
   const scratch = new GuardedScratch(gpu);
-  const step = gpu.memory.create("step", 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  const step = gpu.memory.create("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
   const program = new Program(gpu, test.name, test.maxUnits ?? test.step.units, scratch, step);
   let recorded = false;
   try {

@@ -1,24 +1,31 @@
+/** What one byte of a deflate stream can stand for at most: two bits for 258 bytes (RFC 1951: a length code and a distance code of one bit each). */
+const MOST_PER_BYTE = 1032;
+
 /**
- * How many bytes a zlib stream inflates to, found by walking its codes without producing any output.
+ * Inflates a zlib stream of which it is known how many bytes it holds.
  *
- * This guards the PNG decoder: pngjs inflates without any bound, so that a file of 1 MB can make it allocate gigabytes.
- * RFC 1950 (zlib) and RFC 1951 (deflate). The walk stops as soon as the count passes `limit`.
+ * Nothing can make it allocate without bound: a stream that cannot hold `size` bytes is refused before there is room for them, and one
+ * that holds more is refused at the first byte too many. RFC 1950 (zlib, with its Adler-32) and RFC 1951 (deflate).
+ *
+ * @throws Error where the stream is damaged, cut off, or holds another number of bytes
  */
-export function inflatedLength(stream: Uint8Array, limit: number): number {
+export function inflate(stream: Uint8Array, size: number): Uint8Array {
   const [method, flags] = [stream[0] ?? 0, stream[1] ?? 0];
   if ((method & 15) !== 8 || ((method << 8) | flags) % 31 !== 0 || flags & 32) throw new Error("not a zlib stream");
+  if (stream.length * MOST_PER_BYTE < size) throw new Error(`${stream.length} compressed bytes cannot hold ${size}`);
   const reader: BitReader = { bytes: stream, position: 2, bits: 0, count: 0 };
-  let total = 0;
-  let last = false;
-  while (!last && total <= limit) {
+  const out: Output = { bytes: new Uint8Array(size), length: 0 };
+  for (let last = false; !last; ) {
     last = take(reader, 1) === 1;
     const type = take(reader, 2);
-    if (type === 0) total += storedBlock(reader);
-    else if (type === 1) total = codedBlock(reader, FIXED_LITERALS, FIXED_DISTANCES, total, limit);
-    else if (type === 2) total = codedBlock(reader, ...readTables(reader), total, limit);
+    if (type === 0) storedBlock(reader, out);
+    else if (type === 1) codedBlock(reader, FIXED_LITERALS, FIXED_DISTANCES, out);
+    else if (type === 2) codedBlock(reader, ...readTables(reader), out);
     else throw new Error("invalid deflate block type");
   }
-  return total;
+  if (out.length < size) throw new Error(`they inflate to ${out.length} bytes, exactly ${size} are needed`);
+  checkAdler32(reader, out.bytes);
+  return out.bytes;
 }
 
 interface BitReader {
@@ -26,6 +33,11 @@ interface BitReader {
   position: number; // next byte to read
   bits: number; // bits read from bytes and not yet taken, the next one lowest
   count: number; // how many
+}
+
+interface Output {
+  bytes: Uint8Array;
+  length: number; // written so far
 }
 
 /** A prefix code as a table over the next `width` bits: symbol << 4 | code length, 0 where no code leads. */
@@ -41,32 +53,45 @@ const CODE_LENGTH_ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2
 const FIXED_LITERALS = codeTable(Uint8Array.from({ length: 288 }, (_, i) => (i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8)));
 const FIXED_DISTANCES = codeTable(new Uint8Array(30).fill(5));
 
-function codedBlock(reader: BitReader, literals: CodeTable, distances: CodeTable, start: number, limit: number): number {
-  let total = start;
-  while (total <= limit) {
+const tooMany = ({ bytes }: Output): Error => new Error(`they inflate to more than ${bytes.length} bytes`);
+
+function codedBlock(reader: BitReader, literals: CodeTable, distances: CodeTable, out: Output): void {
+  const { bytes } = out;
+  let to = out.length;
+  for (;;) {
     const symbol = takeSymbol(reader, literals);
-    if (symbol < 256) total++;
-    else if (symbol === 256) break;
-    else {
-      const base = LENGTH_BASE[symbol - 257];
-      if (base === undefined) throw new Error("invalid length code");
-      total += base + take(reader, LENGTH_EXTRA[symbol - 257]!);
-      const distance = takeSymbol(reader, distances);
-      if (distance > 29) throw new Error("invalid distance code");
-      take(reader, Math.max(0, (distance >> 1) - 1)); // how far back is the decoder's business
+    if (symbol < 256) {
+      if (to === bytes.length) throw tooMany(out);
+      bytes[to++] = symbol;
+      continue;
     }
+    if (symbol === 256) break;
+    const base = LENGTH_BASE[symbol - 257];
+    if (base === undefined) throw new Error("invalid length code");
+    const end = to + base + take(reader, LENGTH_EXTRA[symbol - 257]!);
+    const code = takeSymbol(reader, distances);
+    if (code > 29) throw new Error("invalid distance code");
+    const extra = Math.max(0, (code >> 1) - 1);
+    const distance = (code < 2 ? code : (2 + (code & 1)) << extra) + take(reader, extra) + 1;
+    if (distance > to) throw new Error("invalid distance: before the first byte");
+    if (end > bytes.length) throw tooMany(out);
+    for (; to < end; to++) bytes[to] = bytes[to - distance]!; // one by one: what is copied may be what was just written
   }
-  return total;
+  out.length = to;
 }
 
-function storedBlock(reader: BitReader): number {
+function storedBlock(reader: BitReader, out: Output): void {
   take(reader, reader.count & 7); // to the byte boundary
   const length = take(reader, 16);
   if (take(reader, 16) !== (length ^ 0xffff)) throw new Error("invalid stored block length");
-  reader.position += length - (reader.count >> 3); // give back whole bytes read ahead
+  const start = reader.position - (reader.count >> 3); // whole bytes that were read ahead are given back
+  const end = start + length;
+  if (end > reader.bytes.length) throw endsTooEarly();
+  if (out.length + length > out.bytes.length) throw tooMany(out);
+  out.bytes.set(reader.bytes.subarray(start, end), out.length);
+  out.length += length;
+  reader.position = end;
   reader.bits = reader.count = 0;
-  if (reader.position > reader.bytes.length) throw new Error("compressed data ends too early");
-  return length;
 }
 
 function readTables(reader: BitReader): [CodeTable, CodeTable] {
@@ -136,5 +161,22 @@ function fill(reader: BitReader, count: number): void {
 function drop(reader: BitReader, count: number): void {
   reader.bits >>>= count;
   reader.count -= count;
-  if (reader.position - (reader.count >> 3) > reader.bytes.length) throw new Error("compressed data ends too early");
+  if (reader.position - (reader.count >> 3) > reader.bytes.length) throw endsTooEarly();
+}
+
+const endsTooEarly = (): Error => new Error("compressed data ends too early");
+
+/** The checksum behind the last block, most significant byte first. */
+function checkAdler32(reader: BitReader, bytes: Uint8Array): void {
+  take(reader, reader.count & 7);
+  let stored = 0;
+  for (let i = 0; i < 4; i++) stored = (stored << 8) | take(reader, 8);
+  let [a, b] = [1, 0];
+  for (let i = 0; i < bytes.length; ) {
+    // 3800 bytes keep b below 2³¹, so that the engine can count in integers; the remainder is taken only then.
+    for (const end = Math.min(i + 3800, bytes.length); i < end; i++) b += a += bytes[i]!;
+    a %= 65521;
+    b %= 65521;
+  }
+  if (((b << 16) | a) !== stored) throw new Error("the checksum (Adler-32) does not match");
 }

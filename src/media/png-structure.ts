@@ -12,13 +12,13 @@ export interface PngHeader {
 /** The parts of a PNG file that its pixels depend on. */
 export interface PngParts {
   header: PngHeader;
-  ihdr: Uint8Array; // IHDR's 13 bytes
   palette: Uint8Array | undefined; // [entries, 3], for colour type 3
   idat: Uint8Array; // one zlib stream
 }
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
-const CHANNELS: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
+/** Samples a pixel, by colour type. */
+export const CHANNELS: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const DEPTHS: Record<number, number[]> = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] };
 
 /** Adam7: [x start, y start, x step, y step] of each pass (PNG specification, section 8.2). */
@@ -98,19 +98,32 @@ export function readPng(bytes: Uint8Array): PngParts {
   }
   if (idat.length === 0) throw badImage("the PNG has no IDAT chunk, so no pixels", DAMAGED);
   if (header.colorType === 3 && !palette) throw badImage("the PNG maps its pixels through a palette and has none", DAMAGED);
-  return { header, ihdr: bytes.subarray(16, 29), palette: header.colorType === 3 ? palette : undefined, idat: concat(idat) };
+  return { header, palette: header.colorType === 3 ? palette : undefined, idat: concat(idat) };
+}
+
+/** One pass over a picture: pixel i, j of the pass is pixel x + i dx, y + j dy of the picture. */
+export interface Pass {
+  x: number;
+  y: number;
+  dx: number;
+  dy: number;
+  columns: number;
+  rows: number;
+  rowBytes: number; // packed samples, without the filter byte
+}
+
+/** The passes that hold pixels: one, or up to seven where the picture is interlaced. */
+export function passesOf({ width, height, depth, colorType, interlaced }: PngHeader): Pass[] {
+  const bits = depth * CHANNELS[colorType]!;
+  return (interlaced ? ADAM7 : [[0, 0, 1, 1] as const]).flatMap(([x, y, dx, dy]) => {
+    const [columns, rows] = [Math.ceil((width - x) / dx), Math.ceil((height - y) / dy)];
+    return columns > 0 && rows > 0 ? [{ x, y, dx, dy, columns, rows, rowBytes: Math.ceil((columns * bits) / 8) }] : [];
+  });
 }
 
 /** The number of bytes that IDAT must inflate to: a filter byte and the packed samples for each row of each pass. */
-export function filteredLength({ width, height, depth, colorType, interlaced }: PngHeader): number {
-  const bits = depth * CHANNELS[colorType]!;
-  let total = 0;
-  for (const [x, y, dx, dy] of interlaced ? ADAM7 : [[0, 0, 1, 1] as const]) {
-    const [columns, rows] = [Math.ceil((width - x) / dx), Math.ceil((height - y) / dy)];
-    if (columns > 0 && rows > 0) total += rows * (1 + Math.ceil((columns * bits) / 8));
-  }
-  return total;
-}
+export const filteredLength = (header: PngHeader): number =>
+  passesOf(header).reduce((total, { rows, rowBytes }) => total + rows * (1 + rowBytes), 0);
 
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
   if (parts.length === 1) return parts[0]!;

@@ -1,84 +1,103 @@
-import pngjs from "pngjs/browser.js";
-import { inflatedLength } from "./deflate.ts";
+import { inflate } from "./deflate.ts";
 import { badImage, DAMAGED, type RgbImage } from "./image.ts";
-import { concat, filteredLength, type PngHeader, type PngParts, readPng } from "./png-structure.ts";
+import { CHANNELS, filteredLength, type PngHeader, type PngParts, passesOf, readPng } from "./png-structure.ts";
 
 /**
- * Decodes a PNG. The caller has checked the declared size.
+ * Decodes a PNG to RGB by Pillow's rules (see `rowWriter`); transparency is left out. The caller has checked the declared size.
  *
- * pngjs does the decoding and is not trusted with anything else. It gets a file that we write anew: only IHDR, PLTE, one IDAT and
- * IEND, with the structure and CRCs checked, and an IDAT that is known to inflate to the very length the picture needs. So no file
- * can make it allocate without bound, and leaving tRNS out makes it ignore transparency as Pillow does (it would blacken such pixels).
+ * Structure and CRCs are checked first, and the compressed pixels must inflate to the very length that the picture needs.
  *
- * We import `pngjs/browser.js`, not `pngjs`: the latter is tied to Node, and with Node 20 its inflate returns uninitialised memory for
- * truncated or corrupt data (it reads zlib's two counters in the wrong order). The browser build reports all of that, Adler-32 included.
+ * Why no library: pngjs is 79 KiB of the page's bundle (gzip), inflates without a bound and in Node hands out uninitialised memory for cut
+ * data; fast-png 8.0.0 takes pixels with a wrong Adler-32 and misreads interlaced pictures of fewer than 8 bits.
+ *
+ * @throws EngineError bad-image
  */
 export function decodePng(bytes: Uint8Array): RgbImage {
   const parts = readPng(bytes);
-  const { header } = parts;
-  checkInflatedLength(parts);
-  const { width, height, data } = pngjs.PNG.sync.read(rewrite(parts), { checkCRC: false, skipRescale: true });
-  if (width !== header.width || height !== header.height || data.length !== width * height * 4) {
-    throw badImage(`the PNG decoded to ${width} x ${height} pixels, its header says ${header.width} x ${header.height}`, DAMAGED);
-  }
-  return { width, height, data: toRgb8(data, header) };
-}
-
-function checkInflatedLength({ header, idat }: PngParts): void {
-  const needed = filteredLength(header);
-  let has: number;
+  const { header, idat } = parts;
+  const { width, height } = header;
+  let filtered: Uint8Array; // of each pass in turn: [rows, 1 + rowBytes], the first byte of a row names its filter
   try {
-    has = inflatedLength(idat, needed);
+    filtered = inflate(idat, filteredLength(header));
   } catch (error) {
     throw badImage(`the PNG's compressed pixels are damaged or cut off: ${(error as Error).message}`, DAMAGED, error);
   }
-  if (has !== needed) {
-    throw badImage(
-      `the PNG's pixels inflate to ${has > needed ? "more than " : ""}${Math.min(has, needed)} bytes, exactly ${needed} are needed`,
-      DAMAGED,
-    );
-  }
-}
-
-/** Samples to bytes by Pillow's rules. rgba: [height, width, 4], samples of `depth` bits; the result: [height, width, 3]. */
-function toRgb8(rgba: Uint8Array | Uint16Array, { depth, colorType }: PngHeader): Uint8Array {
-  const pixels = rgba.length / 4;
-  const rgb = new Uint8Array(pixels * 3);
-  // Palette entries are bytes at every depth. 1, 2 and 4 bit grey spreads over 0..255.
-  const scale = depth < 8 && colorType === 0 ? 255 / ((1 << depth) - 1) : 1;
-  const shift = depth === 16 && colorType !== 0 ? 8 : 0;
-  for (let i = 0, from = 0, to = 0; i < pixels; i++, from += 4, to += 3) {
-    for (let c = 0; c < 3; c++) {
-      const value = (rgba[from + c]! * scale) >> shift;
-      rgb[to + c] = value > 255 ? 255 : value; // only 16-bit grey gets there: Pillow's mode I;16 saturates in convert("RGB")
+  const data = new Uint8Array(width * height * 3);
+  const write = rowWriter(parts, data);
+  const pixelBytes = Math.max(1, (CHANNELS[header.colorType]! * header.depth) / 8);
+  let start = 0;
+  for (const { x, y, dx, dy, columns, rows, rowBytes } of passesOf(header)) {
+    let above = new Uint8Array(rowBytes);
+    for (let i = 0; i < rows; i++, start += 1 + rowBytes) {
+      const row = filtered.subarray(start + 1, start + 1 + rowBytes) as Uint8Array<ArrayBuffer>;
+      unfilter(filtered[start]!, row, above, pixelBytes);
+      write(row, columns, ((y + i * dy) * width + x) * 3, dx * 3);
+      above = row;
     }
   }
-  return rgb;
+  return { width, height, data };
 }
 
-/** A minimal PNG file with the same pixels, without CRCs. */
-function rewrite({ ihdr, palette, idat }: PngParts): Uint8Array {
-  const chunks = [chunk("IHDR", ihdr), palette ? chunk("PLTE", palette) : [], chunk("IDAT", idat), chunk("IEND", new Uint8Array(0))];
-  const file = concat([Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a), ...chunks.flat()]);
-  return new BufferLike(file.buffer as ArrayBuffer, file.byteOffset, file.byteLength);
+/** Undoes a row's filter in place (PNG specification, section 9): each byte was stored less a prediction from left and above. */
+function unfilter(type: number, row: Uint8Array, above: Uint8Array, pixelBytes: number): void {
+  const n = row.length;
+  if (type === 1) for (let i = pixelBytes; i < n; i++) row[i]! += row[i - pixelBytes]!;
+  else if (type === 2) for (let i = 0; i < n; i++) row[i]! += above[i]!;
+  else if (type === 3) {
+    for (let i = 0; i < n; i++) row[i]! += ((i < pixelBytes ? 0 : row[i - pixelBytes]!) + above[i]!) >> 1;
+  } else if (type === 4) {
+    for (let i = 0; i < pixelBytes && i < n; i++) row[i]! += above[i]!;
+    for (let i = pixelBytes; i < n; i++) row[i]! += paeth(row[i - pixelBytes]!, above[i]!, above[i - pixelBytes]!);
+  } else if (type !== 0) throw badImage(`the PNG has a row with filter ${type}, there are 0 to 4`, DAMAGED);
 }
 
-function chunk(name: string, data: Uint8Array): Uint8Array[] {
-  const head = new Uint8Array(8);
-  new DataView(head.buffer).setUint32(0, data.length);
-  for (let i = 0; i < 4; i++) head[4 + i] = name.charCodeAt(i);
-  return [head, data, new Uint8Array(4)];
+/** Of left, above and above left the one nearest to left + above - above left; ties in this order. */
+function paeth(left: number, above: number, corner: number): number {
+  const [a, b, c] = [Math.abs(above - corner), Math.abs(left - corner), Math.abs(left + above - 2 * corner)];
+  return a <= b && a <= c ? left : b <= c ? above : corner;
 }
 
-/** The three methods of Node's Buffer that pngjs calls on its input. Browsers have no Buffer. */
-class BufferLike extends Uint8Array {
-  readUInt32BE(offset: number): number {
-    return this.readInt32BE(offset) >>> 0;
+/** Writes the pixels of an unfiltered row from `rgb[to]` on, each `step` bytes behind the one before. */
+type RowWriter = (row: Uint8Array, columns: number, to: number, step: number) => void;
+
+/**
+ * Samples to bytes by Pillow's rules: grey of 1, 2 and 4 bits spreads over 0..255, grey of 16 bits saturates (mode I;16 in
+ * `convert("RGB")`), other samples of 16 bits lose their low byte, alpha is left out.
+ */
+function rowWriter({ header, palette }: PngParts, rgb: Uint8Array): RowWriter {
+  const { depth, colorType } = header;
+  const channels = CHANNELS[colorType]!;
+  const sample = sampler(header);
+  if (palette) {
+    return (row, columns, to, step) => {
+      for (let i = 0; i < columns; i++, to += step) {
+        const at = sample(row, i) * 3;
+        if (at >= palette.length) throw badImage(`the PNG has a pixel of colour ${at / 3}, its palette has ${palette.length / 3}`, DAMAGED);
+        for (let c = 0; c < 3; c++) rgb[to + c] = palette[at + c]!;
+      }
+    };
   }
-  readInt32BE(offset: number): number {
-    return (this[offset]! << 24) | (this[offset + 1]! << 16) | (this[offset + 2]! << 8) | this[offset + 3]!;
+  if (channels < 3) {
+    const scale = depth < 8 ? 255 / ((1 << depth) - 1) : 1;
+    const shift = depth === 16 && colorType !== 0 ? 8 : 0;
+    return (row, columns, to, step) => {
+      for (let i = 0; i < columns; i++, to += step) rgb.fill(Math.min(255, (sample(row, i * channels) * scale) >> shift), to, to + 3);
+    };
   }
-  override slice(start?: number, end?: number): Uint8Array<ArrayBuffer> {
-    return this.subarray(start, end) as Uint8Array<ArrayBuffer>; // a view, as Buffer.slice: pngjs slices the rest of the file at each chunk
-  }
+  const bytes = depth / 8; // of a sample, the high one first
+  return (row, columns, to, step) => {
+    for (let i = 0, from = 0; i < columns; i++, from += channels * bytes, to += step) {
+      rgb[to] = row[from]!;
+      rgb[to + 1] = row[from + bytes]!;
+      rgb[to + 2] = row[from + 2 * bytes]!;
+    }
+  };
+}
+
+/** Reads sample i of a row; samples of fewer than 8 bits are packed from the high bits down. */
+function sampler({ depth }: PngHeader): (row: Uint8Array, i: number) => number {
+  if (depth === 16) return (row, i) => (row[2 * i]! << 8) | row[2 * i + 1]!;
+  if (depth === 8) return (row, i) => row[i]!;
+  const mask = (1 << depth) - 1;
+  return (row, i) => (row[(i * depth) >> 3]! >> (8 - depth - ((i * depth) & 7))) & mask;
 }

@@ -1,13 +1,14 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { MAX_ROWS, type Program, Programs, type Tap } from "../gpu/program.ts";
+import type { KvDtype } from "../ops/kv-cache.ts";
 import { ropeTable } from "../ops/rope.ts";
 import { pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
 import type { Vector } from "../tensor/tensor.ts";
 import type { Weights } from "../weights/checkpoint.ts";
 import type { ModelConfig } from "./config.ts";
 import { createResidual, type DecoderParts, Lanes } from "./lanes.ts";
-import { canDecodeRows, kvBytes, type LanguageWeights, loadLanguage } from "./language.ts";
+import { kvBytes, type LanguageWeights, layerBytes, loadLanguage } from "./language.ts";
 import { interpolatePositions } from "./positions.ts";
 import { loadProjector, type ProjectorWeights, recordProjector } from "./projector.ts";
 import { loadVision, recordVision, type VisionWeights } from "./vision.ts";
@@ -50,6 +51,7 @@ export class Model {
     gpu: Gpu,
     config: ModelConfig,
     maxContext: number,
+    kv: KvDtype,
     vision: VisionWeights,
     projector: ProjectorWeights,
     language: LanguageWeights,
@@ -67,11 +69,11 @@ export class Model {
     memory.write(rope, 0, table);
     const ids = memory.create("ids", maxContext * 4);
     const visual = memory.create("visual tokens", maxContext * hiddenSize * 4);
-    this.#decoder = { gpu, config, programs: this.#programs, language, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
+    this.#decoder = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
   }
 
   /** Loads all weights, allocates the state and records the decoder's programs. */
-  static async load(gpu: Gpu, w: Weights, config: ModelConfig, maxContext: number): Promise<Model> {
+  static async load(gpu: Gpu, w: Weights, config: ModelConfig, maxContext: number, kv: KvDtype): Promise<Model> {
     if (maxContext > config.language.maxPositions) {
       throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${config.language.maxPositions} positions`, {
         hint: `use at most ${config.language.maxPositions}`,
@@ -82,7 +84,7 @@ export class Model {
       const layers = selectLayer < 0 ? vision.layers + 1 + selectLayer : selectLayer;
       const visionWeights = await loadVision(w.at("vision_model"), vision, layers);
       const projector = await loadProjector(w.at("mlp1"), vision.hiddenSize, language.hiddenSize);
-      const model = new Model(gpu, config, maxContext, visionWeights, projector, await loadLanguage(w.at("language_model"), language));
+      const model = new Model(gpu, config, maxContext, kv, visionWeights, projector, await loadLanguage(w.at("language_model"), language));
       model.lanes = await model.openLanes(1, maxContext);
       return model;
     });
@@ -93,10 +95,12 @@ export class Model {
     return Lanes.open(this.#decoder, rows, context);
   }
 
-  /** Rows of `context` tokens that have room in so many bytes of KV cache, at least one. */
+  /** Rows of `context` tokens that have room in so many bytes of KV cache and in a binding, at least one. */
   rowsIn(bytes: number, context: number): number {
     const { language } = this.config;
-    return canDecodeRows(language) ? Math.max(1, Math.min(MAX_ROWS, Math.floor(bytes / kvBytes(language, context)))) : 1;
+    const { kv } = this.#decoder;
+    const bound = Math.floor(this.gpu.memory.maxBinding / layerBytes(language, context, kv)); // a layer's keys of all rows lie in one binding
+    return Math.max(1, Math.min(MAX_ROWS, bound, Math.floor(bytes / kvBytes(language, context, kv))));
   }
 
   /** The vision tower for tiles of `size` pixels a side; its visual tokens go to row start · tokens of the visual buffer. */

@@ -1,7 +1,7 @@
 import { throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import type { Program, Programs, Step, Tap } from "../gpu/program.ts";
-import type { KvCache } from "../ops/kv-cache.ts";
+import type { Program, Programs, Tap } from "../gpu/program.ts";
+import type { KvCache, KvDtype } from "../ops/kv-cache.ts";
 import { matmul } from "../ops/matmul.ts";
 import { norm } from "../ops/norm.ts";
 import { embed } from "../ops/rowwise.ts";
@@ -19,6 +19,7 @@ export interface DecoderParts {
   config: ModelConfig;
   programs: Programs;
   language: LanguageWeights;
+  kv: KvDtype; // how the lanes hold keys and values
   rope: GPUBuffer; // (cos, sin) [maxContext, headDim / 2]
   ids: GPUBuffer; // u32 [maxContext]: the prompt in prefill
   visual: GPUBuffer; // f32 [maxContext, H]: visual tokens of the prompt in prefill
@@ -31,9 +32,18 @@ export function createResidual(gpu: Gpu, width: number): Activation {
 }
 
 interface Row {
-  caches: KvCache[]; // of every layer
   prefill: Program;
   head: Program;
+}
+
+/** A program whose intermediates are tapped. */
+export interface Trace {
+  program: Program;
+  dispose(): void;
+}
+
+function destroyCaches({ memory }: Gpu, caches: readonly KvCache[]): void {
+  for (const { keys, values } of caches) for (const each of [keys, values]) memory.destroy(bindingOf(each).buffer);
 }
 
 export type CopyOut = (encoder: GPUCommandEncoder) => void;
@@ -44,6 +54,7 @@ export class Lanes {
   readonly context: number;
   readonly state: SampleState;
   readonly #parts: DecoderParts;
+  #caches: KvCache[] = []; // of every layer
   readonly #rows: Row[] = [];
   readonly #logits: Activation; // [rows, vocab]
   #decode!: Program;
@@ -63,9 +74,9 @@ export class Lanes {
     return parts.gpu.memory.scoped(`${rows} KV caches of ${context} tokens`, async () => {
       const lanes = new Lanes(parts, rows, context);
       try {
+        lanes.#caches = createCaches(parts.gpu, parts.config.language, context, rows, parts.kv);
         for (let i = 0; i < rows; i++) await lanes.#openRow(i);
-        const caches = lanes.#rows.map((row) => row.caches);
-        lanes.#decode = await parts.programs.record("decode", rows, (p) => lanes.#recordDecode(p, caches), { defer: true });
+        lanes.#decode = await parts.programs.record("decode", rows, (p) => lanes.#recordDecode(p), { defer: true });
         return lanes;
       } catch (error) {
         lanes.dispose();
@@ -75,15 +86,15 @@ export class Lanes {
   }
 
   async #openRow(row: number): Promise<void> {
-    const { gpu, config, programs } = this.#parts;
-    const caches = createCaches(gpu, config.language, this.context);
+    const { programs } = this.#parts;
+    const caches = this.#caches.map((cache) => ({ ...cache, row }));
     const prefill = await programs.record("prefill", CHUNK, (p) => this.#recordPrefill(p, caches));
     const head = await programs.record("head", CHUNK, (p) => this.#recordHead(p, row), { defer: true });
-    this.#rows.push({ caches, prefill, head });
+    this.#rows.push({ prefill, head });
   }
 
   /** A chunk of one sequence: `step.units` of its ids from `step.start` on. */
-  #recordPrefill(p: Program, caches: KvCache[], tap?: Tap): void {
+  #recordPrefill(p: Program, caches: readonly KvCache[], tap?: Tap): void {
     const { ids, language, visual, x, rope, config } = this.#parts;
     embed(p, ids, language.embed, visual, x);
     tap?.("input_embeds", x, p);
@@ -103,28 +114,38 @@ export class Lanes {
   }
 
   /** One token of every row: the last id of each goes in, the next one comes out, in `state.next`. */
-  #recordDecode(p: Program, caches: KvCache[][]): void {
+  #recordDecode(p: Program): void {
     const { language, visual, x, rope, config } = this.#parts;
-    embed(p, this.state.next, language.embed, visual, x);
+    embed(p, this.state.next, language.embed, visual, x, { separate: true });
     for (const [i, layer] of language.layers.entries()) {
-      const own = caches.map((row) => row[i]!);
-      recordLanguageLayer(p, layer, x, own, rope, config.language.heads);
+      recordLanguageLayer(p, layer, x, this.#caches[i]!, rope, config.language.heads);
     }
-    matmul(p, norm(p, x, language.norm), language.head, { out: this.#logits });
+    matmul(p, x, language.head, { norm: language.norm, out: this.#logits });
     sample(p, this.#logits, this.state);
   }
 
-  /** The prefill of row 0 with every intermediate, the final norm and the logits of every position. */
-  recordTrace(tap: Tap): Promise<Program> {
-    const { gpu, programs, language, x } = this.#parts;
+  /**
+   * A prefill of up to `context` tokens with every intermediate, the final norm and the logits of every position. Its keys and values are
+   * its own, in f32: what is traced is the arithmetic, without the rounding of a cache.
+   */
+  async recordTrace(tap: Tap, context: number): Promise<Trace> {
+    const { gpu, programs, config, language, x } = this.#parts;
+    const caches = createCaches(gpu, config.language, context, 1, "f32").map((cache) => ({ ...cache, row: 0 }));
     // A traced step holds the logits of every position: as many rows as one binding takes.
     const rows = Math.min(CHUNK, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
-    return programs.record("prefill", rows, (p) => {
-      this.#recordPrefill(p, this.#rows[0]!.caches, tap);
+    const program = await programs.record("prefill", rows, (p) => {
+      this.#recordPrefill(p, caches, tap);
       const normed = norm(p, x, language.norm); // [tokens, H]
       tap("llm.norm", normed, p);
       tap("logits", matmul(p, normed, language.head), p); // [tokens, vocab]
     });
+    return {
+      program,
+      dispose() {
+        program.dispose();
+        destroyCaches(gpu, caches);
+      },
+    };
   }
 
   /** Compiles what greedy decoding does without, where a way to sample needs it. */
@@ -174,10 +195,15 @@ export class Lanes {
 
   /** Decodes one token of each row that has a position: where its last id goes in. Nothing is waited for. */
   decode(positions: readonly (number | undefined)[], copy?: CopyOut): void {
-    const units = positions.findLastIndex((position) => position !== undefined) + 1;
-    const rows: (Step | undefined)[] = positions.map((start) => (start === undefined ? undefined : { units: 1, start }));
+    let units = 0;
+    let start = 0;
+    for (const [row, position] of positions.entries()) {
+      if (position === undefined) continue;
+      units = row + 1;
+      start = Math.max(start, position);
+    }
     this.#parts.gpu.counters.decodeSteps++;
-    this.#decode.run({ units, start: 0 }, { rows, tail: copy });
+    this.#decode.run({ units, start, positions }, { tail: copy });
   }
 
   /** Row 0's logits of the last step [vocab]. */
@@ -193,8 +219,8 @@ export class Lanes {
   /** Frees caches and programs. */
   dispose(): void {
     const { memory } = this.#parts.gpu;
-    for (const { caches, prefill, head } of this.#rows) {
-      for (const { keys, values } of caches) for (const each of [keys, values]) memory.destroy(bindingOf(each).buffer);
+    destroyCaches(this.#parts.gpu, this.#caches);
+    for (const { prefill, head } of this.#rows) {
       prefill.dispose();
       head.dispose();
     }

@@ -1,11 +1,11 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Program } from "../gpu/program.ts";
 import { causalAttention } from "../ops/attention.ts";
-import type { KvCache } from "../ops/kv-cache.ts";
+import { type KvCache, type KvDtype, rowBytes } from "../ops/kv-cache.ts";
 import { gatedMatmul, matmul } from "../ops/matmul.ts";
-import { type NormWeights, norm } from "../ops/norm.ts";
+import type { NormWeights } from "../ops/norm.ts";
 import { ropeAppend } from "../ops/rope.ts";
-import { type Activation, bindingOf, type Matrix, type Vector } from "../tensor/tensor.ts";
+import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
 import type { RowBlock, Weights } from "../weights/checkpoint.ts";
 import type { LanguageConfig } from "./config.ts";
 
@@ -116,69 +116,36 @@ export async function loadLanguage(w: Weights, c: LanguageConfig): Promise<Langu
   };
 }
 
-/** Bytes of one layer's keys, and of its values. */
-const cacheBytes = (c: LanguageConfig, context: number): number => c.kvHeads * context * c.headDim * 4;
+/** Bytes of keys and values of all layers for a sequence of up to `context` tokens. */
+export const kvBytes = (c: LanguageConfig, context: number, dtype: KvDtype): number => 2 * c.layers * layerBytes(c, context, dtype);
 
-/** Bytes of keys and values of all layers for `context` positions. */
-export const kvBytes = (c: LanguageConfig, context: number): number => 2 * c.layers * cacheBytes(c, context);
+/** Bytes of one layer's keys of one sequence, and of its values: what one binding holds for every row. */
+export const layerBytes = ({ kvHeads, headDim }: LanguageConfig, context: number, dtype: KvDtype): number =>
+  rowBytes({ kvHeads, headDim, context, dtype });
 
-/** Keys and values of every layer, f32, for `context` positions. */
-export function createCaches(gpu: Gpu, c: LanguageConfig, context: number): KvCache[] {
-  const bytes = cacheBytes(c, context);
-  return Array.from({ length: c.layers }, (_, i) => ({
+/** Keys and values of every layer for `rows` sequences of up to `context` tokens. */
+export function createCaches(gpu: Gpu, c: LanguageConfig, context: number, rows: number, dtype: KvDtype): KvCache[] {
+  const { layers, kvHeads, headDim } = c;
+  const bytes = rows * layerBytes(c, context, dtype);
+  return Array.from({ length: layers }, (_, i) => ({
     keys: gpu.memory.create(`kv.${i}.keys`, bytes),
     values: gpu.memory.create(`kv.${i}.values`, bytes),
-    kvHeads: c.kvHeads,
-    headDim: c.headDim,
-    context,
+    ...{ dtype, rows, kvHeads, headDim, context },
   }));
 }
 
-/** One row of an activation whose rows are separate sequences. */
-export function rowOf(x: Activation, row: number): Activation {
-  const { buffer, offset = 0 } = bindingOf(x.buffer);
-  const bytes = x.width * 4;
-  return { label: x.label, rows: { base: 1, unit: 0 }, width: x.width, buffer: { buffer, offset: offset + row * bytes, size: bytes } };
-}
-
-/** Whether rows can be bound one by one: a binding's offset is a multiple of 256 bytes on every adapter. */
-export const canDecodeRows = (c: LanguageConfig): boolean =>
-  [c.heads * c.headDim, (c.heads + 2 * c.kvHeads) * c.headDim].every((width) => width % 64 === 0);
-
 /**
- * qkv → heads [tokens, heads · headDim], keys and values appended. With one cache the tokens are one sequence (prefill); with a list every
- * row is the next token of a sequence of its own (decode): weights are read once for all rows, attention runs row by row.
+ * X += O(Attn(norm(X)));  X += down(silu(gate(h)) · up(h)), h = norm(X), in place. The rows of x are tokens of the cache's `row`
+ * (prefill), or one of each of its rows (decode).
  */
-function attend(p: Program, qkv: Activation, cache: KvCache | readonly KvCache[], rope: GPUBuffer, heads: number): Activation {
-  if (!isList(cache)) return causalAttention(p, ropeAppend(p, qkv, rope, cache, heads), cache, heads);
-  const out = p.activation("heads", qkv.rows, heads * cache[0]!.headDim);
-  for (const [row, own] of cache.entries()) {
-    p.arena.scope(() =>
-      p.eachRow(row, { ...rowOf(out, row), label: "attention" }, () => {
-        causalAttention(p, ropeAppend(p, rowOf(qkv, row), rope, own, heads), own, heads);
-      }),
-    );
-  }
-  return out;
-}
-
-const isList = (cache: KvCache | readonly KvCache[]): cache is readonly KvCache[] => Array.isArray(cache);
-
-/** X += O(Attn(norm(X)));  X += down(silu(gate(h)) · up(h)), h = norm(X), in place. */
-export function recordLanguageLayer(
-  p: Program,
-  w: LanguageLayer,
-  x: Activation,
-  cache: KvCache | readonly KvCache[],
-  rope: GPUBuffer,
-  heads: number,
-): void {
+export function recordLanguageLayer(p: Program, w: LanguageLayer, x: Activation, cache: KvCache, rope: GPUBuffer, heads: number): void {
   p.arena.scope(() => {
-    const qkv = matmul(p, norm(p, x, w.attentionNorm), w.qkv, { bias: w.qkvBias }); // [tokens, (heads + 2 kvHeads) · headDim]
-    matmul(p, attend(p, qkv, cache, rope, heads), w.output, { into: x });
+    const qkv = matmul(p, x, w.qkv, { norm: w.attentionNorm, bias: w.qkvBias }); // [tokens, (heads + 2 kvHeads) · headDim]
+    const q = ropeAppend(p, qkv, rope, cache, heads); // [tokens, heads · headDim]
+    matmul(p, causalAttention(p, q, cache, heads), w.output, { into: x });
   });
   p.arena.scope(() => {
-    const gated = gatedMatmul(p, norm(p, x, w.mlpNorm), w.gateUp); // [tokens, I]
+    const gated = gatedMatmul(p, x, w.gateUp, { norm: w.mlpNorm }); // [tokens, I]
     matmul(p, gated, w.down, { into: x });
   });
 }

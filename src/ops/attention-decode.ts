@@ -1,9 +1,9 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
-import type { Program } from "../gpu/program.ts";
+import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation } from "../tensor/tensor.ts";
 import { need } from "./check.ts";
-import type { KvCache } from "./kv-cache.ts";
+import { type KvCache, kvReader } from "./kv-cache.ts";
 import { subgroupSize } from "./subgroups.ts";
 
 /** How a query meets the cache: attention.decode_split everywhere, attention.decode_lanes on CPU adapters with subgroups of 4 or 8. */
@@ -26,18 +26,20 @@ export function attentionDecodeVariants(gpu: Gpu): DecodeVariant[] {
 const spanOf = (variant: DecodeVariant, context: number): number => (variant === "lanes" ? LANES_SPAN : 64 * Math.ceil(context / 4096));
 
 /**
- * Records the attention of one query [1, heads · headDim] to the cache's keys 0..start, into `out` of the same shape. A workgroup takes
- * a split of the keys, for all heads that share them; how many there are follows from the step, and one alone needs no combining.
+ * Records the attention of one query a row, q [rows, heads · headDim], to the keys up to the row's position of its own sequence in the
+ * cache, into `out` of the same shape. A workgroup takes a split of the keys, for all heads that share them; how many there are follows
+ * from the step (its \`start\` is the furthest position), and one alone needs no combining.
  */
 export function decodeAttention(
   program: Program,
   op: string,
   q: Activation,
-  { keys, values, kvHeads, headDim, context }: KvCache,
+  cache: KvCache,
   out: Activation,
   wanted: DecodeVariant | undefined,
 ): void {
   const { gpu } = program;
+  const { keys, values, kvHeads, headDim, context } = cache;
   const heads = q.width / headDim;
   const group = heads / kvHeads;
   const variants = attentionDecodeVariants(gpu);
@@ -46,28 +48,33 @@ export function decodeAttention(
   need(group <= MAX_GROUP, op, `${group} query heads share a kv head, ${MAX_GROUP} is the most`);
   const span = spanOf(variant, context);
   const splits = Math.ceil(context / span);
-  const parts = program.activation("attention parts", { base: heads * splits, unit: 0 }, headDim + 4);
+  const parts = program.activation(
+    "attention parts",
+    { base: q.rows.base * heads * splits, unit: q.rows.unit * heads * splits },
+    headDim + 4,
+  );
+  const libs = ["lib/step", kvReader(cache), "lib/decode"] as const;
   const kernel: KernelSpec =
     variant === "lanes"
       ? {
           shader: "attention.decode_lanes",
-          libs: ["lib/step", "lib/decode", subgroupSize(gpu) === 4 ? "lib/lanes.4" : "lib/lanes.8"],
+          libs: [...libs, subgroupSize(gpu) === 4 ? "lib/lanes.4" : "lib/lanes.8"],
           consts: { D: headDim, GROUP: group, SPAN: LANES_SPAN },
           directives: ["enable subgroups;"],
           bindings: "uurrrww",
         }
-      : { shader: "attention.decode_split", libs: ["lib/step", "lib/decode"], consts: { D: headDim, GROUP: group }, bindings: "uurrrww" };
+      : { shader: "attention.decode_split", libs, consts: { D: headDim, GROUP: group }, bindings: "uurrrww" };
   program.dispatch({
     kernel,
-    params: [splits, span, context, group, headDim / 4],
+    params: [splits, span, context, kvHeads, group, headDim / 4],
     buffers: [q.buffer, keys, values, parts.buffer, out.buffer],
-    workgroups: ({ start }) => [kvHeads, Math.floor(start / span) + 1, 1],
+    workgroups: (step) => [kvHeads, Math.floor(step.start / span) + 1, rowsOf(q.rows, step)],
   });
   if (splits === 1) return;
   program.dispatch({
     kernel: { shader: "attention.combine", libs: ["lib/step"], consts: { D: headDim }, bindings: "uurw" },
-    params: [splits, span],
+    params: [splits, span, heads],
     buffers: [parts.buffer, out.buffer],
-    workgroups: ({ start }) => [start < span ? 0 : heads, 1, 1],
+    workgroups: (step) => [step.start < span ? 0 : heads, rowsOf(q.rows, step), 1],
   });
 }

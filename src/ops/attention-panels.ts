@@ -21,6 +21,8 @@ export interface PanelAttention {
   qStride: number;
   k: Bindable;
   v: Bindable;
+  /** The library that reads quads of keys and values. */
+  reader: ShaderName;
   kOffset: number;
   vOffset: number;
   kvBatch: number;
@@ -50,12 +52,21 @@ export function panelAttention(program: Program, a: PanelAttention): void {
 
   const pack = (
     shader: ShaderName,
-    from: { buffer: Bindable; counted: number; offset: number; batch: number; head: number; stride: number; heads: number },
+    from: {
+      buffer: Bindable;
+      reader: ShaderName;
+      counted: number;
+      offset: number;
+      batch: number;
+      head: number;
+      stride: number;
+      heads: number;
+    },
     to: { buffer: Bindable; depth: number; panels: number; height: number; scale: number },
     workgroups: (step: Step) => readonly [number, number, number],
   ) =>
     program.dispatch({
-      kernel: { shader, libs: ["lib/step", "lib/heads"], consts: {}, bindings: "uuwrr" },
+      kernel: { shader, libs: ["lib/step", from.reader, "lib/heads"], consts: {}, bindings: "uuwrr" },
       params: [
         causal ? 0 : rows,
         causal ? from.counted : 0,
@@ -76,10 +87,10 @@ export function panelAttention(program: Program, a: PanelAttention): void {
     const k = scratch("keys in panels", a.batches * kvHeads * keyPanels * COLUMNS * headDim);
     const v = scratch("values in panels", a.batches * kvHeads * columnPanels * COLUMNS * capacity * 4);
     const scores = scratch("scores", slice * headScores);
-    const kv = { counted: 2, batch: a.kvBatch, head: a.kvHead, stride: a.kvStride, heads: kvHeads };
+    const kv = { reader: a.reader, counted: 2, batch: a.kvBatch, head: a.kvHead, stride: a.kvStride, heads: kvHeads };
     pack(
       "attention.pack",
-      { buffer: a.q, counted: 1, offset: 0, batch: rows * a.qStride, head: headDim, stride: a.qStride, heads },
+      { buffer: a.q, reader: "lib/kv.f32", counted: 1, offset: 0, batch: rows * a.qStride, head: headDim, stride: a.qStride, heads },
       { buffer: q, depth: quads, panels: rowPanels, height: ROWS, scale: 1 / Math.sqrt(headDim) },
       (step) => [ROWS / 8, Math.ceil(queriesOf(step) / ROWS), batchesOf(step) * heads],
     );

@@ -1,11 +1,12 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
+import type { ShaderName } from "../gpu/shaders.gen.ts";
 import type { Activation } from "../tensor/tensor.ts";
 import { type DecodeVariant, decodeAttention } from "./attention-decode.ts";
 import { panelAttention } from "./attention-panels.ts";
-import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
-import type { KvCache } from "./kv-cache.ts";
+import { need, needActivation, needQuads, needTokens } from "./check.ts";
+import { type KvCache, kvReader, needCache, rowElements } from "./kv-cache.ts";
 
 const BLOCK = 64; // queries a workgroup
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
@@ -38,9 +39,9 @@ function chosenVariant(program: Program, op: string, { variant }: AttentionOptio
 }
 
 /** The kernel that makes a block of queries in one go. */
-const prefillKernel = (variant: "flash" | "thread", headDim: number): KernelSpec => ({
+const prefillKernel = (variant: "flash" | "thread", headDim: number, reader: ShaderName): KernelSpec => ({
   shader: `attention.${variant}` as const,
-  libs: ["lib/step", "lib/attention"],
+  libs: ["lib/step", reader, "lib/attention"],
   consts: { D: headDim },
   bindings: "uurrrw",
 });
@@ -106,6 +107,7 @@ export function visionAttention(
       qStride: 3 * width,
       k: qkv.buffer,
       v: qkv.buffer,
+      reader: "lib/kv.f32",
       kOffset: width,
       vOffset: 2 * width,
       kvBatch: tokens * 3 * width,
@@ -116,7 +118,7 @@ export function visionAttention(
     return out;
   }
   program.dispatch({
-    kernel: prefillKernel(variant, headDim),
+    kernel: prefillKernel(variant, headDim, "lib/kv.f32"),
     params: flashParams({
       heads,
       group: 1,
@@ -135,7 +137,10 @@ export function visionAttention(
   return out;
 }
 
-/** Causal attention of the step's tokens over the cache: q [tokens, heads · headDim] → the same shape. */
+/**
+ * Causal attention over the cache: q [tokens, heads · headDim] → the same shape. The tokens are those of the cache's `row`, or one of each
+ * of its rows.
+ */
 export function causalAttention(
   program: Program,
   q: Activation,
@@ -144,18 +149,19 @@ export function causalAttention(
   options: AttentionOptions = {},
 ): Activation {
   const op = "causal attention";
-  const { keys, values, kvHeads, headDim, context } = cache;
+  const { keys, values, rows, row, kvHeads, headDim, context } = cache;
   needHead(op, headDim);
   needActivation(program, op, q, heads * headDim);
   needTokens(op, q);
-  needRoom(op, "keys", keys, kvHeads * context * headDim * 4);
-  needRoom(op, "values", values, kvHeads * context * headDim * 4);
+  needCache(op, cache);
   need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
   const out = program.activation("attention", q.rows, q.width);
-  if (program.maxRows(q.rows) === 1) {
+  if (row === undefined) {
+    need(program.maxRows(q.rows) <= rows, op, `${q.label} has more rows than the cache`);
     decodeAttention(program, op, q, cache, out, options.decode);
   } else {
     const group = heads / kvHeads;
+    const offset = row * rowElements(cache);
     const variant = chosenVariant(program, op, options);
     if (variant === "panels") {
       panelAttention(program, {
@@ -170,8 +176,9 @@ export function causalAttention(
         qStride: heads * headDim,
         k: keys,
         v: values,
-        kOffset: 0,
-        vOffset: 0,
+        reader: kvReader(cache),
+        kOffset: offset,
+        vOffset: offset,
         kvBatch: 0,
         kvHead: context * headDim,
         kvStride: headDim,
@@ -180,14 +187,14 @@ export function causalAttention(
       return out;
     }
     program.dispatch({
-      kernel: prefillKernel(variant, headDim),
+      kernel: prefillKernel(variant, headDim, kvReader(cache)),
       params: flashParams({
         heads,
         group,
         qRows: 0,
         qStride: heads * headDim,
-        kOffset: 0,
-        vOffset: 0,
+        kOffset: offset,
+        vOffset: offset,
         kvBatch: 0,
         kvHead: context * headDim,
         kvStride: headDim,

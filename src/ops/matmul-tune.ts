@@ -1,5 +1,5 @@
 import type { Gpu } from "../gpu/device.ts";
-import { Program } from "../gpu/program.ts";
+import { Program, STEP_BYTES } from "../gpu/program.ts";
 import type { MatmulVariant } from "./matmul-variants.ts";
 
 const ROUNDS = 3;
@@ -17,7 +17,7 @@ export async function fastestVariant(
     buffers.push(buffer);
     return buffer;
   };
-  const step = keep(gpu.memory.create("tuning step", 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST));
+  const step = keep(gpu.memory.create("tuning step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST));
   const scratch = {
     take: (bytes: number) => keep(gpu.memory.create("tuning", bytes)),
     scope: <T>(work: () => T) => work(),

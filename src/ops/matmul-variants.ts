@@ -16,6 +16,8 @@ export type MatmulPrecision = "f32" | "f16" | "q8";
 
 export const MATMUL_VARIANTS = [
   "thread",
+  "columns",
+  "rows",
   "block",
   "lanes",
   "panels",
@@ -36,6 +38,8 @@ export interface MatmulKernel {
   libs: readonly ShaderName[];
   directives?: KernelSpec["directives"];
   consts: Readonly<Record<string, number>>;
+  /** Whether it has a prologue (lib/prologue.*): RMSNorm of the rows of x at no dispatch of its own. */
+  prologue?: boolean;
   /** The elements of y that a workgroup makes. */
   columns: number;
   rows: number;
@@ -73,7 +77,18 @@ export function matmulKernel(gpu: Gpu, variant: MatmulVariant, dtype: MatrixDtyp
   const span: ShaderName = isQuantized(dtype) ? "lib/span.pair" : "lib/span.quad";
   switch (variant) {
     case "thread":
-      return { ...plain, shader: "matmul.thread", libs: [], columns: 128, rows: 1 };
+      return { ...plain, prologue: true, shader: "matmul.thread", libs: [], columns: 128, rows: 1 };
+    case "columns":
+    case "rows": {
+      if (!gpu.software || (size !== 4 && size !== 8)) return undefined;
+      const directives = ["enable subgroups;"];
+      if (variant === "columns") {
+        if (!isQuantized(dtype)) return undefined;
+        const libs: ShaderName[] = [`lib/group.${dtype}`, `lib/lanes.${size}`];
+        return { directives, consts: {}, prologue: true, shader: "matmul.columns", libs, columns: 2 * size, rows: 1 };
+      }
+      return { directives, consts: {}, prologue: true, shader: "matmul.rows", libs: [`lib/lanes.${size}`], columns: 2 * size, rows: 8 };
+    }
     case "block":
       return { ...plain, shader: "matmul.block", libs: ["lib/tile"], columns: 32, rows: 32 };
     case "lanes": {
@@ -87,14 +102,22 @@ export function matmulKernel(gpu: Gpu, variant: MatmulVariant, dtype: MatrixDtyp
       return { directives: ["enable subgroups;"], consts: {}, shader: "matmul.panels", libs: ["lib/panels"], columns: 64, rows: 32 };
     case "vector": {
       const consts = { ROWS: rowsAtOnce(maxRows, 64), WIDTH: 64 };
-      return { ...plain, consts, shader: "matmul.vector", libs: [span, "lib/combine.barrier"], columns: 4, rows: consts.ROWS };
+      return {
+        ...plain,
+        consts,
+        prologue: true,
+        shader: "matmul.vector",
+        libs: [span, "lib/combine.barrier"],
+        columns: 4,
+        rows: consts.ROWS,
+      };
     }
     case "subgroup": {
       if (!features.has("subgroups")) return undefined;
       const width = size ?? 64;
       const consts = { ROWS: rowsAtOnce(maxRows, width), WIDTH: width };
       const libs: ShaderName[] = [span, size ? "lib/combine.subgroup" : "lib/combine.subgroups"];
-      return { directives: ["enable subgroups;"], consts, shader: "matmul.vector", libs, columns: 4, rows: consts.ROWS };
+      return { directives: ["enable subgroups;"], consts, prologue: true, shader: "matmul.vector", libs, columns: 4, rows: consts.ROWS };
     }
     case "tiled":
       return fits(256, 10240) ? { ...plain, shader: "matmul.tiled", libs: ["lib/tile"], columns: 64, rows: 64 } : undefined;
@@ -165,6 +188,8 @@ const WITH_BARRIERS: readonly MatmulVariant[] = ["vector", "tiled", "wide", "hal
 export const candidates = (gpu: Gpu, dtype: MatrixDtype, maxRows: number, precision: MatmulPrecision): MatmulVariant[] =>
   matmulVariants(gpu, dtype, maxRows, precision).filter((variant) => {
     if (gpu.software && WITH_BARRIERS.includes(variant)) return false;
+    if (variant === "rows") return maxRows > 1 && maxRows <= 2 * VECTOR_ROWS;
+    if (variant === "columns") return maxRows === 1;
     if (variant === "thread" || variant === "vector" || variant === "subgroup") return maxRows <= 2 * VECTOR_ROWS;
     return maxRows > 1;
   });
@@ -177,11 +202,13 @@ export const candidates = (gpu: Gpu, dtype: MatrixDtype, maxRows: number, precis
 export function defaultVariant(gpu: Gpu, dtype: MatrixDtype, maxRows: number, precision: MatmulPrecision): MatmulVariant {
   const few = maxRows <= VECTOR_ROWS;
   const order: readonly MatmulVariant[] = gpu.software
-    ? maxRows === 1
-      ? ["subgroup", "thread"]
-      : maxRows >= PANEL_ROWS
-        ? ["panels", "lanes", "block"]
-        : ["lanes", "block"]
+    ? maxRows <= 2
+      ? [...(maxRows === 1 ? (["columns"] as const) : []), "subgroup", "thread"]
+      : few
+        ? ["rows", "thread"]
+        : maxRows >= PANEL_ROWS
+          ? ["panels", "lanes", "block"]
+          : ["lanes", "block"]
     : few
       ? ["subgroup", "vector"]
       : maxRows <= 64

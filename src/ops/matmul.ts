@@ -2,7 +2,7 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Dispatch, type Program, rowsOf } from "../gpu/program.ts";
 import { type Activation, type Bindable, GROUP, type Matrix, type MatrixDtype, scalesOf, type Vector } from "../tensor/tensor.ts";
-import { need, needActivation, needMatrix, needVector } from "./check.ts";
+import { f32Bits, need, needActivation, needMatrix, needVector } from "./check.ts";
 import { inPanels } from "./matmul-panels.ts";
 import { fastestVariant } from "./matmul-tune.ts";
 import {
@@ -13,11 +13,14 @@ import {
   type MatmulVariant,
   matmulKernel,
 } from "./matmul-variants.ts";
+import { type NormWeights, norm } from "./norm.ts";
 import { swiglu } from "./rowwise.ts";
 
 export { MATMUL_VARIANTS, type MatmulPrecision, type MatmulVariant, matmulVariants, precisionOf } from "./matmul-variants.ts";
 
 export interface MatmulOptions {
+  /** RMSNorm of the rows of x first: in front of the same product where the variant can (few rows), else in a dispatch of its own. */
+  norm?: NormWeights | undefined;
   bias?: Vector | undefined;
   /** GELU with erf, after the bias. */
   gelu?: boolean;
@@ -80,7 +83,7 @@ export function gatedMatmul(
   program: Program,
   x: Activation,
   w: Matrix,
-  options: Pick<MatmulOptions, "precision" | "variant"> = {},
+  options: Pick<MatmulOptions, "norm" | "precision" | "variant"> = {},
 ): Activation {
   need(w.shape[0] % 2 === 0, `matmul ${w.label}`, `N is ${w.shape[0]}, gate and up need an even number`);
   // Where w is split, a gate's row and its up row may lie in different buffers.
@@ -119,6 +122,13 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
       },
     );
   }
+  const { norm: gain } = options;
+  if (gain && !kernel.prologue) return record(program, norm(program, x, gain), w, { ...options, norm: undefined, variant }, gated);
+  if (gain) {
+    need(!gain.bias, op, "the norm in front has a bias, it must be an RMSNorm");
+    needVector(op, gain.weight, k);
+  }
+  const prologue = kernel.prologue ? ([gain ? "lib/prologue.norm" : "lib/prologue.none"] as const) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
   const codes = variant === "packed" ? quantizeRows(program, x) : [];
   /** Columns column .. column + n of y, from x and w as the kernel wants them. */
@@ -126,14 +136,14 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
     program.dispatch({
       kernel: {
         shader: kernel.shader,
-        libs: ["lib/step", `lib/weight.${dtype}`, "lib/gelu", "lib/matmul", ...kernel.libs],
+        libs: ["lib/step", `lib/weight.${dtype}`, "lib/gelu", "lib/matmul", ...prologue, ...kernel.libs],
         directives: kernel.directives,
         consts: kernel.consts,
-        bindings: `uurrrrrw${"r".repeat(codes.length)}`,
+        bindings: `uurrrrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
       },
-      params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches],
+      params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0)],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
-      buffers: [xs, ws, scales, bias?.buffer ?? xs, scale?.buffer ?? xs, y.buffer, ...codes],
+      buffers: [xs, ws, scales, bias?.buffer ?? xs, scale?.buffer ?? xs, y.buffer, ...codes, ...(gain ? [gain.weight.buffer] : [])],
       workgroups: grid(kernel, n, x),
     });
   if (variant === "panels") {

@@ -1,7 +1,7 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation, Bindable } from "../tensor/tensor.ts";
-import { need, needActivation, needRoom, needTokens } from "./check.ts";
-import type { KvCache } from "./kv-cache.ts";
+import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
+import { type KvCache, kvWriter, needCache } from "./kv-cache.ts";
 
 /**
  * (cos, sin) of position · theta^(-2i/headDim), f32 [positions, headDim / 2, 2]. The angle is rounded to f32 first, as upstream's
@@ -21,25 +21,28 @@ export function ropeTable(positions: number, headDim: number, theta: number): Fl
   return table;
 }
 
-/** Rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns q [tokens, heads · headDim]. */
+/**
+ * Rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns q [tokens, heads · headDim]. The
+ * tokens are those of the cache's `row`, or one of each of its rows.
+ */
 export function ropeAppend(program: Program, qkv: Activation, table: Bindable, cache: KvCache, heads: number): Activation {
-  const { keys, values, kvHeads, headDim, context } = cache;
+  const { keys, values, rows, row, kvHeads, headDim, context } = cache;
   const op = "rope";
-  need(headDim > 0 && headDim % 2 === 0, op, `head width is ${headDim}, it must be a positive even number`);
+  needQuads(op, "head width", headDim);
   needActivation(program, op, qkv, (heads + 2 * kvHeads) * headDim);
   needTokens(op, qkv);
   needRoom(op, "table", table, context * headDim * 4);
-  needRoom(op, "keys", keys, kvHeads * context * headDim * 4);
-  needRoom(op, "values", values, kvHeads * context * headDim * 4);
+  needCache(op, cache);
+  need(row !== undefined || program.maxRows(qkv.rows) <= rows, op, `${qkv.label} has more rows than the cache`);
   const q = program.activation("q", qkv.rows, heads * headDim);
   program.dispatch({
     kernel: {
       shader: "rope.append",
-      libs: ["lib/step"],
+      libs: ["lib/step", ...kvWriter(cache)],
       consts: {},
       bindings: "uurrwww",
     },
-    params: [headDim, heads, kvHeads, context],
+    params: [headDim / 4, heads, kvHeads, context, row ?? 0, row === undefined ? 1 : 0],
     buffers: [qkv.buffer, table, q.buffer, keys, values],
     workgroups: (step) => [rowsOf(qkv.rows, step), heads + 2 * kvHeads, 1],
   });

@@ -54,8 +54,18 @@ export function add(program: Program, x: Activation, y: Activation): void {
 /** Bit 31 of an entry of `ids` marks a row of `visual` instead of a row of the table. */
 export const VISUAL_FLAG = 0x80000000;
 
-/** Rows of `table` [vocabulary, width] and of `visual` [visual tokens, width] into x [tokens, width], by `ids` from `start` on. */
-export function embed(program: Program, ids: Bindable, table: Matrix, visual: Bindable, x: Activation): void {
+/**
+ * Rows of `table` [vocabulary, width] and of `visual` [visual tokens, width] into x [tokens, width], by `ids` from the step's `start` on; with
+ * `separate` (rows that are sequences of their own) from the first on.
+ */
+export function embed(
+  program: Program,
+  ids: Bindable,
+  table: Matrix,
+  visual: Bindable,
+  x: Activation,
+  { separate = false }: { separate?: boolean } = {},
+): void {
   const width = table.shape[1];
   needMatrix("embed", table);
   needActivation(program, "embed", x, width);
@@ -70,7 +80,7 @@ export function embed(program: Program, ids: Bindable, table: Matrix, visual: Bi
         consts: {},
         bindings: "uurrrrw",
       },
-      params: [width / 4, part.rowStart, part.rows],
+      params: [width / 4, part.rowStart, part.rows, separate ? 1 : 0],
       buffers: [ids, part.buffer, scalesOf(part), visual, x.buffer],
       workgroups: perRow(width / 4, x.rows),
     });

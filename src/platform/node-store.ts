@@ -1,10 +1,24 @@
 import { createHash, randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat, statfs, symlink, utimes, writeFile } from "node:fs/promises";
+import {
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  statfs,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { homedir, hostname } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EngineError } from "../errors.ts";
-import type { FileStore, FileWriter, Sha256 } from "./store.ts";
+import type { FileStore, FileWriter, Sha256, StoreEntry } from "./store.ts";
 
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code;
 
@@ -182,8 +196,22 @@ export function nodeStore(root: string, openFile: (folder: string, name: string)
     await replace(temporary, path);
   }
 
+  async function list(folder: string): Promise<StoreEntry[]> {
+    const entries = (await unlessMissing(readdir(at(folder), { withFileTypes: true }))) ?? [];
+    return Promise.all(
+      entries.map(async (entry) => ({
+        name: entry.name,
+        kind: entry.isDirectory() ? ("folder" as const) : entry.isSymbolicLink() ? ("link" as const) : ("file" as const),
+        bytes: entry.isFile() ? ((await unlessMissing(lstat(join(at(folder), entry.name))))?.size ?? 0) : 0,
+      })),
+    );
+  }
+
   return {
     root,
+    remedy: "free some space, or choose another place: HF_HOME, or cacheDir",
+    list,
+    removeFolder: (folder) => asEngineError(root, rm(at(folder), { recursive: true, force: true })),
     open: (path) => openFile(root, path),
     readText: (path) => unlessMissing(readFile(at(path), "utf8")),
     writeText: (path, text) =>

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
 import type { ByteSource } from "../safetensors/types.ts";
+import { calmly } from "./calm.ts";
 import { expandHome, nodeSha256, nodeStore } from "./node-store.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import type { FileStore } from "./store.ts";
@@ -126,19 +127,17 @@ async function readFile(path: string): Promise<Uint8Array> {
 }
 
 /** FileHandle.read aborts Node above 2 GiB and may return less than asked: callers ask for at most 64 MiB, and this loops until full. */
-async function readFully(handle: FileHandle, name: string, offset: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+async function readFully(handle: FileHandle, name: string, offset: number, into: Uint8Array): Promise<void> {
   let filled = 0;
-  while (filled < length) {
-    const { bytesRead } = await handle.read(bytes, filled, length - filled, offset + filled);
+  while (filled < into.length) {
+    const { bytesRead } = await handle.read(into, filled, into.length - filled, offset + filled);
     if (bytesRead === 0) {
-      throw new EngineError("bad-weights", `${name}: the file ended at byte ${offset + filled}, ${length - filled} bytes short`, {
+      throw new EngineError("bad-weights", `${name}: the file ended at byte ${offset + filled}, ${into.length - filled} bytes short`, {
         hint: "the file is truncated: fetch it again",
       });
     }
     filled += bytesRead;
   }
-  return bytes;
 }
 
 async function openFile(folder: string, name: string): Promise<ByteSource | undefined> {
@@ -158,7 +157,13 @@ async function openFile(folder: string, name: string): Promise<ByteSource | unde
     size,
     async read(offset, length, signal) {
       signal?.throwIfAborted();
-      return readFully(handle, name, offset, length);
+      const bytes = new Uint8Array(length);
+      await readFully(handle, name, offset, bytes);
+      return bytes;
+    },
+    async readInto(offset, into, signal) {
+      signal?.throwIfAborted();
+      await readFully(handle, name, offset, into);
     },
     close: () => handle.close(),
   };
@@ -185,11 +190,13 @@ function openStore(kind: "hub" | "urls", folder?: string): FileStore {
 export const platform: Platform = {
   requestAdapter,
   listAdapters,
+  calmly,
   openFile,
   isFolder,
   availableMemory,
   pathOfUrl: fileURLToPath,
   env,
+  hasSystem: true,
   seesEverything: true,
   hubToken,
   openStore,

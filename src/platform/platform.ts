@@ -34,6 +34,8 @@ export interface Platform {
   requestAdapter(request: AdapterRequest): Promise<NamedAdapter>;
   /** Names of all adapters that can be asked for, best first. */
   listAdapters(): Promise<string[]>;
+  /** Makes a call into WebGPU that starts something to be awaited, so that waiting for it leaves the CPU to an adapter that computes there. */
+  calmly<T>(start: () => T): T;
   /** Opens a file below a folder; `undefined` where there is no such file. */
   openFile(folder: string, name: string): Promise<ByteSource | undefined>;
   /** Whether such a folder exists. */
@@ -44,6 +46,8 @@ export interface Platform {
   pathOfUrl(url: string): string;
   /** A variable of the environment; `undefined` where it is not set, or empty, or where there is no environment. */
   env(name: string): string | undefined;
+  /** Whether there are local folders and an environment: a page has neither. */
+  readonly hasSystem: boolean;
   /** Whether requests may carry any header and answers show all of theirs: not so in a browser, between origins. */
   readonly seesEverything: boolean;
   /** The user's Hugging Face token, where one is set up. */

@@ -10,6 +10,13 @@ export interface FileWriter {
   close(): Promise<void>;
 }
 
+/** What a folder holds: a folder and a link have no bytes of their own. */
+export interface StoreEntry {
+  name: string;
+  kind: "file" | "folder" | "link";
+  bytes: number;
+}
+
 /**
  * A tree of files that outlives the program: a folder on disk, or the browser's private file system.
  * Paths are relative, with `/`; the caller guarantees that no part of them is `..` or a separator of this platform.
@@ -17,6 +24,8 @@ export interface FileWriter {
 export interface FileStore {
   /** Where it lies, for messages. */
   readonly root: string;
+  /** What a user can do when it is full. */
+  readonly remedy: string;
   /** Opens a file, following a link; `undefined` where there is none. */
   open(path: string): Promise<ByteSource | undefined>;
   readText(path: string): Promise<string | undefined>;
@@ -28,6 +37,10 @@ export interface FileStore {
   rename(from: string, to: string): Promise<void>;
   /** Does nothing where there is no such file. */
   remove(path: string): Promise<void>;
+  /** What lies in a folder, `""` for the store's own; nothing where there is no such folder. */
+  list(folder: string): Promise<StoreEntry[]>;
+  /** Removes a folder and all below it. Does nothing where there is none. */
+  removeFolder(folder: string): Promise<void>;
   /** Makes `path` another name of the file `target`. */
   link(target: string, path: string): Promise<void>;
   /** Waits until nobody else, in no process or page, holds `path`; gives the function that releases it. */

@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { blobSource } from "./blob-source.ts";
-import type { FileStore, FileWriter } from "./store.ts";
+import type { FileStore, FileWriter, StoreEntry } from "./store.ts";
 
 // The origin private file system has no links: a file NAME.link holds the path of the file it stands for.
 const LINK = ".link";
@@ -29,12 +29,17 @@ async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined> {
   }
 }
 
+const REMEDY = "delete models that are kept here, clear the site's data, or free disk space";
+
 function asEngineError(cause: unknown): unknown {
   if (!isNamed(cause, "QuotaExceededError")) return cause;
-  return new EngineError("limit-exceeded", "the browser's storage for this site is full", {
-    hint: "clear the site's data, or free disk space",
-    cause,
-  });
+  return new EngineError("limit-exceeded", "the browser's storage for this site is full", { hint: REMEDY, cause });
+}
+
+/** A file that somebody writes to has a lock on it. */
+function inUse(folder: string, cause: unknown): unknown {
+  if (!isNamed(cause, "NoModificationAllowedError", "InvalidModificationError")) return cause;
+  return new EngineError("bad-input", `${folder} is being used, perhaps by another tab`, { hint: "stop the download there first", cause });
 }
 
 /** In a worker: writes go to the file at once, so that a crash loses nothing that was written. */
@@ -137,8 +142,30 @@ export function webStore(root: string): FileStore {
     await handle.move(folder, name);
   }
 
+  async function list(path: string): Promise<StoreEntry[]> {
+    const { folder } = (await unlessMissing(folderOf(`${path}/_`, false))) ?? {};
+    const entries: StoreEntry[] = [];
+    for await (const [name, handle] of folder?.entries() ?? []) {
+      if (handle.kind === "directory") entries.push({ name, kind: "folder", bytes: 0 });
+      else if (name.endsWith(LINK)) entries.push({ name: name.slice(0, -LINK.length), kind: "link", bytes: 0 });
+      else entries.push({ name, kind: "file", bytes: (await (handle as FileSystemFileHandle).getFile()).size });
+    }
+    return entries;
+  }
+
+  async function removeFolder(path: string): Promise<void> {
+    try {
+      await unlessMissing(folderOf(path, false).then(({ folder, name }) => folder.removeEntry(name, { recursive: true })));
+    } catch (cause) {
+      throw inUse(path, cause);
+    }
+  }
+
   return {
     root: "the browser's storage",
+    remedy: REMEDY,
+    list,
+    removeFolder,
     open,
     readText,
     writeText,

@@ -28,11 +28,13 @@ function noFiles(path: string): never {
 export const platform: Platform = {
   requestAdapter,
   listAdapters: async () => [(await requestAdapter({})).name],
+  calmly: (start) => start(),
   openFile: async (folder) => noFiles(folder),
   isFolder: async () => false,
   availableMemory: () => undefined,
   pathOfUrl: (url) => noFiles(url),
   env: () => undefined,
+  hasSystem: false,
   seesEverything: false,
   hubToken: async () => undefined,
   openStore: (kind, folder) => webStore(folder ?? `internvl-webgpu/${kind}`),

@@ -19,7 +19,7 @@ interface Picked {
  * The picked rows and columns of y = x · wᵀ with its epilogue: x [m, k], w [n, k] → [rows, columns].
  */
 export function matmul(
-  x: Float32Array,
+  x: Float32Array | Float64Array,
   w: Float32Array,
   k: number,
   { bias, gelu: activate, scale, residual }: Epilogue,
@@ -43,7 +43,7 @@ export function matmul(
 }
 
 /** The picked elements of y [m, n / 2] = silu(x · gateᵀ) · (x · upᵀ), w = gate | up stacked [n, k]. */
-export function gatedMatmul(x: Float32Array, w: Float32Array, k: number, picked: Picked): Float64Array {
+export function gatedMatmul(x: Float32Array | Float64Array, w: Float32Array, k: number, picked: Picked): Float64Array {
   const half = w.length / 2;
   const gate = matmul(x, w.subarray(0, half), k, {}, picked);
   const up = matmul(x, w.subarray(half), k, {}, picked);

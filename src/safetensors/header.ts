@@ -9,6 +9,9 @@ export const MAX_HEADER = 100_000_000;
 // Upstream knows no limit; numpy and PyTorch stop at 64.
 const MAX_RANK = 64;
 
+/** Keys in __metadata__; training logs that are kept there have about a hundred. */
+const MAX_METADATA = 2 ** 12;
+
 const DAMAGED = "the file is damaged or incomplete: fetch it again";
 const FOREIGN = "this is no safetensors file, or it is damaged";
 
@@ -49,7 +52,7 @@ function readMetadata(json: JsonReader, file: string): Map<string, string> {
   json.object((key) => {
     if (json.peek() !== '"') throw new SafetensorsError(`__metadata__ ${quote(key)} is ${json.describe()}, needs a string`, { file });
     metadata.set(key, json.string());
-  });
+  }, MAX_METADATA);
   return metadata;
 }
 

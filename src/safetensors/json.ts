@@ -42,14 +42,14 @@ export class JsonReader {
     return this.#text.charAt(this.#at);
   }
 
-  /** Reads an object; `visit` must read the value that belongs to `key`. */
-  object(visit: (key: string) => void): void {
+  /** Reads an object of at most `limit` keys; `visit` must read the value that belongs to `key`. */
+  object(visit: (key: string) => void, limit = MAX_KEYS): void {
     const keys = new Set<string>();
     this.#list("{", "}", () => {
       if (this.peek() !== '"') this.#fail(`has ${this.#found()}, needs a key in double quotes`);
       const key = this.string();
       if (keys.has(key)) this.#fail(`duplicate key ${quote(key)}`);
-      if (keys.size === MAX_KEYS) this.#fail(`more than ${MAX_KEYS} keys in one object`);
+      if (keys.size === limit) this.#fail(`more than ${limit} keys in one object`);
       keys.add(key);
       this.#skipSpace();
       if (this.peek() !== ":") this.#fail(`has ${this.#found()}, needs ":" after the key ${quote(key)}`);

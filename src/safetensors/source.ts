@@ -21,6 +21,8 @@ export interface ReadContext {
   /** The tensor the bytes belong to, for messages. */
   readonly tensor?: string;
   readonly signal?: AbortSignal | undefined;
+  /** Where the bytes may be put; at least as long as the range. */
+  readonly into?: Uint8Array | undefined;
 }
 
 /**
@@ -32,9 +34,14 @@ export async function readExactly(
   source: ByteSource,
   offset: number,
   length: number,
-  { tensor, signal }: ReadContext,
+  { tensor, signal, into }: ReadContext,
 ): Promise<Uint8Array> {
   signal?.throwIfAborted();
+  if (into && source.readInto) {
+    const bytes = into.subarray(0, length);
+    await source.readInto(offset, bytes, signal);
+    return bytes;
+  }
   const bytes = await source.read(offset, length, signal);
   if (bytes.length !== length) {
     throw new SafetensorsError(`a read at byte ${offset} gave ${bytes.length} bytes, needs ${length}`, {

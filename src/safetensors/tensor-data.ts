@@ -20,6 +20,11 @@ export interface PieceOptions {
   /** Bytes in a piece, from 1 to 64 MiB (the default); rounded down to whole elements, but never below one. */
   readonly pieceBytes?: number;
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Arrays of `pieceBytes` bytes that take the pieces in turn, where the source can read into one: a piece then lasts until as many
+   * more have been asked for.
+   */
+  readonly into?: readonly Uint8Array[];
 }
 
 /**
@@ -30,16 +35,20 @@ export interface PieceOptions {
  * @throws SafetensorsError naming the tensor on a short read; what the source or the signal throws passes through
  */
 export async function* readPieces({ info, source }: TensorEntry, options: PieceOptions = {}): AsyncGenerator<Piece, void, undefined> {
-  const { pieceBytes = MAX_READ, signal } = options;
+  const { pieceBytes = MAX_READ, signal, into = [] } = options;
   if (!Number.isInteger(pieceBytes) || pieceBytes < 1 || pieceBytes > MAX_READ) {
     throw new RangeError(`pieceBytes is ${pieceBytes}, needs an integer from 1 to ${MAX_READ}`);
   }
   const element = bytesPerElement(info.dtype);
   const step = Math.max(element, pieceBytes - (pieceBytes % element));
+  const short = into.find((array) => array.length < step);
+  if (short) throw new RangeError(`an array to read into has ${short.length} bytes, needs ${step}`);
   const size = info.end - info.begin;
+  let piece = 0;
   for (let offset = 0; offset < size; offset += step) {
     const length = Math.min(step, size - offset);
-    yield { offset, bytes: await readExactly(source, info.begin + offset, length, { tensor: info.name, signal }) };
+    const context = { tensor: info.name, signal, into: into[piece++ % into.length] };
+    yield { offset, bytes: await readExactly(source, info.begin + offset, length, context) };
   }
 }
 

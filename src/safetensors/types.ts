@@ -13,6 +13,11 @@ export interface ByteSource {
    * Must give exactly `length` bytes or reject. This package never asks for more than 64 MiB at once, nor past `size`.
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /**
+   * Fills `into` with the bytes from `offset` on, or rejects. A source that has it spares the memory of a new array for every piece
+   * (`PieceOptions.into`).
+   */
+  readInto?(offset: number, into: Uint8Array, signal?: AbortSignal): Promise<void>;
   /** Frees the handle. */
   close?(): Promise<void>;
 }

@@ -27,6 +27,8 @@ export interface Site {
 }
 
 export const PARTIAL = ".internvl-partial";
+/** Behind the name of a file from a plain address: what the server said about it. */
+export const NOTES = ".internvl.json";
 
 export function sha256Of(text: string): string {
   const hash = platform.sha256();
@@ -45,7 +47,13 @@ async function exists(store: FileStore, path: string): Promise<boolean> {
   return source !== undefined;
 }
 
-const repoFolder = (id: string): string => `models--${id.replaceAll("/", "--")}`;
+export const repoFolder = (id: string): string => `models--${id.replaceAll("/", "--")}`;
+
+/** The id whose folder this is; `undefined` for any other folder. Names hold no `--`. */
+export function repoOf(folder: string): string | undefined {
+  const [kind, ...parts] = folder.split("--");
+  return kind === "models" && parts.length === 2 && parts.every(Boolean) ? parts.join("/") : undefined;
+}
 
 /** The commit that a branch or tag had when it was last asked for. */
 export async function cachedCommit(store: FileStore, id: string, revision: string): Promise<string | undefined> {
@@ -114,7 +122,7 @@ interface Validators {
 export function urlSite(store: FileStore, base: string): Site {
   const folder = `${new URL(base).hostname.replace(/[^0-9A-Za-z.-]/g, "_")}--${sha256Of(base).slice(0, 16)}`;
   const path = (name: string): string => `${folder}/${name}`;
-  const notes = (name: string): string => `${path(name)}.internvl.json`;
+  const notes = (name: string): string => path(name) + NOTES;
   const last = async (name: string) => ((await exists(store, path(name))) ? path(name) : undefined);
 
   return {

@@ -20,8 +20,8 @@ import type { WeightSource } from "./source.ts";
 /** How matrices are held on the GPU; `auto`: as the checkpoint stores them, or in the best format that fits. */
 export type WeightFormat = "auto" | MatrixDtype;
 
-// Writes wait in staging memory until the queue takes them: after this many bytes we wait for it.
-const FLUSH_BYTES = 64 * 2 ** 20;
+// Writes wait in staging memory until the queue takes them: after this many bytes we wait until it has taken the ones before.
+const FLUSH_BYTES = 32 * 2 ** 20;
 
 export const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 /** The codes of a quantised tensor: q8 as I8 [out, K], q4 as U8 [out, K / 2]; its scales are F16 [out, K / 32]. */
@@ -66,6 +66,7 @@ interface Loading {
   signal?: AbortSignal | undefined;
   onBytes: (bytes: number) => void;
   unflushed: number;
+  flushing?: Promise<void> | undefined;
   converter?: Converter | undefined;
 }
 
@@ -111,7 +112,8 @@ export class Weights {
 
   /** To be called once, after the last tensor. @throws EngineError bad-weights where values did not fit the format */
   async finish(): Promise<void> {
-    const { converter } = this.#loading;
+    const { converter, flushing } = this.#loading;
+    await flushing;
     this.#loading.converter = undefined;
     await converter?.finish();
   }
@@ -269,7 +271,9 @@ export class Weights {
           loading.unflushed += to - from;
           if (loading.unflushed >= FLUSH_BYTES) {
             loading.unflushed = 0;
-            await gpu.memory.flush();
+            await loading.flushing;
+            loading.flushing = gpu.memory.flush();
+            loading.flushing.catch(() => {}); // told when it is awaited
           }
         }
       }

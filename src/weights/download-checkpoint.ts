@@ -216,8 +216,6 @@ async function checkSpace({ store, title, place }: Site, planned: ReadonlyMap<st
   throw new EngineError(
     "limit-exceeded",
     `${title} needs ${sizeText(needs)} more in ${store.root}, which has room for ${sizeText(space)}`,
-    {
-      hint: "free some space, or choose another place: HF_HOME, or cacheDir",
-    },
+    { hint: store.remedy },
   );
 }

@@ -50,9 +50,18 @@ export async function asBadWeights<T>(work: () => Promise<T>): Promise<T> {
 const toBadWeights = (error: SafetensorsError): EngineError =>
   new EngineError("bad-weights", error.message, { ...(error.hint ? { hint: error.hint } : {}), cause: error });
 
+/** Two arrays to read into: a new one for every piece would keep the garbage collector busy. */
+type Pair = readonly [Uint8Array, Uint8Array];
+
 /** Pieces with the next one being read while the last one is used: reading and copying overlap. */
-async function* fileStretches(gpu: Gpu, entry: TensorEntry, signal: AbortSignal | undefined): AsyncGenerator<Stretch, void, undefined> {
-  const pieces = readPieces(entry, { pieceBytes: PIECE_BYTES, ...(signal ? { signal } : {}) });
+async function* fileStretches(
+  gpu: Gpu,
+  entry: TensorEntry,
+  unused: Pair[],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Stretch, void, undefined> {
+  const into: Pair = unused.pop() ?? [new Uint8Array(PIECE_BYTES), new Uint8Array(PIECE_BYTES)];
+  const pieces = readPieces(entry, { pieceBytes: PIECE_BYTES, into, ...(signal ? { signal } : {}) });
   let next = pieces.next();
   try {
     for (;;) {
@@ -71,12 +80,14 @@ async function* fileStretches(gpu: Gpu, entry: TensorEntry, signal: AbortSignal 
     }
   } finally {
     await next.catch(() => {}); // no read goes on after the caller has stopped
+    unused.push(into);
   }
 }
 
 /** The tensors of a checkpoint's files. */
 export function fileOrigin(gpu: Gpu, checkpoint: Checkpoint): Origin {
   const { tensors } = checkpoint;
+  const unused: Pair[] = [];
   return {
     bytes: [...tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0),
     names: () => tensors.keys(),
@@ -87,7 +98,7 @@ export function fileOrigin(gpu: Gpu, checkpoint: Checkpoint): Origin {
         dtype: entry.info.dtype,
         shape: entry.info.shape,
         read: (signal) => asBadWeights(() => readTensor(entry, { maxBytes: Number.MAX_SAFE_INTEGER, ...(signal ? { signal } : {}) })),
-        stretches: (signal) => fileStretches(gpu, entry, signal),
+        stretches: (signal) => fileStretches(gpu, entry, unused, signal),
       };
     },
   };

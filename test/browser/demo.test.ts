@@ -1,55 +1,36 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { type Browser, chromium, type Page } from "playwright";
-import { build, type PreviewServer, preview } from "vite";
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { chromium, type Page } from "playwright";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
+import { allowPages, hubServer, type Misbehave, sha256 } from "../hub-server.ts";
 import { conversationsOf } from "../shared/nano.ts";
 import { pathOf, readRepository } from "../support.ts";
 import { chromiumLaunch } from "./chromium.ts";
+import { picture, type Served, servePage } from "./serve.ts";
 
 const conversations = await conversationsOf(readRepository);
 const find = (id: string) => conversations.find((c) => c.id === id)!;
-const launch = await chromiumLaunch();
 
-let outDir: string;
-let server: PreviewServer;
-let address: string;
-let browser: Browser;
+const ID = "org/nano";
+const WEIGHTS = "model.safetensors";
+const FILES = [WEIGHTS, "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+
+/** How the hub and its CDN behave at the moment; a test sets it. */
+let misbehave: Misbehave | undefined;
+let hub: Awaited<ReturnType<typeof hubServer>>;
+let served: Served;
 
 beforeAll(async () => {
-  outDir = await mkdtemp(join(tmpdir(), "internvl-demo-"));
-  const configFile = pathOf("tools/demo/vite.config.ts");
-  await build({ configFile, logLevel: "error", build: { outDir } });
-  server = await preview({ configFile, logLevel: "error", build: { outDir }, preview: { port: 0, host: "127.0.0.1" } });
-  address = server.resolvedUrls!.local[0]!;
-  browser = await chromium.launch(launch);
+  const files = await Promise.all(FILES.map(async (name) => [name, await readRepository(`weights/nano/${name}`)] as const));
+  const behave: Misbehave = (...call) => allowPages(call[0], call[1]) || misbehave?.(...call);
+  hub = await hubServer(ID, Object.fromEntries(files), { misbehave: behave, cdnMisbehave: behave });
+  process.env.VITE_HF_ENDPOINT = hub.origin; // the build takes it
+  served = await servePage("tools/demo/vite.config.ts");
 });
 afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-  await rm(outDir, { recursive: true, force: true });
+  await served?.close();
+  await hub?.close();
 });
 
-/** Set DEMO_SCREENSHOTS to a folder to look at what the page looks like. */
-async function picture(page: Page, name: string): Promise<void> {
-  const folder = process.env.DEMO_SCREENSHOTS;
-  if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
-}
-
-/** Opens the page; whatever it writes as an error to the console fails the test at `close`. */
-async function open(options: Parameters<Browser["newPage"]>[0] = {}, from = browser): Promise<{ page: Page; problems: string[] }> {
-  const page = await from.newPage(options);
-  page.setDefaultTimeout(120_000); // a busy machine computes slowly
-  const problems: string[] = [];
-  page.on("pageerror", (error) => problems.push(String(error)));
-  page.on("console", (message) => {
-    if (message.type() === "error") problems.push(message.text());
-  });
-  await page.goto(address);
-  return { page, problems };
-}
-
+const open: Served["open"] = (options, from) => served.open(options, from);
 const ready = (page: Page) => page.getByText("Ready.").waitFor({ timeout: 120_000 });
 
 /** Drops files of the repository on the page, as a hand would. */
@@ -80,14 +61,23 @@ async function ask(page: Page, question: string): Promise<string> {
 
 const withoutMarker = (turn: string): string => turn.replace("<image>\n", "");
 
-// Drives a real page for half a minute on a quiet machine, for minutes beside other tests.
-describe.runIf(inject("full"))("the demo page (npm run test:full)", () => {
+/** Sends half of the weights, then calls `then`; every other request is answered as it should be. */
+const halfOfWeights =
+  (bytes: Uint8Array, then: (response: Parameters<Misbehave>[1]) => void): Misbehave =>
+  ({ method, path, headers }, response) => {
+    if (method !== "GET" || !path.startsWith(`/${WEIGHTS}`) || headers.range) return false;
+    response.writeHead(200, { etag: `"cdn-${sha256(bytes).slice(0, 8)}"`, "content-length": bytes.length, "accept-ranges": "bytes" });
+    response.write(bytes.subarray(0, bytes.length >> 1), () => then(response));
+    return true;
+  };
+
+describe("the demo page", () => {
   it("answers about a dropped picture, streams, follows up and stops", async () => {
     const { page, problems } = await open({ viewport: { width: 1280, height: 900 } });
     await ready(page);
     const facts = await page.locator("#facts").innerText();
     expect(facts).toMatch(/swiftshader/i);
-    expect(facts).toContain("bfloat16, as stored");
+    expect(facts).toContain("bf16 (stored as bfloat16)");
     expect(facts).toMatch(/\d MB/);
 
     const c = find("two-round-003");
@@ -108,7 +98,7 @@ describe.runIf(inject("full"))("the demo page (npm run test:full)", () => {
     expect(await answer.getAttribute("aria-live")).toBe("polite");
     expect(await answer.getAttribute("aria-busy")).toBe("false");
     expect(await answer.locator(".statistics").innerText()).toMatch(
-      /^\d+ tokens · [\d.]+ tokens\/s · first after [\d.]+ s · \d+ tokens asked$/,
+      /^\d+ tokens · [\d.]+ tokens\/s · first token after [\d.]+ s · \d+ prompt tokens$/,
     );
     expect(await ask(page, c.turns[1]!)).toBe(c.answers[1]);
 
@@ -123,13 +113,16 @@ describe.runIf(inject("full"))("the demo page (npm run test:full)", () => {
       }).observe(stop, { attributes: true });
     });
     await page.keyboard.press("Enter");
-    await page.getByText("Stopped.").waitFor();
+    await page.getByText("Stopped.", { exact: true }).waitFor();
     expect(await ask(page, c.turns[1]!)).toBe(c.answers[1]); // as if the stopped question had not been asked
     await picture(page, "conversation-1280-light");
     expect(problems).toEqual([]);
     await page.close();
   });
+});
 
+// A minute more on SwiftShader.
+describe.runIf(inject("full"))("the demo page, all of it (npm run test:full)", () => {
   it("draws the tiles over the picture, takes several pictures, and fits a phone", async () => {
     const { page, problems } = await open({ viewport: { width: 390, height: 844 }, colorScheme: "dark" });
     await picture(page, "start-390-dark");
@@ -207,6 +200,7 @@ describe.runIf(inject("full"))("the demo page (npm run test:full)", () => {
   });
 
   it("says what is missing and what to do", async () => {
+    const launch = await chromiumLaunch();
     const bare = await chromium.launch({
       ...launch,
       args: [...launch.args, "--disable-gpu", "--disable-software-rasterizer", "--use-webgpu-adapter=none"],
@@ -229,6 +223,134 @@ describe.runIf(inject("full"))("the demo page (npm run test:full)", () => {
     await ready(page);
     expect(await ask(page, find("text-only-001").turns[0]!)).toBe(find("text-only-001").answers[0]);
     await picture(page, "folder-1280-light");
+    await page.close();
+  });
+});
+
+/** Chooses “Hugging Face…”, types what to load, and presses Enter. */
+async function loadNamed(page: Page, name: string): Promise<void> {
+  await page.getByLabel("Checkpoint").selectOption("hub");
+  await page.getByLabel("Hugging Face id").fill(name);
+  await page.keyboard.press("Enter");
+}
+
+describe("the demo page's downloads", () => {
+  const desktop = { viewport: { width: 1280, height: 900 } };
+  let weights: Uint8Array;
+  beforeAll(async () => {
+    weights = await readRepository(`weights/nano/${WEIGHTS}`);
+  });
+  afterEach(() => {
+    misbehave = undefined;
+  });
+
+  it("a tab that is closed half-way: another one goes on, answers, finds the model again, deletes it", async () => {
+    const context = await served.browser.newContext(desktop);
+    const { page: first } = await open({}, context);
+    misbehave = halfOfWeights(weights, () => {}); // and then nothing more comes
+    await loadNamed(first, ID);
+    await first.getByText(/^Downloading: 4\.[5-9] MB of 9\.\d MB/).waitFor();
+    await picture(first, "downloading-1280-light");
+    await first.close();
+
+    misbehave = undefined;
+    const { page, problems } = await open({}, context);
+    await page.getByText(/^org\/nano 4\.\d MB, unfinished$/).waitFor();
+    await picture(page, "unfinished-1280-light");
+    hub.cdn.log.length = 0;
+    await page.getByLabel("Checkpoint").selectOption(`cached:${ID}`);
+    await ready(page);
+    const resumed = hub.cdn.gets(WEIGHTS).map(({ headers }) => headers.range);
+    expect(resumed.filter((range) => /^bytes=[1-9]\d{6}-$/.test(range ?? ""))).toHaveLength(1); // not from the start
+    const c = find("text-only-001");
+    expect(await ask(page, c.turns[0]!)).toBe(c.answers[0]);
+    expect(await page.getByLabel("Checkpoint").inputValue()).toBe(`cached:${ID}`);
+
+    await page.reload();
+    hub.cdn.log.length = 0;
+    await page.getByLabel("Weights on the GPU").selectOption("q8");
+    await page.getByLabel("Checkpoint").selectOption(`cached:${ID}`);
+    await page.getByText("q8 (stored as bfloat16)").waitFor();
+    expect(hub.cdn.gets(WEIGHTS)).toEqual([]);
+    await page.getByText(/^org\/nano 9\.\d MB$/).waitFor();
+    await picture(page, "cached-1280-light");
+    page.once("dialog", (dialog) => dialog.accept());
+    await page.getByRole("button", { name: `Delete ${ID}` }).click();
+    await page.locator("#cached").waitFor({ state: "hidden" });
+    expect(await page.locator("#source option").allInnerTexts()).toEqual(["nano (10 MB)", "local folder…", "Hugging Face…"]);
+    expect(problems.filter((text) => !text.includes("404"))).toEqual([]); // a checkpoint need not have every file that is asked for
+    await context.close();
+  });
+
+  it("what cannot be had is told, with what to do", async () => {
+    const bare = await served.browser.newContext();
+    await bare.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
+    const { page: old } = await open({}, bare);
+    await old
+      .locator("#problem")
+      .filter({ hasText: /this browser has no WebGPU.*a current Chrome/i })
+      .waitFor();
+    await bare.close();
+
+    const { page } = await open({ viewport: { width: 390, height: 844 }, colorScheme: "dark" });
+    const told = (text: RegExp) => page.locator("#problem").filter({ hasText: text }).waitFor();
+    await ready(page);
+    await loadNamed(page, "not a model");
+    await told(/"not a model" names no model\.Give a Hugging Face id such as/);
+    await loadNamed(page, "org/unknown");
+    await told(/No model "org\/unknown" \(main\).*401.*No repository has this name.*the option `token`/);
+
+    // Less room than the model needs.
+    const devtools = await page.context().newCDPSession(page);
+    await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(served.address).origin, quotaSize: 3e6 });
+    await loadNamed(page, ID);
+    await told(
+      /org\/nano at main needs 9\.\d MB more in the browser's storage, which has room for [\d.]+ [kM]B\.Delete models that are kept here/,
+    );
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+    await picture(page, "quota-390-dark");
+    await page.close();
+  });
+
+  it.runIf(inject("full"))("Cancel keeps what was fetched (npm run test:full)", async () => {
+    const { page } = await open(desktop);
+    misbehave = halfOfWeights(weights, () => {});
+    await loadNamed(page, ID);
+    await page.getByText(/^Downloading: 4\.[5-9] MB of/).waitFor();
+    await page.getByRole("button", { name: "Cancel" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByText("Stopped. What was fetched is kept").waitFor();
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe("source"); // the focus is not lost with the button
+    misbehave = undefined;
+    hub.cdn.log.length = 0;
+    await page.getByRole("button", { name: "Load" }).click();
+    await ready(page);
+    expect(hub.cdn.gets(WEIGHTS).some(({ headers }) => /^bytes=[1-9]\d{6}-$/.test(headers.range ?? ""))).toBe(true);
+    await page.close();
+  });
+
+  // The library waits longer after each of five failures: ten seconds and more.
+  it.runIf(inject("full"))("the network is lost half-way: a message, and the rest on “Try again” (npm run test:full)", async () => {
+    const { page } = await open(desktop);
+    await ready(page);
+    let lost = false;
+    const half = halfOfWeights(weights, (response) => {
+      lost = true;
+      response.destroy();
+    });
+    misbehave = (request, response, server) => {
+      if (lost) response.destroy();
+      return lost || half(request, response, server);
+    };
+    await loadNamed(page, ID);
+    await page.getByRole("button", { name: "Try again" }).waitFor();
+    expect(await page.locator("#problem").innerText()).toMatch(/Cannot fetch .*model\.safetensors[\s\S]*what was fetched is kept/);
+    await picture(page, "network-1280-light");
+    misbehave = undefined;
+    hub.cdn.log.length = 0;
+    await page.getByRole("button", { name: "Try again" }).click();
+    await ready(page);
+    expect(hub.cdn.gets(WEIGHTS).some(({ headers }) => /^bytes=[1-9]\d{6}-$/.test(headers.range ?? ""))).toBe(true);
     await page.close();
   });
 });

@@ -53,7 +53,7 @@ describe("the whole 4B model", () => {
 
   it.each(["bf16", "q8", "q4"] as const)("in %s", async (weights) => {
     const began = performance.now();
-    const { result: vlm, peak } = await peakRss(() => InternVL.load(folder!, { weights, maxContext: 512 }));
+    const { result: vlm, peak } = await peakRss(() => InternVL.load(folder!, { weights, maxContext: 512, kv: "f32" }));
     const loaded = performance.now();
     const gpuBytes = vlm.memory().bytes;
     const errors: Record<string, number> = {};

@@ -37,7 +37,7 @@ const matrix = (n: number, k: number, dtype: MatrixDtype = "f32", bytes = n * k 
 });
 const cache = (kvHeads: number, headDim: number, context: number): KvCache => {
   const bytes = kvHeads * context * headDim * 4;
-  return { keys: buffer(bytes), values: buffer(bytes), kvHeads, headDim, context };
+  return { keys: buffer(bytes), values: buffer(bytes), dtype: "f32", rows: 1, kvHeads, headDim, context, row: 0 };
 };
 
 /** 64 values of f32 to a part of q8. */
@@ -161,14 +161,32 @@ const CASES: readonly Case[] = [
   [
     "causal attention: too many heads to a kv head, for a decode step",
     1,
-    (p) => causalAttention(p, activation(p, 17 * 4), cache(1, 4, 4), 17),
+    (p) => causalAttention(p, activation(p, 17 * 4), { ...cache(1, 4, 4), row: undefined }, 17),
     /causal attention: 17 query heads share a kv head, 16 is the most/,
   ],
   [
     "causal attention: a variant that there is not",
     1,
-    (p) => causalAttention(p, activation(p, 4), cache(1, 4, 4), 1, { decode: "tree" as never }),
+    (p) => causalAttention(p, activation(p, 4), { ...cache(1, 4, 4), row: undefined }, 1, { decode: "tree" as never }),
     /causal attention: variant tree does not run on this adapter; it has .*split/,
+  ],
+  [
+    "causal attention: more rows than the cache",
+    2,
+    (p) => causalAttention(p, activation(p, 4), { ...cache(1, 4, 4), row: undefined }, 1),
+    /causal attention: x has more rows than the cache/,
+  ],
+  [
+    "causal attention: a row that the cache does not have",
+    2,
+    (p) => causalAttention(p, activation(p, 4), { ...cache(1, 4, 4), row: 1 }, 1),
+    /causal attention: sequence 1 of a cache for 1/,
+  ],
+  [
+    "rope: more rows than the cache",
+    2,
+    (p) => ropeAppend(p, activation(p, 12), buffer(64), { ...cache(1, 4, 4), row: undefined }, 1),
+    /rope: x has more rows than the cache/,
   ],
   [
     "norm: a variant that there is not",

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { create, globals } from "webgpu";
+import { newCounters } from "../../src/gpu/counters.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type KernelSpec, Kernels } from "../../src/gpu/kernel.ts";
 import { Program } from "../../src/gpu/program.ts";
@@ -30,7 +31,7 @@ describe("matmul.matrix, as the compiler sees it", () => {
     const adapter = (await dawn.requestAdapter())!;
     const requiredFeatures = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"] as GPUFeatureName[];
     device = await adapter.requestDevice({ requiredFeatures });
-    kernels = new Kernels(device);
+    kernels = new Kernels(device, (start) => start(), newCounters());
   });
   afterAll(() => {
     device.destroy();

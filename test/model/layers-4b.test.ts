@@ -93,13 +93,16 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
   it("decoder layer 0, prefill of 320 tokens and one decoded", async () => {
     const context = 321;
     const layer = await loadLanguageLayer(weights.at("language_model.model.layers.0"), config.language);
-    const cache = createCaches(gpu, { ...config.language, layers: 1 }, context)[0]!;
+    const cache = createCaches(gpu, { ...config.language, layers: 1 }, context, 1, "f32")[0]!;
     const table = ropeTable(context, 128, config.language.ropeTheta);
     const rope = gpu.memory.create("rope", table.byteLength);
     gpu.memory.write(rope, 0, table);
     const data = input("llm_layer.prefill");
     const x = activation("x", data, 2048, 1);
-    (await programs.record("prefill", 320, (p) => recordLanguageLayer(p, layer, x, cache, rope, 16))).run({ units: 320, start: 0 });
+    (await programs.record("prefill", 320, (p) => recordLanguageLayer(p, layer, x, { ...cache, row: 0 }, rope, 16))).run({
+      units: 320,
+      start: 0,
+    });
     check(`llm_layer.prefill${suffix}`, await read(x.buffer, data.length));
     const one = activation("one", input("llm_layer.decode"), 2048, 1);
     (await programs.record("decode", 1, (p) => recordLanguageLayer(p, layer, one, cache, rope, 16))).run({ units: 1, start: 320 });

@@ -44,7 +44,7 @@ describe('weights: "auto"', () => {
 
   async function load(): Promise<{ weights: string; notes: string[] }> {
     const notes: string[] = [];
-    const options = { format: "auto" as const, maxContext: 64, onNote: (note: string) => notes.push(note) };
+    const options = { format: "auto" as const, maxContext: 64, kv: "f16" as const, onNote: (note: string) => notes.push(note) };
     const { weights } = await loadModel(gpu, origin(), tiny, options);
     return { weights, notes };
   }

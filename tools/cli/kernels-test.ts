@@ -7,6 +7,7 @@ import { openGpu } from "../../src/gpu/device.ts";
 import type { KernelCase } from "../../src/harness/case.ts";
 import { kernelCases } from "../../src/harness/index.ts";
 import { type Report, runCases } from "../../src/harness/report.ts";
+import { chooseCases, reasonsOf, reportJson } from "../kernels/choose.ts";
 import { status } from "./model.ts";
 
 interface Flags {
@@ -38,15 +39,6 @@ async function casesOf(path: string): Promise<KernelCase[]> {
   return own as KernelCase[];
 }
 
-/** The cases that are asked for; a string says why there are none. */
-function choose(all: readonly KernelCase[], { op, filter, quick }: Flags): KernelCase[] | string {
-  const cases = quick ? all.filter(({ size }) => size !== "full") : all;
-  const ops = [...new Set(cases.map((test) => test.op))];
-  if (op !== undefined && !ops.includes(op)) return `there is no op ${JSON.stringify(op)}; there are ${ops.join(", ")}`;
-  const chosen = cases.filter((test) => (op === undefined || test.op === op) && (!filter || test.name.includes(filter)));
-  return chosen.length ? chosen : `no case's name contains ${JSON.stringify(filter)}${op ? ` among those of ${op}` : ""}`;
-}
-
 function table({ adapter, ops, failures, lacking }: Report): string {
   const rows = Object.entries(ops).map(([op, o]) => [
     op,
@@ -61,11 +53,10 @@ function table({ adapter, ops, failures, lacking }: Report): string {
   const widths = all[0]!.map((_, i) => Math.max(...all.map((row) => row[i]!.length)));
   const line = (row: string[]) =>
     row.map((cell, i) => (i === 0 || i === 6 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  ");
-  const reasons = [...new Set(lacking.map(({ reason }) => reason))].map((reason) => lacking.filter((each) => each.reason === reason));
   return [
     adapter,
     ...all.map((row) => `  ${line(row).trimEnd()}`),
-    ...reasons.map((cases) => `  unsupported: ${cases.length} cases, the first ${cases[0]!.name}: ${cases[0]!.reason}`),
+    ...reasonsOf(lacking).map(({ reason, cases, first }) => `  unsupported: ${cases} cases, the first ${first}: ${reason}`),
     ...failures.map(({ name, reason }) => `  FAILED ${name}: ${reason}`),
   ].join("\n");
 }
@@ -73,7 +64,8 @@ function table({ adapter, ops, failures, lacking }: Report): string {
 /** `internvl kernels test`: every case on every adapter present, or on the one whose name contains `adapter`. */
 export async function kernelsTest(flags: Flags): Promise<void> {
   const began = performance.now();
-  const cases = choose(flags.cases === undefined ? kernelCases(flags.seed) : await casesOf(flags.cases), flags);
+  const all = flags.cases === undefined ? kernelCases(flags.seed) : await casesOf(flags.cases);
+  const cases = chooseCases(flags.quick ? all.filter(({ size }) => size !== "full") : all, flags);
   if (typeof cases === "string") {
     process.stderr.write(`internvl: ${cases}\n`);
     process.exitCode = 2;
@@ -95,25 +87,15 @@ export async function kernelsTest(flags: Flags): Promise<void> {
       gpu.close();
     }
   }
-  if (flags.json) process.stdout.write(`${JSON.stringify({ adapters: reports.map(toJson) })}\n`);
+  if (flags.json) process.stdout.write(`${JSON.stringify({ adapters: reports.map(reportJson) })}\n`);
   if (flags.out !== undefined) {
     const info = { date: new Date().toISOString(), command: `internvl ${process.argv.slice(2).join(" ")}` };
     const seconds = Math.round((performance.now() - began) / 1000);
     const page = [`# Kernels against their float64 twins`, `${info.date}, ${seconds} s, by \`${info.command}\``];
     const tables = reports.map((report) => `\`\`\`\n${table(report)}\n\`\`\``);
     await mkdir(dirname(flags.out), { recursive: true });
-    await writeFile(`${flags.out}.json`, `${JSON.stringify({ ...info, seconds, adapters: reports.map(toJson) }, undefined, 1)}\n`);
+    await writeFile(`${flags.out}.json`, `${JSON.stringify({ ...info, seconds, adapters: reports.map(reportJson) }, undefined, 1)}\n`);
     await writeFile(`${flags.out}.md`, `${[...page, ...tables].join("\n\n")}\n`);
   }
   if (reports.some(({ failed }) => failed > 0)) process.exitCode = 1;
-}
-
-/** worstNmse and worstCase are null where no case of an op ran; an infinite NMSE is null too, with its case beside it. */
-function toJson({ adapter, passed, failed, unsupported, ops }: Report) {
-  const line = ({ cases, worstNmse, worstCase }: Report["ops"][string]) => ({
-    cases,
-    worstNmse: worstNmse ?? null,
-    worstCase: worstCase ?? null,
-  });
-  return { adapter, passed, failed, unsupported, ops: Object.fromEntries(Object.entries(ops).map(([op, o]) => [op, line(o)])) };
 }

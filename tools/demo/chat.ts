@@ -97,8 +97,8 @@ function statistics({ usage, timings, finishReason }: ChatResult): HTMLElement {
   const parts = [
     `${completionTokens} tokens`,
     ...(perSecond === undefined ? [] : [`${perSecond.toFixed(1)} tokens/s`]),
-    `first after ${first.toFixed(2)} s`,
-    `${promptTokens} tokens asked`,
+    `first token after ${first.toFixed(2)} s`,
+    `${promptTokens} prompt tokens`,
     ...(finishReason === "length" ? ["cut off at the limit"] : []),
   ];
   return make("p", { className: "statistics" }, parts.join(" · "));

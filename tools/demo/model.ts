@@ -1,9 +1,11 @@
+import { platform } from "#platform";
 import { InternVLWorker } from "../../src/api/worker.ts";
 import { EngineError } from "../../src/errors.ts";
-import type { Progress, WeightFormat, WeightSource } from "../../src/index.ts";
+import { cachedModels, type Progress, type WeightFormat, type WeightSource } from "../../src/index.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { memorySource } from "../../src/safetensors/index.ts";
-import { readSmall } from "../../src/weights/source.ts";
+import { openSource, readSmall } from "../../src/weights/source.ts";
+import { parseHubId } from "../../src/weights/source-remote.ts";
 
 /** A loaded model with what the page shows of it. */
 export interface Loaded {
@@ -13,11 +15,25 @@ export interface Loaded {
   stored: string;
 }
 
+/** Where a model comes from: what lies beside the page, a chosen folder's files, or what `InternVL.load` downloads into the cache. */
+export type ModelChoice = { kind: "nano" } | { kind: "folder"; files: readonly File[] } | { kind: "remote"; source: string };
+
+/** Where `org/name` is looked for, if not at Hugging Face: set when the page is built or served. */
+const ENDPOINT: string | undefined = import.meta.env.VITE_HF_ENDPOINT;
+
 /** The model that lies beside the page. */
-export function nanoSource(): WeightSource {
+function nanoSource(): WeightSource {
   return {
     async open(name) {
-      const response = await fetch(new URL(`nano/${name}`, document.baseURI));
+      let response: Response;
+      try {
+        response = await fetch(new URL(`nano/${name}`, document.baseURI));
+      } catch (cause) {
+        throw new EngineError("network", `nano/${name} cannot be fetched: ${(cause as Error).message}`, {
+          hint: "check the connection and reload the page",
+          cause,
+        });
+      }
       if (response.status === 404 || response.headers.get("content-type")?.startsWith("text/html")) return undefined; // a server's index page
       if (!response.ok)
         throw new EngineError("network", `nano/${name} answers ${response.status} ${response.statusText}`, { hint: "reload the page" });
@@ -26,35 +42,45 @@ export function nanoSource(): WeightSource {
   };
 }
 
-/** The files of a folder that somebody chose; only what is asked for is read. */
-export function folderSource(files: Iterable<File>): WeightSource {
-  const byName = new Map(Array.from(files, (file) => [file.name, file] as const));
-  return {
-    async open(name) {
-      const file = byName.get(name);
-      if (!file) return undefined;
-      const read = async (offset: number, length: number) => new Uint8Array(await file.slice(offset, offset + length).arrayBuffer());
-      return { name, size: file.size, read };
-    },
-  };
+/** What somebody typed: an id or an http(s) address. @throws EngineError bad-input */
+export function remoteChoice(text: string): ModelChoice {
+  const source = text.trim();
+  if (/^https?:\/\//i.test(source) && URL.canParse(source)) return { kind: "remote", source };
+  if (parseHubId(source)) return { kind: "remote", source };
+  throw new EngineError("bad-input", source ? `${JSON.stringify(source)} names no model` : "no model is named", {
+    hint: "give a Hugging Face id such as OpenGVLab/InternVL2_5-1B, or the https address of a folder with a checkpoint",
+  });
 }
 
-/** Opens a checkpoint in a worker. */
-export async function loadModel(
-  source: WeightSource,
-  options: { weights: WeightFormat; signal: AbortSignal; onProgress: (progress: Progress) => void },
-): Promise<Loaded> {
-  if (!("gpu" in navigator))
-    throw new EngineError(
-      "no-webgpu",
-      "this browser has no WebGPU",
-      isSecureContext ? {} : { hint: "open the page over https or localhost" },
-    );
+/** The files of a download that has ended, from the cache. */
+async function fromCache(source: string): Promise<WeightSource> {
+  const address = source.replace(/\/*$/, "/"); // a folder's address is remembered with its last slash
+  const found = (await cachedModels()).find((model) => model.source === source || model.source === address);
+  return found?.files ?? openSource(source, { endpoint: ENDPOINT }); // an address of Hugging Face stands for its repository
+}
+
+async function readConfig(source: WeightSource): Promise<Omit<Loaded, "vlm">> {
   const bytes = await readSmall(source, "config.json");
   if (!bytes)
     throw new EngineError("bad-weights", "there is no config.json among these files", { hint: "choose the folder of a whole checkpoint" });
-  const config = parseConfig(bytes);
   const { torch_dtype } = JSON.parse(new TextDecoder().decode(bytes)) as { torch_dtype?: string };
-  const vlm = await InternVLWorker.load(source, options);
-  return { vlm, config, stored: torch_dtype ?? "as the files say" };
+  return { config: parseConfig(bytes), stored: torch_dtype ?? "as the files say" };
+}
+
+export interface LoadRequest {
+  weights: WeightFormat;
+  signal: AbortSignal;
+  onProgress: (progress: Progress) => void;
+}
+
+/** Opens a checkpoint in a worker, which also downloads it. @throws EngineError as `InternVL.load` */
+export async function loadModel(choice: ModelChoice, options: LoadRequest): Promise<Loaded> {
+  await platform.requestAdapter({}); // before gigabytes are fetched that nothing could run
+  if (choice.kind === "remote") {
+    const vlm = await InternVLWorker.load(choice.source, { ...options, endpoint: ENDPOINT });
+    return { vlm, ...(await readConfig(await fromCache(choice.source))) };
+  }
+  const source = choice.kind === "nano" ? nanoSource() : await openSource(choice.files);
+  const config = await readConfig(source); // first: a wrong folder is told at once
+  return { vlm: await InternVLWorker.load(choice.kind === "nano" ? source : choice.files, options), ...config };
 }

@@ -1,9 +1,10 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { type AttentionVariant, attentionVariants, causalAttention, visionAttention } from "../../ops/attention.ts";
 import { attentionDecodeVariants, type DecodeVariant } from "../../ops/attention-decode.ts";
-import type { KvCache } from "../../ops/kv-cache.ts";
+import type { KvCache, KvDtype } from "../../ops/kv-cache.ts";
 import * as reference from "../../reference/attention.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands } from "../case.ts";
+import { rounded } from "../encode.ts";
 import { POISON } from "../guard.ts";
 import type { Random } from "../random.ts";
 import { indicesOf, pickFrom } from "../sample.ts";
@@ -12,26 +13,55 @@ interface Causal {
   heads: number;
   kvHeads: number;
   headDim: number;
-  /** Queries; one of them is a decode step. */
-  tokens: number;
-  start: number;
+  /** Queries of one sequence, the second of the cache's two: a prefill. */
+  tokens?: number;
+  start?: number;
+  /** Or a query of each row, by their positions: a decode step. */
+  positions?: readonly (number | undefined)[];
   /** Positions that the cache has room for beyond the last key. */
   room?: number;
   spare?: number;
   outliers?: boolean;
+  kv?: KvDtype;
   /** Of a decode step. */
   variant?: DecodeVariant;
   /** Of a prefill. */
-  prefill?: AttentionVariant;
+  prefill?: AttentionVariant | undefined;
   size?: "full" | undefined;
 }
 
-/** A cache [kvHeads, context, headDim] filled up to `count` positions; beyond them lies poison, which attention must not see. */
-function fillCache(random: Random, kvHeads: number, context: number, headDim: number, count: number): Float32Array<ArrayBuffer> {
-  const words = new Uint32Array(kvHeads * context * headDim).fill(POISON);
-  const values = new Float32Array(words.buffer);
-  for (let head = 0; head < kvHeads; head++) values.set(random.values(count * headDim), head * context * headDim);
+interface CacheShape {
+  rows: number;
+  kvHeads: number;
+  context: number;
+  headDim: number;
+}
+
+/** Values of a cache [rows, kvHeads, context, headDim] up to `count` positions of each row, and zero behind. */
+function drawCache(random: Random, { rows, kvHeads, context, headDim }: CacheShape, count: (row: number) => number) {
+  const values = new Float32Array(rows * kvHeads * context * headDim);
+  for (let head = 0; head < rows * kvHeads; head++) {
+    values.set(random.values(count(Math.floor(head / kvHeads)) * headDim), head * context * headDim);
+  }
   return values;
+}
+
+/** The same as a device holds it: behind the last position lies poison, which attention must not see. Rounds `values` too. */
+function cacheWords(
+  values: Float32Array<ArrayBuffer>,
+  { kvHeads, context, headDim }: CacheShape,
+  kv: KvDtype,
+  count: (row: number) => number,
+) {
+  const held = rounded(values, kv);
+  values.set(held.values);
+  const words = new Uint32Array(held.words.buffer.slice(0));
+  const perHead = words.length / (values.length / (context * headDim));
+  for (let head = 0; head < values.length / (context * headDim); head++) {
+    const used = Math.ceil((count(Math.floor(head / kvHeads)) * perHead) / context);
+    words.fill(POISON, head * perHead + used, (head + 1) * perHead);
+  }
+  return words;
 }
 
 /**
@@ -44,16 +74,17 @@ function addOutliers(keys: Float32Array, values: Float32Array, headDim: number, 
   for (let i = column; i < values.length; i += headDim) values[i]! *= 1000;
 }
 
-/** The picked (row, head) pairs of an output [rows, heads · headDim], and their references. */
+/** Some (row, head) pairs of an output [rows, heads · headDim], of the rows that are there, and their references. */
 function pickedHeads(
-  rows: number,
+  rows: readonly number[],
   heads: number,
   headDim: number,
   keys: number,
   random: Random,
   each: (row: number, head: number) => Float64Array,
 ) {
-  const pairs = pickFrom(rows * heads, Math.max(12, Math.floor(1e6 / (2 * keys * headDim))), random);
+  const picked = pickFrom(rows.length * heads, Math.max(12, Math.floor(1e6 / (2 * keys * headDim))), random);
+  const pairs = picked.map((pair) => rows[Math.floor(pair / heads)]! * heads + (pair % heads));
   return {
     indices: indicesOf({ rows: pairs, columns: Array.from({ length: headDim }, (_, i) => i) }, headDim),
     expected() {
@@ -68,21 +99,25 @@ const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
   variant !== undefined && !attentionVariants(gpu).includes(variant);
 
 function causalCase(spec: Causal): KernelCase {
-  const { heads, kvHeads, headDim, tokens, start, room = 0, spare = 0, outliers, variant, prefill, size } = spec;
-  const context = start + tokens + room;
+  const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, kv = "f32", variant, prefill, size } = spec;
+  const tokens = spec.tokens ?? positions!.length;
+  const start = spec.start ?? Math.max(...positions!.map((position) => position ?? 0));
+  const context = (positions ? start + 1 : start + tokens) + room;
+  const several = positions && positions.length > 1;
   const params = {
-    ...(tokens === 1 ? {} : { tokens }),
-    start,
+    ...(positions ? {} : { tokens }),
+    ...(several ? { at: positions.map((position) => position ?? "none").join("/") } : { start }),
     heads,
     kv_heads: kvHeads,
     d: headDim,
+    kv,
     ...(room ? { room } : {}),
     ...(spare ? { spare } : {}),
     outliers,
     variant: variant ?? prefill,
   };
-  return defineCase(tokens === 1 ? "attention_decode" : "attention_prefill", params, {
-    step: { units: tokens, start },
+  return defineCase(positions ? "attention_decode" : "attention_prefill", params, {
+    step: { units: tokens, start, positions },
     maxUnits: tokens + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
@@ -93,25 +128,32 @@ function causalCase(spec: Causal): KernelCase {
       const { random } = operands;
       const width = heads * headDim;
       const qs = random.values(tokens * width);
-      const keys = fillCache(random, kvHeads, context, headDim, start + tokens);
-      const values = fillCache(random, kvHeads, context, headDim, start + tokens);
+      const shape = { rows: positions ? tokens + spare : 2, kvHeads, context, headDim };
+      const row = positions ? undefined : 1;
+      /** The last query of a row of the cache sees so many keys. */
+      const seen = (of: number) => (positions ? (positions[of] ?? -1) + 1 : of === row ? start + tokens : 0);
+      const keys = drawCache(random, shape, seen);
+      const values = drawCache(random, shape, seen);
       if (outliers) addOutliers(keys, values, headDim, random);
       const q = operands.activation("q", { base: 0, unit: 1 }, width, qs);
       const cache: KvCache = {
-        keys: operands.storage("keys", keys),
-        values: operands.storage("values", values),
-        kvHeads,
-        headDim,
-        context,
+        keys: operands.storage("keys", cacheWords(keys, shape, kv, seen)),
+        values: operands.storage("values", cacheWords(values, shape, kv, seen)),
+        dtype: kv,
+        ...shape,
+        row,
       };
       const out = causalAttention(program, q, cache, heads, { decode: variant, variant: prefill });
-      const sample = pickedHeads(tokens, heads, headDim, start + tokens, random, (row, head) => {
-        const base = Math.floor(head / (heads / kvHeads)) * context;
+      const present = Array.from({ length: tokens }, (_, i) => i).filter((i) => !positions || positions[i] !== undefined);
+      const sample = pickedHeads(present, heads, headDim, start + tokens, random, (query, head) => {
+        const base = ((row ?? query) * kvHeads + Math.floor(head / (heads / kvHeads))) * context;
         const at: reference.Place = (j, i) => (base + j) * headDim + i;
-        const query = qs.subarray(row * width + head * headDim, row * width + (head + 1) * headDim);
-        return reference.attention(query, start + row + 1, { data: keys, at }, { data: values, at });
+        const from = query * width + head * headDim;
+        const count = positions ? seen(query) : start + query + 1;
+        return reference.attention(qs.subarray(from, from + headDim), count, { data: keys, at }, { data: values, at });
       });
-      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample }];
+      const spares = (word: number) => positions !== undefined && positions[Math.floor(word / width)] === undefined;
+      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, spares, ...sample }];
     },
   });
 }
@@ -138,7 +180,8 @@ function visionCase(
         const out = visionAttention(program, operands.activation("qkv", { base: 0, unit: tokens }, 3 * width, qkv), heads, tokens, {
           variant,
         });
-        const sample = pickedHeads(tiles * tokens, heads, headDim, tokens, random, (row, head) => {
+        const every = Array.from({ length: tiles * tokens }, (_, row) => row);
+        const sample = pickedHeads(every, heads, headDim, tokens, random, (row, head) => {
           const first = Math.floor(row / tokens) * tokens;
           const place =
             (part: number): reference.Place =>
@@ -180,7 +223,7 @@ export function attentionCases(random: Random): KernelCase[] {
       for (const start of [0, 1, 3, 62, 63, 64, 65, 127, 300])
         for (const variant of DECODE_VARIANTS) {
           const size = isUsual(headDim, heads, variant) ? {} : ({ size: "full" } as const);
-          cases.push(causalCase({ ...of, tokens: 1, start, room: start % 3, outliers: start % 2 === 1, variant, ...size }));
+          cases.push(causalCase({ ...of, positions: [start], room: start % 3, outliers: start % 2 === 1, variant, ...size }));
         }
       for (const [tokens, start] of [
         [2, 0],
@@ -211,7 +254,14 @@ export function attentionCases(random: Random): KernelCase[] {
           spare: random.integer(0, 9),
         }),
       );
-      const decode = { headDim, heads, kvHeads, tokens: 1, start: random.integer(0, 700), room: random.integer(0, 9) };
+      const decode = {
+        headDim,
+        heads,
+        kvHeads,
+        positions: [random.integer(0, 700)],
+        room: random.integer(0, 9),
+        kv: random.pick<KvDtype>(["f32", "f16"]),
+      };
       cases.push(causalCase({ ...decode, size: "full" }));
       cases.push(visionCase(random.integer(1, 4), headDim, random.integer(1, 200), random.integer(1, 2), visionSize));
     }
@@ -227,21 +277,36 @@ export function attentionCases(random: Random): KernelCase[] {
         [65, 62],
         [130, 1],
       ] as const) {
-        cases.push(causalCase({ heads: 6, kvHeads: 2, headDim, tokens, start, room: 2, spare: 1, prefill, ...(size ? { size } : {}) }));
+        const of = { heads: 6, kvHeads: 2, headDim, tokens, start, room: 2, spare: 1, prefill, size };
+        cases.push(causalCase(of), causalCase({ ...of, kv: "f16", outliers: start === 62 }));
         cases.push(visionCase(3, headDim, tokens, 2, size, prefill));
       }
     }
   }
-  // One split, two, all of them, in a cache with room for more; the largest group.
   for (const variant of DECODE_VARIANTS) {
-    const decode = { heads: 2, kvHeads: 1, headDim: 20, tokens: 1, variant };
-    cases.push(
-      causalCase({ ...decode, start: 247, room: 300 }),
-      causalCase({ ...decode, start: 248, room: 300, outliers: true }),
-      causalCase({ ...decode, start: 2047 }),
-      causalCase({ heads: 16, kvHeads: 2, headDim: 128, tokens: 1, start: 2047, variant, size: "full" }),
-      causalCase({ heads: 16, kvHeads: 1, headDim: 128, tokens: 1, start: 8191, variant, size: "full" }),
-    );
+    // One split, two, all of them, in a cache with room for more; the largest group.
+    const decode = { heads: 2, kvHeads: 1, headDim: 20, variant } as const;
+    const wide = { heads: 16, headDim: 128, variant, size: "full" } as const;
+    for (const kv of ["f32", "f16"] as const) {
+      cases.push(
+        causalCase({ ...decode, kv, positions: [247], room: 300 }),
+        causalCase({ ...decode, kv, positions: [248], room: 300, outliers: true }),
+        causalCase({ ...decode, kv, positions: [2047] }),
+        causalCase({ ...wide, kvHeads: 2, kv, positions: [2047] }),
+        causalCase({ ...wide, kvHeads: 1, kv, positions: [8191] }),
+      );
+      // Rows that are sequences of their own: with one split and with many, side by side, and some that sit the step out.
+      for (const positions of [
+        [5, 0],
+        [300, 3, undefined, 62],
+        [undefined, 64, 700],
+        [0, 1, 247, 248, undefined, 64, 900, 499],
+      ]) {
+        const spare = positions.length === 2 ? 2 : 0;
+        cases.push(causalCase({ ...decode, kv, positions, room: 9, spare, outliers: positions.length === 4 }));
+        cases.push(causalCase({ ...wide, kvHeads: 2, kv, positions, spare }));
+      }
+    }
   }
   cases.push(causalCase({ heads: 2, kvHeads: 1, headDim: 64, tokens: 200, start: 400 }));
   return cases;

@@ -1,5 +1,6 @@
 import { gatedMatmul, MATMUL_VARIANTS, type MatmulVariant, matmul, matmulVariants, precisionOf } from "../../ops/matmul.ts";
 import * as reference from "../../reference/matmul.ts";
+import { norm as normReference } from "../../reference/norm.ts";
 import type { MatrixDtype, Rows } from "../../tensor/tensor.ts";
 import { boundOf } from "../bounds.ts";
 import { defineCase, type KernelCase } from "../case.ts";
@@ -10,6 +11,8 @@ const DTYPES: readonly MatrixDtype[] = ["f32", "f16", "bf16", "q8", "q4"];
 
 /** Epilogues, by the flags in a case's name. */
 interface Fused {
+  /** RMSNorm of the rows first. */
+  norm?: boolean;
   bias?: boolean;
   gelu?: boolean;
   scale?: boolean;
@@ -45,10 +48,19 @@ const EVERY_FUSED: readonly Fused[] = Array.from({ length: 16 }, (_, bits) => ({
   residual: (bits & 8) > 0,
 }));
 
+const EPS = 1e-6;
+
+/** RMSNorm of every row, in float64. */
+function normed(xs: Float32Array, gain: Float32Array, k: number): Float64Array {
+  const out = new Float64Array(xs.length);
+  for (let at = 0; at < xs.length; at += k) out.set(normReference(xs.subarray(at, at + k), gain, undefined, EPS), at);
+  return out;
+}
+
 function matmulCase(spec: Spec): KernelCase {
   const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
   const unit = (m - base) / units;
-  const { bias, gelu, scale, residual, swiglu, outliers } = spec;
+  const { norm, bias, gelu, scale, residual, swiglu, outliers } = spec;
   const width = swiglu ? n / 2 : n;
   const precision = variant && precisionOf(variant);
   const op = m === 1 ? "matvec" : "matmul";
@@ -58,6 +70,7 @@ function matmulCase(spec: Spec): KernelCase {
     k,
     weights,
     act: "f32",
+    norm,
     bias,
     gelu,
     scale,
@@ -90,9 +103,12 @@ function matmulCase(spec: Spec): KernelCase {
         scale: scale ? random.values(n) : undefined,
         residual: residual ? random.values(m * n) : undefined,
       };
+      const gain = norm ? random.values(k) : undefined;
+      const before = gain && { weight: operands.vector("norm", gain), eps: EPS };
       const y = swiglu
-        ? gatedMatmul(program, x, w.matrix, { precision, variant })
+        ? gatedMatmul(program, x, w.matrix, { norm: before, precision, variant })
         : matmul(program, x, w.matrix, {
+            norm: before,
             bias: epilogue.bias && operands.vector("bias", epilogue.bias),
             gelu: gelu ?? false,
             scale: epilogue.scale && operands.vector("scale", epilogue.scale),
@@ -108,7 +124,10 @@ function matmulCase(spec: Spec): KernelCase {
           kind: "f32",
           length: m * width,
           indices: indicesOf(sample, width),
-          expected: () => (swiglu ? reference.gatedMatmul(xs, w.values, k, sample) : reference.matmul(xs, w.values, k, epilogue, sample)),
+          expected() {
+            const rows = gain ? normed(xs, gain, k) : xs;
+            return swiglu ? reference.gatedMatmul(rows, w.values, k, sample) : reference.matmul(rows, w.values, k, epilogue, sample);
+          },
         },
       ];
     },
@@ -172,12 +191,16 @@ type Choice = (typeof CHOICES)[number];
 /** Compiles fastest, and has one pipeline for any number of rows: it stands for what differs in a library only. */
 const CHEAPEST = "thread" satisfies MatmulVariant;
 
+/** Variants that take nothing but q8 and q4. */
+const isQuantizedOnly = (variant: Choice): boolean => variant === "packed" || variant === "columns";
+
 /**
  * On CPU adapters compiling a pipeline takes longer than all its cases. The ordinary set has every variant with one format, every format with
  * what the engine chooses, some formats with the cheapest variant; the full set has all combinations. An epilogue costs no pipeline.
  */
 function sizeOf(variant: Choice, weights: MatrixDtype, m: number): "full" | undefined {
-  const format = variant === undefined || weights === (variant === "packed" ? "q4" : "bf16") || (variant === CHEAPEST && weights === "q4");
+  const format =
+    variant === undefined || weights === (isQuantizedOnly(variant) ? "q4" : "bf16") || (variant === CHEAPEST && weights === "q4");
   // The vector kernels have a pipeline for 1, 2, 4 and 8 rows; with barriers each takes a CPU adapter longer than the one before.
   const rows = variant === "vector" ? m <= 2 : variant === "subgroup" ? m === 1 || m > 4 : true;
   return format && rows ? undefined : "full";
@@ -226,10 +249,27 @@ function* specs(random: Random): Generator<Spec> {
     }
     for (const fused of variant === CHEAPEST ? EVERY_FUSED : MODEL_FUSED) {
       // An epilogue sees no weights: one format stands for all.
-      const weights = variant === "packed" ? "q4" : "bf16";
+      const weights = isQuantizedOnly(variant) ? "q4" : "bf16";
       const of = { ...fused, weights, variant, n: 69, k: 96 } as const;
       yield { ...of, m: 1, size: sizeOf(variant, weights, 1) };
       yield { ...of, m: 7, spare: 1, size: sizeOf(variant, weights, 7) };
+    }
+  }
+  // RMSNorm in front of the products of a decoded token: in the kernels for few rows, and by a kernel of its own before a tiled one.
+  for (const variant of [undefined, "thread", "columns", "rows", "vector", "subgroup", "block"] as const) {
+    for (const weights of DTYPES) {
+      const of = { norm: true, weights, variant };
+      const size = sizeOf(variant, weights, 1);
+      for (const m of [1, 2, 4, 8]) {
+        const size = sizeOf(variant, weights, m);
+        yield { ...of, bias: true, m, n: 69, k: 96, size };
+        yield { ...of, swiglu: true, m, n: 66, k: 896, outliers: true, size };
+      }
+      yield { ...of, bias: true, m: 1, n: 67, k: 1024, size };
+      yield { ...of, residual: true, m: 3, n: 70, k: 64, parts: 2, spare: 2, size: size ?? sizeOf(variant, weights, 5) };
+      yield { ...of, swiglu: true, m: 1, n: 136, k: 64, parts: 2, size };
+      yield { ...of, bias: true, m: 1, n: 1152, k: 896, outliers: true, size };
+      yield { ...of, m: 1, n: 151674, k: 896, size: "full" };
     }
   }
   // The whole products of a prompt and of a picture, with the kernels that the engine chooses itself.

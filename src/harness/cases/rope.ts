@@ -1,62 +1,99 @@
+import type { KvDtype } from "../../ops/kv-cache.ts";
 import { ropeAppend, ropeTable } from "../../ops/rope.ts";
 import * as reference from "../../reference/rope.ts";
+import { boundOf } from "../bounds.ts";
 import { defineCase, type Expectation, type KernelCase, wholeOf } from "../case.ts";
+import { rounded } from "../encode.ts";
 import type { Random } from "../random.ts";
+import { indicesOf } from "../sample.ts";
 
 interface Spec {
-  tokens: number;
-  start: number;
+  /** Tokens of one sequence, the second of the cache's two. */
+  tokens?: number;
+  start?: number;
+  /** Or rows that are sequences of their own, by their positions. */
+  positions?: readonly (number | undefined)[];
   heads: number;
   kvHeads: number;
   headDim: number;
   context: number;
   theta: number;
+  kv?: KvDtype;
   spare?: number;
 }
 
 /** Both are the one op `ropeAppend`: as `rope` the rotated queries are what is looked at, as `kv_append` the whole cache. */
-function ropeCase(op: "rope" | "kv_append", { tokens, start, heads, kvHeads, headDim: d, context, theta, spare = 0 }: Spec): KernelCase {
-  const params = { tokens, start, heads, kv_heads: kvHeads, d, context, theta, ...(spare ? { spare } : {}) };
+function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
+  const { heads, kvHeads, headDim: d, context, theta, positions, tokens = positions!.length, kv = "f32", spare = 0 } = spec;
+  const start = spec.start ?? Math.max(...positions!.map((position) => position ?? 0));
+  const params = {
+    tokens,
+    ...(positions ? { at: positions.map((position) => position ?? "none").join("/") } : { start }),
+    ...{ heads, kv_heads: kvHeads, d, context, theta, kv },
+    ...(spare ? { spare } : {}),
+  };
   return defineCase(op, params, {
-    step: { units: tokens, start },
+    bound: boundOf(op, kv),
+    step: { units: tokens, start, positions },
     maxUnits: tokens + spare,
     record(program, operands): Expectation[] {
       const { random } = operands;
       const width = (heads + 2 * kvHeads) * d;
       const xs = random.withOutliers(tokens * width, width);
-      const before = { keys: random.values(kvHeads * context * d), values: random.values(kvHeads * context * d) };
+      const rows = positions ? tokens + spare : 2;
+      const content = () => rounded(random.values(rows * kvHeads * context * d), kv);
+      const before = { keys: content(), values: content() };
       const cache = {
-        keys: operands.storage("keys", before.keys),
-        values: operands.storage("values", before.values),
-        kvHeads,
-        headDim: d,
-        context,
+        keys: operands.storage("keys", before.keys.words),
+        values: operands.storage("values", before.values.words),
+        ...{ dtype: kv, rows, kvHeads, headDim: d, context },
+        row: positions ? undefined : 1,
       };
       const table = operands.storage("table", ropeTable(context, d, theta));
       const q = ropeAppend(program, operands.activation("qkv", { base: 0, unit: 1 }, width, xs), table, cache, heads);
       const head = (row: number, i: number) => xs.subarray(row * width + i * d, row * width + (i + 1) * d);
+      const positionOf = (row: number) => (positions ? positions[row] : start + row);
 
       /** The cache as it was, with the step's rows of `kvHeads` heads put in. */
-      const appended = (old: Float32Array, rowOf: (row: number, head: number) => ArrayLike<number>) => {
+      const appended = (old: Float32Array, rowOf: (row: number, head: number, position: number) => ArrayLike<number>) => {
         const all = Float64Array.from(old);
         for (let h = 0; h < kvHeads; h++) {
-          for (let row = 0; row < tokens; row++) all.set(rowOf(row, h), (h * context + start + row) * d);
+          for (let row = 0; row < tokens; row++) {
+            const position = positionOf(row);
+            if (position === undefined) continue;
+            const sequence = positions ? row : 1;
+            all.set(rowOf(row, h, position), ((sequence * kvHeads + h) * context + position) * d);
+          }
         }
         return all;
       };
+      const present = Array.from({ length: tokens }, (_, row) => row).filter((row) => positionOf(row) !== undefined);
       const queries = () => {
-        const all = new Float64Array(tokens * heads * d);
-        for (let row = 0; row < tokens; row++) {
-          for (let h = 0; h < heads; h++) all.set(reference.rope(head(row, h), start + row, theta), (row * heads + h) * d);
+        const all = new Float64Array(present.length * heads * d);
+        for (const [i, row] of present.entries()) {
+          for (let h = 0; h < heads; h++) all.set(reference.rope(head(row, h), positionOf(row)!, theta), (i * heads + h) * d);
         }
         return all;
       };
+      const columns = Array.from({ length: heads * d }, (_, i) => i);
       return [
-        wholeOf("q", q.buffer, tokens * heads * d, queries),
-        wholeOf("keys", cache.keys, before.keys.length, () =>
-          appended(before.keys, (row, h) => reference.rope(head(row, heads + h), start + row, theta)),
-        ),
-        wholeOf("values", cache.values, before.values.length, () => appended(before.values, (row, h) => head(row, heads + kvHeads + h))),
+        {
+          ...wholeOf("q", q.buffer, tokens * heads * d, queries),
+          indices: indicesOf({ rows: present, columns }, heads * d),
+          spares: (word) => positionOf(Math.floor(word / (heads * d))) === undefined,
+        },
+        {
+          ...wholeOf("keys", cache.keys, before.keys.values.length, () =>
+            appended(before.keys.values, (row, h, position) => reference.rope(head(row, heads + h), position, theta)),
+          ),
+          kind: kv,
+        },
+        {
+          ...wholeOf("values", cache.values, before.values.values.length, () =>
+            appended(before.values.values, (row, h) => head(row, heads + kvHeads + h)),
+          ),
+          kind: kv,
+        },
       ];
     },
   });
@@ -65,7 +102,7 @@ function ropeCase(op: "rope" | "kv_append", { tokens, start, heads, kvHeads, hea
 /** Rotary embedding, and the append of keys and values to the cache. */
 export function ropeCases(random: Random): KernelCase[] {
   const cases: KernelCase[] = [];
-  for (const headDim of [2, 6, 64, 80, 128]) {
+  for (const headDim of [4, 20, 64, 80, 128]) {
     for (const [heads, kvHeads] of [
       [1, 1],
       [14, 2],
@@ -109,6 +146,24 @@ export function ropeCases(random: Random): KernelCase[] {
           theta: 1e6,
         }),
       );
+    }
+  }
+  // Keys and values in f16, and rows that are sequences of their own: some far apart, some that sit the step out.
+  for (const headDim of [4, 20, 64, 80, 128]) {
+    const of = { heads: 6, kvHeads: 2, headDim, theta: 1e6 };
+    for (const op of ["rope", "kv_append"] as const) {
+      for (const [tokens, start] of [
+        [1, 0],
+        [1, 64],
+        [3, 5],
+        [65, 63],
+      ] as const) {
+        cases.push(ropeCase(op, { ...of, tokens, start, context: start + tokens + (start % 2), kv: "f16", spare: tokens % 3 }));
+      }
+      for (const positions of [[0], [7, 0], [3, undefined, 64, 1], [undefined, 5], [0, 9, 8, 64, undefined, 2, 31, 63]]) {
+        for (const kv of ["f32", "f16"] as const)
+          cases.push(ropeCase(op, { ...of, positions, context: 65, kv, spare: positions.length === 2 ? 1 : 0 }));
+      }
     }
   }
   cases.push(ropeCase("rope", { tokens: 1, start: 32767, heads: 1, kvHeads: 1, headDim: 4, context: 32768, theta: 1e6 }));

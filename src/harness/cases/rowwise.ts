@@ -45,6 +45,8 @@ function elementwiseCase(op: Elementwise, rows: number, width: number, outliers:
 }
 
 interface EmbedSpec {
+  /** Rows that are sequences of their own. */
+  separate?: boolean;
   weights: MatrixDtype;
   vocabulary: number;
   width: number;
@@ -55,7 +57,7 @@ interface EmbedSpec {
   visual?: number;
 }
 
-function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, visual = 0 }: EmbedSpec): KernelCase {
+function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, visual = 0, separate = false }: EmbedSpec): KernelCase {
   const params = {
     tokens,
     vocabulary,
@@ -64,6 +66,7 @@ function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, v
     ...(start ? { start } : {}),
     ...(visual ? { visual } : {}),
     ...(parts > 1 ? { parts } : {}),
+    separate,
   };
   return defineCase("embed", params, {
     step: { units: tokens, start },
@@ -77,10 +80,11 @@ function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, v
       for (let i = 0; i < visual && tokens > 2; i++) ids[random.integer(1, tokens - 2)] = (VISUAL_FLAG | i) >>> 0;
       const rows = random.values(Math.max(1, visual) * width);
       const table = operands.matrix("table", vocabulary, width, weights, parts);
+      const first = separate ? 0 : start;
       const history = new Uint32Array(start + tokens).fill(POISON);
-      history.set(ids, start);
+      history.set(ids, first);
       const x = program.activation("x", { base: 0, unit: 1 }, width);
-      embed(program, operands.storage("ids", history, start + tokens + 1), table.matrix, operands.storage("visual", rows), x);
+      embed(program, operands.storage("ids", history, start + tokens + 1), table.matrix, operands.storage("visual", rows), x, { separate });
       return [wholeOf("x", x.buffer, tokens * width, () => embedReference(ids, table.values, rows, width))];
     },
   });
@@ -105,6 +109,7 @@ export function rowwiseCases(random: Random): KernelCase[] {
         cases.push(embedCase({ weights, vocabulary: 65, width, tokens, parts: 3, visual: tokens > 3 ? 5 : 0 }));
       }
     }
+    cases.push(embedCase({ weights, vocabulary: 300, width: 64, tokens: 8, start: 700, separate: true }));
     cases.push(embedCase({ weights, vocabulary: 151674, width: 32, tokens: 63, parts: 4, start: 7, visual: 8 }));
     for (let i = 0; i < 6; i++) {
       const tokens = random.integer(1, 80);

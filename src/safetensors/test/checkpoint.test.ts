@@ -184,6 +184,21 @@ describe("reading a tensor", () => {
     ]);
   });
 
+  test("pieces go in turn into the arrays that are given, where the source can", async () => {
+    const entry = entryOf(40);
+    const { source } = entry;
+    source.readInto = async (offset, into) => into.set(await source.read(offset, into.length));
+    const into = [new Uint8Array(18), new Uint8Array(18)];
+    let i = 0;
+    for await (const { offset, bytes } of readPieces(entry, { pieceBytes: 18, into })) {
+      expect(bytes.buffer).toBe(into[i++ % 2]!.buffer);
+      expect(bytes).toEqual(pattern(40, 3).subarray(offset, offset + bytes.length));
+    }
+    expect(i).toBe(3);
+    for await (const { bytes } of readPieces(entryOf(8), { pieceBytes: 18, into })) expect(bytes).toEqual(pattern(8, 3)); // by read alone
+    await expect(readPieces(entry, { pieceBytes: 20, into }).next()).rejects.toThrow(RangeError);
+  });
+
   test("pieces smaller than an element hold one element", async () => {
     const offsets: number[] = [];
     for await (const { offset } of readPieces(entryOf(12), { pieceBytes: 1 })) offsets.push(offset);

@@ -1,0 +1,106 @@
+import { platform } from "#platform";
+import type { FileStore } from "../platform/store.ts";
+import { INDEX_NAME, parseIndex, SINGLE_NAME } from "../safetensors/index.ts";
+import { NOTES, PARTIAL, repoFolder, repoOf } from "./cache.ts";
+import type { HubOptions } from "./source.ts";
+import { readSmall, type WeightSource } from "./source-types.ts";
+
+/** A checkpoint that was downloaded, wholly or in part. */
+export interface CachedModel {
+  /** What to load it by: `org/name`, or the address of its folder. */
+  source: string;
+  /** What it takes on the disk, all kept versions together. */
+  bytes: number;
+  /** Whether the newest version is all here. Where not, loading it goes on where the download stopped. */
+  complete: boolean;
+  /** The files that are here, without a look at the server. */
+  files: WeightSource;
+  /** Deletes it. @throws EngineError bad-input while another page is downloading it */
+  remove(): Promise<void>;
+}
+
+async function bytesBelow(store: FileStore, folder: string): Promise<number> {
+  const sizes = (await store.list(folder)).map(({ name, kind, bytes }) =>
+    kind === "folder" ? bytesBelow(store, `${folder}/${name}`) : bytes,
+  );
+  return (await Promise.all(sizes)).reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** Files of one folder; names as a checkpoint has them. */
+const filesOf = (store: FileStore, folder: string): WeightSource => ({
+  open: async (name) => {
+    const file = await store.open(`${folder}/${name}`);
+    return file && { ...file, name };
+  },
+});
+
+/** Whether configuration and every file with tensors are there. */
+async function isComplete(files: WeightSource, names: ReadonlySet<string>): Promise<boolean> {
+  if (!names.has("config.json")) return false;
+  if (!names.has(INDEX_NAME)) return names.has(SINGLE_NAME);
+  try {
+    return parseIndex((await readSmall(files, INDEX_NAME))!, INDEX_NAME).shards.every((shard) => names.has(shard));
+  } catch {
+    return false; // loading it says what is wrong with the index
+  }
+}
+
+async function namesIn(store: FileStore, folder: string): Promise<Set<string>> {
+  return new Set((await store.list(folder)).filter(({ kind }) => kind !== "folder").map(({ name }) => name));
+}
+
+/** Whether a download into this folder has stopped half-way: ours, or one of huggingface_hub's. */
+const isPartial = (name: string): boolean => name.endsWith(PARTIAL) || name.endsWith(".incomplete");
+
+async function hubModel(store: FileStore, id: string): Promise<CachedModel> {
+  const folder = repoFolder(id);
+  const commits = (await store.list(`${folder}/snapshots`)).map(({ name }) => name);
+  // refs/main is written when everything has come: without it, this is a first download that has not ended, or another revision.
+  const commit = (await store.readText(`${folder}/refs/main`))?.trim() ?? commits.at(-1) ?? "none";
+  const snapshot = `${folder}/snapshots/${commit}`;
+  const files = filesOf(store, snapshot);
+  const partial = [...(await namesIn(store, `${folder}/blobs`))].some(isPartial);
+  return {
+    source: id,
+    bytes: await bytesBelow(store, folder),
+    complete: !partial && (await isComplete(files, await namesIn(store, snapshot))),
+    files,
+    async remove() {
+      await store.removeFolder(folder);
+      await store.removeFolder(`.locks/${folder}`);
+    },
+  };
+}
+
+/** `undefined` for a folder of which nobody noted where it came from. */
+async function urlModel(store: FileStore, folder: string): Promise<CachedModel | undefined> {
+  const names = await namesIn(store, folder);
+  const noted = [...names].find((name) => name.endsWith(NOTES));
+  const text = noted && (await store.readText(`${folder}/${noted}`));
+  if (!text) return undefined;
+  const { url } = JSON.parse(text) as { url: string };
+  const files = filesOf(store, folder);
+  return {
+    source: url.slice(0, url.lastIndexOf("/") + 1),
+    bytes: await bytesBelow(store, folder),
+    complete: ![...names].some(isPartial) && (await isComplete(files, names)),
+    files,
+    remove: () => store.removeFolder(folder),
+  };
+}
+
+/**
+ * The checkpoints that downloads have left: in a page those of the site's private file system, in Node those of Hugging Face's cache.
+ *
+ * @param options `cacheDir`: where they are kept, as for `InternVL.load`
+ * @throws EngineError missing-feature where a browser keeps no files for the page
+ */
+export async function cachedModels({ cacheDir }: Pick<HubOptions, "cacheDir"> = {}): Promise<CachedModel[]> {
+  const hub = platform.openStore("hub", cacheDir);
+  const urls = platform.openStore("urls", cacheDir);
+  const folders = async (store: FileStore) => (await store.list("")).filter(({ kind }) => kind === "folder").map(({ name }) => name);
+  const ids = (await folders(hub)).flatMap((name) => repoOf(name) ?? []);
+  const others = (await folders(urls)).filter((name) => /--[0-9a-f]{16}$/.test(name) && !repoOf(name));
+  const found = await Promise.all([...ids.map((id) => hubModel(hub, id)), ...others.map((folder) => urlModel(urls, folder))]);
+  return found.filter((model) => model !== undefined).sort((a, b) => a.source.localeCompare(b.source));
+}

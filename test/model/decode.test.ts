@@ -1,0 +1,53 @@
+import { describe, expect, it } from "vitest";
+import { partsOf } from "../../src/api/internvl.ts";
+import { InternVL } from "../../src/index.ts";
+import { kvBytes } from "../../src/model/language.ts";
+import { generateTrace } from "../../src/testing.ts";
+import { memoryFiles, relativeL2, tinyCheckpoint } from "../support.ts";
+
+const CONTEXT = 384; // more than one split of decode attention, on every adapter
+const IDS = Array.from({ length: 300 }, (_, i) => (i * 37) % 900);
+/** Embedding, final norm and head, and greedy sampling: what a step has beside its layers. */
+const OTHERS = 4;
+
+describe("decode", () => {
+  it("takes at most 7 dispatches a layer, for one row and for several, within a split of the context and beyond; f16 halves the cache", async () => {
+    const load = (kv: "auto" | "f32") => InternVL.load(memoryFiles(tinyCheckpoint("tiny-qwen", 0)), { maxContext: CONTEXT, kv });
+    const vlm = await load("auto");
+    const exact = await load("f32");
+    const { gpu, model } = partsOf(vlm);
+    const { language } = model.config;
+
+    const bytes = (kv: "f16" | "f32") => kvBytes(language, CONTEXT, kv);
+    expect(bytes("f32")).toBe(2 * language.layers * language.kvHeads * language.headDim * CONTEXT * 4);
+    expect(bytes("f16")).toBe(bytes("f32") / 2);
+    expect(exact.memory().bytes - vlm.memory().bytes).toBe(bytes("f32") - bytes("f16"));
+
+    const dispatches = (positions: (number | undefined)[], lanes = model.lanes) => {
+      const before = { ...gpu.counters };
+      lanes.decode(positions);
+      expect(gpu.counters.bindGroups + gpu.counters.buffers).toBe(before.bindGroups + before.buffers);
+      return (gpu.counters.dispatches - before.dispatches - OTHERS) / language.layers;
+    };
+    expect(dispatches([10])).toBe(6);
+    expect(dispatches([300])).toBe(7);
+    const three = await model.openLanes(3, CONTEXT);
+    expect(dispatches([10, undefined, 12], three)).toBe(6);
+    expect(dispatches([300, 5, undefined], three)).toBe(7);
+    three.dispose();
+
+    // A cache in f16 moves the logits by its rounding, and by no more (golden/README.md measured 3e-4 to 7e-4).
+    const [rounded, whole] = await Promise.all([vlm, exact].map((each) => generateTrace(each, { inputIds: IDS, steps: 3 })));
+    const errors = rounded!.logits.map((logits, i) => relativeL2(logits, whole!.logits[i]!));
+    console.log(`f16 against f32 keys and values on ${vlm.adapter}: ${errors.map((error) => error.toExponential(1)).join(" ")}`);
+    expect(Math.max(...errors)).toBeLessThan(5e-3);
+    expect(Math.min(...errors)).toBeGreaterThan(1e-6);
+    await vlm.dispose();
+    await exact.dispose();
+  });
+
+  it("refuses a kv format that there is not", async () => {
+    const load = InternVL.load(memoryFiles(tinyCheckpoint("tiny-qwen", 0)), { kv: "q8" as never });
+    await expect(load).rejects.toMatchObject({ code: "bad-input", message: 'kv is "q8", supported: auto, f16, f32' });
+  });
+});

@@ -1,0 +1,38 @@
+import { expect, it } from "vitest";
+import { calmly } from "../../src/platform/calm.ts";
+
+it("what Dawn asks for through setImmediate comes after pauses, after a few turns; everybody else's stays as it is", async () => {
+  const real = globalThis.setImmediate;
+  let turns = 0;
+  let passes = 0; // of the event loop
+  let running = true;
+  const pass = () => {
+    passes++;
+    if (running) real(pass);
+  };
+  await new Promise<void>((resolve) => {
+    // As Dawn does it: looks the global up, and asks for the next turn from within a turn.
+    const turn = () => {
+      expect(globalThis.setImmediate).not.toBe(real);
+      if (++turns < 30) globalThis.setImmediate(turn);
+      else resolve();
+    };
+    calmly(() => globalThis.setImmediate(turn));
+    expect(globalThis.setImmediate).toBe(real);
+    real(pass);
+  });
+  running = false;
+  expect(globalThis.setImmediate).toBe(real);
+  expect(passes).toBeGreaterThan(100); // ten pauses of a millisecond; without them a pass a turn
+});
+
+it("hands through what the call returns and throws", () => {
+  const real = globalThis.setImmediate;
+  expect(calmly(() => 7)).toBe(7);
+  expect(() =>
+    calmly(() => {
+      throw new Error("no");
+    }),
+  ).toThrow("no");
+  expect(globalThis.setImmediate).toBe(real);
+});

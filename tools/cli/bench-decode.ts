@@ -1,0 +1,106 @@
+import { performance } from "node:perf_hooks";
+import { MAX_ROWS } from "../../src/gpu/program.ts";
+import { median } from "../../src/harness/bench-timer.ts";
+import type { Model } from "../../src/model/internvl.ts";
+import type { Lanes } from "../../src/model/lanes.ts";
+import { kvBytes } from "../../src/model/language.ts";
+import type { KvDtype } from "../../src/ops/kv-cache.ts";
+
+/** Contexts that decoding is timed at. */
+export const CONTEXTS = [128, 1024, 4096] as const;
+/** Positions behind the last of them that the timed steps may take. */
+export const CONTEXT_ROOM = 64;
+
+const ROUNDS = 5;
+const SAMPLE_MS = 80;
+const MOST_STEPS = CONTEXT_ROOM / 2;
+
+/** A way to decode that is timed: rows at positions of their own. Nothing depends on what keys, values and ids are. */
+interface Subject {
+  lanes: Lanes;
+  positions: readonly number[];
+}
+
+async function run({ lanes, positions }: Subject, model: Model, steps: number): Promise<number> {
+  const began = performance.now();
+  for (let i = 0; i < steps; i++) lanes.decode(positions.map((position) => position + i));
+  await model.gpu.memory.flush();
+  return (performance.now() - began) / steps;
+}
+
+/** Milliseconds a step of each: medians of samples taken in turns, so that what else happens on the machine hits all alike. */
+async function time(model: Model, subjects: readonly Subject[], signal: AbortSignal): Promise<number[]> {
+  const steps: number[] = [];
+  for (const subject of subjects) {
+    await run(subject, model, 1); // pages touched
+    steps.push(Math.min(MOST_STEPS, Math.ceil(SAMPLE_MS / (await run(subject, model, 1)))));
+  }
+  const samples: number[][] = subjects.map(() => []);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [i, subject] of subjects.entries()) {
+      signal.throwIfAborted();
+      samples[i]!.push(await run(subject, model, steps[i]!));
+    }
+  }
+  return samples.map(median);
+}
+
+export interface ContextRate {
+  context: number;
+  tokensPerSecond: number;
+  kvBytes: number;
+  /** What it would be if a step took the time of its bytes (weights, keys and values), by the rate at the shortest context. */
+  expectedTokensPerSecond: number;
+  /** How much longer a step takes than that: 0.06 is 6 %. */
+  beyond: number;
+}
+
+/** Decoding at some contexts, in turns. `weightBytes` are those that every step reads. */
+export async function timeContexts(model: Model, weightBytes: number, kv: KvDtype, signal: AbortSignal): Promise<ContextRate[]> {
+  const { language } = model.config;
+  const contexts = CONTEXTS.filter((context) => context + CONTEXT_ROOM <= model.lanes.context);
+  const times = await time(
+    model,
+    contexts.map((context) => ({ lanes: model.lanes, positions: [context - 1] })),
+    signal,
+  );
+  const bytes = contexts.map((context) => weightBytes + kvBytes(language, context, kv));
+  return contexts.map((context, i) => {
+    const expected = times[0]! * (bytes[i]! / bytes[0]!);
+    return {
+      context,
+      tokensPerSecond: 1e3 / times[i]!,
+      kvBytes: kvBytes(language, context, kv),
+      expectedTokensPerSecond: 1e3 / expected,
+      beyond: times[i]! / expected - 1,
+    };
+  });
+}
+
+export interface RowsRate {
+  rows: number;
+  tokensPerSecond: number;
+  /** Over the rate of one row, timed in turns with it. */
+  ratio: number;
+}
+
+/** Decoding as many rows together as there can be, at the shortest of the contexts. */
+export async function timeRows(model: Model, signal: AbortSignal): Promise<RowsRate> {
+  const context = CONTEXTS[0] + CONTEXT_ROOM;
+  const rows = Math.min(MAX_ROWS, model.rowsIn(Number.POSITIVE_INFINITY, context));
+  const lanes = await model.openLanes(rows, context);
+  try {
+    const at = CONTEXTS[0] - 1;
+    const [one, all] = await time(
+      model,
+      [
+        { lanes: model.lanes, positions: [at] },
+        { lanes, positions: Array.from({ length: rows }, () => at) },
+      ],
+      signal,
+    );
+    return { rows, tokensPerSecond: (1e3 * rows) / all!, ratio: (rows * one!) / all! };
+  } finally {
+    lanes.dispose();
+  }
+}
