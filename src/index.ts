@@ -7,6 +7,7 @@ export type { ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";
 export type { SendOptions, Session, SessionOptions } from "./api/session.ts";
 export { EngineError, type ErrorCode } from "./errors.ts";
 export type { DeviceOptions } from "./gpu/device.ts";
+export type { KvDtype } from "./ops/kv-cache.ts";
 export type { MatrixDtype } from "./tensor/tensor.ts";
 export { type CachedModel, cachedModels } from "./weights/cached.ts";
 export type { WeightFormat } from "./weights/checkpoint.ts";

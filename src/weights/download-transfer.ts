@@ -169,18 +169,15 @@ export class Transfer {
 
   /** One request; returns when the body came to its proper end. @throws Interruption, EngineError */
   async attempt(failures: number): Promise<void> {
-    const { transport, signal } = this.#context;
-    const { url } = this.#file;
+    const { signal } = this.#context;
     const resuming = this.#have > 0 && this.#etag !== undefined;
     if (this.#have > 0 && !resuming) await this.restart();
-    const headers: Record<string, string> = resuming ? { range: `bytes=${this.#have}-`, "if-range": this.#etag! } : {};
     let answer: Answer;
     try {
-      answer = await request(transport, url, { headers, signal });
+      answer = await this.#ask(resuming);
     } catch (cause) {
-      if (cause instanceof EngineError || signal?.aborted) throw cause;
-      // A page asks another origin beforehand whether it may send If-Range; where it may not, nothing but the whole file can be had.
-      throw new Interruption(unreachable(url, cause), { restart: resuming && !platform.seesEverything && failures >= 2 });
+      if (cause instanceof EngineError || cause instanceof Interruption || signal?.aborted) throw cause;
+      throw new Interruption(unreachable(this.#file.url, cause));
     }
     const { response } = answer;
     try {
@@ -196,6 +193,25 @@ export class Transfer {
       throw new Interruption(this.#problem(`ended at byte ${this.#have} of ${this.#size}`));
     }
     this.#size ??= this.#have;
+  }
+
+  /** Asks for the file, or for the rest of it. */
+  async #ask(resuming: boolean): Promise<Answer> {
+    const { transport, signal } = this.#context;
+    const { url } = this.#file;
+    if (!resuming) return request(transport, url, { signal });
+    const range = `bytes=${this.#have}-`;
+    try {
+      return await request(transport, url, { headers: { range, "if-range": this.#etag! }, signal });
+    } catch (cause) {
+      if (cause instanceof EngineError || signal?.aborted || platform.seesEverything) throw cause;
+      // Either the network is down, or the server does not let a page of another origin send If-Range. A Range alone needs no leave;
+      // then the answer has to show that its file is the same.
+      const answer = await request(transport, url, { headers: { range }, signal });
+      if (answer.response.status !== 206 || strongEtag(answer.response.headers) === this.#etag) return answer;
+      await discard(answer.response);
+      throw new Interruption(this.#problem("does not show that it is the same file still"), { restart: true });
+    }
   }
 
   #problem(what: string): EngineError {

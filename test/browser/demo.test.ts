@@ -284,6 +284,15 @@ describe("the demo page's downloads", () => {
   });
 
   it("what cannot be had is told, with what to do", async () => {
+    const bare = await served.browser.newContext();
+    await bare.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
+    const { page: old } = await open({}, bare);
+    await old
+      .locator("#problem")
+      .filter({ hasText: /this browser has no WebGPU.*a current Chrome/i })
+      .waitFor();
+    await bare.close();
+
     const { page } = await open({ viewport: { width: 390, height: 844 }, colorScheme: "dark" });
     const told = (text: RegExp) => page.locator("#problem").filter({ hasText: text }).waitFor();
     await ready(page);
@@ -301,6 +310,23 @@ describe("the demo page's downloads", () => {
     );
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
     await picture(page, "quota-390-dark");
+    await page.close();
+  });
+
+  it.runIf(inject("full"))("Cancel keeps what was fetched (npm run test:full)", async () => {
+    const { page } = await open(desktop);
+    misbehave = halfOfWeights(weights, () => {});
+    await loadNamed(page, ID);
+    await page.getByText(/^Downloading: 4\.[5-9] MB of/).waitFor();
+    await page.getByRole("button", { name: "Cancel" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByText("Stopped. What was fetched is kept").waitFor();
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe("source"); // the focus is not lost with the button
+    misbehave = undefined;
+    hub.cdn.log.length = 0;
+    await page.getByRole("button", { name: "Load" }).click();
+    await ready(page);
+    expect(hub.cdn.gets(WEIGHTS).some(({ headers }) => /^bytes=[1-9]\d{6}-$/.test(headers.range ?? ""))).toBe(true);
     await page.close();
   });
 

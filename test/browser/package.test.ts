@@ -11,6 +11,11 @@ import { chromiumLaunch } from "./chromium.ts";
 const bin = (name: string) => pathOf(`node_modules/.bin/${name}`);
 const { dependencies, peerDependencies, peerDependenciesMeta, exports } = JSON.parse(readFileSync(pathOf("package.json"), "utf8"));
 
+it.runIf(inject("full"))("the API reference is made without a warning (npm run test:full)", () => {
+  const made = spawnSync(bin("typedoc"), ["--emit", "none"], { cwd: pathOf(""), encoding: "utf8" });
+  expect(made.status, made.stdout + made.stderr).toBe(0);
+});
+
 it("package.json: at most four run-time dependencies, webgpu an optional peer, types first", () => {
   expect(Object.keys(dependencies).length).toBeLessThanOrEqual(4);
   expect(Object.keys(peerDependencies)).toEqual(["webgpu"]);

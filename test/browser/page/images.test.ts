@@ -26,6 +26,12 @@ function difference(a: Uint8Array, b: Uint8Array): { count: number; largest: num
   return { count, largest };
 }
 
+/** Chromium's, in no standard yet. */
+declare class MediaStreamTrackGenerator extends MediaStreamTrack {
+  constructor(init: { kind: "video" });
+  readonly writable: WritableStream<VideoFrame>;
+}
+
 const SAME = { count: 0, largest: 0 };
 
 async function imgOf(src: string): Promise<HTMLImageElement> {
@@ -77,6 +83,21 @@ const OPAQUE_KINDS: typeof KINDS = {
     return canvas.getContext("2d")!.getImageData(0, 0, picture.width, picture.height);
   },
   VideoFrame: async (file) => new VideoFrame(await createImageBitmap(file), { timestamp: 0 }),
+  "video element": async (file) => {
+    // Frames that go from a track to the element without a codec: no pixel changes.
+    const track = new MediaStreamTrackGenerator({ kind: "video" });
+    const writer = track.writable.getWriter();
+    const video = document.createElement("video");
+    video.muted = true;
+    video.srcObject = new MediaStream([track]);
+    const shown = new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+    const playing = video.play();
+    await writer.write(new VideoFrame(await createImageBitmap(file), { timestamp: 0 }));
+    await playing;
+    await shown;
+    video.pause();
+    return video;
+  },
 };
 
 describe("images of a page", () => {

@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { platform } from "#platform";
 import type { EngineError } from "../../../src/errors.ts";
 import { openSource, readSmall } from "../../../src/weights/source.ts";
 import {
@@ -35,13 +36,14 @@ async function setUp(server: TestServer) {
   const cache = temporaryFolder();
   closing.push(() => server.close(), cache.remove);
   const waits: number[] = [];
-  const load = async (signal?: AbortSignal): Promise<Uint8Array | EngineError> => {
+  const load = async (signal?: AbortSignal, answer?: typeof fetch): Promise<Uint8Array | EngineError> => {
     try {
       const source = await openSource(`${server.origin}/folder`, {
         cacheDir: cache.path,
         sleep: async (ms) => void waits.push(ms),
         random: () => 1,
         signal,
+        fetch: answer,
       });
       return (await readSmall(source, NAME))!;
     } catch (error) {
@@ -363,5 +365,57 @@ describe("a server that misbehaves", () => {
     const source = await openSource(`${server.origin}/folder`, { cacheDir: cache.path, sleep: async () => {}, idle: 100 });
     expectTrue((await readSmall(source, NAME))!);
     expect(server.gets(NAME)[1]!.headers.range).toBe("bytes=100000-");
+  });
+});
+
+describe("in a page, whose requests another origin may refuse", () => {
+  const { seesEverything } = platform;
+  beforeEach(() => void Object.assign(platform, { seesEverything: false }));
+  afterEach(() => void Object.assign(platform, { seesEverything }));
+
+  /** As a browser where the server's preflight allows no If-Range. */
+  const withoutIfRange: typeof fetch = async (input, init) => {
+    if (new Headers(init?.headers).has("if-range")) throw new TypeError("Failed to fetch");
+    return fetch(input, init);
+  };
+
+  it("If-Range refused: goes on with a Range alone", async () => {
+    const { load, server, expectSound } = await setUp(await fileServer(FILES, cutThen(well)));
+    expectTrue(await load(undefined, withoutIfRange));
+    const [, second] = server.gets(NAME);
+    expect(second!.headers.range).toBe("bytes=100000-");
+    expect(second!.headers["if-range"]).toBeUndefined();
+    expect(server.gets(NAME)).toHaveLength(2);
+    expectSound();
+  });
+
+  it("If-Range refused, and the file is another: starts over", async () => {
+    const { load, server, expectSound } = await setUp(
+      await fileServer(FILES, (request, response, server) => {
+        if (!isData(request)) return false;
+        const old = noise(TRUE.length, 7);
+        return server.gets(NAME).length === 1
+          ? cutOff(response, old, 100_000, { etag: `"${gitSha1(old)}"` })
+          : well(request, response, server);
+      }),
+    );
+    expectTrue(await load(undefined, withoutIfRange));
+    expect(server.gets(NAME).map(({ headers }) => headers.range)).toEqual([undefined, "bytes=100000-", undefined]);
+    expectSound();
+  });
+
+  it("the network is lost: what was fetched is kept, and the next load goes on there", async () => {
+    let lost = false;
+    const losing: typeof fetch = async (input, init) => {
+      if (lost) throw new TypeError("Failed to fetch");
+      lost = (init?.method ?? "GET") === "GET" && String(input).endsWith(NAME);
+      return fetch(input, init);
+    };
+    const { load, server, expectSound } = await setUp(await fileServer(FILES, cutThen(well)));
+    expect(await load(undefined, losing)).toMatchObject({ code: "network" });
+    expectSound();
+    expectTrue(await load());
+    expect(server.gets(NAME).map(({ headers }) => headers.range)).toEqual([undefined, "bytes=100000-"]);
+    expectSound();
   });
 });
