@@ -195,6 +195,7 @@ export const platform: Platform = {
   availableMemory,
   pathOfUrl: fileURLToPath,
   env,
+  hasSystem: true,
   seesEverything: true,
   hubToken,
   openStore,

@@ -44,6 +44,8 @@ export interface Platform {
   pathOfUrl(url: string): string;
   /** A variable of the environment; `undefined` where it is not set, or empty, or where there is no environment. */
   env(name: string): string | undefined;
+  /** Whether there are local folders and an environment: a page has neither. */
+  readonly hasSystem: boolean;
   /** Whether requests may carry any header and answers show all of theirs: not so in a browser, between origins. */
   readonly seesEverything: boolean;
   /** The user's Hugging Face token, where one is set up. */

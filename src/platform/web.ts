@@ -34,6 +34,7 @@ export const platform: Platform = {
   availableMemory: () => undefined,
   pathOfUrl: (url) => noFiles(url),
   env: () => undefined,
+  hasSystem: false,
   seesEverything: false,
   hubToken: async () => undefined,
   openStore: (kind, folder) => webStore(folder ?? `internvl-webgpu/${kind}`),

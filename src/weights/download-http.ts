@@ -1,3 +1,4 @@
+import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 
 /** What requests go through; tests put their own clock and dice in. */
@@ -161,12 +162,13 @@ export const ATTEMPTS = 5;
 export function refusal(url: string, response: Response): EngineError {
   const { status, statusText, headers } = response;
   const code = headers.get("x-error-code"); // Hugging Face's: RepoNotFound, GatedRepo, RevisionNotFound, EntryNotFound
+  const token = platform.hasSystem ? "set HF_TOKEN" : "give a token (the option `token`)";
   const hints: Record<number, string> = {
-    401: "check the name; for a private or gated model set HF_TOKEN",
-    403: "for a gated model accept its terms on its page and set HF_TOKEN",
+    401: `check the name; for a private or gated model ${token}`,
+    403: `for a gated model accept its terms on its page and ${token}`,
     404: "check the name and the revision",
     410: "check the name and the revision",
-    429: "too many requests: try again later, or set HF_TOKEN",
+    429: `too many requests: try again later, or ${token}`,
   };
   return new EngineError("network", `${shown(url)} answers ${[status, statusText, code && `(${code})`].filter(Boolean).join(" ")}`, {
     hint: hints[status] ?? "try again later: what was fetched is kept",

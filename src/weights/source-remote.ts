@@ -97,7 +97,9 @@ function noModel({ base, hub }: Address, cause: EngineError): EngineError {
     });
   }
   const exists = /\((GatedRepo|RevisionNotFound|EntryNotFound)\)/.test(cause.message);
-  const hint = exists ? cause.hint : `neither a local folder nor a repository has this name, as it seems; ${cause.hint}`;
+  const hint = exists
+    ? cause.hint
+    : `${platform.hasSystem ? "neither a local folder nor a" : "no"} repository has this name, as it seems; ${cause.hint}`;
   return new EngineError("network", `no model "${hub.id}" (${hub.revision}): ${cause.message}`, { ...(hint ? { hint } : {}), cause });
 }
 

@@ -65,9 +65,10 @@ export function modelPanel(onChange: (loaded: Loaded | undefined) => void): { lo
     facts.replaceChildren(...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
   }
 
-  function progressOf(): (progress: Progress) => void {
+  function progressOf(isCurrent: () => boolean): (progress: Progress) => void {
     const speed = speedometer();
     return ({ phase, loaded: done, total, note: decided }) => {
+      if (!isCurrent()) return; // another load has begun
       if (decided) note = decided;
       const measured = (phase === "upload" || phase === "download") && total > 0;
       if (measured) bar.value = done / total;
@@ -96,7 +97,11 @@ export function modelPanel(onChange: (loaded: Loaded | undefined) => void): { lo
     try {
       await before?.vlm.dispose();
       const { signal } = mine.abort;
-      const fresh = await loadModel(choice, { weights: weights.value as WeightFormat, signal, onProgress: progressOf() });
+      const fresh = await loadModel(choice, {
+        weights: weights.value as WeightFormat,
+        signal,
+        onProgress: progressOf(() => loading === mine),
+      });
       if (loading !== mine) return void (await fresh.vlm.dispose());
       loaded = fresh;
       state.textContent = "Ready.";
