@@ -3,6 +3,7 @@ import { type AttentionVariant, attentionVariants, causalAttention, visionAttent
 import { attentionDecodeVariants, type DecodeVariant } from "../ops/attention-decode.ts";
 import { activationOf, type BenchCase, storageOf } from "./bench-case.ts";
 import { Noise, nmse } from "./bench-data.ts";
+import { rounded } from "./encode.ts";
 
 const SAMPLES = 24; // (query, head) pairs
 const SHARPNESS = 3; // queries are this much larger than keys: a softmax that is neither flat nor a single one
@@ -81,9 +82,9 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
   const pairs = tokens * start + (tokens * (tokens + 1)) / 2; // of a query and a key it sees
   return {
     op: tokens === 1 ? "attention_decode" : "attention",
-    params: `${tokens === 1 ? "" : `causal,tokens=${tokens},`}context=${context},heads=${heads},kv_heads=${kvHeads},dim=${headDim}`,
+    params: `${tokens === 1 ? "" : `causal,tokens=${tokens},`}context=${context},heads=${heads},kv_heads=${kvHeads},dim=${headDim},kv=f16`,
     flops: 4 * pairs * heads * headDim,
-    bytes: 4 * headDim * (2 * tokens * heads + 2 * context * kvHeads),
+    bytes: 2 * headDim * (4 * tokens * heads + 2 * context * kvHeads), // q and out are f32, keys and values f16
     ceiling: tokens === 1 ? "streamGBps" : "fmaGflops",
     accuracy: "f32",
     variants: (gpu) => (tokens === 1 ? attentionDecodeVariants(gpu) : attentionVariants(gpu)),
@@ -91,13 +92,13 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
       const noise = new Noise(context + heads);
       const width = heads * headDim;
       const q = noise.values(tokens * width, SHARPNESS);
-      const keys = noise.values(kvHeads * context * headDim);
-      const values = noise.values(kvHeads * context * headDim);
+      const { words: keyWords, values: keys } = rounded(noise.values(kvHeads * context * headDim), "f16");
+      const { words: valueWords, values } = rounded(noise.values(kvHeads * context * headDim), "f16");
       const input = activationOf(gpu, "q", q, width, 1);
       const cache = {
-        keys: storageOf(gpu, "keys", keys),
-        values: storageOf(gpu, "values", values),
-        dtype: "f32" as const,
+        keys: storageOf(gpu, "keys", keyWords),
+        values: storageOf(gpu, "values", valueWords),
+        dtype: "f16" as const,
         rows: 1,
         kvHeads,
         headDim,

@@ -21,7 +21,7 @@ describe("internvl kernels", () => {
   });
 
   it("test --json prints one document: every adapter present, every op that was asked for", async () => {
-    const { status, stdout, stderr } = await internvl("kernels", "test", "--op", "rope", "--filter", "tokens=3,", "--json");
+    const { status, stdout, stderr } = await internvl("kernels", "test", "--op", "rope", "--filter", "tokens=3,start=5,heads=1,", "--json");
     expect(status).toBe(0);
     expect(stdout).toMatch(/^\{.*\}\n$/); // one line
     expect(stderr).toMatch(/^\d+ cases, random shapes from seed 1\n/m);
