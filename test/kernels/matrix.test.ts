@@ -3,7 +3,7 @@ import { create, globals } from "webgpu";
 import { newCounters } from "../../src/gpu/counters.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type KernelSpec, Kernels } from "../../src/gpu/kernel.ts";
-import { Program } from "../../src/gpu/program.ts";
+import { Program, STEP_BYTES } from "../../src/gpu/program.ts";
 import { type ShaderName, shaders } from "../../src/gpu/shaders.gen.ts";
 import { boundOf, deviation } from "../../src/harness/bounds.ts";
 import { Random } from "../../src/harness/random.ts";
@@ -114,7 +114,7 @@ describe("matmul.matrix with emulated fragments", () => {
         return buffer;
       };
       const [x, w, b, y] = [upload("x", xs), upload("w", ws), upload("bias", bias), gpu.memory.create("y", m * n * 4)];
-      const step = gpu.memory.create("step", 16, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+      const step = gpu.memory.create("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
       const scratch = { take: (bytes: number) => gpu.memory.create("scratch", bytes), scope: <T>(work: () => T) => work() };
       const program = new Program(gpu, "emulated", m, scratch, step);
       const entry = ") {\n  let rows = row_count();";
