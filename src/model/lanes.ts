@@ -88,8 +88,9 @@ export class Lanes {
   async #openRow(row: number): Promise<void> {
     const { programs } = this.#parts;
     const caches = this.#caches.map((cache) => ({ ...cache, row }));
-    const prefill = await programs.record("prefill", CHUNK, (p) => this.#recordPrefill(p, caches));
-    const head = await programs.record("head", CHUNK, (p) => this.#recordHead(p, row), { defer: true });
+    const chunk = Math.min(CHUNK, this.context);
+    const prefill = await programs.record("prefill", chunk, (p) => this.#recordPrefill(p, caches));
+    const head = await programs.record("head", chunk, (p) => this.#recordHead(p, row), { defer: true });
     this.#rows.push({ prefill, head });
   }
 
@@ -132,7 +133,7 @@ export class Lanes {
     const { gpu, programs, config, language, x } = this.#parts;
     const caches = createCaches(gpu, config.language, context, 1, "f32").map((cache) => ({ ...cache, row: 0 }));
     // A traced step holds the logits of every position: as many rows as one binding takes.
-    const rows = Math.min(CHUNK, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
+    const rows = Math.min(CHUNK, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
     const program = await programs.record("prefill", rows, (p) => {
       this.#recordPrefill(p, caches, tap);
       const normed = norm(p, x, language.norm); // [tokens, H]
