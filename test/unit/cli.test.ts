@@ -12,7 +12,11 @@ const folder = mkdtempSync(join(tmpdir(), "internvl-cli-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 function internvl(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8", cwd: folder });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    encoding: "utf8",
+    cwd: folder,
+    env: { ...process.env, INTERNVL_ORT: folder }, // nothing is installed there
+  });
   // lavapipe makes Dawn itself warn about limits; that is not ours to tell
   const own = stderr.split("\n").filter((line) => line && !line.startsWith("Warning: max"));
   return { status, stdout, stderr: own.join("\n") };
@@ -108,6 +112,10 @@ describe("internvl", () => {
     ["a wrong number", ["chat", "--max-tokens", "many", "What?"], 2, /must be a positive whole number/],
     ["an op that there is not", ["kernels", "test", "--op", "nope"], 2, /there is no op "nope"; there are matvec, matmul/],
     ["a filter that matches nothing", ["kernels", "test", "--filter", "nope"], 2, /no case's name contains "nope"/],
+    ["a peer that is not there", ["bench", "--vs", "ort"], 1, /^internvl: bad-input: onnxruntime-node does not load from .*npm install/],
+    ["a peer that nobody knows", ["bench", "--vs", "voodoo"], 2, /Allowed choices are ort/],
+    ["an id that the model does not have", ["bench", "--prompt-ids", "1,1056"], 1, /^internvl: bad-input: .* the id 1056, this model has 1056/],
+    ["ids that are none", ["bench", "--prompt-ids", "1,,2"], 2, /must be whole numbers, separated by commas/],
     ["a wrong command", ["chant"], 2, /unknown command 'chant'/],
   ] as const)("%s ends with a line and an exit code", (_, args, code, message) => {
     const { status, stdout, stderr } = internvl(...args);

@@ -2,13 +2,12 @@ import { readFile } from "node:fs/promises";
 import { performance } from "node:perf_hooks";
 import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
-import { forget, generate, prefillPrompt } from "../../src/generate/loop.ts";
+import { forget, prefillPrompt } from "../../src/generate/loop.ts";
 import { Stepper } from "../../src/generate/stepper.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type Ceilings, measureCeilings } from "../../src/harness/bench-ceilings.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts";
-import type { Model } from "../../src/model/internvl.ts";
 import { kvBytes } from "../../src/model/language.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { type Checkpoint, readPieces } from "../../src/safetensors/index.ts";
@@ -16,7 +15,10 @@ import { openWeights, type WeightFormat } from "../../src/weights/checkpoint.ts"
 import { fileOrigin, type Origin, PIECE_BYTES, syntheticOrigin } from "../../src/weights/origin.ts";
 import { openSource, readSmall } from "../../src/weights/source.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
-import { CONTEXT_ROOM, CONTEXTS, type ContextRate, type RowsRate, timeContexts, timeRows } from "./bench-decode.ts";
+import { loadOrt } from "../kernels/ort-load.ts";
+import { checkQwen2 } from "../kernels/qwen2-onnx.ts";
+import { CONTEXT_ROOM, CONTEXTS, type ContextRate, decode, type RowsRate, timeContexts, timeRows } from "./bench-decode.ts";
+import { describeVersus, type Versus, versusOrt } from "./bench-vs.ts";
 import { interruptSignal, NANO, status } from "./model.ts";
 import { loadProgress } from "./progress.ts";
 
@@ -28,7 +30,9 @@ interface BenchFlags {
   weights?: WeightFormat;
   tiles: number;
   prompt: number;
+  promptIds?: number[];
   tokens: number;
+  vs?: "ort";
   adapter?: string;
   json?: boolean;
 }
@@ -93,35 +97,20 @@ async function fastest(work: () => Promise<void>): Promise<number> {
   return best;
 }
 
-/** Runs `count` greedy steps from a prompt; the time from the first new id to the last, and what the engine did meanwhile. */
-async function decode(model: Model, stepper: Stepper, inputIds: number[], count: number, signal: AbortSignal) {
-  const { counters } = model.gpu;
-  const request = { inputIds, imageContextId: -1, maxTokens: count + 1, signal };
-  let steps = -1;
-  let began = 0;
-  let before = { ...counters };
-  await generate(model, stepper, request, () => {
-    if (++steps === 0) {
-      began = performance.now();
-      before = { ...counters };
-    }
-    return false;
-  });
-  const seconds = (performance.now() - began) / 1e3;
-  const after = { ...counters };
-  const each = (name: keyof typeof counters) => (after[name] - before[name]) / steps;
-  return { each, steps, seconds };
-}
-
 const GIGA = 1e9;
 const KV = "f16"; // as `load` has it by default
 
 /** Loads a model, or makes one on the GPU, and times its phases against what the adapter can do at most. */
 export async function bench(flags: BenchFlags): Promise<void> {
+  if (flags.vs) loadOrt(); // told at once where it is missing
   const signal = interruptSignal();
   const subject = await openSubject(flags, signal);
   const { config } = subject;
-  const wanted = Math.max(flags.prompt + flags.tokens + 1, flags.tiles * config.tokensPerTile, CONTEXTS.at(-1)! + CONTEXT_ROOM);
+  const inputIds = flags.promptIds ?? Array.from({ length: flags.prompt }, (_, i) => (i * 7919) % config.language.vocabSize);
+  const bad = inputIds.find((id) => id >= config.language.vocabSize);
+  if (bad !== undefined) throw new EngineError("bad-input", `the prompt has the id ${bad}, this model has ${config.language.vocabSize} ids`);
+  if (flags.vs) checkQwen2(config.language);
+  const wanted = Math.max(inputIds.length + flags.tokens + 1, flags.tiles * config.tokensPerTile, CONTEXTS.at(-1)! + CONTEXT_ROOM);
   const maxContext = Math.min(config.language.maxPositions, wanted);
   const gpu = await openGpu({ adapter: flags.adapter });
   try {
@@ -160,22 +149,24 @@ export async function bench(flags: BenchFlags): Promise<void> {
     const visionGflops = (flags.tiles * visionFlops(config)) / GIGA / (visionMs / 1e3);
 
     status("prefill");
-    const inputIds = Array.from({ length: flags.prompt }, (_, i) => (i * 7919) % config.language.vocabSize);
     const stepper = new Stepper(gpu, model.lanes);
     const prefillMs = await fastest(async () => {
       forget(stepper, 0); // all of it, every time
       await prefillPrompt(model, stepper, 0, { inputIds, imageContextId: -1, signal });
       await gpu.memory.flush();
     });
-    const prefillGflops = prefillFlops(config, flags.prompt) / GIGA / (prefillMs / 1e3);
+    const prefillGflops = prefillFlops(config, inputIds.length) / GIGA / (prefillMs / 1e3);
 
     status("decode");
     const { each, steps, seconds } = await decode(model, stepper, inputIds, flags.tokens, signal);
     const weightBytes = decodedBytes(config, weights);
-    const bytesPerToken = weightBytes + kvBytes(config.language, flags.prompt + steps / 2, KV);
+    const bytesPerToken = weightBytes + kvBytes(config.language, inputIds.length + steps / 2, KV);
     const floor = (ceilings.streamGBps * GIGA) / bytesPerToken;
     const atContext = await timeContexts(model, weightBytes, KV, signal);
     const rowsTogether = await timeRows(model, signal);
+    const peakRssBytes = process.resourceUsage().maxRSS * 1024;
+    if (flags.vs) status("decoding in turns with ONNX Runtime");
+    const versus = flags.vs && (await versusOrt(model, stepper, origin, { prompt: inputIds, steps: flags.tokens, signal }));
     const report = {
       adapter: gpu.adapterName,
       weights,
@@ -187,7 +178,7 @@ export async function bench(flags: BenchFlags): Promise<void> {
         compileSeconds: (ready - uploaded) / 1e3,
       },
       vision: { tiles: flags.tiles, ms: visionMs, gflops: visionGflops, fraction: visionGflops / ceilings.fmaGflops },
-      prefill: { tokens: flags.prompt, ms: prefillMs, gflops: prefillGflops, fraction: prefillGflops / ceilings.fmaGflops },
+      prefill: { tokens: inputIds.length, ms: prefillMs, gflops: prefillGflops, fraction: prefillGflops / ceilings.fmaGflops },
       decode: {
         tokensPerSecond: steps / seconds,
         bytesPerToken,
@@ -200,8 +191,9 @@ export async function bench(flags: BenchFlags): Promise<void> {
         cpuMsPerToken: each("cpuMs"),
         rowsTogether,
         atContext,
+        ...(versus && { versus }),
       },
-      memory: { gpuBytes: gpu.memory.bytes, peakRssBytes: process.resourceUsage().maxRSS * 1024 },
+      memory: { gpuBytes: gpu.memory.bytes, peakRssBytes },
     };
     if (process.stderr.isTTY) status("");
     process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : describe(report));
@@ -231,7 +223,7 @@ interface Report {
     | "awaitedReadbacksPerToken"
     | "cpuMsPerToken",
     number
-  > & { rowsTogether: RowsRate; atContext: ContextRate[] };
+  > & { rowsTogether: RowsRate; atContext: ContextRate[]; versus?: Versus };
   memory: { gpuBytes: number; peakRssBytes: number };
 }
 
@@ -250,6 +242,7 @@ function describe({ adapter, weights, ceilings, load, vision, prefill, decode: d
       (at) =>
         `         at ${at.context} tokens of context: ${at.tokensPerSecond.toFixed(2)} tokens/s, by its bytes ${at.expectedTokensPerSecond.toFixed(2)}: ${percent(at.beyond)} beyond`,
     ),
+    ...(d.versus ? describeVersus(d.versus) : []),
     `memory   ${(memory.gpuBytes / 1e6).toFixed(1)} MB on the GPU, ${(memory.peakRssBytes / 1e6).toFixed(1)} MB resident at most`,
   ].join("\n")}\n`;
 }

@@ -27,6 +27,12 @@ function seed(text: string): number {
   return value;
 }
 
+/** Token ids, separated by commas. */
+function ids(text: string): number[] {
+  if (!/^\d+(,\d+)*$/.test(text)) throw new InvalidArgumentError("It must be whole numbers, separated by commas.");
+  return text.split(",").map(Number);
+}
+
 /** Bytes, also as 5GB, 500MB, 2GiB. */
 function size(text: string): number {
   const units: Record<string, number> = { "": 1, KB: 1e3, MB: 1e6, GB: 1e9, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30 };
@@ -153,7 +159,13 @@ function program(): Command {
     .addOption(new Option("--seed <number>", "of the synthetic weights").argParser(seed).default(0))
     .addOption(new Option("--tiles <count>", "tiles of the vision phase").argParser(count).default(1))
     .addOption(new Option("--prompt <count>", "tokens of the prefill").argParser(count).default(256))
+    .addOption(new Option("--prompt-ids <ids>", "the prompt's ids, separated by commas, instead of made-up ones").argParser(ids))
     .addOption(new Option("--tokens <count>", "tokens to decode").argParser(count).default(32))
+    .addOption(
+      new Option("--vs <library>", "also decode in turns with onnxruntime-node's webgpu provider, from the folder INTERNVL_ORT").choices([
+        "ort",
+      ]),
+    )
     .addOption(weightsOption())
     .addOption(adapterOption())
     .addOption(jsonOption())

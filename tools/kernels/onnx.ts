@@ -1,4 +1,4 @@
-/** Just enough of ONNX's protobuf (onnx.proto3) to write models of one node: field numbers in the comments are its own. */
+/** Just enough of ONNX's protobuf (onnx.proto3) to write models: field numbers in the comments are its own. */
 
 const FLOAT = 1;
 const UINT8 = 2;
@@ -23,8 +23,14 @@ export interface OnnxNode {
   floats?: Readonly<Record<string, number>>;
 }
 
-/** f32 inputs and outputs by name and shape. */
-type Values = Readonly<Record<string, readonly number[]>>;
+/** An input or output of the graph; a size may be a name, where it differs from run to run. */
+export interface OnnxValue {
+  dims: readonly (number | string)[];
+  type: "float32" | "int32" | "int64";
+}
+
+/** Inputs and outputs by name: f32 where only a shape is given. */
+type Values = Readonly<Record<string, readonly number[] | OnnxValue>>;
 
 function varint(value: number): number[] {
   const out: number[] = [];
@@ -59,11 +65,14 @@ const tensor = ({ name, dims, data }: OnnxTensor): Buffer[] => [
   bytes(9, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
 ];
 
-/** ValueInfoProto: name 1, type 2 { tensor_type 1 { elem_type 1, shape 2 { dim 1 { dim_value 1 } } } }. */
-const value = ([name, dims]: [string, readonly number[]]): Buffer[] => [
-  text(1, name),
-  bytes(2, bytes(1, int(1, FLOAT), bytes(2, ...dims.map((dim) => bytes(1, int(1, dim)))))),
-];
+const TYPES = { float32: FLOAT, int32: INT32, int64: INT64 };
+
+/** ValueInfoProto: name 1, type 2 { tensor_type 1 { elem_type 1, shape 2 { dim 1 { dim_value 1, dim_param 2 } } } }. */
+const value = ([name, shape]: [string, readonly number[] | OnnxValue]): Buffer[] => {
+  const { dims, type }: OnnxValue = "dims" in shape ? shape : { dims: shape, type: "float32" };
+  const sizes = dims.map((dim) => bytes(1, typeof dim === "number" ? int(1, dim) : text(2, dim)));
+  return [text(1, name), bytes(2, bytes(1, int(1, TYPES[type]), bytes(2, ...sizes)))];
+};
 
 /** NodeProto: input 1, output 2, name 3, op_type 4, attribute 5 { name 1, f 2, i 3, type 20 }, domain 7. */
 const node = ({ op, domain, inputs, outputs, ints = {}, floats = {} }: OnnxNode): Buffer[] => [

@@ -1,26 +1,11 @@
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import { EngineError } from "../../src/errors.ts";
 import type { Peer, PeerRun } from "../../src/harness/bench.ts";
 import type { PeerSpec } from "../../src/harness/bench-case.ts";
 import type { MatrixData } from "../../src/harness/bench-data.ts";
 import { GROUP, widenHalf } from "../../src/tensor/tensor.ts";
 import { type OnnxNode, type OnnxTensor, onnxModel } from "./onnx.ts";
+import { loadOrt, ON_CPU, ON_GPU, type OrtTensor } from "./ort-load.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
-
-/** The part of onnxruntime-node's API that is used here. */
-interface OrtTensor {
-  readonly data: Floats;
-  dispose(): void;
-}
-interface OrtSession {
-  run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>;
-}
-interface Ort {
-  Tensor: new (type: "float32", data: Floats, dims: readonly number[]) => OrtTensor;
-  InferenceSession: { create(model: Uint8Array, options: object): Promise<OrtSession> };
-}
 
 /** What a case needs from ONNX Runtime: f32 inputs, weights of the model, one node with the output `y`. */
 interface Graph {
@@ -28,19 +13,6 @@ interface Graph {
   inputs: Record<string, { dims: number[]; data: Floats }>;
   weights: OnnxTensor[];
   output: number[];
-}
-
-function load(): Ort {
-  const folder = process.env.INTERNVL_ORT;
-  const require = createRequire(folder ? join(folder, "package.json") : import.meta.url);
-  try {
-    return require("onnxruntime-node") as Ort;
-  } catch (cause) {
-    throw new EngineError("bad-input", `onnxruntime-node does not load${folder ? ` from ${folder}` : ""}`, {
-      hint: "npm install --ignore-scripts onnxruntime-node@1.30.0 in a folder, and name that folder in INTERNVL_ORT",
-      cause,
-    });
-  }
 }
 
 /** wᵀ as f32 [k, n], what MatMul wants. */
@@ -169,9 +141,6 @@ function graphOf(spec: PeerSpec): Graph {
   }
 }
 
-const ON_CPU = { executionProviders: ["webgpu"], logSeverityLevel: 3 };
-const ON_GPU = { ...ON_CPU, preferredOutputLocation: "gpu-buffer" };
-
 /**
  * ONNX Runtime's `webgpu` execution provider (its own Dawn, on the Vulkan adapter that it picks). Inputs are uploaded once (a Neg
  * whose output stays on the GPU, of the negated data), outputs stay on the GPU. A sample is so many runs and one more of a Slice of one
@@ -179,7 +148,7 @@ const ON_GPU = { ...ON_CPU, preferredOutputLocation: "gpu-buffer" };
  * ever released: 1.30.0 aborts the process when one is (an assertion on a BufferManager that is gone).
  */
 export function ortPeer(): Peer {
-  const ort = load();
+  const ort = loadOrt();
   const upload = async (dims: number[], data: Floats): Promise<OrtTensor> => {
     const session = await ort.InferenceSession.create(
       onnxModel([{ op: "Neg", inputs: ["x"], outputs: ["y"] }], { x: dims }, { y: dims }),
