@@ -78,7 +78,7 @@ const value = ([name, shape]: [string, readonly number[] | OnnxValue]): Buffer[]
 const node = ({ op, domain, inputs, outputs, ints = {}, floats = {} }: OnnxNode): Buffer[] => [
   ...inputs.map((input) => text(1, input)),
   ...outputs.map((output) => text(2, output)),
-  text(3, op),
+  text(3, outputs[0]!), // names are unique, as outputs are
   text(4, op),
   ...Object.entries(ints).map(([name, v]) => bytes(5, text(1, name), int(3, v), int(20, 2))),
   ...Object.entries(floats).map(([name, v]) => bytes(5, text(1, name), float(2, v), int(20, 1))),

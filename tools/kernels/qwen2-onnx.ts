@@ -175,7 +175,7 @@ export async function qwen2Onnx(w: Weights, c: LanguageConfig, positions: number
     const linear = async (from: string, name: string, out: number, inner: number) =>
       g.linear(from, `${i}.${name}`, [await layer.values(`${name}.weight`, [out, inner])], inner);
     const bias = g.weight(`${i}.qkv.bias`, [(heads + 2 * kvHeads) * headDim], concat(biases));
-    const qkv = g.add("Add", [g.linear(normed, `${i}.products`, matrices, H), bias], `${i}.qkv`);
+    const qkv = g.add("Add", [g.linear(normed, `${i}.qkv.products`, matrices, H), bias], `${i}.qkv`);
     const attended = form === "plain ops" ? plainAttention(g, c, i, qkv) : groupQueryAttention(g, c, i, qkv);
     const attention = await linear(attended, "self_attn.o_proj", H, heads * headDim);
     [x, normed] = addNorm(g, x, attention, await normOf(`layers.${i}.post_attention_layernorm.weight`), `${i}.mlp`, eps);
