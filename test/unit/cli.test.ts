@@ -114,7 +114,12 @@ describe("internvl", () => {
     ["a filter that matches nothing", ["kernels", "test", "--filter", "nope"], 2, /no case's name contains "nope"/],
     ["a peer that is not there", ["bench", "--vs", "ort"], 1, /^internvl: bad-input: onnxruntime-node does not load from .*npm install/],
     ["a peer that nobody knows", ["bench", "--vs", "voodoo"], 2, /Allowed choices are ort/],
-    ["an id that the model does not have", ["bench", "--prompt-ids", "1,1056"], 1, /^internvl: bad-input: .* the id 1056, this model has 1056/],
+    [
+      "an id that the model does not have",
+      ["bench", "--prompt-ids", "1,1056"],
+      1,
+      /^internvl: bad-input: .* the id 1056, this model has 1056/,
+    ],
     ["ids that are none", ["bench", "--prompt-ids", "1,,2"], 2, /must be whole numbers, separated by commas/],
     ["a wrong command", ["chant"], 2, /unknown command 'chant'/],
   ] as const)("%s ends with a line and an exit code", (_, args, code, message) => {

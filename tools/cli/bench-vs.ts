@@ -94,10 +94,13 @@ export async function versusOrt(model: Model, stepper: Stepper, origin: Origin, 
 
 /** Lines of the report. */
 export function describeVersus({ prompt, tokensPerSecond, peers, problems }: Versus): string[] {
-  const ids = ({ sameIds, ids: all }: PeerRate) => (sameIds === all ? `the same ${all} ids` : `ITS IDS DIFFER from the ${sameIds + 1}th on`);
+  const ids = ({ sameIds, ids: all }: PeerRate) =>
+    sameIds === all ? `the same ${all} ids` : `ITS IDS DIFFER from the ${sameIds + 1}th on`;
   return [
     `         in turns with others, ${prompt} tokens of prompt: ${tokensPerSecond.toFixed(2)} tokens/s`,
-    ...peers.map((p) => `         ${p.tokensPerSecond.toFixed(2)} tokens/s, ours is ${p.ratio.toFixed(2)} times as fast: ${p.peer}; ${ids(p)}`),
+    ...peers.map(
+      (p) => `         ${p.tokensPerSecond.toFixed(2)} tokens/s, ours is ${p.ratio.toFixed(2)} times as fast: ${p.peer}; ${ids(p)}`,
+    ),
     ...problems.map((problem) => `         ${problem}`),
   ];
 }

@@ -18,7 +18,7 @@ type Step = { next: Id } & Record<string, OrtTensor>;
 type Cache = Record<string, OrtTensor>; // by the names of the graph's inputs
 
 /**
- * A decoder on ONNX Runtime's `webgpu` provider. Keys and values stay on the GPU: each step's present is the next step's past. The id
+ * A decoder on ONNX Runtime's `webgpu` provider, on the Vulkan adapter that it picks. Keys and values stay on the GPU: each step's present is the next step's past. The id
  * comes back to the CPU in every step and goes in again, as a program that streams its answer has it; or, with `idOn: "gpu"`, it stays
  * there too, and only the last one is waited for. The prompt goes in token by token, once for each prompt, and is not timed.
  */
@@ -41,8 +41,7 @@ export async function ortDecoder(
     onnxModel([{ op: "Identity", inputs: ["x"], outputs: ["y"] }], { x: one }, { y: one }),
     ON_CPU,
   );
-  const read = async (id: Id): Promise<number> =>
-    Number((idOn === "cpu" ? id : (await copy.run<{ y: Id }>({ x: id })).y).data[0]);
+  const read = async (id: Id): Promise<number> => Number((idOn === "cpu" ? id : (await copy.run<{ y: Id }>({ x: id })).y).data[0]);
 
   const step = async (id: Id, position: number, past: Cache): Promise<{ next: Id; present: Cache }> => {
     const feeds: Record<string, OrtTensor<"float32" | "int32" | "int64">> = {

@@ -13,11 +13,11 @@ export type AttentionForm = "GroupQueryAttention" | "plain ops";
 const MOST_BYTES = 2 ** 30;
 
 /** @throws EngineError bad-input where `qwen2Onnx` has no graph: another decoder, or one too large for a model in one protobuf */
-export function checkQwen2({ architecture, layers, hiddenSize, intermediateSize, vocabSize, heads, kvHeads, headDim }: LanguageConfig): void {
-  if (architecture !== "Qwen2ForCausalLM")
-    throw new EngineError("bad-input", `there is an ONNX graph for Qwen2ForCausalLM, this decoder is ${architecture}`);
-  const layer = hiddenSize * (2 * (heads + kvHeads) * headDim + 3 * intermediateSize);
-  const bytes = 4 * (layers * layer + 2 * vocabSize * hiddenSize);
+export function checkQwen2(c: LanguageConfig): void {
+  if (c.architecture !== "Qwen2ForCausalLM")
+    throw new EngineError("bad-input", `there is an ONNX graph for Qwen2ForCausalLM, this decoder is ${c.architecture}`);
+  const layer = c.hiddenSize * (2 * (c.heads + c.kvHeads) * c.headDim + 3 * c.intermediateSize);
+  const bytes = 4 * (c.layers * layer + 2 * c.vocabSize * c.hiddenSize);
   if (bytes > MOST_BYTES) {
     throw new EngineError("bad-input", `this decoder has ${bytes} bytes in f32, an ONNX file for it can have ${MOST_BYTES}`, {
       hint: "take a smaller model, such as the embedded nano",
@@ -87,7 +87,7 @@ function groupQueryAttention(g: Graph, c: LanguageConfig, i: number, qkv: string
 }
 
 /** The same by plain ops, for one token: it sees all there is, so there is no mask. Keys are held as [1, kvHeads, headDim, past]. */
-function plainAttention(g: Graph, c: LanguageConfig, i: number, qkv: string): string {
+function plainAttention(g: Graph, i: number, qkv: string): string {
   const n = (name: string) => `${i}.${name}`;
   const split = (x: string, sizes: string, outputs: string[], axis: number) =>
     g.nodes.push({ op: "Split", inputs: [x, sizes], outputs, ints: { axis } });
@@ -176,7 +176,7 @@ export async function qwen2Onnx(w: Weights, c: LanguageConfig, positions: number
       g.linear(from, `${i}.${name}`, [await layer.values(`${name}.weight`, [out, inner])], inner);
     const bias = g.weight(`${i}.qkv.bias`, [(heads + 2 * kvHeads) * headDim], concat(biases));
     const qkv = g.add("Add", [g.linear(normed, `${i}.qkv.products`, matrices, H), bias], `${i}.qkv`);
-    const attended = form === "plain ops" ? plainAttention(g, c, i, qkv) : groupQueryAttention(g, c, i, qkv);
+    const attended = form === "plain ops" ? plainAttention(g, i, qkv) : groupQueryAttention(g, c, i, qkv);
     const attention = await linear(attended, "self_attn.o_proj", H, heads * headDim);
     [x, normed] = addNorm(g, x, attention, await normOf(`layers.${i}.post_attention_layernorm.weight`), `${i}.mlp`, eps);
     const gate = await linear(normed, "mlp.gate_proj", I, H);
