@@ -28,7 +28,7 @@ const spanOf = (variant: DecodeVariant, context: number): number => (variant ===
 /**
  * Records the attention of one query a row, q [rows, heads · headDim], to the keys up to the row's position of its own sequence in the
  * cache, into `out` of the same shape. A workgroup takes a split of the keys, for all heads that share them; how many there are follows
- * from the step (its \`start\` is the furthest position), and one alone needs no combining.
+ * from the step (its `start` is the furthest position), and one alone needs no combining.
  */
 export function decodeAttention(
   program: Program,

@@ -7,8 +7,8 @@ const ROWS = 32; // queries of a panel
 const COLUMNS = 64; // keys, or elements of a head, of a panel
 const SCORES_BYTES = 2 ** 25; // of the heads whose scores are in memory at once
 
-/** Attention of many rows, as far as attention by panels needs to know it; offsets and strides in elements. */
-export interface PanelAttention {
+/** Attention of many rows, as every kernel for it has to know it; offsets and strides in elements. */
+export interface RowsAttention {
   causal: boolean;
   /** Queries, and keys, of a batch; causal: the most of them. */
   rows: number;
@@ -35,7 +35,7 @@ export interface PanelAttention {
  * For CPU adapters with subgroups of 8: the scores of some heads at a time as one product of panels, softmax in place, and their
  * product with the values as another, by the same kernel. Nothing is fused: what that would save costs little on a CPU, and its tiles are what counts.
  */
-export function panelAttention(program: Program, a: PanelAttention): void {
+export function panelAttention(program: Program, a: RowsAttention): void {
   const { causal, rows, keys, heads, group, headDim } = a;
   const quads = headDim / 4;
   const rowPanels = Math.ceil(rows / ROWS);

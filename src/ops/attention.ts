@@ -1,10 +1,8 @@
 import type { Gpu } from "../gpu/device.ts";
-import type { KernelSpec } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
-import type { ShaderName } from "../gpu/shaders.gen.ts";
 import type { Activation } from "../tensor/tensor.ts";
 import { type DecodeVariant, decodeAttention } from "./attention-decode.ts";
-import { panelAttention } from "./attention-panels.ts";
+import { panelAttention, type RowsAttention } from "./attention-panels.ts";
 import { need, needActivation, needQuads, needTokens } from "./check.ts";
 import { type KvCache, kvReader, needCache, rowElements } from "./kv-cache.ts";
 
@@ -38,45 +36,31 @@ function chosenVariant(program: Program, op: string, { variant }: AttentionOptio
   return chosen;
 }
 
-/** The kernel that makes a block of queries in one go. */
-const prefillKernel = (variant: "flash" | "thread", headDim: number, reader: ShaderName): KernelSpec => ({
-  shader: `attention.${variant}` as const,
-  libs: ["lib/step", reader, "lib/attention"],
-  consts: { D: headDim },
-  bindings: "uurrrw",
-});
-
 function needHead(op: string, headDim: number): void {
   needQuads(op, "head width", headDim);
   need(headDim <= MAX_HEAD, op, `head width ${headDim} is over ${MAX_HEAD}`);
 }
 
-/** Where lib/attention finds queries, keys and values, in elements; the fields in the shader's order. */
-interface FlashLayout {
-  heads: number;
-  group: number;
-  qRows: number;
-  qStride: number;
-  kOffset: number;
-  vOffset: number;
-  kvBatch: number;
-  kvHead: number;
-  kvStride: number;
-  causal: boolean;
+/** Records a variant. The params of flash and thread stand in the order of lib/attention. */
+function attend(program: Program, op: string, a: RowsAttention, options: AttentionOptions): void {
+  const variant = chosenVariant(program, op, options);
+  if (variant === "panels") {
+    panelAttention(program, a);
+    return;
+  }
+  const { causal, rows, heads, group, headDim } = a;
+  program.dispatch({
+    kernel: {
+      shader: `attention.${variant}` as const,
+      libs: ["lib/step", a.reader, "lib/attention"],
+      consts: { D: headDim },
+      bindings: "uurrrw",
+    },
+    params: [heads, group, causal ? 0 : rows, a.qStride, a.kOffset, a.vOffset, a.kvBatch, a.kvHead, a.kvStride, causal ? 1 : 0],
+    buffers: [a.q, a.k, a.v, a.out],
+    workgroups: ({ units }) => [Math.ceil((causal ? units : rows) / BLOCK), heads, causal ? 1 : units],
+  });
 }
-
-const flashParams = (l: FlashLayout): number[] => [
-  l.heads,
-  l.group,
-  l.qRows,
-  l.qStride,
-  l.kOffset,
-  l.vOffset,
-  l.kvBatch,
-  l.kvHead,
-  l.kvStride,
-  l.causal ? 1 : 0,
-];
 
 /** Attention of every token to every token of its own tile: qkv [tiles · tokens, 3 · heads · headDim] → [tiles · tokens, heads · headDim]. */
 export function visionAttention(
@@ -93,9 +77,10 @@ export function visionAttention(
   need(qkv.rows.unit === tokens && qkv.rows.base === 0, op, `${qkv.label} must have ${tokens} rows a tile`);
   needActivation(program, op, qkv);
   const out = program.activation("attention", qkv.rows, width);
-  const variant = chosenVariant(program, op, options);
-  if (variant === "panels") {
-    panelAttention(program, {
+  attend(
+    program,
+    op,
+    {
       causal: false,
       rows: tokens,
       keys: tokens,
@@ -114,26 +99,9 @@ export function visionAttention(
       kvHead: headDim,
       kvStride: 3 * width,
       out: out.buffer,
-    });
-    return out;
-  }
-  program.dispatch({
-    kernel: prefillKernel(variant, headDim, "lib/kv.f32"),
-    params: flashParams({
-      heads,
-      group: 1,
-      qRows: tokens,
-      qStride: 3 * width,
-      kOffset: width,
-      vOffset: 2 * width,
-      kvBatch: tokens * 3 * width,
-      kvHead: headDim,
-      kvStride: 3 * width,
-      causal: false,
-    }),
-    buffers: [qkv.buffer, qkv.buffer, qkv.buffer, out.buffer],
-    workgroups: (step) => [Math.ceil(tokens / BLOCK), heads, step.units],
-  });
+    },
+    options,
+  );
   return out;
 }
 
@@ -159,50 +127,33 @@ export function causalAttention(
   if (row === undefined) {
     need(program.maxRows(q.rows) <= rows, op, `${q.label} has more rows than the cache`);
     decodeAttention(program, op, q, cache, out, options.decode);
-  } else {
-    const group = heads / kvHeads;
-    const offset = row * rowElements(cache);
-    const variant = chosenVariant(program, op, options);
-    if (variant === "panels") {
-      panelAttention(program, {
-        causal: true,
-        rows: program.maxRows(q.rows),
-        keys: context,
-        heads,
-        group,
-        headDim,
-        batches: 1,
-        q: q.buffer,
-        qStride: heads * headDim,
-        k: keys,
-        v: values,
-        reader: kvReader(cache),
-        kOffset: offset,
-        vOffset: offset,
-        kvBatch: 0,
-        kvHead: context * headDim,
-        kvStride: headDim,
-        out: out.buffer,
-      });
-      return out;
-    }
-    program.dispatch({
-      kernel: prefillKernel(variant, headDim, kvReader(cache)),
-      params: flashParams({
-        heads,
-        group,
-        qRows: 0,
-        qStride: heads * headDim,
-        kOffset: offset,
-        vOffset: offset,
-        kvBatch: 0,
-        kvHead: context * headDim,
-        kvStride: headDim,
-        causal: true,
-      }),
-      buffers: [q.buffer, keys, values, out.buffer],
-      workgroups: (step) => [Math.ceil(step.units / BLOCK), heads, 1],
-    });
+    return out;
   }
+  const offset = row * rowElements(cache);
+  attend(
+    program,
+    op,
+    {
+      causal: true,
+      rows: program.maxRows(q.rows),
+      keys: context,
+      heads,
+      group: heads / kvHeads,
+      headDim,
+      batches: 1,
+      q: q.buffer,
+      qStride: heads * headDim,
+      k: keys,
+      v: values,
+      reader: kvReader(cache),
+      kOffset: offset,
+      vOffset: offset,
+      kvBatch: 0,
+      kvHead: context * headDim,
+      kvStride: headDim,
+      out: out.buffer,
+    },
+    options,
+  );
   return out;
 }

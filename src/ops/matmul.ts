@@ -100,15 +100,20 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   if (bias) needVector(op, bias, n);
   if (scale) needVector(op, scale, n);
   need(!(into && options.out), op, "into and out exclude each other");
-  const width = gated ? n / 2 : n;
-  const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, width);
-  needActivation(program, op, y, width);
   const maxRows = program.maxRows(x.rows);
-  need(program.maxRows(y.rows) >= maxRows, op, `${y.label} has fewer rows than ${x.label}`);
-
   const variant = choose(program, x, w, maxRows, options);
   const kernel = matmulKernel(program.gpu, variant, w.dtype, maxRows);
   need(kernel !== undefined, op, `the device has no variant "${variant}" for ${w.dtype} weights`);
+  const { norm: gain } = options;
+  if (gain && !kernel.prologue) return record(program, norm(program, x, gain), w, { ...options, norm: undefined, variant }, gated);
+  if (gain) {
+    need(!gain.bias, op, "the norm in front has a bias, it must be an RMSNorm");
+    needVector(op, gain.weight, k);
+  }
+  const width = gated ? n / 2 : n;
+  const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, width);
+  needActivation(program, op, y, width);
+  need(program.maxRows(y.rows) >= maxRows, op, `${y.label} has fewer rows than ${x.label}`);
   const widest = Math.max(
     ...w.parts.map((part) => Math.ceil(part.rows / kernel.columns)),
     variant === "packed" ? maxRows : Math.ceil(maxRows / kernel.rows),
@@ -121,12 +126,6 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
         hint: "split the rows over several steps",
       },
     );
-  }
-  const { norm: gain } = options;
-  if (gain && !kernel.prologue) return record(program, norm(program, x, gain), w, { ...options, norm: undefined, variant }, gated);
-  if (gain) {
-    need(!gain.bias, op, "the norm in front has a bias, it must be an RMSNorm");
-    needVector(op, gain.weight, k);
   }
   const prologue = kernel.prologue ? ([gain ? "lib/prologue.norm" : "lib/prologue.none"] as const) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
