@@ -71,12 +71,21 @@ export class StreamDecoder {
   }
 }
 
-/** Where the first of the words stands in a text, and which it is. */
+/**
+ * Where the word that is complete first begins, and which it is. What counts is where a word ends, not where it begins: an answer is
+ * over with the first stop string that has come, and the same text must end at the same place however tokens cut it. Of two that are
+ * complete at once, the longer.
+ */
 function firstOf(text: string, words: readonly string[]): [at: number, word: string | undefined] {
   let found: [number, string | undefined] = [text.length, undefined];
+  let end = Number.POSITIVE_INFINITY;
   for (const word of words) {
     const at = text.indexOf(word);
-    if (at >= 0 && at < found[0]) found = [at, word];
+    const ends = at + word.length;
+    if (at >= 0 && (ends < end || (ends === end && at < found[0]))) {
+      found = [at, word];
+      end = ends;
+    }
   }
   return found;
 }
