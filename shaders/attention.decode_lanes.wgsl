@@ -1,9 +1,9 @@
-// Decode attention for CPU adapters whose subgroups have a fixed size: out = softmax(q kᵀ / sqrt(D)) v, as lib decode says.
+// Decode attention for CPU adapters whose subgroups have 4 lanes: out = softmax(q kᵀ / sqrt(D)) v, as lib decode says.
 // There a load costs lane by lane, whether the lanes' addresses differ or not, and a broadcast next to nothing; a barrier costs most.
 // A workgroup of one subgroup takes LANES keys at a time, and LANES vec4s of every row. Scores: a lane a key, the lanes hand round
 // the queries. Sums: a lane a vec4 of the columns, the lanes hand round the weights. Keys and values are read once for all heads of
 // the group. A lane sees only its own slots of the workgroup memory: no barrier but the one that clears it.
-// Needs: D (a multiple of 4), GROUP, SPAN (a multiple of LANES), the extension subgroups; libs step, kv.*, decode and lanes.*.
+// Needs: D (a multiple of 4), GROUP, SPAN (a multiple of LANES), the extension subgroups; libs step, kv.*, decode and lanes.4.
 // Limits: LANES invocations, 4 GROUP (SPAN + LANES) bytes of workgroup memory, 5 storage bindings. Reference: reference/attention.
 var<workgroup> scores: array<f32, GROUP * SPAN>; // then weights
 var<workgroup> sums: array<f32, GROUP * LANES>;

@@ -2,20 +2,11 @@
 // Needs: subgroups of exactly 8 lanes, the extension subgroups.
 const LANES = 8u;
 
-// Lane by lane: its own products with the vec4s a of all lanes.
-fn dots(a: vec4<f32>, b: ptr<function, array<vec4<f32>, LANES>>) -> f32 {
-  return dot(subgroupBroadcast(a, 0u), (*b)[0]) + dot(subgroupBroadcast(a, 1u), (*b)[1])
-    + dot(subgroupBroadcast(a, 2u), (*b)[2]) + dot(subgroupBroadcast(a, 3u), (*b)[3])
-    + dot(subgroupBroadcast(a, 4u), (*b)[4]) + dot(subgroupBroadcast(a, 5u), (*b)[5])
-    + dot(subgroupBroadcast(a, 6u), (*b)[6]) + dot(subgroupBroadcast(a, 7u), (*b)[7]);
-}
-
-// Lane by lane: its own vec4s with the weights a of all lanes.
-fn weighted(a: f32, b: ptr<function, array<vec4<f32>, LANES>>) -> vec4<f32> {
-  return subgroupBroadcast(a, 0u) * (*b)[0] + subgroupBroadcast(a, 1u) * (*b)[1]
-    + subgroupBroadcast(a, 2u) * (*b)[2] + subgroupBroadcast(a, 3u) * (*b)[3]
-    + subgroupBroadcast(a, 4u) * (*b)[4] + subgroupBroadcast(a, 5u) * (*b)[5]
-    + subgroupBroadcast(a, 6u) * (*b)[6] + subgroupBroadcast(a, 7u) * (*b)[7];
+// Of all lanes, in every lane. (subgroupAdd goes lane by lane.)
+fn sum_of_lanes(a: f32) -> f32 {
+  let pairs = a + subgroupShuffleXor(a, 1u);
+  let quads = pairs + subgroupShuffleXor(pairs, 2u);
+  return quads + subgroupShuffleXor(quads, 4u);
 }
 
 const BRINGS = 1u; // vec4s of 8 that a lane brings

@@ -87,7 +87,7 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
     bytes: 2 * headDim * (4 * tokens * heads + 2 * context * kvHeads), // q and out are f32, keys and values f16
     ceiling: tokens === 1 ? "streamGBps" : "fmaGflops",
     accuracy: "f32",
-    variants: (gpu) => (tokens === 1 ? attentionDecodeVariants(gpu) : attentionVariants(gpu)),
+    variants: (gpu) => (tokens === 1 ? attentionDecodeVariants(gpu, headDim) : attentionVariants(gpu)),
     prepare(gpu: Gpu) {
       const noise = new Noise(context + heads);
       const width = heads * headDim;

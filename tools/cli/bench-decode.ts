@@ -13,8 +13,9 @@ export const CONTEXTS = [128, 1024, 4096] as const;
 /** Positions behind the last of them that the timed steps may take. */
 export const CONTEXT_ROOM = 64;
 
-const ROUNDS = 5;
 const SAMPLE_MS = 80;
+const ROUNDS = [5, 21] as const; // at least, and at most
+const ENOUGH_MS = 30_000; // of samples: no more rounds than take this long, beyond the least
 const MOST_STEPS = CONTEXT_ROOM / 2;
 
 /** A way to decode that is timed: rows at positions of their own. Nothing depends on what keys, values and ids are. */
@@ -30,21 +31,29 @@ async function run({ lanes, positions }: Subject, model: Model, steps: number): 
   return (performance.now() - began) / steps;
 }
 
-/** Milliseconds a step of each: medians of samples taken in turns, so that what else happens on the machine hits all alike. */
-async function time(model: Model, subjects: readonly Subject[], signal: AbortSignal): Promise<number[]> {
-  const steps: number[] = [];
+/**
+ * Milliseconds a step of each, and how many times as long as the first one's it takes: medians of rounds, each of which takes a sample
+ * of every subject (one round there, the next one back), so that what else happens on the machine hits all alike.
+ */
+async function time(model: Model, subjects: readonly Subject[], signal: AbortSignal): Promise<{ ms: number; ratio: number }[]> {
+  const entries: { subject: Subject; steps: number; samples: number[] }[] = [];
+  let roundMs = 0;
   for (const subject of subjects) {
     await run(subject, model, 1); // pages touched
-    steps.push(Math.min(MOST_STEPS, Math.ceil(SAMPLE_MS / (await run(subject, model, 1)))));
+    const ms = await run(subject, model, 1);
+    const steps = Math.min(MOST_STEPS, Math.ceil(SAMPLE_MS / ms));
+    roundMs += ms * steps;
+    entries.push({ subject, steps, samples: [] });
   }
-  const samples: number[][] = subjects.map(() => []);
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const [i, subject] of subjects.entries()) {
+  const rounds = Math.min(ROUNDS[1], Math.max(ROUNDS[0], Math.floor(ENOUGH_MS / roundMs)));
+  for (let round = 0; round < rounds; round++) {
+    for (const { subject, steps, samples } of round % 2 ? [...entries].reverse() : entries) {
       signal.throwIfAborted();
-      samples[i]!.push(await run(subject, model, steps[i]!));
+      samples.push(await run(subject, model, steps));
     }
   }
-  return samples.map(median);
+  const first = entries[0]!.samples;
+  return entries.map(({ samples }) => ({ ms: median(samples), ratio: median(samples.map((ms, i) => ms / first[i]!)) }));
 }
 
 export interface ContextRate {
@@ -68,13 +77,14 @@ export async function timeContexts(model: Model, weightBytes: number, kv: KvDtyp
   );
   const bytes = contexts.map((context) => weightBytes + kvBytes(language, context, kv));
   return contexts.map((context, i) => {
-    const expected = times[0]! * (bytes[i]! / bytes[0]!);
+    const { ms, ratio } = times[i]!;
+    const beyond = ratio / (bytes[i]! / bytes[0]!) - 1;
     return {
       context,
-      tokensPerSecond: 1e3 / times[i]!,
+      tokensPerSecond: 1e3 / ms,
       kvBytes: kvBytes(language, context, kv),
-      expectedTokensPerSecond: 1e3 / expected,
-      beyond: times[i]! / expected - 1,
+      expectedTokensPerSecond: (1e3 / ms) * (1 + beyond),
+      beyond,
     };
   });
 }
@@ -93,7 +103,7 @@ export async function timeRows(model: Model, signal: AbortSignal): Promise<RowsR
   const lanes = await model.openLanes(rows, context);
   try {
     const at = CONTEXTS[0] - 1;
-    const [one, all] = await time(
+    const [, all] = await time(
       model,
       [
         { lanes: model.lanes, positions: [at] },
@@ -101,7 +111,7 @@ export async function timeRows(model: Model, signal: AbortSignal): Promise<RowsR
       ],
       signal,
     );
-    return { rows, tokensPerSecond: (1e3 * rows) / all!, ratio: (rows * one!) / all! };
+    return { rows, tokensPerSecond: (1e3 * rows) / all!.ms, ratio: rows / all!.ratio };
   } finally {
     lanes.dispose();
   }

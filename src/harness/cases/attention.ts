@@ -121,7 +121,7 @@ function causalCase(spec: Causal): KernelCase {
     maxUnits: tokens + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      (variant && !attentionDecodeVariants(gpu).includes(variant)) || lacks(gpu, prefill)
+      (variant && !attentionDecodeVariants(gpu, headDim).includes(variant)) || lacks(gpu, prefill)
         ? `this adapter does not run the variant ${variant ?? prefill}`
         : undefined,
     record(program, operands): Expectation[] {
@@ -205,11 +205,11 @@ const GROUPS = [
   [16, 2],
 ] as const; // 14/2: 1B, 16/2: 4B
 
-const DECODE_VARIANTS: readonly DecodeVariant[] = ["split", "lanes"];
+const DECODE_VARIANTS: readonly DecodeVariant[] = ["split", "lanes", "octs"];
 
 /** A decode pipeline is one of a head width and a group, and costs seconds of compilation: these stand for all in the ordinary run. */
 const isUsual = (headDim: number, heads: number, variant: DecodeVariant): boolean =>
-  (headDim === 20 && heads === 2) || (headDim === 64 && heads === 14 && variant === "lanes");
+  (headDim === 20 && heads === 2) || (headDim === 64 && heads === 14 && variant !== "split");
 
 /** Attention: causal over a KV cache (prefill of several tokens, decode of one), and of the vision tower. */
 export function attentionCases(random: Random): KernelCase[] {
@@ -285,7 +285,8 @@ export function attentionCases(random: Random): KernelCase[] {
   }
   for (const variant of DECODE_VARIANTS) {
     // One split, two, all of them, in a cache with room for more; the largest group.
-    const decode = { heads: 2, kvHeads: 1, headDim: 20, variant } as const;
+    const headDim = variant === "octs" ? 72 : 20; // a block of 8 octs, and one of a single oct
+    const decode = { heads: 2, kvHeads: 1, headDim, variant } as const;
     const wide = { heads: 16, headDim: 128, variant, size: "full" } as const;
     for (const kv of ["f32", "f16"] as const) {
       cases.push(

@@ -1,0 +1,112 @@
+// Decode attention for CPU adapters whose subgroups have 8 lanes: out = softmax(q kᵀ / sqrt(D)) v, as lib decode says.
+// There a load costs by its 32-bit words and lane by lane, a shuffle next to nothing; a barrier costs most. So a workgroup of one
+// subgroup walks over the keys one by one, a lane for every 8 columns; keys and values are read once for all heads of the group.
+// Scores: the lanes' shares of a key are summed, and lane i keeps the ith of every LANES keys. Sums: the lanes hand round the weights.
+// A lane sees only its own slots of the workgroup memory: no barrier. What is loaded is used up in the same short round of a loop:
+// written out, compilers put all loads first and spill them.
+// Needs: D (a multiple of 8), GROUP, SPAN (a multiple of LANES), the extension subgroups; libs step, kv_octs.*, decode and lanes.8.
+// Limits: LANES invocations, 4 GROUP SPAN bytes of workgroup memory, 5 storage bindings. Reference: reference/attention.
+const OCTS = D / 8u;
+
+var<workgroup> scores: array<f32, GROUP * SPAN>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+  let row = group.z;
+  let kv_head = row * p.kv_heads + group.x; // of all rows
+  let head0 = kv_head * GROUP;
+  let first = group.y * SPAN;
+  if (first >= key_count(row)) {
+    return;
+  }
+  let count = min(key_count(row) - first, SPAN);
+  let base = kv_head * p.context + first;
+  var tops: array<f32, GROUP>; // of the scores of a lane's keys, then of all
+
+  // Columns past the end repeat the last ones; their queries are zero. Lanes without a key have the lowest score: its weight is zero.
+  for (var block = 0u; block < p.quads / 2u; block += LANES) {
+    let column = min(block + lane, OCTS - 1u);
+    let scale = select(0.0, 1.0 / sqrt(f32(D)), block + lane < OCTS);
+    var q_low: array<vec4<f32>, GROUP>;
+    var q_high: array<vec4<f32>, GROUP>;
+    for (var g = 0u; g < GROUP; g++) {
+      let at = (head0 + g) * QUADS + 2u * column;
+      q_low[g] = scale * q[at];
+      q_high[g] = scale * q[at + 1u];
+      tops[g] = LOWEST;
+    }
+    for (var key = 0u; key < count; key += LANES) {
+      var own: array<f32, GROUP>;
+      for (var g = 0u; g < GROUP; g++) {
+        own[g] = 0.0; // by hand: lavapipe keeps a loop's array from round to round
+      }
+      let end = min(LANES, count - key);
+      for (var i = 0u; i < end; i++) {
+        let oct = key_oct((base + key + i) * OCTS + column);
+        for (var g = 0u; g < GROUP; g++) {
+          own[g] = select(own[g], sum_of_lanes(dot(q_low[g], oct[0]) + dot(q_high[g], oct[1])), lane == i);
+        }
+      }
+      for (var g = 0u; g < GROUP; g++) {
+        let at = g * SPAN + key + lane;
+        var score = own[g];
+        if (OCTS > LANES) {
+          score += scores[at];
+        }
+        score = select(LOWEST, score, lane < end);
+        scores[at] = score;
+        tops[g] = max(tops[g], score); // those of the last block are whole
+      }
+    }
+  }
+  for (var g = 0u; g < GROUP; g++) {
+    tops[g] = subgroupMax(tops[g]);
+  }
+
+  for (var block = 0u; block < p.quads / 2u; block += LANES) {
+    let column = min(block + lane, OCTS - 1u);
+    var low: array<vec4<f32>, GROUP>;
+    var high: array<vec4<f32>, GROUP>;
+    var sums: array<f32, GROUP>;
+    for (var g = 0u; g < GROUP; g++) {
+      low[g] = vec4<f32>();
+      high[g] = vec4<f32>();
+      sums[g] = 0.0;
+    }
+    for (var key = 0u; key < count; key += LANES) {
+      var weights: array<f32, GROUP>;
+      for (var g = 0u; g < GROUP; g++) {
+        weights[g] = exp(scores[g * SPAN + key + lane] - tops[g]);
+        sums[g] += weights[g];
+      }
+      let end = min(LANES, count - key);
+      for (var i = 0u; i < end; i += 2u) { // two, so that a sum is fetched and put back half as often
+        let at = base + key + i;
+        let oct0 = value_oct(at * OCTS + column);
+        let oct1 = value_oct(min(at + 1u, base + count - 1u) * OCTS + column);
+        for (var g = 0u; g < GROUP; g++) {
+          let weight0 = subgroupShuffle(weights[g], i);
+          let weight1 = subgroupShuffle(weights[g], i + 1u);
+          low[g] += weight0 * oct0[0] + weight1 * oct1[0];
+          high[g] += weight0 * oct0[1] + weight1 * oct1[1];
+        }
+      }
+    }
+    for (var g = 0u; g < GROUP; g++) {
+      sums[g] = sum_of_lanes(sums[g]);
+    }
+    // Copies, since this loop may not unroll, and would keep the arrays themselves in memory.
+    var results = array<array<vec4<f32>, GROUP>, 2>(low, high);
+    var all_tops = tops;
+    var all_sums = sums;
+    for (var g = 0u; g < p.group_size; g++) {
+      if (block + lane < OCTS) {
+        store(row, head0 + g, group.y, 2u * column, results[0][g], all_sums[g]);
+        store(row, head0 + g, group.y, 2u * column + 1u, results[1][g], all_sums[g]);
+      }
+      if (block + lane == 0u) {
+        store_sum(row, head0 + g, group.y, all_tops[g], all_sums[g]);
+      }
+    }
+  }
+}
