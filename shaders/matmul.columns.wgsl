@@ -1,42 +1,74 @@
 // Matrix times vector in q8 or q4 for CPU adapters whose subgroups have a fixed size: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue
-// (lib/matmul). There a load costs lane by lane, whether the lanes' addresses differ or not, and a broadcast next to nothing. So in a
-// workgroup of one subgroup a lane makes 2 columns, group by group of 32: the lanes bring x side by side and hand it round; every word
-// of the weights and every scale is read once, and a sum of codes is scaled once.
-// Needs: K a multiple of 32; libs matmul and its own, prologue.*, group.*, lanes.*, the extension subgroups.
+// (lib/matmul). There a load costs by its 32-bit words and lane by lane, and a broadcast next to nothing. So in a workgroup of one
+// subgroup a lane makes COLUMNS columns, two groups of 32 at a time: the lanes bring x side by side and hand it round, then take
+// column by column, in a loop of one short round each (written out, compilers put all loads first and spill them).
+// Needs: COLUMNS (even), K a multiple of 32, EVEN: whether of 64; libs matmul and its own, prologue.*, group.* (instead of weight.*),
+// lanes.*, the extension subgroups.
 // Limits: LANES invocations, 7 storage bindings. Reference: reference/matmul.
 
-fn add_group(a: ptr<function, array<vec4<f32>, BRINGS>>, group: u32) -> f32 {
-  var codes: array<vec4<f32>, 8>;
-  group_codes(group, &codes);
-  return group_scale(group) * product_of_8(a, &codes);
+// What a lane brings of a group's x, and the sum of the whole.
+fn bring(row: u32, group: u32, lane: u32, a: ptr<function, array<vec4<f32>, BRINGS>>, squares: ptr<function, f32>) -> f32 {
+  let there = EVEN || 8u * group < p.quads; // the second of two groups may lie past the end
+  var sum = 0.0;
+  for (var i = 0u; i < BRINGS; i++) {
+    let k = select(0u, 8u * group, there) + i * LANES + lane;
+    let own = select(vec4<f32>(), x[row * p.quads + k], there);
+    if (NORM) {
+      *squares += dot(own, own);
+    }
+    let brought = gained(own, gain_at(k));
+    sum += dot(brought, vec4<f32>(1.0));
+    (*a)[i] = brought * code_factors(i * LANES + lane);
+  }
+  return sum_of_lanes(sum);
+}
+
+// Of groups `group` and `group` + 1, which share a word or lie in two; 0 for the second where it is not of this row.
+fn scale_pair(group: u32, both: bool) -> vec2<f32> {
+  var pair = unpack2x16float(scales[group / 2u]);
+  if (!EVEN && group % 2u == 1u) {
+    pair = vec2<f32>(pair.y, unpack2x16float(scales[min(group / 2u + 1u, arrayLength(&scales) - 1u)]).x);
+  }
+  return vec2<f32>(pair.x, select(0.0, pair.y, both));
 }
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
   let row = id.y;
-  let column = (id.x * LANES + lane) * 2u;
+  let column = (id.x * LANES + lane) * COLUMNS;
   let groups = p.quads / 8u;
-  // Columns past the end repeat the last one; they are not stored.
-  let w0 = weight_row(min(column, p.n - 1u)) * groups;
-  let w1 = weight_row(min(column + 1u, p.n - 1u)) * groups;
-  var products = vec2<f32>();
+  var products: array<f32, COLUMNS>;
   var squares = 0.0;
-  for (var group = 0u; group < groups; group++) {
+  for (var group = 0u; group < groups; group += 2u) {
     var a: array<vec4<f32>, BRINGS>;
-    for (var i = 0u; i < BRINGS; i++) {
-      let k = 8u * group + i * LANES + lane;
-      let own = x[row * p.quads + k];
-      if (NORM) {
-        squares += dot(own, own);
+    var b: array<vec4<f32>, BRINGS>;
+    let sums = vec2<f32>(bring(row, group, lane, &a, &squares), bring(row, group + 1u, lane, &b, &squares));
+    var first: array<vec4<f32>, 8>;
+    var second: array<vec4<f32>, 8>;
+    hand_round(&a, &first);
+    hand_round(&b, &second);
+    for (var c = 0u; c < p.lane_columns; c++) {
+      // Columns past the end repeat the last one; they are not stored.
+      let at = weight_row(min(column + c, p.n - 1u)) * groups + group;
+      let both = EVEN || group + 1u < groups;
+      let next = select(at, at + 1u, both);
+      let product = dot(scale_pair(at, both), vec2<f32>(codes_product(at, &first, sums.x), codes_product(next, &second, sums.y)));
+      for (var i = 0u; i < COLUMNS; i++) {
+        products[i] += select(0.0, product, i == c);
       }
-      a[i] = gained(own, gain_at(k));
     }
-    products += vec2<f32>(add_group(&a, w0 + group), add_group(&a, w1 + group));
   }
   if (NORM) {
-    products *= norm_factor(subgroupAdd(squares));
+    let factor = norm_factor(sum_of_lanes(squares));
+    for (var c = 0u; c < COLUMNS; c++) {
+      products[c] *= factor;
+    }
   }
-  if (column < p.n) {
-    store_pair(row, column, products);
+  // One copy of the epilogue, in a loop whose end is known at run time only: copies cost seconds of compilation.
+  var results = products;
+  for (var c = 0u; c < p.lane_columns; c += 2u) {
+    if (column + c < p.n) {
+      store_pair(row, column + c, vec2<f32>(results[c], results[c + 1u]));
+    }
   }
 }

@@ -14,6 +14,12 @@ fn weighted(a: f32, b: ptr<function, array<vec4<f32>, LANES>>) -> vec4<f32> {
     + subgroupBroadcast(a, 2u) * (*b)[2] + subgroupBroadcast(a, 3u) * (*b)[3];
 }
 
+// Of all lanes, in every lane.
+fn sum_of_lanes(a: f32) -> f32 {
+  let pairs = a + subgroupShuffleXor(a, 1u);
+  return pairs + subgroupShuffleXor(pairs, 2u);
+}
+
 const BRINGS = 2u; // vec4s of 8 that a lane brings
 
 // Lane by lane: the products of its own vec4 b with the 8 rows' vec4s, of which lane l brings rows l and l + 4.
@@ -28,14 +34,14 @@ fn add_rows(a: ptr<function, array<vec4<f32>, BRINGS>>, b: vec4<f32>, sums: ptr<
   (*sums)[7] += dot(subgroupBroadcast((*a)[1], 3u), b);
 }
 
-// Lane by lane: the product of its own 8 vec4s with those that the lanes bring, lane l the lth and the (l + 4)th.
-fn product_of_8(a: ptr<function, array<vec4<f32>, BRINGS>>, b: ptr<function, array<vec4<f32>, 8>>) -> f32 {
-  return dot(subgroupBroadcast((*a)[0], 0u), (*b)[0])
-    + dot(subgroupBroadcast((*a)[0], 1u), (*b)[1])
-    + dot(subgroupBroadcast((*a)[0], 2u), (*b)[2])
-    + dot(subgroupBroadcast((*a)[0], 3u), (*b)[3])
-    + dot(subgroupBroadcast((*a)[1], 0u), (*b)[4])
-    + dot(subgroupBroadcast((*a)[1], 1u), (*b)[5])
-    + dot(subgroupBroadcast((*a)[1], 2u), (*b)[6])
-    + dot(subgroupBroadcast((*a)[1], 3u), (*b)[7]);
+// All 8 vec4s that the lanes bring, lane l the lth and the (l + 4)th.
+fn hand_round(a: ptr<function, array<vec4<f32>, BRINGS>>, to: ptr<function, array<vec4<f32>, 8>>) {
+  (*to)[0] = subgroupBroadcast((*a)[0], 0u);
+  (*to)[1] = subgroupBroadcast((*a)[0], 1u);
+  (*to)[2] = subgroupBroadcast((*a)[0], 2u);
+  (*to)[3] = subgroupBroadcast((*a)[0], 3u);
+  (*to)[4] = subgroupBroadcast((*a)[1], 0u);
+  (*to)[5] = subgroupBroadcast((*a)[1], 1u);
+  (*to)[6] = subgroupBroadcast((*a)[1], 2u);
+  (*to)[7] = subgroupBroadcast((*a)[1], 3u);
 }

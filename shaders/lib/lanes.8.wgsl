@@ -23,14 +23,14 @@ fn add_rows(a: ptr<function, array<vec4<f32>, BRINGS>>, b: vec4<f32>, sums: ptr<
   (*sums)[7] += dot(subgroupBroadcast((*a)[0], 7u), b);
 }
 
-// Lane by lane: the product of its own 8 vec4s with those that the lanes bring, lane l the lth.
-fn product_of_8(a: ptr<function, array<vec4<f32>, BRINGS>>, b: ptr<function, array<vec4<f32>, 8>>) -> f32 {
-  return dot(subgroupBroadcast((*a)[0], 0u), (*b)[0])
-    + dot(subgroupBroadcast((*a)[0], 1u), (*b)[1])
-    + dot(subgroupBroadcast((*a)[0], 2u), (*b)[2])
-    + dot(subgroupBroadcast((*a)[0], 3u), (*b)[3])
-    + dot(subgroupBroadcast((*a)[0], 4u), (*b)[4])
-    + dot(subgroupBroadcast((*a)[0], 5u), (*b)[5])
-    + dot(subgroupBroadcast((*a)[0], 6u), (*b)[6])
-    + dot(subgroupBroadcast((*a)[0], 7u), (*b)[7]);
+// All 8 vec4s that the lanes bring, lane l the lth.
+fn hand_round(a: ptr<function, array<vec4<f32>, BRINGS>>, to: ptr<function, array<vec4<f32>, 8>>) {
+  (*to)[0] = subgroupBroadcast((*a)[0], 0u);
+  (*to)[1] = subgroupBroadcast((*a)[0], 1u);
+  (*to)[2] = subgroupBroadcast((*a)[0], 2u);
+  (*to)[3] = subgroupBroadcast((*a)[0], 3u);
+  (*to)[4] = subgroupBroadcast((*a)[0], 4u);
+  (*to)[5] = subgroupBroadcast((*a)[0], 5u);
+  (*to)[6] = subgroupBroadcast((*a)[0], 6u);
+  (*to)[7] = subgroupBroadcast((*a)[0], 7u);
 }

@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
 import type { ShaderName } from "../gpu/shaders.gen.ts";
-import { isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
+import { GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
 import { subgroupSize } from "./subgroups.ts";
 
 /**
@@ -37,7 +37,9 @@ export interface MatmulKernel {
   /** After lib/step, lib/weight.* and lib/matmul. */
   libs: readonly ShaderName[];
   directives?: KernelSpec["directives"];
-  consts: Readonly<Record<string, number>>;
+  consts: Readonly<Record<string, number | boolean>>;
+  /** The library that reads the weights, where it is not lib/weight.* of their format. */
+  reader?: ShaderName;
   /** Whether it has a prologue (lib/prologue.*): RMSNorm of the rows of x at no dispatch of its own. */
   prologue?: boolean;
   /** The elements of y that a workgroup makes. */
@@ -67,8 +69,17 @@ function matrixConfig(gpu: Gpu): MatrixConfig | undefined {
 /** Rows that one pass over the weights serves in the vector kernels: a power of two. */
 const rowsAtOnce = (rows: number, width: number): number => Math.min(8, width, 2 ** Math.ceil(Math.log2(Math.max(1, rows))));
 
-/** The kernel of a variant for so many rows at most; undefined where this device or format has no such kernel. */
-export function matmulKernel(gpu: Gpu, variant: MatmulVariant, dtype: MatrixDtype, maxRows: number): MatmulKernel | undefined {
+/** Columns that a lane of matmul.columns makes. */
+export const LANE_COLUMNS = 8;
+
+/** The kernel of a variant for so many rows at most and this K; undefined where this device or format has no such kernel. */
+export function matmulKernel(
+  gpu: Gpu,
+  variant: MatmulVariant,
+  dtype: MatrixDtype,
+  maxRows: number,
+  k: number = GROUP,
+): MatmulKernel | undefined {
   const { limits, features } = gpu.device;
   const size = subgroupSize(gpu);
   const fits = (invocations: number, bytes: number) =>
@@ -84,8 +95,16 @@ export function matmulKernel(gpu: Gpu, variant: MatmulVariant, dtype: MatrixDtyp
       const directives = ["enable subgroups;"];
       if (variant === "columns") {
         if (!isQuantized(dtype)) return undefined;
-        const libs: ShaderName[] = [`lib/group.${dtype}`, `lib/lanes.${size}`];
-        return { directives, consts: {}, prologue: true, shader: "matmul.columns", libs, columns: 2 * size, rows: 1 };
+        return {
+          directives,
+          consts: { COLUMNS: LANE_COLUMNS, EVEN: k % (2 * GROUP) === 0 },
+          prologue: true,
+          shader: "matmul.columns",
+          reader: `lib/group.${dtype}`,
+          libs: [`lib/lanes.${size}`],
+          columns: LANE_COLUMNS * size,
+          rows: 1,
+        };
       }
       return { directives, consts: {}, prologue: true, shader: "matmul.rows", libs: [`lib/lanes.${size}`], columns: 2 * size, rows: 8 };
     }

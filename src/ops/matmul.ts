@@ -8,6 +8,7 @@ import { fastestVariant } from "./matmul-tune.ts";
 import {
   candidates,
   defaultVariant,
+  LANE_COLUMNS,
   type MatmulKernel,
   type MatmulPrecision,
   type MatmulVariant,
@@ -102,7 +103,7 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   need(!(into && options.out), op, "into and out exclude each other");
   const maxRows = program.maxRows(x.rows);
   const variant = choose(program, x, w, maxRows, options);
-  const kernel = matmulKernel(program.gpu, variant, w.dtype, maxRows);
+  const kernel = matmulKernel(program.gpu, variant, w.dtype, maxRows, k);
   need(kernel !== undefined, op, `the device has no variant "${variant}" for ${w.dtype} weights`);
   const { norm: gain } = options;
   if (gain && !kernel.prologue) return record(program, norm(program, x, gain), w, { ...options, norm: undefined, variant }, gated);
@@ -135,12 +136,12 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
     program.dispatch({
       kernel: {
         shader: kernel.shader,
-        libs: ["lib/step", `lib/weight.${dtype}`, "lib/gelu", "lib/matmul", ...prologue, ...kernel.libs],
+        libs: ["lib/step", kernel.reader ?? `lib/weight.${dtype}`, "lib/gelu", "lib/matmul", ...prologue, ...kernel.libs],
         directives: kernel.directives,
         consts: kernel.consts,
         bindings: `uurrrrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
       },
-      params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0)],
+      params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0), LANE_COLUMNS],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
       buffers: [xs, ws, scales, bias?.buffer ?? xs, scale?.buffer ?? xs, y.buffer, ...codes, ...(gain ? [gain.weight.buffer] : [])],
       workgroups: grid(kernel, n, x),
