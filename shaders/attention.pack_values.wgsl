@@ -1,6 +1,6 @@
 // Values, across, in panels of 64 columns (lib/panels): out[head, panel, key quad, i], zeros past the last key and the last column.
 // Workgroup (16 key quads, panel, head) of 8 threads: thread l takes the columns 8l .. 8l + 7.
-// Needs: libs step, kv.*, heads. Limits: 8 invocations, 2 storage bindings. Reference: reference/attention.
+// Needs: libs step, kv.*, texels, heads. Limits: 8 invocations, 2 storage buffers, 1 storage texture. Reference: reference/attention.
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let columns = transpose(rows);
     for (var e = 0u; e < 4u; e++) {
-      out[to + i / 2u * 64u + (4u * (i % 2u) + e) * 8u] = columns[e];
+      textureStore(out, texel(to + i / 2u * 64u + (4u * (i % 2u) + e) * 8u), columns[e]);
     }
   }
 }

@@ -30,8 +30,8 @@ export interface Dispatch {
   kernel: KernelSpec;
   /** The kernel's own sizes: the words of its `Params` at binding 1. They never change. */
   params: readonly number[];
-  /** Buffers of the bindings 2, 3, …; binding 0 is the step. */
-  buffers: readonly Bindable[];
+  /** What is at the bindings 2, 3, …; binding 0 is the step. */
+  buffers: readonly (Bindable | GPUTexture)[];
   workgroups: (step: Step) => Grid;
   /** Most steps leave it out (no workgroups): a program that is told so compiles it when `prepare` is called, not before. */
   optional?: boolean;
@@ -141,7 +141,7 @@ export class Program {
     const { pipeline, layout } = await kernels.get(item.kernel);
     const params = { buffer: this.#params!, offset, size: PARAMS_BYTES };
     const step = { buffer: this.#step, size: STEP_BYTES };
-    const entries = [step, params, ...item.buffers.map(bindingOf)].map((resource, binding) => ({ binding, resource }));
+    const entries = [step, params, ...item.buffers.map(resourceOf)].map((resource, binding) => ({ binding, resource }));
     counters.bindGroups++;
     const bindGroup = device.createBindGroup({ label: item.kernel.shader, layout, entries });
     return { pipeline, bindGroup, workgroups: item.workgroups };
@@ -226,6 +226,9 @@ export class Programs {
     });
   }
 }
+
+const resourceOf = (storage: Bindable | GPUTexture): GPUBindingResource =>
+  "createView" in storage ? storage.createView() : bindingOf(storage);
 
 /** The number of rows in a step. */
 export const rowsOf = (rows: Rows, step: Step): number => rows.base + rows.unit * step.units;
