@@ -1,5 +1,5 @@
 import type { Bindable } from "../tensor/tensor.ts";
-import type { Memory } from "./memory.ts";
+import { type Memory, TEXELS_WIDE } from "./memory.ts";
 
 /** Where a program's activations come from: the arena, or the test harness's guarded buffers. */
 export interface Scratch {
@@ -63,7 +63,7 @@ export class Arena implements Scratch {
   }
 
   takeTexels(count: number): GPUTexture {
-    return this.#texels.take(count);
+    return this.#texels.take(Math.ceil(count / TEXELS_WIDE) * TEXELS_WIDE); // whole rows are made: so may others use them
   }
 
   scope<T>(record: () => T): T {

@@ -35,11 +35,13 @@ export function checkDemand({ limits }: GPUDevice, demand: Demand): void {
     reject("limit-exceeded", demand, `a step needs [${grid.join(", ")}] workgroups, this adapter allows ${most} a dimension`);
   }
   const ranges = buffers.flatMap((storage, i) => {
-    const kind = bindings[i + 2] ?? "nothing";
-    if ("createView" in storage !== (kind === "i" || kind === "o")) {
-      reject("bad-input", demand, `binding ${i + 2} (${JSON.stringify(labelOf(storage))}) is of kind ${kind}, which is other storage`);
+    const kind = bindings[i + 2];
+    const texels = "createView" in storage;
+    if (texels !== (kind === "i" || kind === "o")) {
+      const problem = texels ? "is texels, it has to be a buffer" : "is no texels, which it has to be";
+      reject("bad-input", demand, `binding ${i + 2} (${JSON.stringify(labelOf(storage))}) ${problem}`);
     }
-    if ("createView" in storage) return [];
+    if (texels) return [];
     const { buffer, offset = 0, size = buffer.size - offset } = bindingOf(storage) as GPUBufferBinding & { buffer: GPUBuffer };
     const name = `binding ${i + 2} (${JSON.stringify(buffer.label)})`;
     if (!(buffer.usage & GPUBufferUsage.STORAGE)) reject("bad-input", demand, `${name} is no storage buffer`);
@@ -55,7 +57,7 @@ export function checkDemand({ limits }: GPUDevice, demand: Demand): void {
   });
   const textures = buffers.filter((storage) => "createView" in storage);
   if (bindings.includes("o") && new Set(textures).size < textures.length)
-    reject("bad-input", demand, "a texture is bound twice, and it is written");
+    reject("bad-input", demand, "texels are bound twice, and they are written");
   for (const [i, a] of ranges.entries()) {
     for (const b of ranges.slice(i + 1)) {
       if (a.buffer !== b.buffer || !(a.written || b.written)) continue;
