@@ -1,14 +1,14 @@
 // Attention by panels, first: scores of queries and keys, the products of lib/panels.
-//   x: queries times the scale [heads, ROW_PANELS, QUADS, 16]   w: keys [kv heads, CAPACITY / 16, QUADS, 64]   scores: lib/scores; all texels
+//   x: queries times the scale [heads, row panels, QUADS, 16]   w: keys [kv heads, key panels, QUADS, 64]   both texels   scores: lib/scores
 // Workgroup (64 columns, 16 queries, head of the slice) of one subgroup.
 // Needs: subgroups of exactly 8 lanes, the extension subgroups; libs step, scores, texels, operand.plain, panels.
-// Limits: 8 invocations, 3 storage textures. Reference: reference/attention.
-@group(0) @binding(4) var scores: texture_storage_2d<rgba32float, write>;
+// Limits: 8 invocations, 1 storage buffer, 2 storage textures. Reference: reference/attention.
+@group(0) @binding(4) var<storage, read_write> scores: array<vec4<f32>>;
 
 // Unrolled by its callers: an array that is indexed at run time is dear.
 fn store(at: u32, c: array<f32, 8>) {
-  textureStore(scores, texel(at), vec4<f32>(c[0], c[1], c[2], c[3]));
-  textureStore(scores, texel(at + ROWS), vec4<f32>(c[4], c[5], c[6], c[7]));
+  scores[at] = vec4<f32>(c[0], c[1], c[2], c[3]);
+  scores[at + ROWS] = vec4<f32>(c[4], c[5], c[6], c[7]);
 }
 
 @compute @workgroup_size(8)
@@ -17,8 +17,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     return; // nobody reads these scores
   }
   let z = p.z0 + group.z;
-  let x_from = (z * p.row_panels + group.y) * p.quads * ROWS;
-  let w_from = (z / p.group_size * (p.capacity / 16u) + group.x) * p.quads * COLUMNS;
+  let x_from = (z * row_panels() + group.y) * p.quads * ROWS;
+  let w_from = (z / p.group_size * key_panels() + group.x) * p.quads * COLUMNS;
   let c = tile(x_from, w_from, p.quads, lane);
   let at = panel_start(group.z, group.y) + (group.x * 16u + 2u * lane) * ROWS;
   store(at, c[0]);

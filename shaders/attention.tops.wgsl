@@ -1,5 +1,5 @@
 // Attention by panels, second: the largest score of each query.
-//   scores: lib/scores   tops: [heads of the slice, ROW_PANELS 16]. Workgroup (8 queries, head of the slice) of 8 threads, one query each.
+//   scores: lib/scores   tops: [heads of the slice, 16 row panels]. Workgroup (8 queries, head of the slice) of 8 threads, one query each.
 // Needs: libs step, scores, texels. Limits: 8 invocations, 1 storage buffer, 1 storage texture. Reference: reference/attention.
 @group(0) @binding(2) var scores: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(3) var<storage, read_write> tops: array<f32>;
@@ -16,5 +16,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let is_seen = 4u * k + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(keys);
     top = max(top, select(vec4<f32>(LOWEST), textureLoad(scores, texel(from_ + k * PANEL)), is_seen));
   }
-  tops[group.y * p.row_panels * PANEL + row] = max(max(top.x, top.y), max(top.z, top.w));
+  tops[group.y * row_panels() * PANEL + row] = max(max(top.x, top.y), max(top.z, top.w));
 }

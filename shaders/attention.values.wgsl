@@ -1,5 +1,5 @@
 // Attention by panels, last: the values by the scores' softmax, which is made on the way (lib/operand.weights), the products of lib/panels.
-//   x: the slice's scores   w: values [kv heads, QUADS / 16, CAPACITY, 64]; both texels   tops: attention.tops
+//   x: the slice's scores   w: values [kv heads, QUADS / 16, key quads, 64]; both texels   tops: attention.tops
 //   out: [batch rows, HEADS QUADS] vec4s. Workgroup (64 columns, 16 queries, head of the slice) of one subgroup.
 // Needs: subgroups of exactly 8 lanes, the extension subgroups; libs step, scores, texels, operand.weights, panels.
 // Limits: 8 invocations, 2 storage buffers, 2 storage textures. Reference: reference/attention.
@@ -30,10 +30,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   let row = group.y * ROWS;
   for (var i = 0u; i < 2u; i++) {
     let at = row + 8u * i + lane;
-    weighted[i] = Weighted(tops[group.z * p.row_panels * ROWS + at], seen(at), vec4<f32>());
+    weighted[i] = Weighted(tops[group.z * row_panels() * ROWS + at], seen(at), vec4<f32>());
   }
   let z = p.z0 + group.z;
-  let w_from = (z / p.group_size * ((p.quads + 15u) / 16u) + group.x) * p.capacity * COLUMNS;
+  let w_from = (z / p.group_size * ((p.quads + 15u) / 16u) + group.x) * key_panels() * 16u * COLUMNS;
   let c = tile(panel_start(group.z, group.y), w_from, (seen(row + ROWS - 1u) + 3u) / 4u, lane);
   let share0 = 1.0 / dot(weighted[0].sum, vec4<f32>(1.0));
   let share1 = 1.0 / dot(weighted[1].sum, vec4<f32>(1.0));

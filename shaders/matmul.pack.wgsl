@@ -1,8 +1,8 @@
 // Rows of a matrix, in panels for matmul.panels: out[panel, k, i] = vec4 k of the row of panel `panel` that stands at i.
-//   source: [rows, K], any format (lib weight.*)   out: [panels, K / 4, HEIGHT] texels
+//   source: [rows, K], any format (lib weight.*)   out: [panels, K / 4, HEIGHT] of vec4 f32
 //   At i stands the row (i % 8) · LANE + (i / 8) · NEXT of a panel. Rows past the end repeat the last one: nobody stores what comes of them.
-// Workgroup (stretch of 64 quads, i / 8, panel) of one subgroup: 8 rows. Needs: libs step, texels and a weight.* lib (source is binding 3 there).
-// Limits: 8 invocations, 2 storage buffers, 1 storage texture. Reference: none of its own; it is part of the products that are tested.
+// Workgroup (stretch of 64 quads, i / 8, panel) of one subgroup: 8 rows. Needs: lib step and a weight.* lib (source is binding 3 there).
+// Limits: 8 invocations, 3 storage bindings. Reference: none of its own; it is part of the products that are tested.
 struct Params {
   row_base: u32, // rows = row_base + row_unit * step.units
   row_unit: u32,
@@ -14,7 +14,7 @@ struct Params {
   half: u32, // half of the rows where gate and up alternate in the panels, as lib/matmul's weight_row says; else 0
 }
 @group(0) @binding(1) var<uniform> p: Params;
-@group(0) @binding(2) var out: texture_storage_2d<rgba32float, write>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 
 const STRETCH = 64u;
 
@@ -26,6 +26,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let to = group.z * p.quads * p.height + group.y * 8u + lane;
   let end = min((group.x + 1u) * STRETCH, p.quads);
   for (var k = group.x * STRETCH; k < end; k++) {
-    textureStore(out, texel(to + k * p.height), weight(row * p.quads + k));
+    out[to + k * p.height] = weight(row * p.quads + k);
   }
 }

@@ -8,13 +8,11 @@ struct Params {
   stride: u32, // from row to row
   heads: u32,
   quads: u32, // head width / 4
-  depth: u32, // quads of a panel
-  panels: u32, // of a head, for which there is room
   height: u32, // rows of a panel: 16 of queries, 64 of keys
   scale: f32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
-@group(0) @binding(2) var out: texture_storage_2d<rgba32float, write>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 
 fn row_count() -> u32 {
   return select(p.rows, step.units + select(0u, step.start, p.causal == 2u), p.causal != 0u);

@@ -3,8 +3,8 @@ import type { Counters } from "./counters.ts";
 import type { Wait } from "./memory.ts";
 import { type ShaderName, shaders } from "./shaders.gen.ts";
 
-/** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written, `i` texels that are read, `o` texels that are written. */
-export type BindingKind = "u" | "r" | "w" | "i" | "o";
+/** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written, `t` texels that are read. */
+export type BindingKind = "u" | "r" | "w" | "t";
 
 /** A shader with its libraries and constants: what a pipeline is made of. */
 export type KernelSpec = KernelOptions &
@@ -37,14 +37,11 @@ export function kernelSource(spec: KernelSpec): string {
   return [...head, ...prelude, ...libs.map((lib) => shaders[lib]), "code" in spec ? spec.code : shaders[spec.shader]].join("");
 }
 
-const texels = (access: GPUStorageTextureAccess) => ({ storageTexture: { access, format: "rgba32float" as const } });
-
 const TYPES: Readonly<Record<BindingKind, Omit<GPUBindGroupLayoutEntry, "binding" | "visibility">>> = {
   u: { buffer: { type: "uniform" } },
   r: { buffer: { type: "read-only-storage" } },
   w: { buffer: { type: "storage" } },
-  i: texels("read-only"),
-  o: texels("write-only"),
+  t: { storageTexture: { access: "read-only", format: "rgba32float" } },
 };
 
 /** The device's pipelines, one for each distinct kernel. */

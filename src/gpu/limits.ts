@@ -37,7 +37,7 @@ export function checkDemand({ limits }: GPUDevice, demand: Demand): void {
   const ranges = buffers.flatMap((storage, i) => {
     const kind = bindings[i + 2];
     const texels = "createView" in storage;
-    if (texels !== (kind === "i" || kind === "o")) {
+    if (texels !== (kind === "t")) {
       const problem = texels ? "is texels, it has to be a buffer" : "is no texels, which it has to be";
       reject("bad-input", demand, `binding ${i + 2} (${JSON.stringify(labelOf(storage))}) ${problem}`);
     }
@@ -55,9 +55,6 @@ export function checkDemand({ limits }: GPUDevice, demand: Demand): void {
     }
     return [{ buffer, offset, size, name, written: kind === "w" }];
   });
-  const textures = buffers.filter((storage) => "createView" in storage);
-  if (bindings.includes("o") && new Set(textures).size < textures.length)
-    reject("bad-input", demand, "texels are bound twice, and they are written");
   for (const [i, a] of ranges.entries()) {
     for (const b of ranges.slice(i + 1)) {
       if (a.buffer !== b.buffer || !(a.written || b.written)) continue;

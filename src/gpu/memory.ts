@@ -16,7 +16,7 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 /** Texels in a row of a scratch texture: the lib texels counts on through the rows. */
 export const TEXELS_WIDE = 4096;
 
-/** Every buffer of a device comes from here and stands in the ledger until it is destroyed. */
+/** Every buffer and texture of a device comes from here and stands in the ledger until it is destroyed. */
 export class Memory {
   readonly #device: GPUDevice;
   readonly #lostReason: () => string | undefined;
@@ -38,7 +38,7 @@ export class Memory {
     return sum;
   }
 
-  /** Every buffer in use, by label. */
+  /** Every buffer and texture in use, by label. */
   entries(): LedgerEntry[] {
     return [...this.#ledger.values()];
   }
@@ -69,7 +69,8 @@ export class Memory {
   }
 
   /**
-   * Creates a texture of at least `count` vec4s of f32 (lib texels), for storage that CPU adapters read faster so.
+   * Creates a texture of at least `count` vec4s of f32, for what CPU adapters read faster so: kernels read texel i by lib texels,
+   * `Program.copyTexels` fills it.
    *
    * @throws EngineError limit-exceeded
    */
@@ -89,9 +90,9 @@ export class Memory {
     return texture;
   }
 
-  destroy(buffer: GPUBuffer | GPUTexture): void {
-    buffer.destroy();
-    this.#ledger.delete(buffer);
+  destroy(storage: GPUBuffer | GPUTexture): void {
+    storage.destroy();
+    this.#ledger.delete(storage);
   }
 
   /** Destroys everything. */

@@ -3,6 +3,7 @@ import { Arena, type Scratch } from "./arena.ts";
 import type { Gpu } from "./device.ts";
 import type { KernelSpec } from "./kernel.ts";
 import { checkDemand } from "./limits.ts";
+import { TEXELS_WIDE } from "./memory.ts";
 
 /** What changes from one replay to the next; lies in a small uniform buffer that every kernel sees at binding 0. */
 export interface Step {
@@ -43,6 +44,16 @@ interface Copy {
   range: (step: Step) => { fromOffset: number; toOffset: number; bytes: number };
 }
 
+interface TexelCopy {
+  /** vec4s of f32, as many as fill the texture's rows. */
+  from: Bindable;
+  to: GPUTexture;
+  /** vec4s of a step; whole rows of texels are copied. */
+  count: (step: Step) => number;
+}
+
+type Item = Dispatch | Copy | TexelCopy;
+
 interface Built {
   pipeline: GPUComputePipeline;
   bindGroup: GPUBindGroup;
@@ -67,9 +78,9 @@ export class Program {
   /** The most units a step may have: activations are sized for it. */
   readonly maxUnits: number;
   readonly #step: GPUBuffer;
-  readonly #items: (Dispatch | Copy)[] = [];
+  readonly #items: Item[] = [];
   readonly #words = new Uint32Array(STEP_BYTES / 4); // what goes into #step
-  #built: (Built | Copy | undefined)[] = []; // undefined: optional, and not prepared yet
+  #built: (Built | Copy | TexelCopy | undefined)[] = []; // undefined: optional, and not prepared yet
   #params: GPUBuffer | undefined;
 
   constructor(gpu: Gpu, label: string, maxUnits: number, arena: Scratch, step: GPUBuffer) {
@@ -101,6 +112,11 @@ export class Program {
     this.#items.push(copy);
   }
 
+  /** Texels from a buffer: on CPU adapters faster than a kernel that stores them one by one. */
+  copyTexels(copy: TexelCopy): void {
+    this.#items.push(copy);
+  }
+
   /** Dispatches in one replay. */
   get dispatches(): number {
     return this.#items.filter((item) => "kernel" in item).length;
@@ -125,7 +141,7 @@ export class Program {
   }
 
   /** Every item ready to run; of dispatches those that are wanted, and those that already were. */
-  #compile(wanted: (item: Dispatch) => boolean): Promise<(Built | Copy | undefined)[]> {
+  #compile(wanted: (item: Dispatch) => boolean): Promise<(Built | Copy | TexelCopy | undefined)[]> {
     let dispatches = 0;
     return Promise.all(
       this.#items.map(async (item, i) => {
@@ -174,12 +190,10 @@ export class Program {
         pass.dispatchWorkgroups(x, y, z);
         counters.dispatches++;
       } else {
+        if ("count" in item && item.count(step) === 0) continue;
         pass?.end();
         pass = undefined;
-        const { fromOffset, toOffset, bytes } = item.range(step);
-        const from = bindingOf(item.from);
-        const to = bindingOf(item.to);
-        encoder.copyBufferToBuffer(from.buffer, (from.offset ?? 0) + fromOffset, to.buffer, (to.offset ?? 0) + toOffset, bytes);
+        encodeCopy(encoder, item, step);
       }
     }
     pass?.end();
@@ -224,6 +238,18 @@ export class Programs {
         if (!(await this.gpu.tuning.settle())) return program.build(options); // else once more, with the variants just measured
       }
     });
+  }
+}
+
+function encodeCopy(encoder: GPUCommandEncoder, copy: Copy | TexelCopy, step: Step): void {
+  const { buffer, offset = 0 } = bindingOf(copy.from);
+  if ("count" in copy) {
+    const rows = Math.ceil(copy.count(step) / TEXELS_WIDE);
+    encoder.copyBufferToTexture({ buffer, offset, bytesPerRow: 16 * TEXELS_WIDE }, { texture: copy.to }, [TEXELS_WIDE, rows]);
+  } else {
+    const { fromOffset, toOffset, bytes } = copy.range(step);
+    const to = bindingOf(copy.to);
+    encoder.copyBufferToBuffer(buffer, offset + fromOffset, to.buffer, (to.offset ?? 0) + toOffset, bytes);
   }
 }
 

@@ -19,13 +19,19 @@ interface Source {
   half: number;
 }
 
-function pack(program: Program, from: Source, out: GPUTexture, height: number, count: (rows: number) => number): void {
+/** Into a buffer, then as texels: storing them one by one in the kernel takes twice as long. */
+function pack(program: Program, from: Source, out: GPUTexture, height: number, panels: (rows: number) => number): void {
   const { dtype, rows, quads, first, lane, next, half } = from;
-  program.dispatch({
-    kernel: { shader: "matmul.pack", libs: ["lib/step", "lib/texels", `lib/weight.${dtype}`], consts: { TEXELS_WIDE }, bindings: "uuorr" },
-    params: [rows.base, rows.unit, quads, first, height, lane, next, half],
-    buffers: [out, from.buffer, from.scales],
-    workgroups: (step) => [Math.ceil(quads / STRETCH), height / 8, count(rowsOf(rows, step))],
+  const texels = (count: number) => panels(count) * height * quads;
+  program.arena.scope(() => {
+    const staged = program.arena.take(16 * Math.ceil(texels(program.maxRows(rows)) / TEXELS_WIDE) * TEXELS_WIDE);
+    program.dispatch({
+      kernel: { shader: "matmul.pack", libs: ["lib/step", `lib/weight.${dtype}`], consts: {}, bindings: "uuwrr" },
+      params: [rows.base, rows.unit, quads, first, height, lane, next, half],
+      buffers: [staged, from.buffer, from.scales],
+      workgroups: (step) => [Math.ceil(quads / STRETCH), height / 8, panels(rowsOf(rows, step))],
+    });
+    program.copyTexels({ from: staged, to: out, count: (step) => texels(rowsOf(rows, step)) });
   });
 }
 

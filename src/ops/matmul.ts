@@ -139,7 +139,7 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
         libs: ["lib/step", ...(texels ? [] : [`lib/weight.${w.dtype}` as const]), "lib/gelu", "lib/matmul", ...prologue, ...kernel.libs],
         directives: kernel.directives,
         consts: kernel.consts,
-        bindings: `uu${texels ? "ii" : "rr"}rrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
+        bindings: `uu${texels ? "tt" : "rr"}rrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
       },
       params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0)],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
