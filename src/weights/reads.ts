@@ -28,8 +28,8 @@ export interface Read {
 }
 
 /**
- * How to read tensors in the order in which they are given, in as few reads of at most `PIECE_BYTES` as the files' order permits. An empty
- * tensor is in no read.
+ * How to read tensors in the order in which they are given, in few reads of at most `PIECE_BYTES`: neighbours in a file come together. Only a
+ * tensor that is larger than that is cut, for a buffer that is filled at once need not be zeroed before. An empty tensor is in no read.
  */
 export function* planReads(entries: Iterable<TensorEntry>): Generator<Read, void, undefined> {
   let read: Read | undefined;
@@ -39,10 +39,10 @@ export function* planReads(entries: Iterable<TensorEntry>): Generator<Read, void
       const near = read?.source === source && begin >= read.end && begin - read.end <= MOST_GAP;
       const room: number = near ? read!.begin + PIECE_BYTES - begin : 0;
       const rest = info.end - begin;
-      const length = rest <= room ? rest : Math.floor(room / CUT_BYTES) * CUT_BYTES;
+      const length = rest <= room ? rest : rest <= PIECE_BYTES ? 0 : Math.floor(room / CUT_BYTES) * CUT_BYTES;
       if (length <= 0) {
         if (read) yield read;
-        read = { source, begin, end: begin, parts: [] }; // of no bytes yet: this tensor is near, and has room
+        read = { source, begin, end: begin, parts: [] }; // empty as yet: the tensor goes on here
         continue;
       }
       const end = begin + length;
