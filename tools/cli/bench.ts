@@ -171,7 +171,8 @@ export async function bench(flags: BenchFlags): Promise<void> {
     const versus = flags.vs && (await versusOrt(model, stepper, origin, { prompt: inputIds, steps: flags.tokens, signal }));
     const gpuBytes = gpu.memory.bytes;
     gpu.memory.clear();
-    await gpu.memory.flush(); // only then is the memory free
+    gpu.device.queue.submit([]);
+    await gpu.memory.flush(); // only then is the memory free: Dawn gives back what was destroyed before a submit, when that is done
     const readSeconds = await readSecondsOf(subject, signal);
     const loadSeconds = (uploaded - began) / 1e3;
     const report = {
