@@ -5,7 +5,9 @@
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let keys = row_count();
-  let to = (group.z * p.panels + group.y) * p.depth * 64u + lane;
+  let panels = (p.quads + 15u) / 16u;
+  let depth = (keys + 63u) / 64u * 16u;
+  let to = (group.z * panels + group.y) * depth * 64u + lane;
   let end = min(32u * (group.x + 1u), 2u * ((keys + 3u) / 4u));
   for (var i = 32u * group.x; i < end; i++) { // both halves of a lane's columns, by key quads
     let quad = group.y * 16u + 2u * lane + i % 2u;

@@ -1,8 +1,8 @@
 // Matrix product for CPU adapters whose subgroups have 8 lanes: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue (lib/matmul).
-// matmul.pack has put both operands into panels (lib/panels); a workgroup of one subgroup makes a tile of 32 rows × 64 columns.
-//   x: [rows / 32, K / 4, 32] vec4s   w: [n / 64, K / 4, 64] vec4s, the same for all formats. What lies past the end repeats the last row.
-// Needs: subgroups of exactly 8 lanes, the extension subgroups; libs weight.f32, matmul, panels.
-// Limits: 8 invocations, 5 storage bindings. Reference: reference/matmul.
+// matmul.pack has put both operands into panels (lib/panels); a workgroup of one subgroup makes a tile of 16 rows × 64 columns.
+//   x: [rows / 16, K / 4, 16] texels   w: [n / 64, K / 4, 64] texels, the same for all formats. What lies past the end repeats the last row.
+// Needs: subgroups of exactly 8 lanes, the extension subgroups; libs step, gelu, matmul, texels, operand.plain, panels.
+// Limits: 8 invocations, 3 storage buffers, 2 storage textures. Reference: reference/matmul.
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {

@@ -8,9 +8,7 @@ struct Params {
   stride: u32, // from row to row
   heads: u32,
   quads: u32, // head width / 4
-  depth: u32, // quads of a panel
-  panels: u32, // of a head, for which there is room
-  height: u32, // rows of a panel: 32 of queries, 64 of keys
+  height: u32, // rows of a panel: 16 of queries, 64 of keys
   scale: f32,
 }
 @group(0) @binding(1) var<uniform> p: Params;

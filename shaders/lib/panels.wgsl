@@ -1,10 +1,13 @@
-// What the kernels for CPU adapters with subgroups of 8 share that multiply panels: a tile of 32 rows × 64 columns by one subgroup.
-// There loads cost most: lane by lane, by branches, and badly where rows lie a power of two apart, since a few lines of the cache then take
-// them all. So panels are read from front to back, and 12 loads a step along K feed a large tile. All loads stand before all sums: their
-// branches are dear among sums that are not finished.
-//   x: panel of 32 rows [quads, 32] of vec4s along K: row i at i   w: panel of 64 columns [quads, 64]: column 8 (i % 8) + i / 8 at i
-// Lane l makes columns 8l .. 8l + 7 of all rows. Needs: subgroups of exactly 8 lanes, the extension subgroups; x and w of vec4<f32>.
-const ROWS = 32u;
+// What the kernels for CPU adapters with subgroups of 8 share that multiply panels: a tile of 16 rows × 64 columns by one subgroup.
+// There loads cost most. So panels are texels (lib/texels), read from front to back, and 10 loads a step along K feed a large tile: the larger
+// the fewer loads for a sum, until the loop's code no longer fits the instruction cache.
+//   x: panel of 16 rows [quads, 16] of vec4s along K: row i at i   w: panel of 64 columns [quads, 64]: column 8 (i % 8) + i / 8 at i
+// Lane l makes columns 8l .. 8l + 7 of all rows. Needs: subgroups of exactly 8 lanes, the extension subgroups; lib texels; operand(a, i, k):
+// what quad k of row 8 i + lane is to be multiplied as (lib operand.plain: as it is).
+@group(0) @binding(2) var x_panels: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(3) var w_panels: texture_storage_2d<rgba32float, read>;
+
+const ROWS = 16u;
 const COLUMNS = 64u;
 
 // One row of the tile: a lane's eight columns.
@@ -17,6 +20,14 @@ fn accumulate(a: vec4<f32>, b: ptr<function, array<vec4<f32>, 8>>, c: ptr<functi
   (*c)[5] += dot(a, (*b)[5]);
   (*c)[6] += dot(a, (*b)[6]);
   (*c)[7] += dot(a, (*b)[7]);
+}
+
+fn x_quad(at: u32) -> vec4<f32> {
+  return textureLoad(x_panels, texel(at));
+}
+
+fn w_quad(at: u32) -> vec4<f32> {
+  return textureLoad(w_panels, texel(at));
 }
 
 // The tile of the panels that begin at x_from and w_from.
@@ -37,38 +48,20 @@ fn tile(x_from: u32, w_from: u32, quads: u32, lane: u32) -> array<array<f32, 8>,
   var c13: array<f32, 8>;
   var c14: array<f32, 8>;
   var c15: array<f32, 8>;
-  var c16: array<f32, 8>;
-  var c17: array<f32, 8>;
-  var c18: array<f32, 8>;
-  var c19: array<f32, 8>;
-  var c20: array<f32, 8>;
-  var c21: array<f32, 8>;
-  var c22: array<f32, 8>;
-  var c23: array<f32, 8>;
-  var c24: array<f32, 8>;
-  var c25: array<f32, 8>;
-  var c26: array<f32, 8>;
-  var c27: array<f32, 8>;
-  var c28: array<f32, 8>;
-  var c29: array<f32, 8>;
-  var c30: array<f32, 8>;
-  var c31: array<f32, 8>;
   var x_at = x_from + lane;
   var w_at = w_from + lane;
   for (var k = 0u; k < quads; k++) {
-    let a0 = x[x_at];
-    let a1 = x[x_at + 8u];
-    let a2 = x[x_at + 16u];
-    let a3 = x[x_at + 24u];
+    let a0 = operand(x_quad(x_at), 0u, k);
+    let a1 = operand(x_quad(x_at + 8u), 1u, k);
     var b = array<vec4<f32>, 8>(
-      w[w_at],
-      w[w_at + 8u],
-      w[w_at + 16u],
-      w[w_at + 24u],
-      w[w_at + 32u],
-      w[w_at + 40u],
-      w[w_at + 48u],
-      w[w_at + 56u],
+      w_quad(w_at),
+      w_quad(w_at + 8u),
+      w_quad(w_at + 16u),
+      w_quad(w_at + 24u),
+      w_quad(w_at + 32u),
+      w_quad(w_at + 40u),
+      w_quad(w_at + 48u),
+      w_quad(w_at + 56u),
     );
     x_at += ROWS;
     w_at += COLUMNS;
@@ -88,27 +81,9 @@ fn tile(x_from: u32, w_from: u32, quads: u32, lane: u32) -> array<array<f32, 8>,
     accumulate(subgroupBroadcast(a1, 5u), &b, &c13);
     accumulate(subgroupBroadcast(a1, 6u), &b, &c14);
     accumulate(subgroupBroadcast(a1, 7u), &b, &c15);
-    accumulate(subgroupBroadcast(a2, 0u), &b, &c16);
-    accumulate(subgroupBroadcast(a2, 1u), &b, &c17);
-    accumulate(subgroupBroadcast(a2, 2u), &b, &c18);
-    accumulate(subgroupBroadcast(a2, 3u), &b, &c19);
-    accumulate(subgroupBroadcast(a2, 4u), &b, &c20);
-    accumulate(subgroupBroadcast(a2, 5u), &b, &c21);
-    accumulate(subgroupBroadcast(a2, 6u), &b, &c22);
-    accumulate(subgroupBroadcast(a2, 7u), &b, &c23);
-    accumulate(subgroupBroadcast(a3, 0u), &b, &c24);
-    accumulate(subgroupBroadcast(a3, 1u), &b, &c25);
-    accumulate(subgroupBroadcast(a3, 2u), &b, &c26);
-    accumulate(subgroupBroadcast(a3, 3u), &b, &c27);
-    accumulate(subgroupBroadcast(a3, 4u), &b, &c28);
-    accumulate(subgroupBroadcast(a3, 5u), &b, &c29);
-    accumulate(subgroupBroadcast(a3, 6u), &b, &c30);
-    accumulate(subgroupBroadcast(a3, 7u), &b, &c31);
   }
   return array<array<f32, 8>, ROWS>(
     c0, c1, c2, c3, c4, c5, c6, c7,
     c8, c9, c10, c11, c12, c13, c14, c15,
-    c16, c17, c18, c19, c20, c21, c22, c23,
-    c24, c25, c26, c27, c28, c29, c30, c31,
   );
 }

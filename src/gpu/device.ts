@@ -2,7 +2,7 @@ import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { Kernels } from "./kernel.ts";
-import { type MatrixSyntax, matrixSyntaxOf } from "./matrix-syntax.ts";
+import { type MatrixSyntax, matrixSyntaxOf, readsTexels } from "./language.ts";
 import { Memory, type Wait } from "./memory.ts";
 import { Tuning } from "./tuning.ts";
 
@@ -30,6 +30,8 @@ export interface Gpu {
   readonly tuning: Tuning;
   /** How loads of subgroup matrices are written here; undefined where there are none. */
   readonly matrixSyntax: MatrixSyntax | undefined;
+  /** Whether shaders may read storage textures. */
+  readonly readsTexels: boolean;
   readonly counters: Counters;
   /** Why the device was lost; undefined while it works. */
   lostReason(): string | undefined;
@@ -93,6 +95,7 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
     memory,
     tuning: new Tuning(owned && options.autotune === true),
     matrixSyntax: await matrixSyntaxOf(device),
+    readsTexels: await readsTexels(device),
     kernels: new Kernels(device, wait, counters),
     counters,
     lostReason: () => lost,

@@ -3,8 +3,8 @@ import type { Counters } from "./counters.ts";
 import type { Wait } from "./memory.ts";
 import { type ShaderName, shaders } from "./shaders.gen.ts";
 
-/** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written. */
-export type BindingKind = "u" | "r" | "w";
+/** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written, `t` texels that are read. */
+export type BindingKind = "u" | "r" | "w" | "t";
 
 /** A shader with its libraries and constants: what a pipeline is made of. */
 export type KernelSpec = KernelOptions &
@@ -37,7 +37,12 @@ export function kernelSource(spec: KernelSpec): string {
   return [...head, ...prelude, ...libs.map((lib) => shaders[lib]), "code" in spec ? spec.code : shaders[spec.shader]].join("");
 }
 
-const TYPES = { u: "uniform", r: "read-only-storage", w: "storage" } as const satisfies Record<BindingKind, GPUBufferBindingType>;
+const TYPES: Readonly<Record<BindingKind, Omit<GPUBindGroupLayoutEntry, "binding" | "visibility">>> = {
+  u: { buffer: { type: "uniform" } },
+  r: { buffer: { type: "read-only-storage" } },
+  w: { buffer: { type: "storage" } },
+  t: { storageTexture: { access: "read-only", format: "rgba32float" } },
+};
 
 /** The device's pipelines, one for each distinct kernel. */
 export class Kernels {
@@ -100,7 +105,7 @@ export class Kernels {
       const entries = [...bindings].map((kind, binding) => ({
         binding,
         visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: TYPES[kind as BindingKind] },
+        ...TYPES[kind as BindingKind],
       }));
       layout = this.#device.createBindGroupLayout({ entries });
       this.#layouts.set(bindings, layout);

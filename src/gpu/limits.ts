@@ -9,7 +9,7 @@ export interface Demand {
   params: readonly number[];
   /** Kinds of all bindings, and the buffers of those from 2 on. */
   bindings: string;
-  buffers: readonly Bindable[];
+  buffers: readonly (Bindable | GPUTexture)[];
   /** Workgroups of the largest step. */
   grid: readonly [number, number, number];
 }
@@ -17,6 +17,8 @@ export interface Demand {
 function reject(code: "bad-input" | "limit-exceeded", { kernel, params }: Demand, problem: string): never {
   throw new EngineError(code, `kernel ${kernel} with sizes [${params.join(", ")}]: ${problem}`);
 }
+
+const labelOf = (storage: Bindable | GPUTexture): string => ("createView" in storage ? storage.label : bindingOf(storage).buffer.label);
 
 const overlap = (a: Required<GPUBufferBinding>, b: Required<GPUBufferBinding>): boolean =>
   a.offset < b.offset + b.size && b.offset < a.offset + a.size;
@@ -32,7 +34,14 @@ export function checkDemand({ limits }: GPUDevice, demand: Demand): void {
   if (Math.max(...grid) > most) {
     reject("limit-exceeded", demand, `a step needs [${grid.join(", ")}] workgroups, this adapter allows ${most} a dimension`);
   }
-  const ranges = buffers.map((storage, i) => {
+  const ranges = buffers.flatMap((storage, i) => {
+    const kind = bindings[i + 2];
+    const texels = "createView" in storage;
+    if (texels !== (kind === "t")) {
+      const problem = texels ? "is texels, it has to be a buffer" : "is no texels, which it has to be";
+      reject("bad-input", demand, `binding ${i + 2} (${JSON.stringify(labelOf(storage))}) ${problem}`);
+    }
+    if (texels) return [];
     const { buffer, offset = 0, size = buffer.size - offset } = bindingOf(storage) as GPUBufferBinding & { buffer: GPUBuffer };
     const name = `binding ${i + 2} (${JSON.stringify(buffer.label)})`;
     if (!(buffer.usage & GPUBufferUsage.STORAGE)) reject("bad-input", demand, `${name} is no storage buffer`);
@@ -44,7 +53,7 @@ export function checkDemand({ limits }: GPUDevice, demand: Demand): void {
     if (size > limits.maxStorageBufferBindingSize) {
       reject("limit-exceeded", demand, `${name} has ${size} bytes, this adapter binds ${limits.maxStorageBufferBindingSize}`);
     }
-    return { buffer, offset, size, name, written: bindings[i + 2] === "w" };
+    return [{ buffer, offset, size, name, written: kind === "w" }];
   });
   for (const [i, a] of ranges.entries()) {
     for (const b of ranges.slice(i + 1)) {

@@ -13,13 +13,16 @@ export interface LedgerEntry {
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-/** Every buffer of a device comes from here and stands in the ledger until it is destroyed. */
+/** Texels in a row of a scratch texture: the lib texels counts on through the rows. */
+export const TEXELS_WIDE = 4096;
+
+/** Every buffer and texture of a device comes from here and stands in the ledger until it is destroyed. */
 export class Memory {
   readonly #device: GPUDevice;
   readonly #lostReason: () => string | undefined;
   readonly #wait: Wait;
   readonly #counters: Counters;
-  readonly #ledger = new Map<GPUBuffer, LedgerEntry>();
+  readonly #ledger = new Map<GPUBuffer | GPUTexture, LedgerEntry>();
 
   constructor(device: GPUDevice, lostReason: () => string | undefined, wait: Wait, counters: Counters) {
     this.#device = device;
@@ -35,7 +38,7 @@ export class Memory {
     return sum;
   }
 
-  /** Every buffer in use, by label. */
+  /** Every buffer and texture in use, by label. */
   entries(): LedgerEntry[] {
     return [...this.#ledger.values()];
   }
@@ -65,9 +68,31 @@ export class Memory {
     return buffer;
   }
 
-  destroy(buffer: GPUBuffer): void {
-    buffer.destroy();
-    this.#ledger.delete(buffer);
+  /**
+   * Creates a texture of at least `count` vec4s of f32, for what CPU adapters read faster so: kernels read texel i by lib texels,
+   * `Program.copyTexels` fills it.
+   *
+   * @throws EngineError limit-exceeded
+   */
+  createTexels(label: string, count: number): GPUTexture {
+    const height = Math.max(1, Math.ceil(count / TEXELS_WIDE));
+    const most = this.#device.limits.maxTextureDimension2D;
+    if (height > most) {
+      throw new EngineError("limit-exceeded", `texture "${label}" needs ${height} rows of texels, this adapter allows ${most}`, {
+        hint: "use fewer tiles or a smaller maxContext",
+      });
+    }
+    this.assertAlive();
+    this.#counters.buffers++;
+    const usage = GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST;
+    const texture = this.#device.createTexture({ label, size: [TEXELS_WIDE, height], format: "rgba32float", usage });
+    this.#ledger.set(texture, { label, bytes: 16 * TEXELS_WIDE * height });
+    return texture;
+  }
+
+  destroy(storage: GPUBuffer | GPUTexture): void {
+    storage.destroy();
+    this.#ledger.delete(storage);
   }
 
   /** Destroys everything. */

@@ -3,6 +3,7 @@ import { Arena, type Scratch } from "./arena.ts";
 import type { Gpu } from "./device.ts";
 import type { KernelSpec } from "./kernel.ts";
 import { checkDemand } from "./limits.ts";
+import { TEXELS_WIDE } from "./memory.ts";
 
 /** What changes from one replay to the next; lies in a small uniform buffer that every kernel sees at binding 0. */
 export interface Step {
@@ -30,8 +31,8 @@ export interface Dispatch {
   kernel: KernelSpec;
   /** The kernel's own sizes: the words of its `Params` at binding 1. They never change. */
   params: readonly number[];
-  /** Buffers of the bindings 2, 3, …; binding 0 is the step. */
-  buffers: readonly Bindable[];
+  /** What is at the bindings 2, 3, …; binding 0 is the step. */
+  buffers: readonly (Bindable | GPUTexture)[];
   workgroups: (step: Step) => Grid;
   /** Most steps leave it out (no workgroups): a program that is told so compiles it when `prepare` is called, not before. */
   optional?: boolean;
@@ -42,6 +43,16 @@ interface Copy {
   to: Bindable;
   range: (step: Step) => { fromOffset: number; toOffset: number; bytes: number };
 }
+
+interface TexelCopy {
+  /** vec4s of f32, as many as fill the texture's rows. */
+  from: Bindable;
+  to: GPUTexture;
+  /** vec4s of a step; whole rows of texels are copied. */
+  count: (step: Step) => number;
+}
+
+type Item = Dispatch | Copy | TexelCopy;
 
 interface Built {
   pipeline: GPUComputePipeline;
@@ -67,9 +78,9 @@ export class Program {
   /** The most units a step may have: activations are sized for it. */
   readonly maxUnits: number;
   readonly #step: GPUBuffer;
-  readonly #items: (Dispatch | Copy)[] = [];
+  readonly #items: Item[] = [];
   readonly #words = new Uint32Array(STEP_BYTES / 4); // what goes into #step
-  #built: (Built | Copy | undefined)[] = []; // undefined: optional, and not prepared yet
+  #built: (Built | Copy | TexelCopy | undefined)[] = []; // undefined: optional, and not prepared yet
   #params: GPUBuffer | undefined;
 
   constructor(gpu: Gpu, label: string, maxUnits: number, arena: Scratch, step: GPUBuffer) {
@@ -101,6 +112,11 @@ export class Program {
     this.#items.push(copy);
   }
 
+  /** Texels from a buffer: on CPU adapters faster than a kernel that stores them one by one. */
+  copyTexels(copy: TexelCopy): void {
+    this.#items.push(copy);
+  }
+
   /** Dispatches in one replay. */
   get dispatches(): number {
     return this.#items.filter((item) => "kernel" in item).length;
@@ -125,7 +141,7 @@ export class Program {
   }
 
   /** Every item ready to run; of dispatches those that are wanted, and those that already were. */
-  #compile(wanted: (item: Dispatch) => boolean): Promise<(Built | Copy | undefined)[]> {
+  #compile(wanted: (item: Dispatch) => boolean): Promise<(Built | Copy | TexelCopy | undefined)[]> {
     let dispatches = 0;
     return Promise.all(
       this.#items.map(async (item, i) => {
@@ -141,7 +157,7 @@ export class Program {
     const { pipeline, layout } = await kernels.get(item.kernel);
     const params = { buffer: this.#params!, offset, size: PARAMS_BYTES };
     const step = { buffer: this.#step, size: STEP_BYTES };
-    const entries = [step, params, ...item.buffers.map(bindingOf)].map((resource, binding) => ({ binding, resource }));
+    const entries = [step, params, ...item.buffers.map(resourceOf)].map((resource, binding) => ({ binding, resource }));
     counters.bindGroups++;
     const bindGroup = device.createBindGroup({ label: item.kernel.shader, layout, entries });
     return { pipeline, bindGroup, workgroups: item.workgroups };
@@ -174,12 +190,10 @@ export class Program {
         pass.dispatchWorkgroups(x, y, z);
         counters.dispatches++;
       } else {
+        if ("count" in item && item.count(step) === 0) continue;
         pass?.end();
         pass = undefined;
-        const { fromOffset, toOffset, bytes } = item.range(step);
-        const from = bindingOf(item.from);
-        const to = bindingOf(item.to);
-        encoder.copyBufferToBuffer(from.buffer, (from.offset ?? 0) + fromOffset, to.buffer, (to.offset ?? 0) + toOffset, bytes);
+        encodeCopy(encoder, item, step);
       }
     }
     pass?.end();
@@ -226,6 +240,21 @@ export class Programs {
     });
   }
 }
+
+function encodeCopy(encoder: GPUCommandEncoder, copy: Copy | TexelCopy, step: Step): void {
+  const { buffer, offset = 0 } = bindingOf(copy.from);
+  if ("count" in copy) {
+    const rows = Math.ceil(copy.count(step) / TEXELS_WIDE);
+    encoder.copyBufferToTexture({ buffer, offset, bytesPerRow: 16 * TEXELS_WIDE }, { texture: copy.to }, [TEXELS_WIDE, rows]);
+  } else {
+    const { fromOffset, toOffset, bytes } = copy.range(step);
+    const to = bindingOf(copy.to);
+    encoder.copyBufferToBuffer(buffer, offset + fromOffset, to.buffer, (to.offset ?? 0) + toOffset, bytes);
+  }
+}
+
+const resourceOf = (storage: Bindable | GPUTexture): GPUBindingResource =>
+  "createView" in storage ? storage.createView() : bindingOf(storage);
 
 /** The number of rows in a step. */
 export const rowsOf = (rows: Rows, step: Step): number => rows.base + rows.unit * step.units;

@@ -28,6 +28,7 @@ export interface Found extends Tensor {
 export class GuardedScratch implements Scratch {
   readonly #gpu: Gpu;
   readonly #tensors: Tensor[] = [];
+  readonly #textures: GPUTexture[] = [];
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
@@ -35,6 +36,16 @@ export class GuardedScratch implements Scratch {
 
   take(bytes: number): GPUBufferBinding {
     return this.place("scratch", Math.ceil(bytes / 4), undefined);
+  }
+
+  /** Poison in every texel. A texture needs no guards: no kernel can reach beyond its own. */
+  takeTexels(count: number): GPUTexture {
+    const texture = this.#gpu.memory.createTexels("guarded texels", count);
+    this.#textures.push(texture);
+    const { width, height } = texture;
+    const poison = new Uint32Array(4 * width * height).fill(POISON);
+    this.#gpu.device.queue.writeTexture({ texture }, poison, { bytesPerRow: 16 * width }, [width, height]);
+    return texture;
   }
 
   scope<T>(record: () => T): T {
@@ -71,7 +82,9 @@ export class GuardedScratch implements Scratch {
 
   dispose(): void {
     for (const { binding } of this.#tensors) this.#gpu.memory.destroy(binding.buffer);
+    for (const texture of this.#textures) this.#gpu.memory.destroy(texture);
     this.#tensors.length = 0;
+    this.#textures.length = 0;
   }
 }
 

@@ -1,11 +1,12 @@
+import { TEXELS_WIDE } from "../gpu/memory.ts";
 import type { Program, Step } from "../gpu/program.ts";
 import type { ShaderName } from "../gpu/shaders.gen.ts";
 import type { Bindable } from "../tensor/tensor.ts";
 import { f32Bits } from "./check.ts";
 
-const ROWS = 32; // queries of a panel
+const ROWS = 16; // queries of a panel
 const COLUMNS = 64; // keys, or elements of a head, of a panel
-const SCORES_BYTES = 2 ** 25; // of the heads whose scores are in memory at once
+const SCORES_BYTES = 2 ** 24; // of the heads whose scores are in memory at once, twice
 
 /** Attention of many rows, as every kernel for it has to know it; offsets and strides in elements. */
 export interface RowsAttention {
@@ -31,106 +32,133 @@ export interface RowsAttention {
   out: Bindable;
 }
 
+/** Rows of heads that go into panels: lib/heads. */
+interface Heads {
+  buffer: Bindable;
+  reader: ShaderName;
+  /** What is counted where it is causal: 1 the step's rows, 2 those before them too. */
+  counted: 1 | 2;
+  /** In elements. */
+  offset: number;
+  batch: number;
+  head: number;
+  stride: number;
+  heads: number;
+}
+
 /**
- * For CPU adapters with subgroups of 8: the scores of some heads at a time as one product of panels, softmax in place, and their
- * product with the values as another, by the same kernel. Nothing is fused: what that would save costs little on a CPU, and its tiles are what counts.
+ * For CPU adapters with subgroups of 8: the scores of some heads at a time as one product of panels, the largest of each query, and the
+ * product of their softmax with the values as another. All panels are read as texels. What is in memory is as large as the step needs:
+ * it is copied.
  */
 export function panelAttention(program: Program, a: RowsAttention): void {
-  const { causal, rows, keys, heads, group, headDim } = a;
+  const { causal, rows, keys, heads, group, headDim, batches } = a;
   const quads = headDim / 4;
-  const rowPanels = Math.ceil(rows / ROWS);
-  const keyPanels = Math.ceil(keys / COLUMNS);
-  const capacity = keyPanels * (COLUMNS / 4);
   const columnPanels = Math.ceil(headDim / COLUMNS);
   const kvHeads = heads / group;
-  const headScores = rowPanels * ROWS * capacity * 4;
-  const slice = Math.max(1, Math.min(a.batches * heads, Math.floor(SCORES_BYTES / (headScores * 4))));
-  const scratch = (label: string, elements: number) => program.activation(label, { base: elements / 4, unit: 0 }, 4).buffer;
+  const rowPanels = (queries: number) => Math.ceil(queries / ROWS);
+  const keyPanels = (seen: number) => Math.ceil(seen / COLUMNS);
+  const headScores = (queries: number, seen: number) => rowPanels(queries) * ROWS * keyPanels(seen) * (COLUMNS / 4); // vec4s
+  const slice = Math.max(1, Math.min(batches * heads, Math.floor(SCORES_BYTES / (16 * headScores(rows, keys)))));
   const batchesOf = (step: Step) => (causal ? 1 : step.units);
   const queriesOf = (step: Step) => (causal ? step.units : rows);
   const keysOf = (step: Step) => (causal ? step.start + step.units : keys);
-
-  const pack = (
-    shader: ShaderName,
-    from: {
-      buffer: Bindable;
-      reader: ShaderName;
-      counted: number;
-      offset: number;
-      batch: number;
-      head: number;
-      stride: number;
-      heads: number;
-    },
-    to: { buffer: Bindable; depth: number; panels: number; height: number; scale: number },
-    workgroups: (step: Step) => readonly [number, number, number],
-  ) =>
-    program.dispatch({
-      kernel: { shader, libs: ["lib/step", from.reader, "lib/heads"], consts: {}, bindings: "uuwrr" },
-      params: [
-        causal ? 0 : rows,
-        causal ? from.counted : 0,
-        ...[from.offset, from.batch, from.head, from.stride].map((elements) => elements / 4),
-        from.heads,
-        quads,
-        to.depth,
-        to.panels,
-        to.height,
-        f32Bits(to.scale),
-      ],
-      buffers: [to.buffer, from.buffer, from.buffer],
-      workgroups,
+  /** Texels of what `fill` writes to a buffer: `most` vec4s, as many as `count` says in a step. */
+  const texels = (most: number, count: (step: Step) => number, fill: (staged: Bindable) => void): GPUTexture => {
+    const to = program.arena.takeTexels(most);
+    program.arena.scope(() => {
+      const staged = program.arena.take(16 * Math.ceil(most / TEXELS_WIDE) * TEXELS_WIDE);
+      fill(staged);
+      program.copyTexels({ from: staged, to, count });
     });
+    return to;
+  };
+  const pack =
+    (shader: ShaderName, from: Heads, height: number, scale: number, workgroups: (step: Step) => readonly [number, number, number]) =>
+    (out: Bindable) =>
+      program.dispatch({
+        kernel: { shader, libs: ["lib/step", from.reader, "lib/heads"], consts: {}, bindings: "uuwrr" },
+        params: [
+          causal ? 0 : rows,
+          causal ? from.counted : 0,
+          ...[from.offset, from.batch, from.head, from.stride].map((elements) => elements / 4),
+          from.heads,
+          quads,
+          height,
+          f32Bits(scale),
+        ],
+        buffers: [out, from.buffer, from.buffer],
+        workgroups,
+      });
 
   program.arena.scope(() => {
-    const q = scratch("queries in panels", a.batches * heads * rowPanels * ROWS * headDim);
-    const k = scratch("keys in panels", a.batches * kvHeads * keyPanels * COLUMNS * headDim);
-    const v = scratch("values in panels", a.batches * kvHeads * columnPanels * COLUMNS * capacity * 4);
-    const scores = scratch("scores", slice * headScores);
-    const kv = { reader: a.reader, counted: 2, batch: a.kvBatch, head: a.kvHead, stride: a.kvStride, heads: kvHeads };
-    pack(
-      "attention.pack",
-      { buffer: a.q, reader: "lib/kv.f32", counted: 1, offset: 0, batch: rows * a.qStride, head: headDim, stride: a.qStride, heads },
-      { buffer: q, depth: quads, panels: rowPanels, height: ROWS, scale: 1 / Math.sqrt(headDim) },
-      (step) => [ROWS / 8, Math.ceil(queriesOf(step) / ROWS), batchesOf(step) * heads],
+    const kv = { reader: a.reader, counted: 2, batch: a.kvBatch, head: a.kvHead, stride: a.kvStride, heads: kvHeads } as const;
+    const queries: Heads = {
+      ...{ buffer: a.q, reader: "lib/kv.f32", counted: 1, offset: 0 },
+      ...{ batch: rows * a.qStride, head: headDim, stride: a.qStride, heads },
+    };
+    const q = texels(
+      batches * heads * rowPanels(rows) * ROWS * quads,
+      (step) => batchesOf(step) * heads * rowPanels(queriesOf(step)) * ROWS * quads,
+      pack("attention.pack", queries, ROWS, 1 / Math.sqrt(headDim), (step) => [
+        ROWS / 8,
+        rowPanels(queriesOf(step)),
+        batchesOf(step) * heads,
+      ]),
     );
-    pack(
-      "attention.pack",
-      { ...kv, buffer: a.k, offset: a.kOffset },
-      { buffer: k, depth: quads, panels: keyPanels, height: COLUMNS, scale: 1 },
-      (step) => [COLUMNS / 8, Math.ceil(keysOf(step) / COLUMNS), batchesOf(step) * kvHeads],
+    const k = texels(
+      batches * kvHeads * keyPanels(keys) * COLUMNS * quads,
+      (step) => batchesOf(step) * kvHeads * keyPanels(keysOf(step)) * COLUMNS * quads,
+      pack("attention.pack", { ...kv, buffer: a.k, offset: a.kOffset }, COLUMNS, 1, (step) => [
+        COLUMNS / 8,
+        keyPanels(keysOf(step)),
+        batchesOf(step) * kvHeads,
+      ]),
     );
-    pack(
-      "attention.pack_values",
-      { ...kv, buffer: a.v, offset: a.vOffset },
-      { buffer: v, depth: capacity, panels: columnPanels, height: COLUMNS, scale: 1 },
-      (step) => [Math.ceil(keysOf(step) / COLUMNS), columnPanels, batchesOf(step) * kvHeads],
+    const headValues = (seen: number) => columnPanels * keyPanels(seen) * (COLUMNS / 4) * COLUMNS;
+    const v = texels(
+      batches * kvHeads * headValues(keys),
+      (step) => batchesOf(step) * kvHeads * headValues(keysOf(step)),
+      pack("attention.pack_values", { ...kv, buffer: a.v, offset: a.vOffset }, COLUMNS, 1, (step) => [
+        keyPanels(keysOf(step)),
+        columnPanels,
+        batchesOf(step) * kvHeads,
+      ]),
     );
-    for (let first = 0; first < a.batches * heads; first += slice) {
-      const sizes = [causal ? 0 : rows, causal ? 1 : 0, rowPanels, capacity, quads, first, heads, group];
-      /** Heads of this slice that a step has. */
+    const tops = program.activation("tops", { base: slice * rowPanels(rows), unit: 0 }, ROWS).buffer;
+    for (let first = 0; first < batches * heads; first += slice) {
+      program.arena.scope(() => attendSlice(first));
+    }
+
+    /** Heads first .. first + slice, as far as a step has them. */
+    function attendSlice(first: number): void {
+      const params = [causal ? 0 : rows, causal ? 1 : 0, quads, first, heads, group];
       const count = (step: Step) => Math.max(0, Math.min(slice, batchesOf(step) * heads - first));
-      const product = (values: 0 | 1, buffers: readonly Bindable[], columns: (step: Step) => number) =>
-        program.dispatch({
-          kernel: {
-            shader: "attention.product",
-            libs: ["lib/step", "lib/scores", "lib/panels"],
-            directives: ["enable subgroups;"],
-            consts: {},
-            bindings: "uurrw",
-          },
-          params: [...sizes, values],
-          buffers,
-          workgroups: (step) => [columns(step), Math.ceil(queriesOf(step) / ROWS), count(step)],
-        });
-      product(0, [q, k, scores], (step) => Math.ceil(keysOf(step) / COLUMNS));
+      const common = { directives: ["enable subgroups;"], consts: { TEXELS_WIDE } };
+      const libs = ["lib/step", "lib/scores", "lib/texels"] as const;
+      const scores = texels(
+        slice * headScores(rows, keys),
+        (step) => count(step) * headScores(queriesOf(step), keysOf(step)),
+        (out) =>
+          program.dispatch({
+            kernel: { ...common, shader: "attention.scores", libs: [...libs, "lib/operand.plain", "lib/panels"], bindings: "uuttw" },
+            params,
+            buffers: [q, k, out],
+            workgroups: (step) => [keyPanels(keysOf(step)), rowPanels(queriesOf(step)), count(step)],
+          }),
+      );
       program.dispatch({
-        kernel: { shader: "attention.softmax", libs: ["lib/step", "lib/scores"], consts: {}, bindings: "uuw" },
-        params: [...sizes, 0],
-        buffers: [scores],
-        workgroups: (step) => [Math.ceil(queriesOf(step) / ROWS) * (ROWS / 8), count(step), 1],
+        kernel: { ...common, shader: "attention.tops", libs, directives: [], bindings: "uutw" },
+        params,
+        buffers: [scores, tops],
+        workgroups: (step) => [rowPanels(queriesOf(step)) * (ROWS / 8), count(step), 1],
       });
-      product(1, [scores, v, a.out], () => columnPanels);
+      program.dispatch({
+        kernel: { ...common, shader: "attention.values", libs: [...libs, "lib/operand.weights", "lib/panels"], bindings: "uuttrw" },
+        params,
+        buffers: [scores, v, tops, a.out],
+        workgroups: (step) => [columnPanels, rowPanels(queriesOf(step)), count(step)],
+      });
     }
   });
 }

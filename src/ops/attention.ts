@@ -5,6 +5,7 @@ import { type DecodeVariant, decodeAttention } from "./attention-decode.ts";
 import { panelAttention, type RowsAttention } from "./attention-panels.ts";
 import { need, needActivation, needQuads, needTokens } from "./check.ts";
 import { type KvCache, kvReader, needCache, rowElements } from "./kv-cache.ts";
+import { hasPanels } from "./subgroups.ts";
 
 const BLOCK = 64; // queries a workgroup
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
@@ -23,10 +24,9 @@ export interface AttentionOptions {
 }
 
 /** Every variant that this device has, the best first. */
-export function attentionVariants({ device, software }: Gpu): AttentionVariant[] {
-  const { subgroupMinSize: min, subgroupMaxSize: max } = device.adapterInfo ?? {};
-  if (software && device.features.has("subgroups") && min === 8 && max === 8) return ["panels", "thread", "flash"];
-  return software ? ["thread", "flash"] : ["flash", "thread"];
+export function attentionVariants(gpu: Gpu): AttentionVariant[] {
+  if (!gpu.software) return ["flash", "thread"];
+  return hasPanels(gpu) ? ["panels", "thread", "flash"] : ["thread", "flash"];
 }
 
 function chosenVariant(program: Program, op: string, { variant }: AttentionOptions): AttentionVariant {

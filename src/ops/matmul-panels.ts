@@ -1,3 +1,4 @@
+import { TEXELS_WIDE } from "../gpu/memory.ts";
 import { type Program, rowsOf } from "../gpu/program.ts";
 import { type Activation, type Bindable, type Matrix, type MatrixDtype, scalesOf } from "../tensor/tensor.ts";
 import type { MatmulKernel } from "./matmul-variants.ts";
@@ -18,13 +19,19 @@ interface Source {
   half: number;
 }
 
-function pack(program: Program, from: Source, out: Bindable, height: number, count: (rows: number) => number): void {
+/** Into a buffer, then as texels: storing them one by one in the kernel takes twice as long. */
+function pack(program: Program, from: Source, out: GPUTexture, height: number, panels: (rows: number) => number): void {
   const { dtype, rows, quads, first, lane, next, half } = from;
-  program.dispatch({
-    kernel: { shader: "matmul.pack", libs: ["lib/step", `lib/weight.${dtype}`], consts: {}, bindings: "uuwrr" },
-    params: [rows.base, rows.unit, quads, first, height, lane, next, half],
-    buffers: [out, from.buffer, from.scales],
-    workgroups: (step) => [Math.ceil(quads / STRETCH), height / 8, count(rowsOf(rows, step))],
+  const texels = (count: number) => panels(count) * height * quads;
+  program.arena.scope(() => {
+    const staged = program.arena.take(16 * Math.ceil(texels(program.maxRows(rows)) / TEXELS_WIDE) * TEXELS_WIDE);
+    program.dispatch({
+      kernel: { shader: "matmul.pack", libs: ["lib/step", `lib/weight.${dtype}`], consts: {}, bindings: "uuwrr" },
+      params: [rows.base, rows.unit, quads, first, height, lane, next, half],
+      buffers: [staged, from.buffer, from.scales],
+      workgroups: (step) => [Math.ceil(quads / STRETCH), height / 8, panels(rowsOf(rows, step))],
+    });
+    program.copyTexels({ from: staged, to: out, count: (step) => texels(rowsOf(rows, step)) });
   });
 }
 
@@ -38,7 +45,7 @@ export function inPanels(
   w: Matrix,
   kernel: MatmulKernel,
   gated: boolean,
-  product: (xs: Bindable, ws: Bindable, n: number, column: number) => void,
+  product: (xs: GPUTexture, ws: GPUTexture, n: number, column: number) => void,
 ): void {
   const k = x.width;
   const quads = k / 4;
@@ -47,8 +54,8 @@ export function inPanels(
   const slice = Math.min(most, Math.ceil(w.shape[0] / columns) * columns);
   program.arena.scope(() => {
     const padded = Math.ceil(program.maxRows(x.rows) / rows) * rows;
-    const xs = program.activation(`panels(${x.label})`, { base: padded, unit: 0 }, k).buffer;
-    const ws = program.activation(`panels(${w.label})`, { base: slice, unit: 0 }, k).buffer;
+    const xs = program.arena.takeTexels(padded * quads);
+    const ws = program.arena.takeTexels(slice * quads);
     const source = { dtype: "f32", buffer: x.buffer, scales: x.buffer, rows: x.rows, quads, first: 0, lane: 1, next: 8, half: 0 } as const;
     pack(program, source, xs, rows, (count) => Math.ceil(count / rows));
     for (const part of w.parts) {

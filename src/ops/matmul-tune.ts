@@ -12,14 +12,15 @@ export async function fastestVariant(
   rows: number,
   record: (program: Program, variant: MatmulVariant) => void,
 ): Promise<MatmulVariant> {
-  const buffers: GPUBuffer[] = [];
-  const keep = (buffer: GPUBuffer) => {
-    buffers.push(buffer);
-    return buffer;
+  const kept: (GPUBuffer | GPUTexture)[] = [];
+  const keep = <T extends GPUBuffer | GPUTexture>(storage: T): T => {
+    kept.push(storage);
+    return storage;
   };
   const step = keep(gpu.memory.create("tuning step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST));
   const scratch = {
     take: (bytes: number) => keep(gpu.memory.create("tuning", bytes)),
+    takeTexels: (count: number) => keep(gpu.memory.createTexels("tuning", count)),
     scope: <T>(work: () => T) => work(),
   };
   const programs: Program[] = [];
@@ -46,6 +47,6 @@ export async function fastestVariant(
     return entries.reduce((best, entry) => (entry.ms < best.ms ? entry : best)).variant;
   } finally {
     for (const program of programs) program.dispose();
-    for (const buffer of buffers) gpu.memory.destroy(buffer);
+    for (const storage of kept) gpu.memory.destroy(storage);
   }
 }

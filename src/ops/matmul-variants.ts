@@ -1,8 +1,9 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
+import { TEXELS_WIDE } from "../gpu/memory.ts";
 import type { ShaderName } from "../gpu/shaders.gen.ts";
 import { isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
-import { subgroupSize } from "./subgroups.ts";
+import { hasPanels, subgroupSize } from "./subgroups.ts";
 
 /**
  * How exact a product must be.
@@ -40,6 +41,8 @@ export interface MatmulKernel {
   consts: Readonly<Record<string, number>>;
   /** Whether it has a prologue (lib/prologue.*): RMSNorm of the rows of x at no dispatch of its own. */
   prologue?: boolean;
+  /** Whether its operands are texels: panels, whatever the format was. */
+  texels?: boolean;
   /** The elements of y that a workgroup makes. */
   columns: number;
   rows: number;
@@ -98,8 +101,16 @@ export function matmulKernel(gpu: Gpu, variant: MatmulVariant, dtype: MatrixDtyp
       return undefined;
     }
     case "panels":
-      if (size !== 8) return undefined;
-      return { directives: ["enable subgroups;"], consts: {}, shader: "matmul.panels", libs: ["lib/panels"], columns: 64, rows: 32 };
+      if (!hasPanels(gpu)) return undefined;
+      return {
+        directives: ["enable subgroups;"],
+        consts: { TEXELS_WIDE },
+        texels: true,
+        shader: "matmul.panels",
+        libs: ["lib/texels", "lib/operand.plain", "lib/panels"],
+        columns: 64,
+        rows: 16,
+      };
     case "vector": {
       const consts = { ROWS: rowsAtOnce(maxRows, 64), WIDTH: 64 };
       return {

@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Dispatch, type Program, rowsOf } from "../gpu/program.ts";
-import { type Activation, type Bindable, GROUP, type Matrix, type MatrixDtype, scalesOf, type Vector } from "../tensor/tensor.ts";
+import { type Activation, type Bindable, GROUP, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { f32Bits, need, needActivation, needMatrix, needVector } from "./check.ts";
 import { inPanels } from "./matmul-panels.ts";
 import { fastestVariant } from "./matmul-tune.ts";
@@ -130,26 +130,36 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   const prologue = kernel.prologue ? ([gain ? "lib/prologue.norm" : "lib/prologue.none"] as const) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
   const codes = variant === "packed" ? quantizeRows(program, x) : [];
+  const { texels } = kernel;
   /** Columns column .. column + n of y, from x and w as the kernel wants them. */
-  const product = (dtype: MatrixDtype, xs: Bindable, [ws, scales]: readonly [Bindable, Bindable], n: number, column: number) =>
+  const product = (xs: Bindable | GPUTexture, [ws, scales]: readonly [Bindable | GPUTexture, Bindable], n: number, column: number) =>
     program.dispatch({
       kernel: {
         shader: kernel.shader,
-        libs: ["lib/step", `lib/weight.${dtype}`, "lib/gelu", "lib/matmul", ...prologue, ...kernel.libs],
+        libs: ["lib/step", ...(texels ? [] : [`lib/weight.${w.dtype}` as const]), "lib/gelu", "lib/matmul", ...prologue, ...kernel.libs],
         directives: kernel.directives,
         consts: kernel.consts,
-        bindings: `uurrrrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
+        bindings: `uu${texels ? "tt" : "rr"}rrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
       },
       params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0)],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
-      buffers: [xs, ws, scales, bias?.buffer ?? xs, scale?.buffer ?? xs, y.buffer, ...codes, ...(gain ? [gain.weight.buffer] : [])],
+      buffers: [
+        xs,
+        ws,
+        scales,
+        bias?.buffer ?? x.buffer,
+        scale?.buffer ?? x.buffer,
+        y.buffer,
+        ...codes,
+        ...(gain ? [gain.weight.buffer] : []),
+      ],
       workgroups: grid(kernel, n, x),
     });
   if (variant === "panels") {
-    inPanels(program, x, w, kernel, gated, (xs, ws, n, column) => product("f32", xs, [ws, ws], n, column));
+    inPanels(program, x, w, kernel, gated, (xs, ws, n, column) => product(xs, [ws, x.buffer], n, column));
     return y;
   }
-  for (const part of w.parts) product(w.dtype, x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
+  for (const part of w.parts) product(x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
   return y;
 }
 

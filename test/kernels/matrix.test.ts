@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { create, globals } from "webgpu";
+import { Arena } from "../../src/gpu/arena.ts";
 import { newCounters } from "../../src/gpu/counters.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type KernelSpec, Kernels } from "../../src/gpu/kernel.ts";
@@ -115,7 +116,7 @@ describe("matmul.matrix with emulated fragments", () => {
       };
       const [x, w, b, y] = [upload("x", xs), upload("w", ws), upload("bias", bias), gpu.memory.create("y", m * n * 4)];
       const step = gpu.memory.create("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-      const scratch = { take: (bytes: number) => gpu.memory.create("scratch", bytes), scope: <T>(work: () => T) => work() };
+      const scratch = new Arena(gpu.memory);
       const program = new Program(gpu, "emulated", m, scratch, step);
       const entry = ") {\n  let rows = row_count();";
       const code = EMULATED + shaders["matmul.matrix"].replace(entry, ") {\n  thread = index;\n  let rows = row_count();");

@@ -1,7 +1,15 @@
+// What this browser's or Dawn's WGSL compiler takes. Asked by compiling: the device may be the caller's, who did not say where it is from.
+
 /** typed: `subgroupMatrixLoad<T, row_major>(p, offset, stride)`; flag: `subgroupMatrixLoad<T>(p, offset, false, stride)`. */
 export type MatrixSyntax = "typed" | "flag";
 
-const probe = (load: string) => `enable f16;
+async function compiles(device: GPUDevice, what: string, code: string): Promise<boolean> {
+  device.pushErrorScope("validation");
+  device.createShaderModule({ label: `probe ${what}`, code });
+  return (await device.popErrorScope()) === null;
+}
+
+const matrixProbe = (load: string) => `enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 var<workgroup> tile: array<f16, 1024>;
@@ -11,7 +19,7 @@ fn probe() {
 `;
 
 /**
- * Which form this browser's or Dawn's compiler takes: the experimental extension changed in 2026.
+ * Which form of the experimental extension the compiler takes: it changed in 2026.
  * Undefined where the device has no subgroup matrices, or where neither form compiles.
  */
 export async function matrixSyntaxOf(device: GPUDevice): Promise<MatrixSyntax | undefined> {
@@ -22,9 +30,11 @@ export async function matrixSyntaxOf(device: GPUDevice): Promise<MatrixSyntax | 
     ["typed", `subgroupMatrixLoad<${left}, row_major>(&tile, 0u, 8u)`],
     ["flag", `subgroupMatrixLoad<${left}>(&tile, 0u, false, 8u)`],
   ] as const) {
-    device.pushErrorScope("validation");
-    device.createShaderModule({ label: `probe ${syntax}`, code: probe(load) });
-    if (!(await device.popErrorScope())) return syntax;
+    if (await compiles(device, syntax, matrixProbe(load))) return syntax;
   }
   return undefined;
 }
+
+/** Whether shaders may read storage textures (the language feature readonly_and_readwrite_storage_textures, in Chromium since 124). */
+export const readsTexels = (device: GPUDevice): Promise<boolean> =>
+  compiles(device, "texels", "@group(0) @binding(0) var probe: texture_storage_2d<rgba32float, read>;");
