@@ -256,7 +256,7 @@ function describe({ adapter, weights, ceilings, load, vision, prefill, decode: d
   const read =
     load.rereadSeconds === null
       ? "made on the GPU"
-      : `reading the files alone: ${into}${load.rereadSeconds.toFixed(2)} s into the same few bytes again`;
+      : `reading the files alone: ${into}${load.rereadSeconds.toFixed(2)} s into the same few MiB over and over`;
   return `${[
     `${adapter}, weights in ${weights}; ceilings: ${ceilings.fmaGflops.toFixed(1)} GFLOP/s, reading ${ceilings.streamGBps.toFixed(1)} GB/s`,
     `load     ${(load.bytes / 1e6).toFixed(1)} MB in ${load.seconds.toFixed(2)} s (${rate} MB/s), then ${load.compileSeconds.toFixed(2)} s of compiling`,
