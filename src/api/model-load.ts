@@ -48,9 +48,7 @@ export async function loadModel(
       signal,
       onBytes: (bytes) => onBytes?.((loaded += bytes)),
     });
-    const model = await Model.load(gpu, w, config, maxContext, kv);
-    await w.finish();
-    return { model, weights };
+    return { model: await Model.load(gpu, w, config, maxContext, kv), weights };
   };
   if (format !== "auto") return attempt(format);
 

@@ -84,7 +84,9 @@ export class Model {
       const layers = selectLayer < 0 ? vision.layers + 1 + selectLayer : selectLayer;
       const visionWeights = await loadVision(w.at("vision_model"), vision, layers);
       const projector = await loadProjector(w.at("mlp1"), vision.hiddenSize, language.hiddenSize);
-      const model = new Model(gpu, config, maxContext, kv, visionWeights, projector, await loadLanguage(w.at("language_model"), language));
+      const languageWeights = await loadLanguage(w.at("language_model"), language);
+      await w.finish();
+      const model = new Model(gpu, config, maxContext, kv, visionWeights, projector, languageWeights);
       model.lanes = await model.openLanes(1, maxContext);
       return model;
     });

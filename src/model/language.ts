@@ -6,7 +6,8 @@ import { gatedMatmul, matmul } from "../ops/matmul.ts";
 import type { NormWeights } from "../ops/norm.ts";
 import { ropeAppend } from "../ops/rope.ts";
 import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
-import type { RowBlock, Weights } from "../weights/checkpoint.ts";
+import type { Weights } from "../weights/checkpoint.ts";
+import type { RowBlock } from "../weights/uploads.ts";
 import type { LanguageConfig } from "./config.ts";
 
 export interface LanguageLayer {

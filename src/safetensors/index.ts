@@ -3,7 +3,7 @@ export { MAX_HEADER, parseHeader, readHeader } from "./header.ts";
 export { parseIndex, type ShardIndex } from "./index-file.ts";
 export type { Json, NumberText } from "./json.ts";
 export { type Checkpoint, type CheckpointFile, type Directory, INDEX_NAME, openCheckpoint, SINGLE_NAME } from "./reader.ts";
-export { memorySource } from "./source.ts";
+export { memorySource, type ReadContext, readExactly } from "./source.ts";
 export { type Piece, type PieceOptions, type ReadTensorOptions, readPieces, readTensor, type TensorEntry } from "./tensor-data.ts";
 export {
   type ByteSource,

@@ -14,14 +14,11 @@ import {
   widenF16,
 } from "../tensor/tensor.ts";
 import { asBadWeights, fileOrigin, type Origin, type StoredTensor } from "./origin.ts";
-import { Converter } from "./quantize.ts";
 import type { WeightSource } from "./source.ts";
+import { type RowBlock, Uploads } from "./uploads.ts";
 
 /** How matrices are held on the GPU; `auto`: as the checkpoint stores them, or in the best format that fits. */
 export type WeightFormat = "auto" | MatrixDtype;
-
-// Writes wait in staging memory until the queue takes them: after this many bytes we wait until it has taken the ones before.
-const FLUSH_BYTES = 32 * 2 ** 20;
 
 export const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 /** The codes of a quantised tensor: q8 as I8 [out, K], q4 as U8 [out, K / 2]; its scales are F16 [out, K / 32]. */
@@ -33,13 +30,6 @@ function widen(bytes: Uint8Array, dtype: PlainDtype): Float32Array<ArrayBuffer> 
   if (dtype === "f32") return new Float32Array(aligned);
   const bits = new Uint16Array(aligned);
   return dtype === "bf16" ? widenBf16(bits) : widenF16(bits);
-}
-
-/** A run of consecutive rows of a stored tensor and where they go in the matrix on the GPU. */
-export interface RowBlock {
-  from: number;
-  to: number;
-  rows: number;
 }
 
 /** Opens the safetensors files; what is wrong with them becomes a `bad-weights`. */
@@ -65,9 +55,7 @@ interface Loading {
   format: WeightFormat;
   signal?: AbortSignal | undefined;
   onBytes: (bytes: number) => void;
-  unflushed: number;
-  flushing?: Promise<void> | undefined;
-  converter?: Converter | undefined;
+  uploads: Uploads;
 }
 
 interface Found {
@@ -98,7 +86,8 @@ export class Weights {
     options: { format: WeightFormat; signal?: AbortSignal | undefined; onBytes: (bytes: number) => void },
   ): Weights {
     const origin = "tensors" in from ? fileOrigin(gpu, from) : from;
-    return new Weights({ gpu, origin, ...options, unflushed: 0 }, "");
+    const uploads = new Uploads(gpu, origin, options.onBytes, options.signal);
+    return new Weights({ gpu, origin, ...options, uploads }, "");
   }
 
   /** The tensors whose names begin with `name.`. */
@@ -110,12 +99,9 @@ export class Weights {
     return this.#loading.origin.get(this.#prefix + name) !== undefined;
   }
 
-  /** To be called once, after the last tensor. @throws EngineError bad-weights where values did not fit the format */
-  async finish(): Promise<void> {
-    const { converter, flushing } = this.#loading;
-    await flushing;
-    this.#loading.converter = undefined;
-    await converter?.finish();
+  /** Fills the matrices that were asked for. @throws EngineError bad-weights where values did not fit the format */
+  finish(): Promise<void> {
+    return this.#loading.uploads.run();
   }
 
   #stored(full: string, shape: readonly number[]): StoredTensor {
@@ -198,8 +184,8 @@ export class Weights {
   }
 
   /**
-   * Several tensors [rows, inner] as one matrix, one below the other (q, k and v; gate and up), streamed piece by piece.
-   * `blocks` reorders the rows of a tensor (InternLM2's wqkv).
+   * Several tensors [rows, inner] as one matrix, one below the other (q, k and v; gate and up). Its storage is there at once, and its
+   * values when `finish` is done. `blocks` reorders the rows of a tensor (InternLM2's wqkv).
    */
   async matrices(
     sources: readonly { name: string; rows: number; shape?: readonly number[]; blocks?: readonly RowBlock[] }[],
@@ -215,8 +201,9 @@ export class Weights {
     let base = 0;
     const scales = found[0]!.scales && new Uint8Array((out * inner * 2) / GROUP);
     for (const [i, { rows, blocks = [{ from: 0, to: 0, rows }] }] of sources.entries()) {
-      await this.#stream(found[i]!, matrix, base, blocks);
-      if (scales) await this.#gatherScales(found[i]!.scales!, scales, inner, base, blocks);
+      const { full, scales: own } = found[i]!;
+      this.#loading.uploads.add({ name: full, stored, matrix, base, blocks });
+      if (scales) await this.#gatherScales(own!, scales, inner, base, blocks);
       base += rows;
     }
     if (scales) this.#writeScales(matrix, scales);
@@ -240,44 +227,6 @@ export class Weights {
       }
       return parts;
     });
-  }
-
-  /** Reads a tensor in pieces and puts each block of rows in its place, as it is or converted. */
-  async #stream({ tensor, dtype: stored, full }: Found, matrix: Matrix, base: number, blocks: readonly RowBlock[]): Promise<void> {
-    const loading = this.#loading;
-    const { gpu, signal, onBytes } = loading;
-    const inner = matrix.shape[1];
-    const rowBytes = inner * BYTES_PER_ELEMENT[stored];
-    const converter = matrix.dtype === stored ? undefined : (loading.converter ??= new Converter(gpu));
-    const counter = converter?.counter(full, matrix.dtype) ?? 0;
-    for await (const stretch of tensor.stretches(signal)) {
-      signal?.throwIfAborted();
-      const { offset, length } = stretch;
-      onBytes(length);
-      for (const block of blocks) {
-        // Where this block's rows begin in the matrix, less where they begin in the tensor: in bytes of the stored dtype.
-        const shift = (base + block.to - block.from) * rowBytes;
-        for (const part of matrix.parts) {
-          const start = part.rowStart * rowBytes;
-          const from = Math.max(offset, block.from * rowBytes, start - shift);
-          const to = Math.min(offset + length, (block.from + block.rows) * rowBytes, start + part.rows * rowBytes - shift);
-          if (from >= to) continue;
-          const at = from + shift - start;
-          if (!converter) await stretch.put(from, to, part.buffer, at);
-          else {
-            const first = at / BYTES_PER_ELEMENT[stored];
-            await converter.convert(stretch, [from, to], stored as PlainDtype, matrix.dtype, part, first, counter);
-          }
-          loading.unflushed += to - from;
-          if (loading.unflushed >= FLUSH_BYTES) {
-            loading.unflushed = 0;
-            await loading.flushing;
-            loading.flushing = gpu.memory.flush();
-            loading.flushing.catch(() => {}); // told when it is awaited
-          }
-        }
-      }
-    }
   }
 
   /** The scales of a quantised tensor, into those of the whole matrix. They are small, and a row of them may end at an odd offset. */

@@ -3,8 +3,9 @@ import type { Gpu } from "../gpu/device.ts";
 import { type ByteSink, type Checkpoint, type Dtype, INDEX_NAME, type TensorToWrite, writeSafetensors } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixPart } from "../tensor/tensor.ts";
 import { PLAIN, SCALES_SUFFIX } from "./checkpoint.ts";
-import { fileOrigin, type Origin, PIECE_BYTES, type StoredTensor } from "./origin.ts";
+import { fileOrigin, type Origin } from "./origin.ts";
 import { Converter } from "./quantize.ts";
+import { PIECE_BYTES } from "./reads.ts";
 import { planShards, shardIndex } from "./shards.ts";
 
 /** What a checkpoint can be converted to. */
@@ -40,8 +41,9 @@ export function converts(name: string, { dtype, shape }: { dtype: string; shape:
 }
 
 /** A tensor converted piece by piece on the GPU, and read back. The scales are complete when the codes have been given out. */
-function convertTensor(gpu: Gpu, converter: Converter, name: string, tensor: StoredTensor, request: ConvertRequest): TensorToWrite[] {
+function convertTensor(gpu: Gpu, origin: Origin, converter: Converter, name: string, request: ConvertRequest): TensorToWrite[] {
   const { to, signal, onBytes } = request;
+  const tensor = origin.get(name)!;
   const from = PLAIN[tensor.dtype]!;
   const [out, inner] = tensor.shape as [number, number];
   const groups = isQuantized(to) ? (out * inner) / GROUP : 0;
@@ -56,7 +58,7 @@ function convertTensor(gpu: Gpu, converter: Converter, name: string, tensor: Sto
     scales = new Uint8Array(2 * groups);
     try {
       const counter = converter.counter(name, to);
-      for await (const stretch of tensor.stretches(signal)) {
+      for await (const stretch of origin.stream([name], signal)) {
         const { offset, length } = stretch;
         await converter.convert(stretch, [offset, offset + length], from, to, part, 0, counter);
         const elements = length / BYTES_PER_ELEMENT[from];
@@ -102,9 +104,8 @@ export async function convertWeights(gpu: Gpu, request: ConvertRequest): Promise
   let done = false;
   try {
     const tensors = [...origin.names()].flatMap((name) => {
-      const tensor = origin.get(name)!;
-      return converts(name, tensor, to)
-        ? convertTensor(gpu, converter, name, tensor, request)
+      return converts(name, origin.get(name)!, to)
+        ? convertTensor(gpu, origin, converter, name, request)
         : [copyTensor(gpu, name, checkpoint, request)];
     });
     const shards = planShards(tensors, shardBytes);

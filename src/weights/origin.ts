@@ -2,15 +2,15 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
 import { fillSynthetic, type SyntheticRule, type SyntheticTarget } from "../ops/synth.ts";
-import { type Checkpoint, readPieces, readTensor, SafetensorsError, type TensorEntry } from "../safetensors/index.ts";
+import { type Checkpoint, readTensor, SafetensorsError } from "../safetensors/index.ts";
 import type { Bindable } from "../tensor/tensor.ts";
+import { PIECE_BYTES, planReads, readAhead } from "./reads.ts";
 import { synthesize, syntheticRule } from "./synthetic.ts";
-
-/** Bytes that are read, or converted, at once. Small: a piece is held a few times over on its way to the GPU. */
-export const PIECE_BYTES = 16 * 2 ** 20;
 
 /** Some bytes of a stored tensor, ready to go to the GPU. */
 export interface Stretch {
+  /** The tensor's name. */
+  name: string;
   /** In bytes from the tensor's start. */
   offset: number;
   length: number;
@@ -25,8 +25,6 @@ export interface StoredTensor {
   shape: readonly number[];
   /** The whole tensor: for small ones. */
   read(signal?: AbortSignal): Promise<Uint8Array>;
-  /** From its first byte to its last, in pieces of at most `PIECE_BYTES`. */
-  stretches(signal?: AbortSignal): AsyncIterable<Stretch>;
 }
 
 /** Where tensors come from: files, or a rule. */
@@ -36,6 +34,11 @@ export interface Origin {
   get(name: string): StoredTensor | undefined;
   /** Every tensor's name. */
   names(): Iterable<string>;
+  /**
+   * The bytes of some tensors, in stretches of at most `PIECE_BYTES`: tensor after tensor in the order of `names()`, each from its first byte
+   * to its last. A stretch lasts until the next one is asked for.
+   */
+  stream(names: Iterable<string>, signal?: AbortSignal): AsyncIterable<Stretch>;
 }
 
 /** What is wrong with a safetensors file becomes a `bad-weights`. */
@@ -50,44 +53,38 @@ export async function asBadWeights<T>(work: () => Promise<T>): Promise<T> {
 const toBadWeights = (error: SafetensorsError): EngineError =>
   new EngineError("bad-weights", error.message, { ...(error.hint ? { hint: error.hint } : {}), cause: error });
 
-/** Two arrays to read into: a new one for every piece would keep the garbage collector busy. */
-type Pair = readonly [Uint8Array, Uint8Array];
-
-/** Pieces with the next one being read while the last one is used: reading and copying overlap. */
-async function* fileStretches(
-  gpu: Gpu,
-  entry: TensorEntry,
-  unused: Pair[],
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Stretch, void, undefined> {
-  const into: Pair = unused.pop() ?? [new Uint8Array(PIECE_BYTES), new Uint8Array(PIECE_BYTES)];
-  const pieces = readPieces(entry, { pieceBytes: PIECE_BYTES, into, ...(signal ? { signal } : {}) });
-  let next = pieces.next();
-  try {
-    for (;;) {
-      const { value, done } = await asBadWeights(() => next);
-      if (done) return;
-      next = pieces.next();
-      next.catch(() => {}); // told when its turn comes
-      const { offset, bytes } = value;
-      yield {
-        offset,
-        length: bytes.length,
-        async put(from, to, target, at) {
-          gpu.memory.write(target, at, bytes.subarray(from - offset, to - offset) as Uint8Array<ArrayBuffer>);
-        },
-      };
-    }
-  } finally {
-    await next.catch(() => {}); // no read goes on after the caller has stopped
-    unused.push(into);
-  }
-}
+/** Two reads are under way while the bytes of a third one go to the GPU. */
+const ARRAYS = 3;
 
 /** The tensors of a checkpoint's files. */
 export function fileOrigin(gpu: Gpu, checkpoint: Checkpoint): Origin {
   const { tensors } = checkpoint;
-  const unused: Pair[] = [];
+  const unused: Uint8Array[][] = []; // new arrays for every stream would keep the garbage collector busy
+
+  async function* stream(names: Iterable<string>, signal: AbortSignal | undefined): AsyncGenerator<Stretch, void, undefined> {
+    const wanted = new Set(names);
+    const entries = [...tensors.values()].filter(({ info }) => wanted.has(info.name));
+    const into = unused.pop() ?? Array.from({ length: ARRAYS }, () => new Uint8Array(PIECE_BYTES));
+    const readings = readAhead(planReads(entries), into, signal);
+    try {
+      for (;;) {
+        const { value, done } = await asBadWeights(() => readings.next());
+        if (done) return;
+        const { read, bytes } = value;
+        for (const { name, offset, begin, end } of read.parts) {
+          const put: Stretch["put"] = async (from, to, target, at) => {
+            const shift = begin - read.begin - offset;
+            gpu.memory.write(target, at, bytes.subarray(from + shift, to + shift) as Uint8Array<ArrayBuffer>);
+          };
+          yield { name, offset, length: end - begin, put };
+        }
+      }
+    } finally {
+      await readings.return();
+      unused.push(into);
+    }
+  }
+
   return {
     bytes: [...tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0),
     names: () => tensors.keys(),
@@ -98,9 +95,9 @@ export function fileOrigin(gpu: Gpu, checkpoint: Checkpoint): Origin {
         dtype: entry.info.dtype,
         shape: entry.info.shape,
         read: (signal) => asBadWeights(() => readTensor(entry, { maxBytes: Number.MAX_SAFE_INTEGER, ...(signal ? { signal } : {}) })),
-        stretches: (signal) => fileStretches(gpu, entry, unused, signal),
       };
     },
+    stream,
   };
 }
 
@@ -121,21 +118,27 @@ export function syntheticOrigin(gpu: Gpu, shapes: readonly { name: string; shape
       const shape = byName.get(name);
       if (!shape) return undefined;
       const count = sizeOf(shape);
-      const rule = syntheticRule(name, shape, seed);
       return {
         dtype: "BF16",
         shape,
         read: async () => new Uint8Array(synthesize(name, shape, seed, 0, count).buffer),
-        async *stretches() {
-          for (let offset = 0; offset < 2 * count; offset += PIECE_BYTES) {
-            yield {
-              offset,
-              length: Math.min(PIECE_BYTES, 2 * count - offset),
-              put: (from, to, out, at) => fill(rule, { element: from / 2, count: (to - from) / 2, out, first: at / 2 }),
-            };
-          }
-        },
       };
+    },
+    async *stream(names) {
+      const wanted = new Set(names);
+      for (const { name, shape } of shapes) {
+        if (!wanted.has(name)) continue;
+        const rule = syntheticRule(name, shape, seed);
+        const bytes = 2 * sizeOf(shape);
+        for (let offset = 0; offset < bytes; offset += PIECE_BYTES) {
+          yield {
+            name,
+            offset,
+            length: Math.min(PIECE_BYTES, bytes - offset),
+            put: (from, to, out, at) => fill(rule, { element: from / 2, count: (to - from) / 2, out, first: at / 2 }),
+          };
+        }
+      }
     },
   };
 }

@@ -3,7 +3,8 @@ import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
 import { convert, type PlainDtype } from "../ops/quantize.ts";
 import { BYTES_PER_ELEMENT, isQuantized, type MatrixDtype, type MatrixPart } from "../tensor/tensor.ts";
-import { PIECE_BYTES, type Stretch } from "./origin.ts";
+import type { Stretch } from "./origin.ts";
+import { PIECE_BYTES } from "./reads.ts";
 
 /** Tensors whose refusals are counted apart; above that many they share the last count. */
 const COUNTERS = 4096;

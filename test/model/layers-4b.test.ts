@@ -74,6 +74,7 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
     const data = input("vit_layer");
     const x = activation("x", data, 1024, 1025);
     const layer = await loadVisionLayer(weights.at("vision_model.encoder.layers.0"), config.vision);
+    await weights.finish();
     (await programs.record("layer", 1, (p) => recordVisionLayer(p, layer, x, config.vision))).run({ units: 1, start: 0 });
     check(`vit_layer${suffix}`, await read(x.buffer, data.length));
   });
@@ -81,6 +82,7 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
   it("mlp1", async () => {
     const x = activation("x", input("mlp1"), 4096, 256);
     const projector = await loadProjector(weights.at("mlp1"), 1024, 2048);
+    await weights.finish();
     const out = gpu.memory.create("out", 256 * 2048 * 4);
     const program = await programs.record("mlp1", 1, (p) => {
       const y = recordProjector(p, projector, x);
@@ -93,6 +95,7 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
   it("decoder layer 0, prefill of 320 tokens and one decoded", async () => {
     const context = 321;
     const layer = await loadLanguageLayer(weights.at("language_model.model.layers.0"), config.language);
+    await weights.finish();
     const cache = createCaches(gpu, { ...config.language, layers: 1 }, context, 1, "f32")[0]!;
     const table = ropeTable(context, 128, config.language.ropeTheta);
     const rope = gpu.memory.create("rope", table.byteLength);

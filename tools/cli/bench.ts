@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { performance } from "node:perf_hooks";
+import { platform } from "#platform";
 import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
 import { forget, prefillPrompt } from "../../src/generate/loop.ts";
@@ -10,14 +11,15 @@ import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts";
 import { kvBytes } from "../../src/model/language.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import { type Checkpoint, readPieces } from "../../src/safetensors/index.ts";
+import type { Checkpoint } from "../../src/safetensors/index.ts";
 import { openWeights, type WeightFormat } from "../../src/weights/checkpoint.ts";
-import { fileOrigin, type Origin, PIECE_BYTES, syntheticOrigin } from "../../src/weights/origin.ts";
+import { fileOrigin, type Origin, syntheticOrigin } from "../../src/weights/origin.ts";
 import { openSource, readSmall } from "../../src/weights/source.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
 import { loadOrt } from "../kernels/ort-load.ts";
 import { checkQwen2 } from "../kernels/qwen2-onnx.ts";
 import { CONTEXT_ROOM, CONTEXTS, type ContextRate, decode, type RowsRate, timeContexts, timeRows } from "./bench-decode.ts";
+import { timeReading, timeReadingIntoMemory } from "./bench-read.ts";
 import { describeVersus, type Versus, versusOrt } from "./bench-vs.ts";
 import { interruptSignal, NANO, status } from "./model.ts";
 import { loadProgress } from "./progress.ts";
@@ -37,24 +39,12 @@ interface BenchFlags {
   json?: boolean;
 }
 
-/** Where the weights come from, and how long it takes to read the files alone (undefined where there are none). */
+/** Where the weights come from; `files` is undefined where they are made on the GPU. */
 interface Subject {
   config: ModelConfig;
   origin: (gpu: Gpu) => Origin;
-  readSeconds: number | undefined;
+  files: Checkpoint | undefined;
   close(): Promise<void>;
-}
-
-/** Seconds that reading all tensors takes, in the same pieces as the load; the first time may come from the disk, so: twice, the second. */
-async function readSecondsOf(checkpoint: Checkpoint, signal: AbortSignal): Promise<number> {
-  let seconds = 0;
-  for (const round of [1, 2]) {
-    status(`reading the files (${round} of 2)`);
-    const began = performance.now();
-    for (const entry of checkpoint.tensors.values()) for await (const _ of readPieces(entry, { pieceBytes: PIECE_BYTES, signal }));
-    seconds = (performance.now() - began) / 1e3;
-  }
-  return seconds;
 }
 
 async function openSubject({ model, revision, synthetic, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
@@ -67,7 +57,7 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
     return {
       config,
       origin: (gpu) => syntheticOrigin(gpu, checkpointTensors(config), seed),
-      readSeconds: undefined,
+      files: undefined,
       close: async () => {},
     };
   }
@@ -78,8 +68,17 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
       hint: "give the folder of a whole checkpoint",
     });
   const checkpoint = await openWeights(source, signal);
-  const readSeconds = await readSecondsOf(checkpoint, signal);
-  return { config: parseConfig(bytes), origin: (gpu) => fileOrigin(gpu, checkpoint), readSeconds, close: () => checkpoint.close() };
+  return { config: parseConfig(bytes), origin: (gpu) => fileOrigin(gpu, checkpoint), files: checkpoint, close: () => checkpoint.close() };
+}
+
+/** As `timeReadingIntoMemory`, after all else: the peak of memory is not to be its own. `null` where there are no files, or not the room. */
+async function readSecondsOf({ files }: Subject, signal: AbortSignal): Promise<number | null> {
+  if (!files) return null;
+  const bytes = files.files.reduce((sum, { size }) => sum + size, 0);
+  const available = platform.availableMemory();
+  if (available !== undefined && bytes > available) return null;
+  status("reading the files into memory");
+  return timeReadingIntoMemory(files, signal);
 }
 
 const LONG_MS = 10_000;
@@ -113,6 +112,8 @@ export async function bench(flags: BenchFlags): Promise<void> {
   if (flags.vs) checkQwen2(config.language);
   const wanted = Math.max(inputIds.length + flags.tokens + 1, flags.tiles * config.tokensPerTile, CONTEXTS.at(-1)! + CONTEXT_ROOM);
   const maxContext = Math.min(config.language.maxPositions, wanted);
+  if (subject.files) status("reading the files");
+  const rereadSeconds = subject.files && (await timeReading(subject.files, signal));
   const gpu = await openGpu({ adapter: flags.adapter });
   try {
     status("measuring the adapter's ceilings");
@@ -168,14 +169,22 @@ export async function bench(flags: BenchFlags): Promise<void> {
     const peakRssBytes = process.resourceUsage().maxRSS * 1024;
     if (flags.vs) status("decoding in turns with ONNX Runtime");
     const versus = flags.vs && (await versusOrt(model, stepper, origin, { prompt: inputIds, steps: flags.tokens, signal }));
+    const gpuBytes = gpu.memory.bytes;
+    gpu.memory.clear();
+    gpu.device.queue.submit([]);
+    await gpu.memory.flush(); // only then is the memory free: Dawn gives back what was destroyed before a submit, when that is done
+    const readSeconds = await readSecondsOf(subject, signal);
+    const loadSeconds = (uploaded - began) / 1e3;
     const report = {
       adapter: gpu.adapterName,
       weights,
       ceilings,
       load: {
         bytes: origin.bytes,
-        seconds: (uploaded - began) / 1e3,
-        readSeconds: subject.readSeconds ?? null,
+        seconds: loadSeconds,
+        readSeconds,
+        fraction: readSeconds === null ? null : readSeconds / loadSeconds,
+        rereadSeconds: rereadSeconds ?? null,
         compileSeconds: (ready - uploaded) / 1e3,
       },
       vision: { tiles: flags.tiles, ms: visionMs, gflops: visionGflops, fraction: visionGflops / ceilings.fmaGflops },
@@ -194,7 +203,7 @@ export async function bench(flags: BenchFlags): Promise<void> {
         atContext,
         ...(versus && { versus }),
       },
-      memory: { gpuBytes: gpu.memory.bytes, peakRssBytes },
+      memory: { gpuBytes, peakRssBytes },
     };
     if (process.stderr.isTTY) status("");
     process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : describe(report));
@@ -210,7 +219,17 @@ interface Report {
   adapter: string;
   weights: string;
   ceilings: Ceilings;
-  load: { bytes: number; seconds: number; readSeconds: number | null; compileSeconds: number };
+  load: {
+    bytes: number;
+    seconds: number;
+    /** Reading the same files into memory; `null` where there are none, or more than the machine has memory for. */
+    readSeconds: number | null;
+    /** The load's rate over that of reading into memory. */
+    fraction: number | null;
+    /** Reading them piece after piece into the same few bytes of memory. */
+    rereadSeconds: number | null;
+    compileSeconds: number;
+  };
   vision: { tiles: number; ms: number; gflops: number; fraction: number };
   prefill: { tokens: number; ms: number; gflops: number; fraction: number };
   decode: Record<
@@ -230,10 +249,18 @@ interface Report {
 
 function describe({ adapter, weights, ceilings, load, vision, prefill, decode: d, memory }: Report): string {
   const rate = (load.bytes / 1e6 / load.seconds).toFixed(0);
-  const read = load.readSeconds === null ? "made on the GPU" : `reading the files alone takes ${load.readSeconds.toFixed(2)} s`;
+  const into =
+    load.readSeconds === null
+      ? ""
+      : `${load.readSeconds.toFixed(2)} s into memory (the load's rate is ${percent(load.fraction!)} of that), `;
+  const read =
+    load.rereadSeconds === null
+      ? "made on the GPU"
+      : `reading the files alone: ${into}${load.rereadSeconds.toFixed(2)} s into the same few MiB over and over`;
   return `${[
     `${adapter}, weights in ${weights}; ceilings: ${ceilings.fmaGflops.toFixed(1)} GFLOP/s, reading ${ceilings.streamGBps.toFixed(1)} GB/s`,
-    `load     ${(load.bytes / 1e6).toFixed(1)} MB in ${load.seconds.toFixed(2)} s (${rate} MB/s; ${read}), then ${load.compileSeconds.toFixed(2)} s of compiling`,
+    `load     ${(load.bytes / 1e6).toFixed(1)} MB in ${load.seconds.toFixed(2)} s (${rate} MB/s), then ${load.compileSeconds.toFixed(2)} s of compiling`,
+    `         ${read}`,
     `vision   ${vision.tiles} tiles in ${vision.ms.toFixed(1)} ms: ${vision.gflops.toFixed(1)} GFLOP/s, ${percent(vision.fraction)} of the ceiling`,
     `prefill  ${prefill.tokens} tokens in ${prefill.ms.toFixed(1)} ms: ${prefill.gflops.toFixed(1)} GFLOP/s, ${percent(prefill.fraction)} of the ceiling`,
     `decode   ${d.tokensPerSecond.toFixed(2)} tokens/s; at most ${d.floorTokensPerSecond.toFixed(2)} by ${(d.bytesPerToken / 1e6).toFixed(1)} MB a token: ${percent(d.fraction)}`,
