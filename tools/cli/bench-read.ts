@@ -1,9 +1,44 @@
+import { execFile } from "node:child_process";
 import { performance } from "node:perf_hooks";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { platform } from "#platform";
 import { type Checkpoint, readExactly } from "../../src/safetensors/index.ts";
 import { PIECE_BYTES, planReads } from "../../src/weights/reads.ts";
 
 /** Where the bytes of a read go: an array of at least so many bytes. */
 type Into = (bytes: number) => Uint8Array;
+
+/** How long it takes to read the files of a model, in seconds. */
+export interface Reading {
+  /** Into memory where all bytes lie in the end; `null` where the machine has not the room. */
+  readSeconds: number | null;
+  /** Each read into the same memory. */
+  rereadSeconds: number;
+}
+
+/**
+ * Reads the files in a process of its own (bench-reading.ts): where a model has been before, memory is slower to come by than at a start,
+ * which is where a load begins too; and the peak of memory that is told is to be the model's.
+ */
+export async function readInOwnProcess(source: string, revision: string | undefined, signal: AbortSignal): Promise<Reading> {
+  const script = fileURLToPath(new URL("./bench-reading.js", import.meta.url));
+  try {
+    const { stdout } = await promisify(execFile)(process.execPath, [script, source, ...(revision ? [revision] : [])], { signal });
+    return JSON.parse(stdout);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+}
+
+export async function timeReadings(checkpoint: Checkpoint, signal: AbortSignal): Promise<Reading> {
+  const bytes = checkpoint.files.reduce((sum, { size }) => sum + size, 0);
+  const available = platform.availableMemory();
+  const rereadSeconds = await timeReading(checkpoint, signal);
+  const fits = available === undefined || bytes <= available;
+  return { readSeconds: fits ? await timeReadingIntoMemory(checkpoint, signal) : null, rereadSeconds };
+}
 
 async function seconds(checkpoint: Checkpoint, into: Into, signal: AbortSignal): Promise<number> {
   const began = performance.now();
@@ -17,7 +52,7 @@ async function seconds(checkpoint: Checkpoint, into: Into, signal: AbortSignal):
  * Seconds that reading all tensors takes in the same reads as the load, one after the other, each into the same memory. The first time may
  * come from the disk, so: twice, the second.
  */
-export async function timeReading(checkpoint: Checkpoint, signal: AbortSignal): Promise<number> {
+async function timeReading(checkpoint: Checkpoint, signal: AbortSignal): Promise<number> {
   const array = new Uint8Array(PIECE_BYTES);
   await seconds(checkpoint, () => array, signal);
   return seconds(checkpoint, () => array, signal);
@@ -32,7 +67,7 @@ const ARRAY_BYTES = 2 ** 30;
  * for every read is spared it, so that reading into such memory is no measure of what getting a checkpoint into memory costs. Nothing is done
  * here that does not have to be: arrays of this size are zeroed by nobody before a page is touched.
  */
-export async function timeReadingIntoMemory(checkpoint: Checkpoint, signal: AbortSignal): Promise<number> {
+async function timeReadingIntoMemory(checkpoint: Checkpoint, signal: AbortSignal): Promise<number> {
   const kept: Uint8Array[] = [];
   let used = ARRAY_BYTES;
   const into = (bytes: number): Uint8Array => {

@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { performance } from "node:perf_hooks";
-import { platform } from "#platform";
 import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
 import { forget, prefillPrompt } from "../../src/generate/loop.ts";
@@ -11,7 +10,6 @@ import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts";
 import { kvBytes } from "../../src/model/language.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import type { Checkpoint } from "../../src/safetensors/index.ts";
 import { openWeights, type WeightFormat } from "../../src/weights/checkpoint.ts";
 import { fileOrigin, type Origin, syntheticOrigin } from "../../src/weights/origin.ts";
 import { openSource, readSmall } from "../../src/weights/source.ts";
@@ -19,7 +17,7 @@ import { synthesize } from "../../src/weights/synthetic.ts";
 import { loadOrt } from "../kernels/ort-load.ts";
 import { checkQwen2 } from "../kernels/qwen2-onnx.ts";
 import { CONTEXT_ROOM, CONTEXTS, type ContextRate, decode, type RowsRate, timeContexts, timeRows } from "./bench-decode.ts";
-import { timeReading, timeReadingIntoMemory } from "./bench-read.ts";
+import { readInOwnProcess } from "./bench-read.ts";
 import { describeVersus, type Versus, versusOrt } from "./bench-vs.ts";
 import { interruptSignal, NANO, status } from "./model.ts";
 import { loadProgress } from "./progress.ts";
@@ -39,11 +37,11 @@ interface BenchFlags {
   json?: boolean;
 }
 
-/** Where the weights come from; `files` is undefined where they are made on the GPU. */
+/** Where the weights come from: files, or a rule by which they are made on the GPU. */
 interface Subject {
   config: ModelConfig;
   origin: (gpu: Gpu) => Origin;
-  files: Checkpoint | undefined;
+  onDisk: boolean;
   close(): Promise<void>;
 }
 
@@ -57,7 +55,7 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
     return {
       config,
       origin: (gpu) => syntheticOrigin(gpu, checkpointTensors(config), seed),
-      files: undefined,
+      onDisk: false,
       close: async () => {},
     };
   }
@@ -68,17 +66,7 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
       hint: "give the folder of a whole checkpoint",
     });
   const checkpoint = await openWeights(source, signal);
-  return { config: parseConfig(bytes), origin: (gpu) => fileOrigin(gpu, checkpoint), files: checkpoint, close: () => checkpoint.close() };
-}
-
-/** As `timeReadingIntoMemory`, after all else: the peak of memory is not to be its own. `null` where there are no files, or not the room. */
-async function readSecondsOf({ files }: Subject, signal: AbortSignal): Promise<number | null> {
-  if (!files) return null;
-  const bytes = files.files.reduce((sum, { size }) => sum + size, 0);
-  const available = platform.availableMemory();
-  if (available !== undefined && bytes > available) return null;
-  status("reading the files into memory");
-  return timeReadingIntoMemory(files, signal);
+  return { config: parseConfig(bytes), origin: (gpu) => fileOrigin(gpu, checkpoint), onDisk: true, close: () => checkpoint.close() };
 }
 
 const LONG_MS = 10_000;
@@ -112,8 +100,8 @@ export async function bench(flags: BenchFlags): Promise<void> {
   if (flags.vs) checkQwen2(config.language);
   const wanted = Math.max(inputIds.length + flags.tokens + 1, flags.tiles * config.tokensPerTile, CONTEXTS.at(-1)! + CONTEXT_ROOM);
   const maxContext = Math.min(config.language.maxPositions, wanted);
-  if (subject.files) status("reading the files");
-  const rereadSeconds = subject.files && (await timeReading(subject.files, signal));
+  if (subject.onDisk) status("reading the files");
+  const reading = subject.onDisk ? await readInOwnProcess(flags.model ?? NANO, flags.revision, signal) : undefined;
   const gpu = await openGpu({ adapter: flags.adapter });
   try {
     status("measuring the adapter's ceilings");
@@ -169,12 +157,8 @@ export async function bench(flags: BenchFlags): Promise<void> {
     const peakRssBytes = process.resourceUsage().maxRSS * 1024;
     if (flags.vs) status("decoding in turns with ONNX Runtime");
     const versus = flags.vs && (await versusOrt(model, stepper, origin, { prompt: inputIds, steps: flags.tokens, signal }));
-    const gpuBytes = gpu.memory.bytes;
-    gpu.memory.clear();
-    gpu.device.queue.submit([]);
-    await gpu.memory.flush(); // only then is the memory free: Dawn gives back what was destroyed before a submit, when that is done
-    const readSeconds = await readSecondsOf(subject, signal);
     const loadSeconds = (uploaded - began) / 1e3;
+    const { readSeconds = null, rereadSeconds = null } = reading ?? {};
     const report = {
       adapter: gpu.adapterName,
       weights,
@@ -184,7 +168,7 @@ export async function bench(flags: BenchFlags): Promise<void> {
         seconds: loadSeconds,
         readSeconds,
         fraction: readSeconds === null ? null : readSeconds / loadSeconds,
-        rereadSeconds: rereadSeconds ?? null,
+        rereadSeconds,
         compileSeconds: (ready - uploaded) / 1e3,
       },
       vision: { tiles: flags.tiles, ms: visionMs, gflops: visionGflops, fraction: visionGflops / ceilings.fmaGflops },
@@ -203,7 +187,7 @@ export async function bench(flags: BenchFlags): Promise<void> {
         atContext,
         ...(versus && { versus }),
       },
-      memory: { gpuBytes, peakRssBytes },
+      memory: { gpuBytes: gpu.memory.bytes, peakRssBytes },
     };
     if (process.stderr.isTTY) status("");
     process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : describe(report));
