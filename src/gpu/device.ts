@@ -72,10 +72,12 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
   const owned = !isDevice(options);
   let device: GPUDevice;
   let adapterName: string;
+  let zeroes = true;
   if (owned) {
     const found = await platform.requestAdapter(options);
     device = await requestDevice(found.adapter, found.name);
     adapterName = found.name;
+    zeroes = found.zeroes;
   } else {
     device = options;
     adapterName = device.adapterInfo?.description || "a device of the caller's";
@@ -87,7 +89,7 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
   const counters = newCounters();
   const software = /swiftshader|llvmpipe|lavapipe/i.test(adapterName);
   const wait: Wait = software ? platform.calmly : (start) => start();
-  const memory = new Memory(device, () => lost, wait, counters);
+  const memory = new Memory(device, zeroes, () => lost, wait, counters);
   return {
     device,
     adapterName,

@@ -16,16 +16,21 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 /** Texels in a row of a scratch texture: the lib texels counts on through the rows. */
 export const TEXELS_WIDE = 4096;
 
+const STORAGE = 0x80 | 0x08 | 0x04; // GPUBufferUsage.STORAGE, COPY_DST and COPY_SRC, which a module cannot name before there is WebGPU
+
 /** Every buffer and texture of a device comes from here and stands in the ledger until it is destroyed. */
 export class Memory {
   readonly #device: GPUDevice;
+  readonly #zeroes: boolean;
   readonly #lostReason: () => string | undefined;
   readonly #wait: Wait;
   readonly #counters: Counters;
   readonly #ledger = new Map<GPUBuffer | GPUTexture, LedgerEntry>();
 
-  constructor(device: GPUDevice, lostReason: () => string | undefined, wait: Wait, counters: Counters) {
+  /** @param zeroes whether the device zeroes storage before its first use by itself; else that is done here */
+  constructor(device: GPUDevice, zeroes: boolean, lostReason: () => string | undefined, wait: Wait, counters: Counters) {
     this.#device = device;
+    this.#zeroes = zeroes;
     this.#wait = wait;
     this.#counters = counters;
     this.#lostReason = lostReason;
@@ -49,11 +54,31 @@ export class Memory {
   }
 
   /**
-   * Creates a storage buffer of at least `bytes` bytes (rounded up to 16: shaders read whole vec4s).
+   * Creates a storage buffer of at least `bytes` bytes (rounded up to 16: shaders read whole vec4s), full of zeros.
    *
    * @throws EngineError limit-exceeded: createBuffer itself does not throw, the error would come later and elsewhere
    */
-  create(label: string, bytes: number, usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC): GPUBuffer {
+  create(label: string, bytes: number, usage = STORAGE): GPUBuffer {
+    if (this.#zeroes || usage & GPUBufferUsage.MAP_READ) return this.#allocate(label, bytes, usage); // what is mapped is copied to before
+    const buffer = this.#allocate(label, bytes, usage | GPUBufferUsage.COPY_DST);
+    this.#zero(buffer);
+    return buffer;
+  }
+
+  /** The same for a caller who fills all of it before anything reads it: on some devices its content is undefined until then. */
+  createToFill(label: string, bytes: number): GPUBuffer {
+    const buffer = this.#allocate(label, bytes, STORAGE);
+    if (!this.#zeroes && buffer.size > bytes) this.#zero(buffer); // the rest of the last vec4
+    return buffer;
+  }
+
+  #zero(buffer: GPUBuffer): void {
+    const encoder = this.#device.createCommandEncoder({ label: `zero ${buffer.label}` });
+    encoder.clearBuffer(buffer);
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
+  #allocate(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
     const limit = usage & GPUBufferUsage.STORAGE ? this.maxBinding : this.#device.limits.maxBufferSize;
     if (size > limit) {

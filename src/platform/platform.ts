@@ -14,6 +14,8 @@ export interface AdapterRequest {
 export interface NamedAdapter {
   adapter: GPUAdapter;
   name: string;
+  /** Whether its devices zero storage before its first use, as WebGPU promises. */
+  zeroes: boolean;
 }
 
 /** Pixels row by row from the top, 8 bits a channel; colours are not multiplied by alpha. */

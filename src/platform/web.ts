@@ -18,7 +18,7 @@ async function requestAdapter({ adapter: wanted, powerPreference }: AdapterReque
   if (wanted && !name.toLowerCase().includes(wanted.toLowerCase())) {
     throw new EngineError("no-adapter", `the browser's adapter is ${JSON.stringify(name)}, asked was ${JSON.stringify(wanted)}`);
   }
-  return { adapter, name };
+  return { adapter, name, zeroes: true };
 }
 
 function noFiles(path: string): never {

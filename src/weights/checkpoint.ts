@@ -157,7 +157,7 @@ export class Weights {
       at += part.length;
     }
     const label = this.#prefix + names.map(([name]) => name).join("+");
-    const buffer = memory.create(label, length * 4);
+    const buffer = memory.createToFill(label, length * 4);
     memory.write(buffer, 0, all);
     return { label, length, buffer };
   }
@@ -221,7 +221,7 @@ export class Weights {
       const parts: MatrixPart[] = [];
       for (let rowStart = 0; rowStart < out; rowStart += perPart) {
         const rows = Math.min(perPart, out - rowStart);
-        const buffer = memory.create(label, rows * rowBytes);
+        const buffer = memory.createToFill(label, rows * rowBytes);
         const scales = isQuantized(dtype) ? { scales: memory.create(`${label} scales`, (rows * inner * 2) / GROUP) } : {};
         parts.push({ rowStart, rows, buffer, ...scales });
       }
