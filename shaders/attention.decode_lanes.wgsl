@@ -10,15 +10,14 @@ var<workgroup> sums: array<f32, GROUP * LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-  let row = group.z;
-  let kv_head = row * p.kv_heads + group.x; // of all rows
-  let head0 = kv_head * GROUP;
-  let first = group.y * SPAN;
-  if (first >= key_count(row)) {
+  let part = part_of(group);
+  let row = part.row;
+  let head0 = part.head0;
+  let base = part.base;
+  let count = part.count;
+  if (count == 0u) {
     return;
   }
-  let count = min(key_count(row) - first, SPAN);
-  let base = kv_head * p.context + first;
   var quads: array<vec4<f32>, LANES>;
 
   // Keys past the end repeat the last one; their scores are dropped. Columns past the end repeat the last ones; their queries are zero.

@@ -12,15 +12,14 @@ var<workgroup> scores: array<f32, GROUP * SPAN>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-  let row = group.z;
-  let kv_head = row * p.kv_heads + group.x; // of all rows
-  let head0 = kv_head * GROUP;
-  let first = group.y * SPAN;
-  if (first >= key_count(row)) {
+  let part = part_of(group);
+  let row = part.row;
+  let head0 = part.head0;
+  let base = part.base;
+  let count = part.count;
+  if (count == 0u) {
     return;
   }
-  let count = min(key_count(row) - first, SPAN);
-  let base = kv_head * p.context + first;
   var tops: array<f32, GROUP>; // of the scores of a lane's keys, then of all
 
   // Columns past the end repeat the last ones; their queries are zero. Lanes without a key have the lowest score: its weight is zero.

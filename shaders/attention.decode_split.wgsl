@@ -16,15 +16,14 @@ var<workgroup> slots: array<vec4<f32>, THREADS>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let row = group.z;
-  let kv_head = row * p.kv_heads + group.x; // of all rows
-  let head0 = kv_head * GROUP;
-  let first = group.y * p.span;
-  if (first >= key_count(row)) {
+  let part = part_of(group);
+  let row = part.row;
+  let head0 = part.head0;
+  let base = part.base;
+  let end = part.count;
+  if (end == 0u) {
     return;
   }
-  let end = min(key_count(row), first + p.span);
-  let base = kv_head * p.context;
   let head = index / TEAM; // of the thread's team; there may be threads without
   let column = index % QUADS;
   let slot = index / QUADS; // there may be threads with slot >= SLOTS, which have no keys
@@ -35,7 +34,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var acc: array<vec4<f32>, GROUP>;
   var top = LOWEST; // of the team's head
   var sum = 0.0; // over the thread's share of it
-  for (var key0 = first; key0 < end; key0 += THREADS) {
+  for (var key0 = 0u; key0 < end; key0 += THREADS) {
     var s: array<f32, GROUP>;
     for (var g = 0u; g < GROUP; g++) {
       s[g] = 0.0; // by hand: lavapipe keeps a loop's array from round to round

@@ -41,3 +41,18 @@ fn store_sum(row: u32, head: u32, split: u32, top: f32, sum: f32) {
     parts[(head * p.splits + split) * (QUADS + 1u) + QUADS] = vec4<f32>(top, sum, 0.0, 0.0);
   }
 }
+
+// What a workgroup (kv head, split, row) takes.
+struct Part {
+  row: u32,
+  head0: u32, // the first of its GROUP heads, of all rows
+  base: u32, // its first key, counted through all rows and kv heads
+  count: u32, // of keys, 0 where the split lies behind the last one
+}
+
+fn part_of(group: vec3<u32>) -> Part {
+  let kv_head = group.z * p.kv_heads + group.x;
+  let first = group.y * p.span;
+  let keys = key_count(group.z);
+  return Part(group.z, kv_head * GROUP, kv_head * p.context + first, min(max(keys, first) - first, p.span));
+}
