@@ -6,5 +6,8 @@ import { timeReadings } from "./bench-read.ts";
 const { signal } = new AbortController(); // the parent stops this process
 const [source = "", revision] = process.argv.slice(2);
 const checkpoint = await openWeights(await openSource(source, { revision, signal }), signal);
-process.stdout.write(JSON.stringify(await timeReadings(checkpoint, signal)));
-await checkpoint.close();
+try {
+  process.stdout.write(JSON.stringify(await timeReadings(checkpoint, signal)));
+} finally {
+  await checkpoint.close();
+}

@@ -65,8 +65,9 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
     throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
       hint: "give the folder of a whole checkpoint",
     });
+  const config = parseConfig(bytes);
   const checkpoint = await openWeights(source, signal);
-  return { config: parseConfig(bytes), origin: (gpu) => fileOrigin(gpu, checkpoint), onDisk: true, close: () => checkpoint.close() };
+  return { config, origin: (gpu) => fileOrigin(gpu, checkpoint), onDisk: true, close: () => checkpoint.close() };
 }
 
 const LONG_MS = 10_000;
@@ -92,6 +93,14 @@ export async function bench(flags: BenchFlags): Promise<void> {
   if (flags.vs) loadOrt(); // told at once where it is missing
   const signal = interruptSignal();
   const subject = await openSubject(flags, signal);
+  try {
+    await benchSubject(subject, flags, signal);
+  } finally {
+    await subject.close();
+  }
+}
+
+async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSignal): Promise<void> {
   const { config } = subject;
   const inputIds = flags.promptIds ?? Array.from({ length: flags.prompt }, (_, i) => (i * 7919) % config.language.vocabSize);
   const bad = inputIds.find((id) => id >= config.language.vocabSize);
@@ -193,7 +202,6 @@ export async function bench(flags: BenchFlags): Promise<void> {
     process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : describe(report));
   } finally {
     gpu.close();
-    await subject.close();
   }
 }
 
