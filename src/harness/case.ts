@@ -41,6 +41,8 @@ export interface Expectation {
   indices?: Uint32Array;
   /** Their values, from a float64 reference. Called after the run. */
   expected: () => ArrayLike<number>;
+  /** For elements that are sums of terms of either sign: Σ of the squares of each one's terms (see `deviation`). Called after the run. */
+  energies?: () => ArrayLike<number>;
 }
 
 /** One test of one kernel: operands, what is recorded, and what must come out. */

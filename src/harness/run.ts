@@ -34,7 +34,7 @@ function flawOf({ label, kind, length: elements, spares }: Expectation, { found,
   return undefined;
 }
 
-function deviationOf({ kind, length, indices, expected }: Expectation, { found }: Found): Deviation {
+function deviationOf({ kind, length, indices, expected, energies }: Expectation, { found }: Found): Deviation {
   const whole = {
     u32: () => found,
     f32: () => new Float32Array(found.buffer, found.byteOffset, found.length),
@@ -42,7 +42,7 @@ function deviationOf({ kind, length, indices, expected }: Expectation, { found }
   }
     [kind]()
     .subarray(0, length);
-  return deviation(indices ? Float64Array.from(indices, (i) => whole[i]!) : whole, expected());
+  return deviation(indices ? Float64Array.from(indices, (i) => whole[i]!) : whole, expected(), energies);
 }
 
 /** Whether an operand is as it was. */

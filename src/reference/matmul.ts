@@ -1,12 +1,14 @@
 import { gelu } from "./gelu.ts";
 import { swiglu } from "./swiglu.ts";
 
+type Floats = Float32Array | Float64Array;
+
 /** What may follow a product: y = residual + scale · act(v + bias). */
 export interface Epilogue {
-  bias?: Float32Array | undefined; // [n]
+  bias?: Floats | undefined; // [n]
   gelu?: boolean | undefined;
-  scale?: Float32Array | undefined; // [n]
-  residual?: Float32Array | undefined; // [m, n]
+  scale?: Floats | undefined; // [n]
+  residual?: Floats | undefined; // [m, n]
 }
 
 /** Rows and columns of an output; every pair of them is an element. */
@@ -19,8 +21,8 @@ interface Picked {
  * The picked rows and columns of y = x · wᵀ with its epilogue: x [m, k], w [n, k] → [rows, columns].
  */
 export function matmul(
-  x: Float32Array | Float64Array,
-  w: Float32Array,
+  x: Floats,
+  w: Floats,
   k: number,
   { bias, gelu: activate, scale, residual }: Epilogue,
   { rows, columns }: Picked,
@@ -43,9 +45,43 @@ export function matmul(
 }
 
 /** The picked elements of y [m, n / 2] = silu(x · gateᵀ) · (x · upᵀ), w = gate | up stacked [n, k]. */
-export function gatedMatmul(x: Float32Array | Float64Array, w: Float32Array, k: number, picked: Picked): Float64Array {
+export function gatedMatmul(x: Floats, w: Floats, k: number, picked: Picked): Float64Array {
   const half = w.length / 2;
   const gate = matmul(x, w.subarray(0, half), k, {}, picked);
   const up = matmul(x, w.subarray(half), k, {}, picked);
   return gate.map((g, i) => swiglu(g, up[i]!));
+}
+
+const squares = (values: Floats): Float64Array => Float64Array.from(values, (value) => value * value);
+
+/**
+ * The energy of each picked element of `matmul`: Σ of the squares of the terms that it is the sum of, which is what its square would be on
+ * average if their signs were drawn. It stays where the terms cancel. Not defined behind gelu, which is no sum.
+ */
+export function matmulEnergy(
+  x: Floats,
+  w: Floats,
+  k: number,
+  { bias, scale, residual }: Omit<Epilogue, "gelu">,
+  picked: Picked,
+): Float64Array {
+  const epilogue = { bias: bias && squares(bias), scale: scale && squares(scale), residual: residual && squares(residual) };
+  return matmul(squares(x), squares(w), k, epilogue, picked);
+}
+
+/**
+ * The energy of each picked element of `gatedMatmul`, y = silu(g) · u: what energies of g and u make of it to first order,
+ * silu'(g)² · u² · energy(g) + silu(g)² · energy(u).
+ */
+export function gatedEnergy(x: Floats, w: Floats, k: number, picked: Picked): Float64Array {
+  const half = w.length / 2;
+  const [gates, ups] = [w.subarray(0, half), w.subarray(half)];
+  const gate = matmul(x, gates, k, {}, picked);
+  const up = matmul(x, ups, k, {}, picked);
+  const [ofGate, ofUp] = [matmulEnergy(x, gates, k, {}, picked), matmulEnergy(x, ups, k, {}, picked)];
+  return gate.map((g, i) => {
+    const sigmoid = 1 / (1 + Math.exp(-g));
+    const slope = sigmoid * (1 + g * (1 - sigmoid)); // silu'(g)
+    return (slope * up[i]!) ** 2 * ofGate[i]! + (sigmoid * g) ** 2 * ofUp[i]!;
+  });
 }
