@@ -7,7 +7,7 @@ import type { NormWeights } from "../ops/norm.ts";
 import { ropeAppend } from "../ops/rope.ts";
 import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
 import type { Weights } from "../weights/checkpoint.ts";
-import type { RowBlock } from "../weights/uploads.ts";
+import type { RowBlock } from "../weights/rows.ts";
 import type { LanguageConfig } from "./config.ts";
 
 export interface LanguageLayer {
@@ -32,7 +32,7 @@ async function loadQwen2Layer(w: Weights, c: LanguageConfig): Promise<LanguageLa
   const kv = c.kvHeads * c.headDim;
   const a = w.at("self_attn");
   return {
-    attentionNorm: { weight: await w.vector("input_layernorm.weight", c.hiddenSize), eps: c.eps },
+    attentionNorm: { weight: w.vector("input_layernorm.weight", c.hiddenSize), eps: c.eps },
     qkv: await a.matrices(
       [
         { name: "q_proj.weight", rows: q },
@@ -41,13 +41,13 @@ async function loadQwen2Layer(w: Weights, c: LanguageConfig): Promise<LanguageLa
       ],
       c.hiddenSize,
     ),
-    qkvBias: await a.vectors([
+    qkvBias: a.vectors([
       ["q_proj.bias", [q]],
       ["k_proj.bias", [kv]],
       ["v_proj.bias", [kv]],
     ]),
     output: await a.matrix("o_proj.weight", c.hiddenSize, q),
-    mlpNorm: { weight: await w.vector("post_attention_layernorm.weight", c.hiddenSize), eps: c.eps },
+    mlpNorm: { weight: w.vector("post_attention_layernorm.weight", c.hiddenSize), eps: c.eps },
     gateUp: await w.at("mlp").matrices(
       [
         { name: "gate_proj.weight", rows: c.intermediateSize },
@@ -72,14 +72,14 @@ function unpackWqkv({ heads, kvHeads, headDim }: LanguageConfig): RowBlock[] {
 
 async function loadInternLm2Layer(w: Weights, c: LanguageConfig): Promise<LanguageLayer> {
   return {
-    attentionNorm: { weight: await w.vector("attention_norm.weight", c.hiddenSize), eps: c.eps },
+    attentionNorm: { weight: w.vector("attention_norm.weight", c.hiddenSize), eps: c.eps },
     qkv: await w.matrices(
       [{ name: "attention.wqkv.weight", rows: (c.heads + 2 * c.kvHeads) * c.headDim, blocks: unpackWqkv(c) }],
       c.hiddenSize,
     ),
     qkvBias: undefined,
     output: await w.matrix("attention.wo.weight", c.hiddenSize, c.heads * c.headDim),
-    mlpNorm: { weight: await w.vector("ffn_norm.weight", c.hiddenSize), eps: c.eps },
+    mlpNorm: { weight: w.vector("ffn_norm.weight", c.hiddenSize), eps: c.eps },
     gateUp: await w.at("feed_forward").matrices(
       [
         { name: "w1.weight", rows: c.intermediateSize },
@@ -112,7 +112,7 @@ export async function loadLanguage(w: Weights, c: LanguageConfig): Promise<Langu
   return {
     embed,
     layers,
-    norm: { weight: await model.vector("norm.weight", c.hiddenSize), eps: c.eps },
+    norm: { weight: model.vector("norm.weight", c.hiddenSize), eps: c.eps },
     head: c.tied ? embed : await w.matrix(internLm2 ? "output.weight" : "lm_head.weight", c.vocabSize, c.hiddenSize),
   };
 }

@@ -16,11 +16,11 @@ export interface ProjectorWeights {
 export async function loadProjector(w: Weights, visionWidth: number, width: number): Promise<ProjectorWeights> {
   const c = 4 * visionWidth;
   return {
-    norm: { weight: await w.vector("0.weight", c), bias: await w.vector("0.bias", c), eps: 1e-5 },
+    norm: { weight: w.vector("0.weight", c), bias: w.vector("0.bias", c), eps: 1e-5 },
     linear1: await w.matrix("1.weight", width, c),
-    bias1: await w.vector("1.bias", width),
+    bias1: w.vector("1.bias", width),
     linear3: await w.matrix("3.weight", width, width),
-    bias3: await w.vector("3.bias", width),
+    bias3: w.vector("3.bias", width),
   };
 }
 

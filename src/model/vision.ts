@@ -33,29 +33,29 @@ export interface VisionWeights {
   layers: VisionLayer[];
 }
 
-async function loadNorm(w: Weights, name: string, { hiddenSize: c, norm: kind, eps }: VisionConfig): Promise<NormWeights> {
-  const weight = await w.vector(`${name}.weight`, c);
-  return { weight, bias: kind === "layer_norm" ? await w.vector(`${name}.bias`, c) : undefined, eps };
+function loadNorm(w: Weights, name: string, { hiddenSize: c, norm: kind, eps }: VisionConfig): NormWeights {
+  const weight = w.vector(`${name}.weight`, c);
+  return { weight, bias: kind === "layer_norm" ? w.vector(`${name}.bias`, c) : undefined, eps };
 }
 
 /** One layer of InternViT (modeling_intern_vit.py, InternVisionEncoderLayer). */
 export async function loadVisionLayer(w: Weights, config: VisionConfig): Promise<VisionLayer> {
   const { hiddenSize: c, intermediateSize: i } = config;
   return {
-    norm1: await loadNorm(w, "norm1", config),
+    norm1: loadNorm(w, "norm1", config),
     qkv: await w.matrix("attn.qkv.weight", 3 * c, c),
-    qkvBias: config.qkvBias ? await w.vector("attn.qkv.bias", 3 * c) : undefined,
-    qNorm: config.qkNorm ? await w.vector("attn.q_norm.weight", c) : undefined,
-    kNorm: config.qkNorm ? await w.vector("attn.k_norm.weight", c) : undefined,
+    qkvBias: config.qkvBias ? w.vector("attn.qkv.bias", 3 * c) : undefined,
+    qNorm: config.qkNorm ? w.vector("attn.q_norm.weight", c) : undefined,
+    kNorm: config.qkNorm ? w.vector("attn.k_norm.weight", c) : undefined,
     proj: await w.matrix("attn.proj.weight", c, c),
-    projBias: await w.vector("attn.proj.bias", c),
-    ls1: await w.vector("ls1", c),
-    norm2: await loadNorm(w, "norm2", config),
+    projBias: w.vector("attn.proj.bias", c),
+    ls1: w.vector("ls1", c),
+    norm2: loadNorm(w, "norm2", config),
     fc1: await w.matrix("mlp.fc1.weight", i, c),
-    fc1Bias: await w.vector("mlp.fc1.bias", i),
+    fc1Bias: w.vector("mlp.fc1.bias", i),
     fc2: await w.matrix("mlp.fc2.weight", c, i),
-    fc2Bias: await w.vector("mlp.fc2.bias", c),
-    ls2: await w.vector("ls2", c),
+    fc2Bias: w.vector("mlp.fc2.bias", c),
+    ls2: w.vector("ls2", c),
   };
 }
 
@@ -64,8 +64,8 @@ export async function loadVision(w: Weights, config: VisionConfig, layers: numbe
   const { hiddenSize: c, patchSize: p } = config;
   const e = w.at("embeddings");
   const patch = await e.matrix("patch_embedding.weight", c, 3 * p * p, [c, 3, p, p]);
-  const patchBias = await e.vector("patch_embedding.bias", c);
-  const classEmbedding = await e.vectors([["class_embedding", [1, 1, c]]]);
+  const patchBias = e.vector("patch_embedding.bias", c);
+  const classEmbedding = e.vectors([["class_embedding", [1, 1, c]]]);
   const position = await e.values("position_embedding", [1, 1 + (config.imageSize / p) ** 2, c]);
   const encoder = w.at("encoder.layers");
   const loaded: VisionLayer[] = [];

@@ -2,20 +2,11 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
 import { type Checkpoint, openCheckpoint } from "../safetensors/index.ts";
-import {
-  BYTES_PER_ELEMENT,
-  GROUP,
-  isQuantized,
-  type Matrix,
-  type MatrixDtype,
-  type MatrixPart,
-  type Vector,
-  widenBf16,
-  widenF16,
-} from "../tensor/tensor.ts";
+import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, type MatrixPart, type Vector } from "../tensor/tensor.ts";
 import { asBadWeights, fileOrigin, type Origin, type StoredTensor } from "./origin.ts";
+import type { RowBlock, RowsSource } from "./rows.ts";
 import type { WeightSource } from "./source.ts";
-import { type RowBlock, Uploads } from "./uploads.ts";
+import { Uploads, widen } from "./uploads.ts";
 
 /** How matrices are held on the GPU; `auto`: as the checkpoint stores them, or in the best format that fits. */
 export type WeightFormat = "auto" | MatrixDtype;
@@ -24,13 +15,6 @@ export const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f
 /** The codes of a quantised tensor: q8 as I8 [out, K], q4 as U8 [out, K / 2]; its scales are F16 [out, K / 32]. */
 export const CODES: Readonly<Record<string, "q8" | "q4">> = { I8: "q8", U8: "q4" };
 export const SCALES_SUFFIX = ".scales";
-
-function widen(bytes: Uint8Array, dtype: PlainDtype): Float32Array<ArrayBuffer> {
-  const aligned = new Uint8Array(bytes).buffer; // a copy: the piece may begin at an odd offset of a larger buffer
-  if (dtype === "f32") return new Float32Array(aligned);
-  const bits = new Uint16Array(aligned);
-  return dtype === "bf16" ? widenBf16(bits) : widenF16(bits);
-}
 
 /** Opens the safetensors files; what is wrong with them becomes a `bad-weights`. */
 export async function openWeights(source: WeightSource, signal?: AbortSignal): Promise<Checkpoint> {
@@ -59,9 +43,7 @@ interface Loading {
 }
 
 interface Found {
-  tensor: StoredTensor;
   dtype: MatrixDtype;
-  scales?: StoredTensor;
   full: string;
 }
 
@@ -99,7 +81,7 @@ export class Weights {
     return this.#loading.origin.get(this.#prefix + name) !== undefined;
   }
 
-  /** Fills the matrices that were asked for. @throws EngineError bad-weights where values did not fit the format */
+  /** Fills the matrices and vectors that were asked for. @throws EngineError bad-weights where values did not fit the format */
   finish(): Promise<void> {
     return this.#loading.uploads.run();
   }
@@ -132,10 +114,11 @@ export class Weights {
     const scales = this.#stored(full + SCALES_SUFFIX, [out!, inner! / GROUP]);
     if (scales.dtype !== "F16")
       throw new EngineError("bad-weights", `tensor "${full}${SCALES_SUFFIX}" has dtype ${scales.dtype}, needs F16`);
-    return { tensor: this.#stored(full, [out!, dtype === "q8" ? inner! : inner! / 2]), dtype, scales, full };
+    this.#stored(full, [out!, dtype === "q8" ? inner! : inner! / 2]);
+    return { dtype, full };
   }
 
-  /** A tensor's values as f32, on the CPU. */
+  /** A tensor's values as f32, on the CPU, at once. */
   async values(name: string, shape: readonly number[]): Promise<Float32Array<ArrayBuffer>> {
     const { tensor, dtype } = this.#plain(name, shape);
     const { signal, onBytes } = this.#loading;
@@ -144,25 +127,25 @@ export class Weights {
     return widen(bytes, dtype);
   }
 
-  /** Several vectors one after the other, as one f32 vector on the GPU. */
-  async vectors(names: readonly (readonly [name: string, shape: readonly number[]])[]): Promise<Vector> {
-    const { memory } = this.#loading.gpu;
-    const parts: Float32Array[] = [];
-    for (const [name, shape] of names) parts.push(await this.values(name, shape));
+  /** Several vectors one after the other, as one f32 vector on the GPU. Its values are there when `finish` is done. */
+  vectors(names: readonly (readonly [name: string, shape: readonly number[]])[]): Vector {
+    const { gpu, uploads } = this.#loading;
+    const parts = names.map(([name, shape]) => ({
+      ...this.#plain(name, shape),
+      length: shape.reduce((product, size) => product * size, 1),
+    }));
     const length = parts.reduce((sum, part) => sum + part.length, 0);
-    const all = new Float32Array(length);
-    let at = 0;
-    for (const part of parts) {
-      all.set(part, at);
-      at += part.length;
-    }
     const label = this.#prefix + names.map(([name]) => name).join("+");
-    const buffer = memory.createToFill(label, length * 4);
-    memory.write(buffer, 0, all);
+    const buffer = gpu.memory.createToFill(label, length * 4);
+    let first = 0;
+    for (const part of parts) {
+      uploads.addValues(part.full, part.dtype, buffer, first);
+      first += part.length;
+    }
     return { label, length, buffer };
   }
 
-  vector(name: string, length: number): Promise<Vector> {
+  vector(name: string, length: number): Vector {
     return this.vectors([[name, [length]]]);
   }
 
@@ -197,21 +180,21 @@ export class Weights {
     if (found.some(({ dtype }) => dtype !== stored)) throw new EngineError("bad-weights", `the tensors ${label} differ in dtype`);
     const dtype = this.#target(label, stored, inner);
     const out = sources.reduce((sum, { rows }) => sum + rows, 0);
-    const matrix: Matrix = { label, shape: [out, inner], dtype, parts: await this.#createParts(label, out, inner, dtype) };
+    const matrix: Matrix = { label, shape: [out, inner], dtype, parts: await this.#createParts(label, out, inner, dtype, stored) };
     let base = 0;
-    const scales = found[0]!.scales && new Uint8Array((out * inner * 2) / GROUP);
+    const scales: RowsSource[] = [];
     for (const [i, { rows, blocks = [{ from: 0, to: 0, rows }] }] of sources.entries()) {
-      const { full, scales: own } = found[i]!;
-      this.#loading.uploads.add({ name: full, stored, matrix, base, blocks });
-      if (scales) await this.#gatherScales(own!, scales, inner, base, blocks);
+      const { full } = found[i]!;
+      this.#loading.uploads.addRows({ name: full, stored, matrix, base, blocks });
+      scales.push({ name: full + SCALES_SUFFIX, base, blocks });
       base += rows;
     }
-    if (scales) this.#writeScales(matrix, scales);
+    if (isQuantized(stored)) this.#loading.uploads.addScales(matrix, scales);
     return matrix;
   }
 
   /** Storage for a matrix, split by rows so that each part fits a binding. Out of memory is told here, not at the end of the load. */
-  async #createParts(label: string, out: number, inner: number, dtype: MatrixDtype): Promise<MatrixPart[]> {
+  async #createParts(label: string, out: number, inner: number, dtype: MatrixDtype, stored: MatrixDtype): Promise<MatrixPart[]> {
     const { memory } = this.#loading.gpu;
     const rowBytes = inner * BYTES_PER_ELEMENT[dtype];
     const perPart = Math.floor(memory.maxBinding / rowBytes);
@@ -222,28 +205,14 @@ export class Weights {
       for (let rowStart = 0; rowStart < out; rowStart += perPart) {
         const rows = Math.min(perPart, out - rowStart);
         const buffer = memory.createToFill(label, rows * rowBytes);
-        const scales = isQuantized(dtype) ? { scales: memory.create(`${label} scales`, (rows * inner * 2) / GROUP) } : {};
-        parts.push({ rowStart, rows, buffer, ...scales });
+        const part = { rowStart, rows, buffer };
+        if (!isQuantized(dtype)) parts.push(part);
+        else {
+          const [name, bytes] = [`${label} scales`, (rows * inner * 2) / GROUP];
+          parts.push({ ...part, scales: dtype === stored ? memory.createToFill(name, bytes) : memory.create(name, bytes) });
+        }
       }
       return parts;
     });
-  }
-
-  /** The scales of a quantised tensor, into those of the whole matrix. They are small, and a row of them may end at an odd offset. */
-  async #gatherScales(tensor: StoredTensor, all: Uint8Array, inner: number, base: number, blocks: readonly RowBlock[]): Promise<void> {
-    const { signal, onBytes } = this.#loading;
-    const bytes = await tensor.read(signal);
-    onBytes(bytes.length);
-    const rowBytes = (inner * 2) / GROUP;
-    for (const { from, to, rows } of blocks) all.set(bytes.subarray(from * rowBytes, (from + rows) * rowBytes), (base + to) * rowBytes);
-  }
-
-  #writeScales(matrix: Matrix, all: Uint8Array): void {
-    const rowBytes = (matrix.shape[1] * 2) / GROUP;
-    for (const { rowStart, rows, scales } of matrix.parts) {
-      const padded = new Uint8Array(Math.ceil((rows * rowBytes) / 4) * 4);
-      padded.set(all.subarray(rowStart * rowBytes, (rowStart + rows) * rowBytes));
-      this.#loading.gpu.memory.write(scales!, 0, padded);
-    }
   }
 }

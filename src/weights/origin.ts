@@ -14,6 +14,8 @@ export interface Stretch {
   /** In bytes from the tensor's start. */
   offset: number;
   length: number;
+  /** All of it, on the CPU: for small tensors. */
+  bytes(): Uint8Array;
   /** Puts the bytes [from, to) of the tensor (inside this stretch) to `offset` bytes behind the start of `target`. */
   put(from: number, to: number, target: Bindable, offset: number): Promise<void>;
 }
@@ -76,7 +78,7 @@ export function fileOrigin(gpu: Gpu, checkpoint: Checkpoint): Origin {
             const shift = begin - read.begin - offset;
             gpu.memory.write(target, at, bytes.subarray(from + shift, to + shift) as Uint8Array<ArrayBuffer>);
           };
-          yield { name, offset, length: end - begin, put };
+          yield { name, offset, length: end - begin, bytes: () => bytes.subarray(begin - read.begin, end - read.begin), put };
         }
       }
     } finally {
@@ -131,10 +133,12 @@ export function syntheticOrigin(gpu: Gpu, shapes: readonly { name: string; shape
         const rule = syntheticRule(name, shape, seed);
         const bytes = 2 * sizeOf(shape);
         for (let offset = 0; offset < bytes; offset += PIECE_BYTES) {
+          const length = Math.min(PIECE_BYTES, bytes - offset);
           yield {
             name,
             offset,
-            length: Math.min(PIECE_BYTES, bytes - offset),
+            length,
+            bytes: () => new Uint8Array(synthesize(name, shape, seed, offset / 2, length / 2).buffer),
             put: (from, to, out, at) => fill(rule, { element: from / 2, count: (to - from) / 2, out, first: at / 2 }),
           };
         }

@@ -1,26 +1,18 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
-import { BYTES_PER_ELEMENT, type Matrix, type MatrixDtype } from "../tensor/tensor.ts";
+import { BYTES_PER_ELEMENT, type Matrix, type MatrixDtype, widenBf16, widenF16 } from "../tensor/tensor.ts";
 import type { Origin, Stretch } from "./origin.ts";
 import { Converter } from "./quantize.ts";
+import { placements, type RowsSource } from "./rows.ts";
+import { scalesTaker } from "./scales.ts";
 
 // Writes wait in staging memory until the queue takes them: after this many bytes we wait until it has taken the ones before.
 const FLUSH_BYTES = 32 * 2 ** 20;
 
-/** A run of consecutive rows of a stored tensor and where they go in the matrix on the GPU. */
-export interface RowBlock {
-  from: number;
-  to: number;
-  rows: number;
-}
-
-/** A stored tensor that is to become rows of a matrix on the GPU, from row `base` on. */
-export interface Upload {
-  name: string;
+/** A stored tensor that is to become rows of a matrix on the GPU. */
+interface Upload extends RowsSource {
   stored: MatrixDtype;
   matrix: Matrix;
-  base: number;
-  blocks: readonly RowBlock[];
 }
 
 interface Pending extends Upload {
@@ -28,13 +20,27 @@ interface Pending extends Upload {
   counter: number;
 }
 
-/** Fills matrices: first they are all told, then their tensors are read in the order in which they lie in the files. */
+/** What becomes of a tensor's bytes, stretch by stretch. */
+type Taker = (stretch: Stretch) => Promise<void>;
+
+/** A plain tensor's values as f32. */
+export function widen(bytes: Uint8Array, dtype: PlainDtype): Float32Array<ArrayBuffer> {
+  const aligned = new Uint8Array(bytes).buffer; // a copy: the bytes may begin at an odd offset of a larger buffer
+  if (dtype === "f32") return new Float32Array(aligned);
+  const bits = new Uint16Array(aligned);
+  return dtype === "bf16" ? widenBf16(bits) : widenF16(bits);
+}
+
+/**
+ * Fills matrices and vectors: first they are all told, then their tensors are read in the order in which they lie in the files. There the
+ * vectors lie between the matrices, so that they take no reads of their own.
+ */
 export class Uploads {
   readonly #gpu: Gpu;
   readonly #origin: Origin;
   readonly #signal: AbortSignal | undefined;
   readonly #onBytes: (bytes: number) => void;
-  #pending = new Map<string, Pending[]>();
+  #takers = new Map<string, Taker[]>();
   #converter: Converter | undefined;
   #unflushed = 0;
   #flushing: Promise<void> | undefined;
@@ -46,23 +52,44 @@ export class Uploads {
     this.#onBytes = onBytes;
   }
 
-  add(upload: Upload): void {
+  #add(name: string, taker: Taker): void {
+    const others = this.#takers.get(name);
+    if (others) others.push(taker);
+    else this.#takers.set(name, [taker]);
+  }
+
+  /** A tensor becomes rows of a matrix, as it is or converted. */
+  addRows(upload: Upload): void {
     const { name, stored, matrix } = upload;
     const converter = matrix.dtype === stored ? undefined : (this.#converter ??= new Converter(this.#gpu));
     const pending: Pending = { ...upload, counter: converter?.counter(name, matrix.dtype) ?? 0 };
-    const others = this.#pending.get(name);
-    if (others) others.push(pending);
-    else this.#pending.set(name, [pending]);
+    this.#add(name, (stretch) => this.#put(stretch, pending));
   }
 
-  /** Fills all matrices that were added since the last time. @throws EngineError bad-weights where values did not fit the format */
+  /** A tensor becomes elements of a vector, from `first` on. */
+  addValues(name: string, stored: PlainDtype, vector: GPUBuffer, first: number): void {
+    this.#add(name, async (stretch) => {
+      const values = widen(stretch.bytes(), stored);
+      const at = first + stretch.offset / BYTES_PER_ELEMENT[stored];
+      this.#gpu.memory.write(vector, at * BYTES_PER_ELEMENT.f32, values);
+      await this.#written(values.byteLength);
+    });
+  }
+
+  /** Tensors become the scales of a quantised matrix, each those of its rows. */
+  addScales(matrix: Matrix, sources: readonly RowsSource[]): void {
+    const take = scalesTaker(this.#gpu, matrix);
+    for (const source of sources) this.#add(source.name, async (stretch) => this.#written(await take(stretch, source)));
+  }
+
+  /** Fills everything that was added since the last time. @throws EngineError bad-weights where values did not fit the format */
   async run(): Promise<void> {
-    const pending = this.#pending;
-    this.#pending = new Map();
-    for await (const stretch of this.#origin.stream(pending.keys(), this.#signal)) {
+    const takers = this.#takers;
+    this.#takers = new Map();
+    for await (const stretch of this.#origin.stream(takers.keys(), this.#signal)) {
       this.#signal?.throwIfAborted();
       this.#onBytes(stretch.length);
-      for (const upload of pending.get(stretch.name)!) await this.#put(stretch, upload);
+      for (const take of takers.get(stretch.name)!) await take(stretch);
     }
     await this.#flushing;
     const converter = this.#converter;
@@ -71,25 +98,13 @@ export class Uploads {
   }
 
   /** Puts each block of rows in its place, as it is or converted. */
-  async #put(stretch: Stretch, { stored, matrix, base, blocks, counter }: Pending): Promise<void> {
-    const { offset, length } = stretch;
-    const rowBytes = matrix.shape[1] * BYTES_PER_ELEMENT[stored];
-    for (const block of blocks) {
-      // Where this block's rows begin in the matrix, less where they begin in the tensor: in bytes of the stored dtype.
-      const shift = (base + block.to - block.from) * rowBytes;
-      for (const part of matrix.parts) {
-        const start = part.rowStart * rowBytes;
-        const from = Math.max(offset, block.from * rowBytes, start - shift);
-        const to = Math.min(offset + length, (block.from + block.rows) * rowBytes, start + part.rows * rowBytes - shift);
-        if (from >= to) continue;
-        const at = from + shift - start;
-        if (matrix.dtype === stored) await stretch.put(from, to, part.buffer, at);
-        else {
-          const first = at / BYTES_PER_ELEMENT[stored];
-          await this.#converter!.convert(stretch, [from, to], stored as PlainDtype, matrix.dtype, part, first, counter);
-        }
-        await this.#written(to - from);
-      }
+  async #put(stretch: Stretch, upload: Pending): Promise<void> {
+    const { stored, matrix, counter } = upload;
+    const size = BYTES_PER_ELEMENT[stored];
+    for (const { part, from, to, at } of placements(stretch, upload, matrix, matrix.shape[1] * size)) {
+      if (matrix.dtype === stored) await stretch.put(from, to, part.buffer, at);
+      else await this.#converter!.convert(stretch, [from, to], stored as PlainDtype, matrix.dtype, part, at / size, counter);
+      await this.#written(to - from);
     }
   }
 
