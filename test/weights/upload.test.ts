@@ -4,9 +4,10 @@ import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import type { ByteSource, TensorEntry } from "../../src/safetensors/index.ts";
-import type { Matrix } from "../../src/tensor/tensor.ts";
+import { type Matrix, type Vector, widenBf16, widenF16 } from "../../src/tensor/tensor.ts";
 import { openWeights, Weights } from "../../src/weights/checkpoint.ts";
 import { fileOrigin } from "../../src/weights/origin.ts";
+import { PIECE_BYTES } from "../../src/weights/reads.ts";
 import { fixture, memoryFiles, syntheticFile } from "../support.ts";
 
 const ROWS = 6 * 1024;
@@ -143,5 +144,130 @@ describe("matrices on their way from files to the GPU", () => {
     const load = loadModel(gpu, origin, config, { format: "auto", maxContext: 64, kv: "f16" });
     await expect(load).rejects.toMatchObject({ code: "bad-weights", message: expect.stringContaining(missing) });
     expect(stream).not.toHaveBeenCalled();
+  });
+});
+
+describe("vectors and scales on their way to the GPU", () => {
+  let gpu: Gpu;
+  beforeEach(async () => {
+    gpu = await openGpu();
+  });
+  afterEach(() => gpu.close());
+
+  const dtypes = { F32: 4, BF16: 2, F16: 2, I8: 1, U8: 1 } as const;
+
+  /** A file of tensors one behind the other, from byte 2 on; byte i of the file is a hash of i. `reads` has where its reads began and ended. */
+  function checkpoint(shapes: readonly (readonly [name: string, dtype: keyof typeof dtypes, shape: readonly number[]])[]) {
+    const bytes = (from: number, length: number): Uint8Array<ArrayBuffer> => {
+      const out = new Uint8Array(length);
+      for (let i = 0; i < length; i++) out[i] = (Math.imul(from + i, 0x9e3779b1) >>> 20) & 0x3b; // no bits that make a NaN of anything
+      return out;
+    };
+    const reads: [begin: number, end: number][] = [];
+    const read: ByteSource["read"] = async (offset, length) => {
+      reads.push([offset, offset + length]);
+      return bytes(offset, length);
+    };
+    const source: ByteSource = { name: "file", size: 2 ** 40, read };
+    let end = 2;
+    const tensors = new Map<string, TensorEntry>();
+    for (const [name, dtype, shape] of shapes) {
+      const begin = end;
+      end += shape.reduce((product, size) => product * size, dtypes[dtype]);
+      tensors.set(name, { source, info: { name, dtype, shape, begin, end } });
+    }
+    /** Bytes of a tensor, from an offset on. */
+    const bytesOf = (name: string, offset: number, length: number): Uint8Array<ArrayBuffer> =>
+      bytes(tensors.get(name)!.info.begin + offset, length);
+    return { reads, bytesOf, weights: Weights.of(gpu, { tensors, metadata: new Map(), files: [], close: async () => {} }, OPTIONS) };
+  }
+
+  const OPTIONS = { format: "auto", onBytes: () => {} } as const;
+
+  const read = async (buffer: GPUBuffer, offset: number, length: number) => new Uint8Array(await gpu.memory.read(buffer, offset, length));
+
+  const halves = (bytes: Uint8Array<ArrayBuffer>): Uint16Array => new Uint16Array(bytes.buffer);
+  const bf16 = (bytes: Uint8Array<ArrayBuffer>): number[] => [...widenBf16(halves(bytes))];
+
+  it("vectors are read together with the matrices around them, whatever their dtype and where they begin", async () => {
+    const file = checkpoint([
+      ["m", "BF16", [4, 4]],
+      ["a", "BF16", [3]],
+      ["b", "F16", [5]],
+      ["c", "F32", [1, 2]],
+      ["n", "BF16", [2, 4]],
+    ]);
+    const { weights, reads, bytesOf } = file;
+    const matrix = await weights.matrix("n", 2, 4);
+    const one = weights.vector("a", 3);
+    const all = weights.vectors([
+      ["c", [1, 2]],
+      ["a", [3]],
+      ["b", [5]],
+    ]);
+    await weights.matrix("m", 4, 4);
+    expect(reads).toEqual([]);
+    await weights.finish();
+    expect(reads).toEqual([[2, 2 + 32 + 6 + 10 + 8 + 16]]);
+    expect(await read(matrix.parts[0]!.buffer as GPUBuffer, 0, 16)).toEqual(bytesOf("n", 0, 16));
+    const a = bf16(bytesOf("a", 0, 6));
+    const valuesOf = async ({ buffer, length }: Vector) => [...new Float32Array(await gpu.memory.read(buffer, 0, 4 * length))];
+    expect(await valuesOf(one)).toEqual(a);
+    const b = widenF16(halves(bytesOf("b", 0, 10)));
+    expect(await valuesOf(all)).toEqual([...new Float32Array(bytesOf("c", 0, 8).buffer), ...a, ...b]);
+  });
+
+  it("a vector that is larger than a read arrives whole", async () => {
+    const length = PIECE_BYTES / 2 + 1000;
+    const { weights, reads, bytesOf } = checkpoint([["v", "BF16", [length]]]);
+    const { buffer } = weights.vector("v", length);
+    await weights.finish();
+    expect(reads).toHaveLength(2);
+    for (const first of [0, PIECE_BYTES / 2 - 4, length - 8]) {
+      const values = new Float32Array(await gpu.memory.read(buffer as GPUBuffer, 4 * first, 32));
+      expect([...values]).toEqual(bf16(bytesOf("v", 2 * first, 16)));
+    }
+  });
+
+  it("a vector of another shape, or that is missing, is refused when it is asked for", () => {
+    const { weights } = checkpoint([["v", "F32", [8]]]);
+    expect(() => weights.vector("v", 9)).toThrow('tensor "v" has shape [8], needs [9]');
+    expect(() => weights.vector("w", 9)).toThrow('tensor "w" is missing');
+  });
+
+  // Rows of scales that are whole words, and those that end within one: 6 bytes.
+  it.each([64, 96])("the scales of two tensors of K = %d become those of one matrix in parts, in the order of its rows", async (inner) => {
+    const rowBytes = inner / 16;
+    const { weights, reads, bytesOf } = checkpoint([
+      ["q", "I8", [3, inner]],
+      ["q.scales", "F16", [3, inner / 32]],
+      ["k", "I8", [4, inner]],
+      ["k.scales", "F16", [4, inner / 32]],
+    ]);
+    vi.spyOn(gpu.memory, "maxBinding", "get").mockReturnValue(3 * inner); // three rows a part
+    const swapped = [
+      { from: 0, to: 1, rows: 3 },
+      { from: 3, to: 0, rows: 1 },
+    ];
+    const { parts } = await weights.matrices(
+      [
+        { name: "q", rows: 3 },
+        { name: "k", rows: 4, blocks: swapped },
+      ],
+      inner,
+    );
+    vi.restoreAllMocks();
+    await weights.finish();
+    expect(reads).toHaveLength(1);
+    expect(parts.map(({ rows }) => rows)).toEqual([3, 3, 1]);
+    const order = [...[0, 1, 2].map((row) => ["q", row] as const), ...[3, 0, 1, 2].map((row) => ["k", row] as const)];
+    for (const { rowStart, rows, buffer, scales } of parts) {
+      for (let row = 0; row < rows; row++) {
+        const [name, at] = order[rowStart + row]!;
+        expect(await read(buffer as GPUBuffer, row * inner, inner)).toEqual(bytesOf(name, at * inner, inner));
+        const whole = await read(scales as GPUBuffer, 0, 4 * Math.ceil((rows * rowBytes) / 4));
+        expect(whole.subarray(row * rowBytes, (row + 1) * rowBytes)).toEqual(bytesOf(`${name}.scales`, at * rowBytes, rowBytes));
+      }
+    }
   });
 });
