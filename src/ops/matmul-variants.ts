@@ -1,6 +1,5 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelSpec } from "../gpu/kernel.ts";
-import { TEXELS_WIDE } from "../gpu/memory.ts";
 import type { ShaderName } from "../gpu/shaders.gen.ts";
 import { GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
 import { hasPanels, subgroupSize } from "./subgroups.ts";
@@ -43,8 +42,8 @@ export interface MatmulKernel {
   reader?: ShaderName;
   /** Whether it has a prologue (lib/prologue.*): RMSNorm of the rows of x at no dispatch of its own. */
   prologue?: boolean;
-  /** Whether its operands are texels: panels, whatever the format was. */
-  texels?: boolean;
+  /** Whether it takes products, made in panels whatever the format was (matmul-panels), and does the epilogue only. */
+  finishes?: boolean;
   /** The elements of y that a workgroup makes. */
   columns: number;
   rows: number;
@@ -121,15 +120,7 @@ export function matmulKernel(
     }
     case "panels":
       if (!hasPanels(gpu)) return undefined;
-      return {
-        directives: ["enable subgroups;"],
-        consts: { TEXELS_WIDE },
-        texels: true,
-        shader: "matmul.panels",
-        libs: ["lib/texels", "lib/operand.plain", "lib/panels"],
-        columns: 64,
-        rows: 16,
-      };
+      return { ...plain, consts: { EACH: 16 }, finishes: true, shader: "matmul.finish", libs: [], columns: 256, rows: 16 };
     case "vector": {
       const consts = { ROWS: rowsAtOnce(maxRows, 64), WIDTH: 64 };
       return {

@@ -131,17 +131,16 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   const prologue = kernel.prologue ? ([gain ? "lib/prologue.norm" : "lib/prologue.none"] as const) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
   const codes = variant === "packed" ? quantizeRows(program, x) : [];
-  const { texels } = kernel;
-  const reader = texels ? [] : [kernel.reader ?? (`lib/weight.${w.dtype}` as const)];
+  const reader = kernel.finishes ? [] : [kernel.reader ?? (`lib/weight.${w.dtype}` as const)];
   /** Columns column .. column + n of y, from x and w as the kernel wants them. */
-  const product = (xs: Bindable | GPUTexture, [ws, scales]: readonly [Bindable | GPUTexture, Bindable], n: number, column: number) =>
+  const product = (xs: Bindable, [ws, scales]: readonly [Bindable, Bindable], n: number, column: number) =>
     program.dispatch({
       kernel: {
         shader: kernel.shader,
         libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...kernel.libs],
         directives: kernel.directives,
         consts: kernel.consts,
-        bindings: `uu${texels ? "tt" : "rr"}rrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
+        bindings: `uurrrrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
       },
       params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0), LANE_COLUMNS],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
@@ -157,8 +156,8 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
       ],
       workgroups: grid(kernel, n, x),
     });
-  if (variant === "panels") {
-    inPanels(program, x, w, kernel, gated, (xs, ws, n, column) => product(xs, [ws, x.buffer], n, column));
+  if (kernel.finishes) {
+    inPanels(program, x, w, gated, (products, n, column) => product(products, [x.buffer, x.buffer], n, column));
     return y;
   }
   for (const part of w.parts) product(x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
