@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
-import { type Dispatch, type Program, Programs } from "../gpu/program.ts";
+import { type Program, Programs } from "../gpu/program.ts";
 import { f32Bits } from "../ops/check.ts";
-import { timeInterleaved } from "./bench-timer.ts";
+import { type Contender, timeInterleaved } from "./bench-timer.ts";
 
 /** What this adapter can do at most, measured. */
 export interface Ceilings {
@@ -25,62 +25,94 @@ const CHAINS = [
 ] as const;
 const STEP = { units: 1, start: 0 };
 
+/** A kernel or copy that does nothing but what the ceiling is about. */
 interface Probe {
   ceiling: keyof Ceilings;
   /** Flops or bytes of a run. */
   work: number;
-  program: Program;
+  record(program: Program): void;
+}
+
+/** What was measured, and for each ceiling which of the probes was the fastest. */
+export interface MeasuredCeilings {
+  ceilings: Ceilings;
+  fastest: Record<keyof Ceilings, number>;
+}
+
+/** The fastest probe of a ceiling, to be timed in turns with what is held against it. */
+export interface CeilingContender extends Contender {
+  /** Flops or bytes of a run. */
+  work: number;
 }
 
 /**
- * The best of some configurations each: chains of fused or separate multiply-adds in registers; buffers far larger than the caches,
- * where the adapter's bindings permit, read by neighbouring threads side by side or in stretches.
+ * Some configurations a ceiling: chains of fused or separate multiply-adds in registers; buffers far larger than the caches, where the
+ * adapter's bindings permit, read by neighbouring threads side by side or in stretches.
  */
-export function measureCeilings(gpu: Gpu): Promise<Ceilings> {
-  return gpu.memory.temporarily(() => measure(gpu));
-}
-
-async function measure(gpu: Gpu): Promise<Ceilings> {
-  const { memory } = gpu;
-  const programs = new Programs(gpu);
-  const probes: Probe[] = [];
-  const probe = async (ceiling: keyof Ceilings, work: number, dispatch: Dispatch) => {
-    probes.push({ ceiling, work, program: await programs.record(dispatch.kernel.shader, 1, (p) => p.dispatch(dispatch)) });
-  };
+function probesOf({ memory, software }: Gpu): Probe[] {
   const out = memory.create("bench.out", 16);
-  const groups = gpu.software ? 64 : 4096;
-  for (const [chains, links, fused] of CHAINS) {
+  const groups = software ? 64 : 4096;
+  const probes: Probe[] = CHAINS.map(([chains, links, fused]) => {
     const rounds = Math.ceil(16384 / (chains * links));
-    await probe("fmaGflops", groups * THREADS * rounds * chains * links * 8, {
-      kernel: { shader: "bench.fma", consts: { CHAINS: chains, LINKS: links, FUSED: fused }, bindings: "uuw" },
-      params: [rounds, f32Bits(0.5), f32Bits(0.25)],
-      buffers: [out],
-      workgroups: () => [groups, 1, 1],
-    });
-  }
+    return {
+      ceiling: "fmaGflops",
+      work: groups * THREADS * rounds * chains * links * 8,
+      record: (p) =>
+        p.dispatch({
+          kernel: { shader: "bench.fma", consts: { CHAINS: chains, LINKS: links, FUSED: fused }, bindings: "uuw" },
+          params: [rounds, f32Bits(0.5), f32Bits(0.25)],
+          buffers: [out],
+          workgroups: () => [groups, 1, 1],
+        }),
+    };
+  });
   const bytes = 2 ** Math.floor(Math.log2(Math.min(memory.maxBinding, 2 ** 28)));
   const x = memory.create("bench.x", bytes);
   const y = memory.create("bench.y", bytes);
   for (const split of [false, true]) {
-    for (const threads of gpu.software ? [2 ** 10, 2 ** 14] : [2 ** 16, 2 ** 18]) {
+    for (const threads of software ? [2 ** 10, 2 ** 14] : [2 ** 16, 2 ** 18]) {
       const common = { params: [bytes / 16, threads], workgroups: () => [threads / THREADS, 1, 1] as const };
-      const consts = { SPLIT: split };
-      await probe("streamGBps", bytes, { ...common, kernel: { shader: "bench.stream", consts, bindings: "uurw" }, buffers: [x, out] });
-      await probe("copyGBps", 2 * bytes, { ...common, kernel: { shader: "bench.copy", consts, bindings: "uurw" }, buffers: [x, y] });
+      const kernel = { consts: { SPLIT: split }, bindings: "uurw" };
+      const stream = { ...common, kernel: { ...kernel, shader: "bench.stream" }, buffers: [x, out] } as const;
+      const copy = { ...common, kernel: { ...kernel, shader: "bench.copy" }, buffers: [x, y] } as const;
+      probes.push({ ceiling: "streamGBps", work: bytes, record: (p) => p.dispatch(stream) });
+      probes.push({ ceiling: "copyGBps", work: 2 * bytes, record: (p) => p.dispatch(copy) });
     }
   }
-  const whole = await programs.record("copy", 1, (p) => p.copy({ from: x, to: y, range: () => ({ fromOffset: 0, toOffset: 0, bytes }) }));
-  probes.push({ ceiling: "copyGBps", work: 2 * bytes, program: whole });
-
-  const run = (program: Program) => async (iterations: number) => {
-    for (let i = 0; i < iterations; i++) program.run(STEP);
-    await memory.flush();
-  };
-  const times = await timeInterleaved(
-    probes.map(({ program }) => ({ run: run(program) })),
-    2,
-  );
-  const best: Ceilings = { fmaGflops: 0, streamGBps: 0, copyGBps: 0 };
-  for (const [i, { ceiling, work }] of probes.entries()) best[ceiling] = Math.max(best[ceiling], work / times[i]! / 1e6);
-  return best;
+  const range = () => ({ fromOffset: 0, toOffset: 0, bytes });
+  probes.push({ ceiling: "copyGBps", work: 2 * bytes, record: (p) => p.copy({ from: x, to: y, range }) });
+  return probes;
 }
+
+async function contenderOf(gpu: Gpu, programs: Programs, { ceiling, work, record }: Probe): Promise<CeilingContender> {
+  const program = await programs.record(ceiling, 1, record);
+  const run = async (iterations: number) => {
+    for (let i = 0; i < iterations; i++) program.run(STEP);
+    await gpu.memory.flush();
+  };
+  return { work, run };
+}
+
+async function measure(gpu: Gpu): Promise<MeasuredCeilings> {
+  const programs = new Programs(gpu);
+  const probes = probesOf(gpu);
+  const contenders: CeilingContender[] = [];
+  for (const probe of probes) contenders.push(await contenderOf(gpu, programs, probe));
+  const times = await timeInterleaved(contenders, 2);
+  const ceilings: Ceilings = { fmaGflops: 0, streamGBps: 0, copyGBps: 0 };
+  const fastest = { fmaGflops: 0, streamGBps: 0, copyGBps: 0 };
+  for (const [i, { ceiling, work }] of probes.entries()) {
+    const speed = work / times[i]! / 1e6;
+    if (speed <= ceilings[ceiling]) continue;
+    ceilings[ceiling] = speed;
+    fastest[ceiling] = i;
+  }
+  return { ceilings, fastest };
+}
+
+/** Measures the best of some configurations of each ceiling. */
+export const measureCeilings = (gpu: Gpu): Promise<MeasuredCeilings> => gpu.memory.temporarily(() => measure(gpu));
+
+/** A ceiling's fastest probe. What it takes of memory is there until the `Memory.temporarily` around ends. */
+export const ceilingContender = (gpu: Gpu, { fastest }: MeasuredCeilings, ceiling: keyof Ceilings): Promise<CeilingContender> =>
+  contenderOf(gpu, new Programs(gpu), probesOf(gpu)[fastest[ceiling]]!);

@@ -23,16 +23,21 @@ export function median(values: readonly number[]): number {
 
 /**
  * Milliseconds a run of each contender: the median of samples taken in turns, there and back (A B C, C B A, …), so that what else
- * happens on the machine hits all of them alike.
+ * happens on the machine hits all of them alike. `beside` take their turns too, and come last; that they are fast makes nobody hopeless.
  */
-export async function timeInterleaved(contenders: readonly Contender[], rounds = ROUNDS): Promise<number[]> {
+export async function timeInterleaved(
+  contenders: readonly Contender[],
+  rounds = ROUNDS,
+  beside: readonly Contender[] = [],
+): Promise<number[]> {
   const first: number[] = [];
-  for (const contender of contenders) {
+  const all = [...contenders, ...beside];
+  for (const contender of all) {
     const cold = await time(contender, 1); // pages touched, pipeline ready
     first.push(cold > LONG_MS ? cold : await time(contender, 1));
   }
-  const limit = HOPELESS * Math.min(...first);
-  const entries = contenders.map((contender, i) => ({
+  const limit = HOPELESS * Math.min(...first.slice(0, contenders.length));
+  const entries = all.map((contender, i) => ({
     contender,
     iterations: Math.max(1, Math.ceil(SAMPLE_MS / first[i]!)),
     samples: [] as number[],

@@ -3,7 +3,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
 import type { BenchCase, Goal, PeerSpec, PreparedCase } from "./bench-case.ts";
 import { benchCases } from "./bench-cases.ts";
-import { type Ceilings, measureCeilings } from "./bench-ceilings.ts";
+import { type Ceilings, ceilingContender, type MeasuredCeilings, measureCeilings } from "./bench-ceilings.ts";
 import { type Contender, timeInterleaved } from "./bench-timer.ts";
 
 /** A line of the table: one variant of one case. */
@@ -15,8 +15,10 @@ export interface BenchResult {
   ms: number;
   gflops: number;
   gbps: number;
-  /** Of the ceiling that bounds the op: arithmetic for products and prefill attention, else bandwidth. */
+  /** Of `ceiling`. */
   fraction: number;
+  /** GFLOP/s or GB/s of what bounds the op (arithmetic for products and prefill attention, else bandwidth), as it was in turns with the case. */
+  ceiling: number;
   /** Whether the engine takes this variant by itself, for this shape on this adapter (tuned, where tuning was asked for). */
   chosen: boolean;
 }
@@ -132,7 +134,7 @@ async function buildVariant(gpu: Gpu, programs: Programs, c: BenchCase, prepared
   return { variant, contender: { run } };
 }
 
-async function benchCase(gpu: Gpu, c: BenchCase, ceilings: Ceilings, report: BenchReport, options: BenchOptions): Promise<void> {
+async function benchCase(gpu: Gpu, c: BenchCase, measured: MeasuredCeilings, report: BenchReport, options: BenchOptions): Promise<void> {
   const programs = new Programs(gpu);
   const built: Built[] = [];
   const rivals: { peer: string; run: PeerRun }[] = [];
@@ -165,13 +167,16 @@ async function benchCase(gpu: Gpu, c: BenchCase, ceilings: Ceilings, report: Ben
         options.onPeerProblem?.(problem);
       }
     }
-    const times = await timeInterleaved([...built.map(({ contender }) => contender), ...rivals.map(({ run }) => run)]);
+    const limit = await ceilingContender(gpu, measured, c.ceiling);
+    const contenders = [...built.map(({ contender }) => contender), ...rivals.map(({ run }) => run)];
+    const times = await timeInterleaved(contenders, undefined, [limit]);
+    const ceiling = limit.work / times.pop()! / 1e6;
     let own: BenchResult | undefined;
     const speeds = (ms: number) => ({ ms, gflops: c.flops / ms / 1e6, gbps: c.bytes / ms / 1e6 });
     for (const [i, { variant }] of built.entries()) {
       const speed = speeds(times[i]!);
-      const fraction = c.ceiling === "fmaGflops" ? speed.gflops / ceilings.fmaGflops : speed.gbps / ceilings[c.ceiling];
-      const result = { name: caseName(c, variant), op: c.op, variant, ...speed, fraction, chosen: variant === chosen };
+      const fraction = (c.ceiling === "fmaGflops" ? speed.gflops : speed.gbps) / ceiling;
+      const result = { name: caseName(c, variant), op: c.op, variant, ...speed, fraction, ceiling, chosen: variant === chosen };
       report.cases.push(result);
       if (result.chosen) own = result;
       options.onResult?.(result);
@@ -196,7 +201,7 @@ async function benchCase(gpu: Gpu, c: BenchCase, ceilings: Ceilings, report: Ben
 
 /**
  * Measures the adapter's ceilings, then every case that `op` and `filter` leave: first its output against a float64 reference,
- * then its time, the variants and the peers of a case taking turns (A B B A). What is wrong or does not run is told and not
+ * then its time, the ceiling, the variants and the peers of a case taking turns (A B B A). What is wrong or does not run is told and not
  * timed; a peer whose output is wrong is told and timed all the same.
  */
 export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<BenchReport> {
@@ -216,7 +221,8 @@ export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<Be
       },
     );
   }
-  const ceilings = await measureCeilings(gpu);
+  const measured = await measureCeilings(gpu);
+  const { ceilings } = measured;
   options.onCeilings?.(ceilings);
   const report: BenchReport = {
     adapter: gpu.adapterName,
@@ -226,7 +232,7 @@ export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<Be
     ...(options.goals && { goals: [] }),
     problems: [],
   };
-  for (const c of cases) await gpu.memory.temporarily(() => benchCase(gpu, c, ceilings, report, options));
+  for (const c of cases) await gpu.memory.temporarily(() => benchCase(gpu, c, measured, report, options));
   if (gpu.tuning.enabled) report.tuning = gpu.tuning.toJSON();
   return report;
 }

@@ -78,7 +78,8 @@ describe("internvl kernels", () => {
     const { status, stdout } = await internvl("kernels", "bench", "--op", "rope", "--filter", "rows=1,", "--json", "--adapter", adapter);
     expect(status).toBe(0);
     const number = expect.any(Number);
-    const of = { op: "rope", variant: "append", ms: number, gflops: number, gbps: number, fraction: number, chosen: true };
+    const speeds = { ms: number, gflops: number, gbps: number, fraction: number, ceiling: number };
+    const of = { op: "rope", variant: "append", ...speeds, chosen: true };
     const report = JSON.parse(stdout) as { ceilings: Record<string, number>; cases: Record<string, number>[] };
     expect(report).toEqual({
       adapter,

@@ -114,7 +114,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
   const gpu = await openGpu({ adapter: flags.adapter });
   try {
     status("measuring the adapter's ceilings");
-    const ceilings: Ceilings = await measureCeilings(gpu);
+    const { ceilings } = await measureCeilings(gpu);
     const origin = subject.origin(gpu);
     const began = performance.now();
     let uploaded = began;

@@ -47,6 +47,23 @@ async function writeResults(prefix: string, report: BenchReport, seconds: number
 
 const JAX_OPS = ["matmul", "matvec"]; // what jax-js has as one kernel
 
+const ATTEMPTS = 3;
+
+/** What a process of its own prints of an op's goals. A signal that ends it early is a peer's crash (ONNX Runtime's, seen now and then): again. */
+async function goalsOf(op: string, args: readonly string[]): Promise<{ stdout: string; failed: boolean }> {
+  for (let attempt = 1; ; attempt++) {
+    const child = spawn(process.execPath, [process.argv[1]!, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+    const ended = new Promise<{ status: number | null; signal: string | null }>((resolve, reject) =>
+      child.once("error", reject).once("close", (status, signal) => resolve({ status, signal })),
+    );
+    const [stdout, { status, signal }] = [await text(child.stdout), await ended];
+    if (stdout) return { stdout, failed: Boolean(status) };
+    const how = `the goals of ${op} did not come to an end (${signal ?? `exit code ${status}`})`;
+    if (!signal || attempt === ATTEMPTS) throw new EngineError("bad-input", how, { hint: "leave out --vs, or one of its libraries" });
+    process.stderr.write(`internvl: ${how}, again\n`);
+  }
+}
+
 /**
  * The goals of all ops, each op's in a process of its own: two libraries with a Dawn each next to ours do not end well in one process
  * (Node dies of SIGFPE when ONNX Runtime's attention has run beside jax-js). Ceilings are measured in each; the report has the highest.
@@ -70,10 +87,7 @@ async function allGoals(flags: Flags): Promise<void> {
     if (flags.filter) args.push("--filter", flags.filter);
     if (flags.adapter) args.push("--adapter", flags.adapter);
     if (flags.autotune) args.push("--autotune");
-    const child = spawn(process.execPath, [process.argv[1]!, ...args], { stdio: ["ignore", "pipe", "inherit"] });
-    const ended = new Promise<number | null>((resolve, reject) => child.once("error", reject).once("close", resolve));
-    const [stdout, status] = [await text(child.stdout), await ended];
-    if (!stdout) throw new EngineError("bad-input", `the goals of ${op} did not come to an end (status ${status})`);
+    const { stdout, failed } = await goalsOf(op, args);
     const { adapter, ceilings, cases, peers = [], goals = [], tuning, problems } = JSON.parse(stdout) as BenchReport;
     for (const name of ["fmaGflops", "streamGBps", "copyGBps"] as const) {
       whole.ceilings[name] = Math.max(whole.ceilings[name], ceilings[name]);
@@ -84,7 +98,7 @@ async function allGoals(flags: Flags): Promise<void> {
     whole.goals?.push(...goals);
     if (tuning) whole.tuning = { ...whole.tuning, ...tuning };
     whole.problems.push(...problems);
-    if (status) process.exitCode = 1;
+    if (failed) process.exitCode = 1;
     if (!flags.json) tellGoals(goals);
   }
   if (flags.json) process.stdout.write(`${JSON.stringify(whole)}\n`);

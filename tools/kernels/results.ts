@@ -17,8 +17,8 @@ export function toMarkdown({ adapter, ceilings, cases, peers = [], goals = [], t
   const parts = [
     `# Kernels on ${adapter}`,
     `${info.date}, ${info.seconds} s, by \`${info.command}\``,
-    `Ceilings in the same run: fma ${fmaGflops.toFixed(1)} GFLOP/s, stream ${streamGBps.toFixed(2)} GB/s, copy ${copyGBps.toFixed(2)} GB/s. ` +
-      "Medians, all contenders of a case in turns; ratios are what counts where others load the machine.",
+    `Ceilings before all cases: fma ${fmaGflops.toFixed(1)} GFLOP/s, stream ${streamGBps.toFixed(2)} GB/s, copy ${copyGBps.toFixed(2)} GB/s. ` +
+      "Medians, all contenders of a case in turns, its ceiling too; ratios are what counts where others load the machine.",
   ];
   if (goals.length)
     parts.push(
@@ -29,7 +29,7 @@ export function toMarkdown({ adapter, ceilings, cases, peers = [], goals = [], t
     );
   parts.push(
     table(
-      ["case", "by", "ms", "GFLOP/s", "GB/s", "of the ceiling", "time over ours"],
+      ["case", "by", "ms", "GFLOP/s", "GB/s", "of the ceiling", "ceiling in turns", "time over ours"],
       [
         ...cases.map((c) => [
           c.name,
@@ -38,9 +38,10 @@ export function toMarkdown({ adapter, ceilings, cases, peers = [], goals = [], t
           c.gflops.toFixed(1),
           c.gbps.toFixed(2),
           c.fraction.toFixed(2),
+          c.ceiling.toFixed(1),
           "",
         ]),
-        ...peers.map((p) => [p.name, p.peer, p.ms.toFixed(2), p.gflops.toFixed(1), p.gbps.toFixed(2), "", `× ${p.ratio.toFixed(2)}`]),
+        ...peers.map((p) => [p.name, p.peer, p.ms.toFixed(2), p.gflops.toFixed(1), p.gbps.toFixed(2), "", "", `× ${p.ratio.toFixed(2)}`]),
       ].sort(([a], [b]) => String(a).localeCompare(String(b))),
     ),
   );
