@@ -85,7 +85,8 @@ describe("the kernel page", () => {
     await page.getByRole("button", { name: "Benchmark" }).click();
     await state(page).getByText("1 timed.").waitFor({ timeout: 230_000 });
     const report = await copied(page);
-    expect(Object.keys(report)).toEqual(["adapter", "ceilings", "cases"]);
+    expect(Object.keys(report)).toEqual(["adapter", "ceilings", "cases", "problems"]);
+    expect(report.problems).toEqual([]);
     for (const value of Object.values(report.ceilings)) expect(value).toBeGreaterThan(0);
     const [row] = await cellsOf(page, "#speeds");
     const { name, ms, gflops, gbps, fraction } = report.cases[0];
