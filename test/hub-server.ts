@@ -151,6 +151,16 @@ export function filesBelow(folder: string): Record<string, Buffer> {
   );
 }
 
+/** Calls `then` once a file of so many bytes lies below a folder: whoever fetches them has them, however busy the machine is. */
+export function whenHeld(folder: string, bytes: number, then: () => void): void {
+  const held = (readdirSync(folder, { recursive: true }) as string[]).some((name) => {
+    const stats = statSync(join(folder, name), { throwIfNoEntry: false }); // files come and go
+    return stats?.isFile() && stats.size === bytes;
+  });
+  if (held) then();
+  else setTimeout(() => whenHeld(folder, bytes, then), 5);
+}
+
 /** A million bytes or fewer that look like nothing. */
 export function noise(length: number, seed = 1): Uint8Array {
   let state = seed;

@@ -1,7 +1,7 @@
 import { afterEach, expect, it } from "vitest";
 import { cachedModels } from "../../../src/index.ts";
 import { openSource, readSmall } from "../../../src/weights/source.ts";
-import { fileServer, hubServer, noise, temporaryFolder } from "../../hub-server.ts";
+import { fileServer, hubServer, noise, temporaryFolder, whenHeld } from "../../hub-server.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const WEIGHTS = noise(300_000);
@@ -53,7 +53,7 @@ it("tells what has not come wholly: a file half-way, or one of several shards", 
     cdnMisbehave: ({ method }, response) => {
       if (method !== "GET") return false;
       response.writeHead(200, { etag: '"x"', "content-length": WEIGHTS.length });
-      response.write(WEIGHTS.subarray(0, 100_000), () => setTimeout(() => abort.abort(), 100));
+      response.write(WEIGHTS.subarray(0, 100_000), () => whenHeld(cacheDir, 100_000, () => abort.abort()));
       return true;
     },
   });

@@ -13,12 +13,15 @@ import {
   sha256,
   type TestServer,
   temporaryFolder,
+  whenHeld,
 } from "../../hub-server.ts";
 
 const NAME = "model.safetensors";
 const TRUE = noise(300_000);
 const FILES = { "config.json": new TextEncoder().encode("{}"), [NAME]: TRUE };
 const ETAG = `"${gitSha1(TRUE)}"`;
+
+let cacheFolder = ""; // of the test that runs
 
 /** Vitest takes seconds to compare long arrays. */
 function expectTrue(bytes: Uint8Array | EngineError): void {
@@ -34,6 +37,7 @@ afterEach(async () => {
 /** A fresh cache, a server, and how a load from it ends. Time does not pass: the waits are only noted. */
 async function setUp(server: TestServer) {
   const cache = temporaryFolder();
+  cacheFolder = cache.path;
   closing.push(() => server.close(), cache.remove);
   const waits: number[] = [];
   const load = async (signal?: AbortSignal, answer?: typeof fetch): Promise<Uint8Array | EngineError> => {
@@ -61,10 +65,10 @@ async function setUp(server: TestServer) {
 
 const isData = ({ method, path }: { method: string; path: string }): boolean => method === "GET" && path.endsWith(NAME);
 
-/** Sends the headers for the whole file, some of its bytes, and hangs up. */
+/** Sends the headers for the whole file, some of its bytes, and hangs up when the client has them: what waits in a broken stream is lost. */
 function cutOff(response: Parameters<Misbehave>[1], bytes: Uint8Array, at: number, headers: Record<string, string> = { etag: ETAG }): true {
   response.writeHead(200, { "content-length": bytes.length, ...headers });
-  response.write(bytes.subarray(0, at), () => setTimeout(() => response.destroy(), 20)); // the bytes reach the client first
+  response.write(bytes.subarray(0, at), () => whenHeld(cacheFolder, at, () => response.destroy()));
   return true;
 }
 
