@@ -152,14 +152,6 @@ export class Memory {
     this.#device.queue.writeBuffer(buffer, start + offset, data.buffer, data.byteOffset, data.byteLength);
   }
 
-  /** Copies the first `bytes` bytes of a buffer to another one. `offset` and `bytes` are multiples of 4. */
-  copy(from: GPUBuffer, to: Bindable, offset: number, bytes: number): void {
-    const { buffer, offset: start = 0 } = bindingOf(to);
-    const encoder = this.#device.createCommandEncoder({ label: `copy to ${buffer.label}` });
-    encoder.copyBufferToBuffer(from, 0, buffer, start + offset, bytes);
-    this.#device.queue.submit([encoder.finish()]);
-  }
-
   /** Waits until the queue has taken what was written, so that staging copies do not pile up. */
   async flush(): Promise<void> {
     await this.guard(() => this.#device.queue.onSubmittedWorkDone());

@@ -6,7 +6,6 @@ import { type Checkpoint, readTensor, SafetensorsError } from "../safetensors/in
 import type { Bindable } from "../tensor/tensor.ts";
 import { PIECE_BYTES, planReads, readAhead } from "./reads.ts";
 import { synthesize, syntheticRule } from "./synthetic.ts";
-import { Writes } from "./writes.ts";
 
 /** Some bytes of a stored tensor, ready to go to the GPU. */
 export interface Stretch {
@@ -69,22 +68,21 @@ export function fileOrigin(gpu: Gpu, checkpoint: Checkpoint): Origin {
     const entries = [...tensors.values()].filter(({ info }) => wanted.has(info.name));
     const into = unused.pop() ?? Array.from({ length: ARRAYS }, () => new Uint8Array(PIECE_BYTES));
     const readings = readAhead(planReads(entries), into, signal);
-    const writes = new Writes(gpu);
     try {
       for (;;) {
         const { value, done } = await asBadWeights(() => readings.next());
         if (done) return;
         const { read, bytes } = value;
         for (const { name, offset, begin, end } of read.parts) {
-          const shift = begin - read.begin - offset;
-          const put: Stretch["put"] = (from, to, target, at) =>
-            writes.write(target, at, bytes.subarray(from + shift, to + shift) as Uint8Array<ArrayBuffer>);
+          const put: Stretch["put"] = async (from, to, target, at) => {
+            const shift = begin - read.begin - offset;
+            gpu.memory.write(target, at, bytes.subarray(from + shift, to + shift) as Uint8Array<ArrayBuffer>);
+          };
           yield { name, offset, length: end - begin, bytes: () => bytes.subarray(begin - read.begin, end - read.begin), put };
         }
       }
     } finally {
       await readings.return();
-      await writes.close();
       unused.push(into);
     }
   }
