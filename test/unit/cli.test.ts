@@ -105,6 +105,13 @@ describe("internvl", () => {
     expect(readFileSync(output, "utf8")).toBe(whole);
   });
 
+  it("ends quietly when nobody reads on", () => {
+    // `true` is gone before the first line comes.
+    const command = `"${process.execPath}" "${main}" inspect "${pathOf("weights/nano")}" | true; echo "\${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = spawnSync("bash", ["-c", command], { encoding: "utf8" });
+    expect({ stdout, stderr }).toEqual({ stdout: "0\n", stderr: "" });
+  });
+
   it("doctor --json lists adapters and limits", () => {
     const report = JSON.parse(internvl("doctor", "--json").stdout) as { adapters: string[]; limits: Record<string, number> };
     expect(report.adapters.length).toBeGreaterThan(0);

@@ -210,6 +210,12 @@ function program(): Command {
   return root;
 }
 
+// Whoever read has had enough (`internvl inspect DIR | head`): no more is to be done, and nothing is wrong.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+});
+
 try {
   await program().parseAsync();
 } catch (error) {
