@@ -22,12 +22,19 @@ export type ErrorCode =
 export class EngineError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  /** What had been said of an answer before it ended in this error; `undefined` where no answer was under way. */
+  readonly partialText: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { hint?: string | undefined; cause?: unknown; partialText?: string | undefined } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.name = "EngineError";
+    this.name = code === "aborted" ? "AbortError" : "EngineError"; // AbortError is what the platform's own aborts are called
     this.code = code;
     this.hint = options.hint;
+    this.partialText = options.partialText;
   }
 }
 

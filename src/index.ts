@@ -1,7 +1,8 @@
 export type { BatchAnswer, BatchFailure, BatchItem, BatchOptions, BatchResult } from "./api/batch.ts";
 export type { GenerationOptions } from "./api/generation.ts";
 export type { ImageDecoder, ImageLike, RawImage } from "./api/images.ts";
-export { type ChatOptions, InternVL, type LoadOptions, type Progress } from "./api/internvl.ts";
+export { type ChatOptions, InternVL } from "./api/internvl.ts";
+export type { LoadOptions, Progress } from "./api/load.ts";
 export type { History, HistoryTurn, TiledImage, VideoLike } from "./api/prompt.ts";
 export type { ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";
 export type { SendOptions, Session, SessionOptions } from "./api/session.ts";

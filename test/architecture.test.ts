@@ -7,6 +7,7 @@ import { pathOf } from "./support.ts";
 /** DESIGN §2, lowest first. A file imports its own layer and lower ones. */
 const LAYERS = [
   "errors.ts",
+  "options.ts",
   "safetensors",
   "platform",
   "tensor",

@@ -2,7 +2,8 @@ import { EngineError } from "../errors.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import type { WeightSource } from "../weights/source.ts";
 import type { BatchItem, BatchOptions } from "./batch.ts";
-import { type ChatOptions, InternVL, type LoadOptions } from "./internvl.ts";
+import { type ChatOptions, InternVL } from "./internvl.ts";
+import type { LoadOptions } from "./load.ts";
 import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
 
 type ChatRequest = Extract<Request, { op: "chat" }>;

@@ -1,6 +1,6 @@
 import { EngineError, type ErrorCode } from "../errors.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
-import type { Progress } from "./internvl.ts";
+import type { Progress } from "./load.ts";
 
 /** What a `Worker`, the scope inside one and a `MessagePort` have in common. */
 export interface Port {
