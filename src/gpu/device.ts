@@ -1,21 +1,13 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import { type Counters, newCounters } from "./counters.ts";
+import { checkLimits, type DeviceOptions, deviceOption } from "./device-options.ts";
 import { Kernels } from "./kernel.ts";
 import { type MatrixSyntax, matrixSyntaxOf, readsTexels } from "./language.ts";
 import { Memory, type Wait } from "./memory.ts";
 import { Tuning } from "./tuning.ts";
 
-/** What `InternVL.load` takes as `device`, apart from a GPUDevice. */
-export interface DeviceOptions {
-  /** Part of an adapter's name. */
-  adapter?: string | undefined;
-  powerPreference?: GPUPowerPreference | undefined;
-  /** Times the variants of a kernel once for each class of shapes and keeps the fastest, instead of going by a table of adapters. */
-  autotune?: boolean | undefined;
-  /** False: without Dawn's bounds checks in shaders, in Node. To test that no kernel needs them. */
-  robustness?: boolean | undefined;
-}
+export type { DeviceOptions };
 
 /** One device with everything that belongs to it. */
 export interface Gpu {
@@ -54,56 +46,89 @@ async function requestDevice(adapter: GPUAdapter, name: string): Promise<GPUDevi
   ] as const) {
     requiredLimits[limit] = adapter.limits[limit];
   }
+  const hint = 'choose another adapter (device: { adapter: "part of its name" }, or --adapter on the command line), or update its driver';
+  let device: GPUDevice | null;
   try {
-    return await adapter.requestDevice({ label: "internvl", requiredFeatures, requiredLimits });
+    device = await adapter.requestDevice({ label: "internvl", requiredFeatures, requiredLimits });
   } catch (cause) {
-    throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} gave no device: ${(cause as Error).message}`, { cause });
+    throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} gave no device: ${(cause as Error).message}`, { hint, cause });
   }
+  if (!device) throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} gave no device`, { hint });
+  return device;
 }
 
-const isDevice = (value: object): value is GPUDevice => "createBuffer" in value && "queue" in value;
+/** How this device's compiler takes what differs, asked by compiling. @throws EngineError device-lost for a device that does not work any more */
+async function probe(
+  device: GPUDevice,
+  owned: boolean,
+  lostReason: () => string | undefined,
+): Promise<Pick<Gpu, "matrixSyntax" | "readsTexels">> {
+  let cause: unknown;
+  try {
+    const found = { matrixSyntax: await matrixSyntaxOf(device), readsTexels: await readsTexels(device) };
+    if (lostReason() === undefined) return found; // Dawn tells of a device that was destroyed once it is asked for anything
+  } catch (error) {
+    cause = error;
+  }
+  const why = lostReason() ?? (cause as Error).message;
+  throw new EngineError(
+    "device-lost",
+    owned ? `the GPU device was lost (${why})` : `the GPUDevice given as device does not work (${why})`,
+    {
+      hint: owned ? "load the model again" : "give one that was not destroyed or lost: ask an adapter for a new one",
+      cause,
+    },
+  );
+}
 
 /**
  * Opens a device, or wraps one that the caller owns.
  *
- * @throws EngineError no-webgpu, no-adapter
+ * @throws EngineError no-webgpu, no-adapter, bad-input, limit-exceeded, device-lost
  */
-export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<Gpu> {
-  const owned = !isDevice(options);
+export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<Gpu> {
+  const given = deviceOption(choice ?? {}, "device");
+  const owned = "options" in given;
   let device: GPUDevice;
   let adapterName: string;
   let zeroes = true;
   if (owned) {
-    const found = await platform.requestAdapter(options);
+    const found = await platform.requestAdapter(given.options);
     device = await requestDevice(found.adapter, found.name);
     adapterName = found.name;
     zeroes = found.zeroes;
   } else {
-    device = options;
+    device = given.own;
     adapterName = device.adapterInfo?.description || "a device of the caller's";
   }
   let lost: string | undefined;
   device.lost.then(({ reason, message }) => {
     lost = `${reason}: ${message}`;
   });
-  const counters = newCounters();
-  const software = /swiftshader|llvmpipe|lavapipe/i.test(adapterName);
-  const wait: Wait = software ? platform.calmly : (start) => start();
-  const memory = new Memory(device, zeroes, () => lost, wait, counters);
-  return {
-    device,
-    adapterName,
-    software,
-    memory,
-    tuning: new Tuning(owned && options.autotune === true),
-    matrixSyntax: await matrixSyntaxOf(device),
-    readsTexels: await readsTexels(device),
-    kernels: new Kernels(device, wait, counters),
-    counters,
-    lostReason: () => lost,
-    close() {
-      memory.clear();
-      if (owned) device.destroy();
-    },
-  };
+  try {
+    checkLimits(device, adapterName);
+    const probed = await probe(device, owned, () => lost);
+    const counters = newCounters();
+    const software = /swiftshader|llvmpipe|lavapipe/i.test(adapterName);
+    const wait: Wait = software ? platform.calmly : (start) => start();
+    const memory = new Memory(device, zeroes, () => lost, wait, counters);
+    return {
+      device,
+      adapterName,
+      software,
+      memory,
+      tuning: new Tuning(owned && given.options.autotune === true),
+      ...probed,
+      kernels: new Kernels(device, wait, counters),
+      counters,
+      lostReason: () => lost,
+      close() {
+        memory.clear();
+        if (owned) device.destroy();
+      },
+    };
+  } catch (error) {
+    if (owned) device.destroy();
+    throw error;
+  }
 }

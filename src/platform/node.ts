@@ -5,19 +5,18 @@ import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import { calmly } from "./calm.ts";
+import { noSuchAdapter, notGiven } from "./no-adapter.ts";
 import { expandHome, nodeSha256, nodeStore } from "./node-store.ts";
+import { once } from "./once.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import type { FileStore } from "./store.ts";
 import { offerSwiftShader } from "./swiftshader.ts";
 
 type Dawn = typeof import("webgpu");
 
-// Node crashes under garbage collection when the object that made a device is collected before the device: they stay here.
-const instances = new Map<string, GPU>();
-
 const SOFTWARE = /llvmpipe|swiftshader|lavapipe/i;
 
-async function loadDawn(): Promise<Dawn> {
+const loadDawn = once(async (): Promise<Dawn> => {
   try {
     const dawn = await import("webgpu");
     for (const [name, value] of Object.entries(dawn.globals)) {
@@ -30,6 +29,19 @@ async function loadDawn(): Promise<Dawn> {
       cause,
     });
   }
+});
+
+const instances = new Map<string, GPU>();
+
+/**
+ * Dawn's entry for some options, the same for every call. Node crashes when it is collected as garbage while something that came from it is in
+ * use, or still on its way: so it is kept for good, and from the start, before anything is awaited that comes from it.
+ */
+function instanceOf(dawn: Dawn, options: string[]): GPU {
+  const key = options.join();
+  const gpu = instances.get(key) ?? dawn.create(options);
+  instances.set(key, gpu);
+  return gpu;
 }
 
 /** Dawn's toggles: f16 on NVIDIA's Vulkan driver and the experimental features are behind them. */
@@ -39,10 +51,15 @@ const TOGGLES = "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvi
 // machine's, so there the engine zeroes what is to be zero (Memory.create).
 const UNZEROED = "disable-dawn-features=lazy_clear_resource_on_first_use";
 
-/** The adapters' names; Dawn has no call for it, but lists them when asked for one that does not exist. */
-async function namesOf(dawn: Dawn): Promise<string[]> {
+/**
+ * The adapters' names; Dawn has no call for it, but lists them when asked for one that does not exist.
+ *
+ * @param round an entry lists the drivers that were known when it was made: another round has another one
+ */
+async function namesOf(round: string): Promise<string[]> {
+  const gpu = instanceOf(await loadDawn(), [`adapter=\u0001${round}`]);
   try {
-    await dawn.create(["adapter=\u0001none"]).requestAdapter();
+    await gpu.requestAdapter();
     return [];
   } catch (error) {
     const found = [...String((error as Error).message).matchAll(/backend: '([^']*)', name: '([^']*)'/g)];
@@ -62,51 +79,55 @@ function hasVulkanLoader(): boolean {
 
 const rank = (name: string): number => (/swiftshader/i.test(name) ? 2 : SOFTWARE.test(name) ? 1 : 0);
 
-let known: string[] | undefined;
-
-async function adapterNames(dawn: Dawn, wanted: string | undefined): Promise<string[]> {
-  const satisfied = (names: string[]) => names.some((name) => !wanted || name.toLowerCase().includes(wanted.toLowerCase()));
+const installedNames = once(async () => {
   if (process.platform === "linux" && !hasVulkanLoader()) await offerSwiftShader(true);
-  let names = known ?? (await namesOf(dawn));
-  if (!satisfied(names) && (await offerSwiftShader(false))) names = await namesOf(dawn);
-  known = names;
+  return namesOf("installed");
+});
+
+/** With the SwiftShader of the development packages, where they are there. */
+const allNames = once(async () => {
+  const installed = await installedNames(); // one after the other: offering changes the environment that drivers read
+  return (await offerSwiftShader(false)) ? namesOf("all") : installed;
+});
+
+const contains = (name: string, wanted: string | undefined): boolean => !wanted || name.toLowerCase().includes(wanted.toLowerCase());
+
+/** The adapters' names, best first. Only where none of those that are installed is wanted, SwiftShader is unpacked. */
+async function adapterNames(wanted: string | undefined): Promise<string[]> {
+  const installed = await installedNames();
+  const names = installed.some((name) => contains(name, wanted)) ? installed : await allNames();
   return [...new Set(names)].sort((a, b) => rank(a) - rank(b));
 }
 
 async function requestAdapter({ adapter: wanted, powerPreference, robustness = true }: AdapterRequest): Promise<NamedAdapter> {
   const text = wanted || process.env.INTERNVL_ADAPTER || undefined;
   const dawn = await loadDawn();
-  const names = await adapterNames(dawn, text);
-  const name = names.find((candidate) => !text || candidate.toLowerCase().includes(text.toLowerCase()));
-  if (name === undefined) {
-    const have = names.length ? `this machine has ${names.map((each) => JSON.stringify(each)).join(", ")}` : "this machine has none";
-    throw new EngineError(
-      "no-adapter",
-      text ? `no WebGPU adapter's name contains ${JSON.stringify(text)}: ${have}` : "no WebGPU adapter found",
-      {
-        hint: "install a Vulkan driver (Debian: mesa-vulkan-drivers from bookworm-backports), or for Linux x64 without any: npm install @sparticuz/chromium@147.0.0 tar-fs",
-      },
-    );
-  }
+  const names = await adapterNames(text);
+  const name = names.find((candidate) => contains(candidate, text));
+  if (name === undefined) throw noSuchAdapter(names, text, !wanted);
   // Without a wish and with real GPUs, Dawn's own order and the power preference decide among them.
   const free = !text && rank(name) === 0 && powerPreference !== undefined;
   const toggles = robustness ? TOGGLES : `${TOGGLES},disable_robustness`;
   const zeroes = !SOFTWARE.test(name);
-  const options = [toggles, ...(zeroes ? [] : [UNZEROED]), ...(free ? [] : [`adapter=${name}`])];
-  const gpu = instances.get(options.join()) ?? dawn.create(options);
-  const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {});
-  if (!adapter) {
-    throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} is listed but not given out`, {
-      hint: "choose another with --adapter",
-    });
+  const gpu = instanceOf(dawn, [toggles, ...(zeroes ? [] : [UNZEROED]), ...(free ? [] : [`adapter=${name}`])]);
+  let adapter: GPUAdapter | null;
+  try {
+    adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {});
+  } catch (cause) {
+    throw notGiven(name, cause);
   }
-  instances.set(options.join(), gpu);
+  if (!adapter) throw notGiven(name);
   return { adapter, name, zeroes };
 }
 
 async function listAdapters(): Promise<string[]> {
-  const dawn = await loadDawn();
-  return adapterNames(dawn, "swiftshader"); // asks for the bundled one too, so that the list is complete
+  try {
+    return await adapterNames("swiftshader"); // asks for the bundled one too, so that the list is complete
+  } catch (error) {
+    const installed = await installedNames();
+    if (installed.length === 0) throw error;
+    return adapterNames(undefined); // whoever asks for SwiftShader by name is told why there is none
+  }
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { once } from "./once.ts";
 import type { PortableImage, RgbaPixels } from "./platform.ts";
 
 /** Pixels as they are stored: what a browser would do to them for showing is switched off. */
@@ -35,22 +36,21 @@ async function sizeOf(image: object): Promise<{ width: number; height: number } 
 const fits = ({ limits }: GPUDevice, width: number, height: number): boolean =>
   Math.max(width, height) <= limits.maxTextureDimension2D && (width * 4 + 256) * height <= limits.maxBufferSize;
 
-let reader: Promise<GPUDevice | undefined> | undefined;
+/** A device for reading pictures. Not the model's: this works before one is loaded. Its first use opens it, and the first after it was lost. */
+let readerDevice = once(openReader);
 
-/** A device for reading pictures. Not the model's: this works before one is loaded. */
-function readerDevice(): Promise<GPUDevice | undefined> {
-  reader ??= (async () => {
-    const adapter = await navigator.gpu?.requestAdapter();
-    const device = await adapter?.requestDevice({
-      label: "internvl pictures",
-      requiredLimits: { maxTextureDimension2D: adapter.limits.maxTextureDimension2D },
-    });
-    device?.lost.then(() => {
-      reader = undefined;
-    });
-    return device;
-  })();
-  return reader;
+async function openReader(): Promise<GPUDevice | undefined> {
+  const adapter = await navigator.gpu?.requestAdapter();
+  const device = await adapter?.requestDevice({
+    label: "internvl pictures",
+    requiredLimits: { maxTextureDimension2D: adapter.limits.maxTextureDimension2D },
+  });
+  const anew = () => {
+    readerDevice = once(openReader);
+  };
+  if (device) device.lost.then(anew);
+  else anew(); // there may be an adapter later
+  return device;
 }
 
 /**

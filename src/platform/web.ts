@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { quoted } from "../options.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import { createSha256 } from "./sha256.ts";
 import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
@@ -10,13 +11,21 @@ async function requestAdapter({ adapter: wanted, powerPreference }: AdapterReque
       hint: "use a current Chrome, Edge, Safari or Firefox, on a secure (https or localhost) page",
     });
   }
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference: powerPreference ?? "high-performance" });
+  const hint = "see the browser's page about its graphics for the reason: chrome://gpu, edge://gpu, about:support";
+  let adapter: GPUAdapter | null;
+  try {
+    adapter = await navigator.gpu.requestAdapter({ powerPreference: powerPreference ?? "high-performance" });
+  } catch (cause) {
+    throw new EngineError("no-adapter", `this browser gives no WebGPU adapter: ${(cause as Error).message}`, { hint, cause });
+  }
   // navigator.gpu can exist while there is no adapter behind it.
-  if (!adapter) throw new EngineError("no-adapter", "this browser offers no WebGPU adapter", { hint: "see chrome://gpu for the reason" });
+  if (!adapter) throw new EngineError("no-adapter", "this browser offers no WebGPU adapter", { hint });
   const { description, vendor, architecture, device } = adapter.info;
   const name = description || [vendor, architecture, device].filter(Boolean).join(" ");
   if (wanted && !name.toLowerCase().includes(wanted.toLowerCase())) {
-    throw new EngineError("no-adapter", `the browser's adapter is ${JSON.stringify(name)}, asked was ${JSON.stringify(wanted)}`);
+    throw new EngineError("no-adapter", `the browser's adapter is ${JSON.stringify(name)}, asked was ${quoted(wanted)}`, {
+      hint: "leave device.adapter out: a page cannot choose among adapters by name",
+    });
   }
   return { adapter, name, zeroes: true };
 }
