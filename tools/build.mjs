@@ -4,6 +4,7 @@ import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { detachDeclarations } from "./declarations/detach.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
@@ -18,6 +19,12 @@ rmSync(join(root, "src/safetensors/dist"), { recursive: true, force: true });
 node("tools/embed-shaders/main.mjs");
 node(tsc, "-p", "src/safetensors/tsconfig.json");
 node(tsc, "-p", "tsconfig.build.json");
+const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+detachDeclarations(
+  join(root, "dist/src"),
+  Object.values(exports).flatMap(({ types }) => (types ? [join(root, types)] : [])),
+);
+detachDeclarations(join(root, "src/safetensors/dist"), [join(root, "src/safetensors/dist/index.d.ts")]);
 // The compiler renames imports from .ts to .js, but not the address of the worker's script.
 const worker = join(root, "dist/src/api/worker.js");
 const compiled = readFileSync(worker, "utf8");

@@ -48,13 +48,6 @@ describe.runIf(inject("full"))("the packed package (npm run test:full)", () => {
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  it("publint and attw find nothing", () => {
-    const lint = spawnSync(bin("publint"), ["--strict", "run", tarball], { encoding: "utf8" });
-    expect(lint.status, lint.stdout + lint.stderr).toBe(0);
-    const types = spawnSync(bin("attw"), ["--profile", "esm-only", tarball], { encoding: "utf8" });
-    expect(types.status, types.stdout + types.stderr).toBe(0);
-  });
-
   it("a Node script loads nano and answers", async () => {
     const project = join(folder, "project");
     writeFileSync(
