@@ -174,6 +174,10 @@ export class InternVLWorker implements Surface {
   static async load(source: SourceLike, options: WorkerLoadOptions = {}): Promise<InternVLWorker> {
     const { worker, signal, onProgress, ...rest } = options;
     throwIfAborted(signal);
+    if (!worker && typeof Worker === "undefined")
+      throw new EngineError("bad-input", "InternVLWorker needs the class Worker of a page, which is not there", {
+        hint: "use InternVL in Node, or give a worker of yours that runs internvl-webgpu/worker-thread",
+      });
     // Bundlers find the script by this very form.
     const connection = new Connection(
       worker ?? new Worker(new URL("../worker-thread.ts", import.meta.url), { type: "module", name: "internvl" }),

@@ -1,36 +1,22 @@
-import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { spawnSync } from "node:child_process";
+import { cpSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { pathOf } from "../support.ts";
+import { type Consumer, packedConsumer } from "./packed.ts";
 
-// The package as it would be published, of the dist/ that `npm ci` built, in a project of a stranger's: his compiler checks our
-// declarations too (skipLibCheck: false), and knows only what his own setting says.
+// A stranger's compiler checks our declarations too (skipLibCheck: false), and knows only what his own setting says.
 
-let folder: string;
-let tarball: string;
+let consumer: Consumer;
 let project: string;
 
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "internvl-types-"));
-  execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: pathOf(""), stdio: "pipe" });
-  tarball = join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz"))!);
-  project = join(folder, "project");
+  consumer = packedConsumer(["@types/node", "undici-types", "@webgpu/types"]); // the latter three for the settings that name them
+  project = consumer.project;
   cpSync(pathOf("test/toolchains/consumer"), join(project, "src"), { recursive: true });
-  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
-  const modules = join(project, "node_modules");
-  mkdirSync(join(modules, "internvl-webgpu"), { recursive: true });
-  execFileSync("tar", ["-xzf", tarball, "-C", join(modules, "internvl-webgpu"), "--strip-components=1"]);
-  // Offline: what npm would have installed beside it, and what one setting or another names.
-  const { dependencies } = JSON.parse(readFileSync(pathOf("package.json"), "utf8")) as { dependencies: Record<string, string> };
-  for (const name of [...Object.keys(dependencies), "@types/node", "undici-types", "@webgpu/types"]) {
-    mkdirSync(dirname(join(modules, name)), { recursive: true });
-    symlinkSync(pathOf(`node_modules/${name}`), join(modules, name));
-  }
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => consumer.remove());
 
 // The compiler's own libraries are read once for all settings.
 const parsed = new Map<string, ts.SourceFile | undefined>();
@@ -102,8 +88,8 @@ describe("the packed package in a consumer with skipLibCheck: false", () => {
 
 it("publint and attw find nothing", () => {
   const bin = (name: string) => pathOf(`node_modules/.bin/${name}`);
-  const lint = spawnSync(bin("publint"), ["--strict", "run", tarball], { encoding: "utf8" });
+  const lint = spawnSync(bin("publint"), ["--strict", "run", consumer.tarball], { encoding: "utf8" });
   expect(lint.status, lint.stdout + lint.stderr).toBe(0);
-  const types = spawnSync(bin("attw"), ["--profile", "esm-only", tarball], { encoding: "utf8" });
+  const types = spawnSync(bin("attw"), ["--profile", "esm-only", consumer.tarball], { encoding: "utf8" });
   expect(types.status, types.stdout + types.stderr).toBe(0);
 });
