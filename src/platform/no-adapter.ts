@@ -60,3 +60,11 @@ export function notGiven(name: string, cause?: unknown): EngineError {
     cause,
   });
 }
+
+/** The error where WebGPU fails before it tells what adapters there are. */
+export function notListed(cause: unknown): EngineError {
+  return new EngineError("no-adapter", `WebGPU does not list this machine's adapters: ${(cause as Error).message}`, {
+    hint: "see whether the GPU's driver works: on Linux, vulkaninfo --summary",
+    cause,
+  });
+}

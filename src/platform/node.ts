@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import { calmly } from "./calm.ts";
-import { noSuchAdapter, notGiven } from "./no-adapter.ts";
+import { noSuchAdapter, notGiven, notListed } from "./no-adapter.ts";
 import { expandHome, nodeSha256, nodeStore } from "./node-store.ts";
 import { once } from "./once.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
@@ -62,7 +62,9 @@ async function namesOf(round: string): Promise<string[]> {
     await gpu.requestAdapter();
     return [];
   } catch (error) {
-    const found = [...String((error as Error).message).matchAll(/backend: '([^']*)', name: '([^']*)'/g)];
+    const message = String((error as Error).message);
+    if (!message.includes("Available adapters")) throw notListed(error);
+    const found = [...message.matchAll(/backend: '([^']*)', name: '([^']*)'/g)];
     return found.filter(([, backend]) => backend !== "null").map(([, , name]) => name!); // the null backend computes nothing
   }
 }
