@@ -7,9 +7,12 @@ const HOW = 'write device: { adapter: "llvmpipe" } for an adapter whose name has
 
 const DEVICE = { adapter: text, powerPreference: oneOf("low-power", "high-performance"), autotune: flag, robustness: flag };
 
+/** A GPUDevice is told by shape: it may come from another copy of WebGPU's bindings. */
+const isDevice = (value: unknown): value is GPUDevice =>
+  typeof value === "object" && value !== null && "queue" in value && "createBuffer" in value;
+
 const device: Reader<LoadOptions["device"]> = (value, name) => {
-  // A GPUDevice is told by shape: it may come from another copy of WebGPU's bindings.
-  if (typeof value === "object" && value !== null && "queue" in value && "createBuffer" in value) return value as GPUDevice;
+  if (isDevice(value)) return value;
   if (!isRecord(value)) throw wrong(name, value, "a GPUDevice, or { adapter, powerPreference }", HOW);
   return readOptions(name, value, DEVICE);
 };
@@ -60,7 +63,8 @@ export function acceptWorkerLoad(from: unknown, options: unknown) {
     return value as Worker;
   };
   const chosen: Reader<Read<typeof DEVICE>> = (value, name) => {
-    if (!isRecord(value)) throw wrong(name, value, "{ adapter, powerPreference }: a device cannot be handed to a worker");
+    if (!isRecord(value) || isDevice(value))
+      throw wrong(name, value, "{ adapter, powerPreference }: a device cannot be handed to a worker");
     return readOptions(name, value, DEVICE);
   };
   const { fetch: _, ...portable } = LOAD;
