@@ -1,10 +1,12 @@
-export type { BatchAnswer, BatchFailure, BatchItem, BatchOptions, BatchResult } from "./api/batch.ts";
+export type { BatchItem, BatchOptions } from "./api/batch.ts";
 export type { GenerationOptions } from "./api/generation.ts";
 export type { ImageDecoder, ImageLike, RawImage } from "./api/images.ts";
 export { type ChatOptions, InternVL } from "./api/internvl.ts";
 export type { LoadOptions, Progress } from "./api/load.ts";
-export type { History, HistoryTurn, TiledImage, VideoLike } from "./api/prompt.ts";
-export type { ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";
+export type { ContentPart, History, HistoryTurn, ImagePart, ImageUrlPart, Message, TextPart } from "./api/messages.ts";
+export type { StoredPixels } from "./api/pictures.ts";
+export type { PictureOptions, PromptOptions, VideoLike } from "./api/prompt.ts";
+export type { BatchAnswer, BatchFailure, BatchResult, ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";
 export type { SendOptions, Session, SessionOptions } from "./api/session.ts";
 export { EngineError, type ErrorCode } from "./errors.ts";
 export type { DeviceOptions } from "./gpu/device.ts";

@@ -1,4 +1,6 @@
-import { type InternVL, partsOf } from "./api/internvl.ts";
+import { InternVL, partsOf } from "./api/internvl.ts";
+import { tileCount } from "./api/messages.ts";
+import type { Parts } from "./api/parts.ts";
 import { EngineError } from "./errors.ts";
 import { forget, type GenerateRequest, type PromptTiles, prefillPrompt } from "./generate/loop.ts";
 import { Stepper } from "./generate/stepper.ts";
@@ -6,6 +8,7 @@ import type { Tap } from "./gpu/program.ts";
 import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
 import { Model } from "./model/internvl.ts";
+import { count, flag, isRecord, number, readOptions, wrong } from "./options.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 import { openSource, readSmall, type WeightSource } from "./weights/source.ts";
 
@@ -29,19 +32,52 @@ export interface TraceRequest {
   inputIds: ArrayLike<number>;
 }
 
+const id = number("a token id", (value) => Number.isInteger(value) && value >= 0);
+
 /** Every traced tile is another one: nothing is taken from the cache. */
 let traced = 0;
 
-function toTiles(values: PixelValues | null | undefined, tileSize: number): (PromptTiles & { data: Float32Array }) | undefined {
-  if (!values) return undefined;
+/** The insides of a model. @throws EngineError bad-input, disposed */
+function insides(vlm: InternVL): Parts {
+  if (!(vlm instanceof InternVL)) throw wrong("the model", vlm, "an InternVL", "give what InternVL.load has returned");
+  return partsOf(vlm);
+}
+
+const anything = (value: unknown): unknown => value;
+const TRACE = { pixelValues: anything, inputIds: anything };
+
+/** The ids of a prompt, checked. */
+function toIds(ids: unknown, { tokenizer, model }: Parts, context = model.maxContext): number[] {
+  const isList = Array.isArray(ids) || (ArrayBuffer.isView(ids) && !(ids instanceof DataView));
+  if (!isList) throw wrong("inputIds", ids, "a list of token ids");
+  const list = Array.from(ids as ArrayLike<number>);
+  const odd = list.findIndex(
+    (id) => !Number.isInteger(id) || id < 0 || id >= Math.max(tokenizer.vocabSize, model.config.language.vocabSize),
+  );
+  if (odd >= 0) throw wrong(`inputIds[${odd}]`, list[odd], "an id of the vocabulary");
+  if (list.length > context) {
+    throw new EngineError("context-overflow", `inputIds has ${list.length} ids, the context has ${context}`, {
+      hint: "give fewer, or load with a larger maxContext",
+    });
+  }
+  return list;
+}
+
+function toTiles(values: unknown, tileSize: number): (PromptTiles & { data: Float32Array }) | undefined {
+  if (values === undefined || values === null) return undefined;
+  const needs = "a Float32Array, or { data, shape } with one";
+  const given = values as Exclude<PixelValues, Float32Array>;
+  if (!(values instanceof Float32Array) && (!isRecord(values) || !(given.data instanceof Float32Array) || !Array.isArray(given.shape)))
+    throw wrong("pixelValues", values, needs);
   const { data, shape } =
-    values instanceof Float32Array ? { data: values, shape: [values.length / (3 * tileSize ** 2), 3, tileSize, tileSize] } : values;
+    values instanceof Float32Array ? { data: values, shape: [values.length / (3 * tileSize ** 2), 3, tileSize, tileSize] } : given;
   const [tiles, channels, height, width] = shape;
   if (
     shape.length !== 4 ||
     channels !== 3 ||
     height !== width ||
     !Number.isInteger(tiles) ||
+    tiles! < 1 ||
     data.length !== tiles! * 3 * height! * width!
   ) {
     throw new EngineError("bad-input", `pixelValues has ${data.length} values and shape [${shape}], needs [tiles, 3, size, size]`);
@@ -117,9 +153,12 @@ async function traceVision(model: Model, tiles: PromptTiles, result: Map<string,
  * `pixel_shuffle`, `mlp1`, `input_embeds`, `llm.layer.i`, `llm.norm`, `logits` (all positions), each flat and row-major.
  * Without `inputIds` (an empty list) only the vision part runs.
  */
-export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: TraceRequest): Promise<Map<string, Float32Array>> {
-  const { model, config, imageContextId, queue } = partsOf(vlm);
-  const tiles = toTiles(pixelValues, config.tileSize);
+export async function traceForward(vlm: InternVL, request: TraceRequest): Promise<Map<string, Float32Array>> {
+  const parts = insides(vlm);
+  const { model, config, imageContextId, queue } = parts;
+  const read = readOptions("traceForward", request, TRACE);
+  const inputIds = toIds(read.inputIds, parts);
+  const tiles = toTiles(read.pixelValues, config.tileSize);
   const leave = await queue.enter();
   try {
     const result = new Map<string, Float32Array>();
@@ -130,7 +169,7 @@ export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: Tra
     if (inputIds.length > 0) {
       const recorder = new Recorder(model);
       const { program, dispose } = await model.lanes.recordTrace(recorder.tap, inputIds.length);
-      await model.lanes.prefill(0, Model.mergeIds(Array.from(inputIds), imageContextId), 0, {
+      await model.lanes.prefill(0, Model.mergeIds(inputIds, imageContextId), 0, {
         program,
         after: (_start, units) => recorder.collect(units),
       });
@@ -146,14 +185,13 @@ export async function traceForward(vlm: InternVL, { pixelValues, inputIds }: Tra
 /** Greedy generation of `steps` tokens, stop tokens not heeded: the ids, and for each the logits [vocab] it was chosen from. */
 export async function generateTrace(
   vlm: InternVL,
-  { pixelValues, inputIds, steps }: TraceRequest & { steps: number },
+  asked: TraceRequest & { steps: number },
 ): Promise<{ ids: number[]; logits: Float32Array[] }> {
-  const { model, config, imageContextId, queue, stepper } = partsOf(vlm);
-  const request: GenerateRequest = {
-    inputIds: Array.from(inputIds),
-    images: toTiles(pixelValues, config.tileSize),
-    imageContextId,
-  };
+  const parts = insides(vlm);
+  const { model, config, imageContextId, queue, stepper } = parts;
+  const { pixelValues, inputIds, steps } = readOptions("generateTrace", asked, { ...TRACE, steps: count });
+  if (steps === undefined) throw wrong("steps", steps, "a positive integer");
+  const request: GenerateRequest = { inputIds: toIds(inputIds, parts), images: toTiles(pixelValues, config.tileSize), imageContextId };
   const leave = await queue.enter();
   try {
     const ids: number[] = [];
@@ -180,19 +218,27 @@ export async function generateTrace(
 export async function generateBatch(
   vlm: InternVL,
   requests: readonly TraceRequest[],
-  { steps, stopId, maxContext }: { steps: number; stopId?: number; maxContext: number },
+  options: { steps: number; stopId?: number; maxContext: number },
 ): Promise<number[][]> {
-  const { gpu, model, config, imageContextId, queue } = partsOf(vlm);
+  const parts = insides(vlm);
+  const { gpu, model, config, imageContextId, queue } = parts;
+  const { steps, stopId, maxContext } = readOptions("generateBatch", options, { steps: count, stopId: id, maxContext: count });
+  if (steps === undefined) throw wrong("steps", steps, "a positive integer");
+  if (maxContext === undefined) throw wrong("maxContext", maxContext, "a positive integer");
+  if (!Array.isArray(requests)) throw wrong("what generateBatch was given as requests", requests, "a list of { inputIds, pixelValues }");
+  const rows = requests.map((each) => {
+    const { pixelValues, inputIds } = readOptions("a request of generateBatch", each, TRACE);
+    return { inputIds: toIds(inputIds, parts, maxContext), images: toTiles(pixelValues, config.tileSize), imageContextId };
+  });
   const room = model.rowsIn(Number.POSITIVE_INFINITY, maxContext);
   if (requests.length > room) throw new EngineError("bad-input", `${requests.length} rows, at most ${room} decode together`);
   const leave = await queue.enter();
   try {
     const stepper = new Stepper(gpu, await model.openLanes(requests.length, maxContext));
     const answers: number[][] = requests.map(() => []);
-    for (const [row, { pixelValues, inputIds }] of requests.entries()) {
-      const request = { inputIds: Array.from(inputIds), images: toTiles(pixelValues, config.tileSize), imageContextId };
+    for (const [row, request] of rows.entries()) {
       const { units } = await prefillPrompt(model, stepper, row, request);
-      const position = inputIds.length;
+      const position = request.inputIds.length;
       const accept = (id: number) => answers[row]!.push(id) >= steps || id === stopId;
       stepper.begin(row, { position, end: position + steps, finished: false, accept }, units);
       stepper.fill(); // rows decode while others are still to come
@@ -213,7 +259,9 @@ export function tiles(
   bytes: Uint8Array,
   options: { maxTiles?: number; tileSize?: number; thumbnail?: boolean } = {},
 ): { grid: [columns: number, rows: number]; tiles: Uint8Array } {
-  const { grid, tiles } = tileImage(decodeImage(bytes), options);
+  if (!(bytes instanceof Uint8Array)) throw wrong("the picture", bytes, "the bytes of a PNG or JPEG file, a Uint8Array");
+  const read = readOptions("tiles", options, { maxTiles: tileCount, tileSize: count, thumbnail: flag });
+  const { grid, tiles } = tileImage(decodeImage(bytes), read);
   return { grid, tiles };
 }
 

@@ -65,7 +65,7 @@ export class Answer {
   /** No more ids come. */
   finish({ prefilledTokens, cachedTokens }: PrefillUsage): ChatResult {
     this.#out(this.#decoder.end());
-    const { question, turns, images, inputIds } = this.#prepared;
+    const { messages, inputIds } = this.#prepared;
     const { sampling } = this.#generation;
     const completionTokens = this.#tokenIds.length;
     return {
@@ -82,7 +82,7 @@ export class Answer {
       timings: { prepare: this.#prepareMs, firstToken: this.#firstToken, decode: performance.now() - this.#started - this.#firstToken },
       finishReason: this.#stopped ? "stop" : "length",
       seed: sampling.temperature > 0 ? sampling.seed : undefined,
-      history: [...turns, { question, answer: this.#text, images }],
+      history: [...messages, { role: "assistant", content: this.#text }],
     };
   }
 }

@@ -1,5 +1,5 @@
-import { EngineError } from "../errors.ts";
 import { GREEDY, type Sampling } from "../ops/sample.ts";
+import { count, number, type Read, type Reader, wrong } from "../options.ts";
 
 /** How an answer is generated. */
 export interface GenerationOptions {
@@ -30,46 +30,46 @@ export interface Generation {
 const DEFAULT_TOKENS = 1024;
 const MAX_STOPS = 64;
 
-export function positive(name: string, value: number): number {
-  if (!Number.isInteger(value) || value < 1) throw new EngineError("bad-input", `${name} is ${value}, needs a positive integer`);
-  return value;
-}
-
-function within(name: string, value: number | undefined, otherwise: number, needs: string, fits: (value: number) => boolean): number {
-  if (value === undefined) return otherwise;
-  if (typeof value !== "number" || !Number.isFinite(value) || !fits(value)) {
-    const has = typeof value === "number" ? value : typeof value === "string" ? JSON.stringify(value) : typeof value;
-    throw new EngineError("bad-input", `${name} is ${has}, needs ${needs}`);
+const stopTexts: Reader<readonly string[]> = (value, name) => {
+  const list: unknown = typeof value === "string" ? [value] : value;
+  const needs = "a text, or a list of texts, none of them empty";
+  if (!Array.isArray(list)) throw wrong(name, value, needs);
+  for (const [i, each] of list.entries()) {
+    if (typeof each !== "string" || each === "") throw wrong(list === value ? `${name}[${i}]` : name, each, needs);
   }
-  return value;
-}
-
-function stopStrings(stop: string | readonly string[] | undefined): readonly string[] {
-  if (stop === undefined) return [];
-  const list = typeof stop === "string" ? [stop] : stop;
-  if (!Array.isArray(list) || list.some((text) => typeof text !== "string" || text === ""))
-    throw new EngineError("bad-input", "stop must be a text or a list of texts, none of them empty");
-  if (list.length > MAX_STOPS) throw new EngineError("bad-input", `stop has ${list.length} texts, at most ${MAX_STOPS} are allowed`);
+  if (list.length > MAX_STOPS) throw wrong(name, value, `at most ${MAX_STOPS} texts`);
   return list;
-}
+};
+
+/** What the options of generation may be. */
+export const GENERATION = {
+  maxTokens: count,
+  temperature: number("a number from 0 to 100", (v) => v >= 0 && v <= 100),
+  topP: number("a number above 0, up to 1", (v) => v > 0 && v <= 1),
+  topK: number("an integer from 0 (off)", (v) => Number.isInteger(v) && v >= 0),
+  minP: number("a number from 0 to 1", (v) => v >= 0 && v <= 1),
+  seed: number("an integer from 0 to 2^53 - 1", (v) => Number.isSafeInteger(v) && v >= 0),
+  repetitionPenalty: number("a number above 0, up to 100", (v) => v > 0 && v <= 100),
+  stop: stopTexts,
+};
 
 const randomSeed = (): number => {
   const [low, high] = crypto.getRandomValues(new Uint32Array(2)) as unknown as [number, number];
   return (high % 2 ** 21) * 2 ** 32 + low;
 };
 
-/** Checks generation options and fills in the defaults. @throws EngineError bad-input */
-export function generation(options: GenerationOptions): Generation {
-  const temperature = within("temperature", options.temperature, 0, "a number from 0 to 100", (v) => v >= 0 && v <= 100);
-  const sampling: Sampling = {
-    // Below this exp() of anything but the largest logits is 0: the same as greedy, and safe to divide by.
-    temperature: temperature < 1e-4 ? 0 : temperature,
-    topP: within("topP", options.topP, GREEDY.topP, "a number above 0, up to 1", (v) => v > 0 && v <= 1),
-    topK: within("topK", options.topK, GREEDY.topK, "an integer from 0 (off)", (v) => Number.isInteger(v) && v >= 0),
-    minP: within("minP", options.minP, GREEDY.minP, "a number from 0 to 1", (v) => v >= 0 && v <= 1),
-    repetitionPenalty: within("repetitionPenalty", options.repetitionPenalty, 1, "a number above 0, up to 100", (v) => v > 0 && v <= 100),
-    seed: within("seed", options.seed, -1, "an integer from 0 to 2^53 - 1", (v) => Number.isSafeInteger(v) && v >= 0),
-  };
-  if (sampling.seed < 0) sampling.seed = sampling.temperature > 0 ? randomSeed() : 0;
-  return { maxTokens: positive("maxTokens", options.maxTokens ?? DEFAULT_TOKENS), sampling, stop: stopStrings(options.stop) };
+/** Fills in the defaults. */
+export function generation(options: Read<typeof GENERATION>): Generation {
+  const {
+    maxTokens = DEFAULT_TOKENS,
+    temperature: asked = 0,
+    topP = GREEDY.topP,
+    topK = GREEDY.topK,
+    minP = GREEDY.minP,
+    stop = [],
+  } = options;
+  // Below this exp() of anything but the largest logits is 0: the same as greedy, and safe to divide by.
+  const temperature = asked < 1e-4 ? 0 : asked;
+  const { seed = temperature > 0 ? randomSeed() : 0, repetitionPenalty = 1 } = options;
+  return { maxTokens, sampling: { temperature, topP, topK, minP, repetitionPenalty, seed }, stop };
 }

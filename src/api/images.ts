@@ -5,6 +5,7 @@ import { checkDimensions, type RgbImage } from "../media/image.ts";
 import { plainJpeg } from "../media/jpeg.ts";
 import { rgbFromPixels } from "../media/pixels.ts";
 import { readDimensions, sniff } from "../media/sniff.ts";
+import { quoted } from "../options.ts";
 
 /** Raw pixels, 8 bits a channel, row by row; alpha is dropped. */
 export interface RawImage {
@@ -74,6 +75,11 @@ export interface ImageOptions {
   /** Put before messages: "image 2". */
   name: string;
   decoder?: ImageDecoder | undefined;
+  /** Most pixels, and most pixels a side. */
+  maxPixels?: number | undefined;
+  maxSide?: number | undefined;
+  /** Whether a file that breaks off is taken. */
+  allowTruncated?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -96,14 +102,27 @@ export async function toRgb(image: ImageLike, options: ImageOptions): Promise<Rg
 
 const isUrl = (text: string): boolean => /^(https?|data|blob):/i.test(text);
 
+/** The path that a `file:` URL names: percent signs, and on Windows drives, are the platform's affair. */
+function pathOf(url: string): string {
+  try {
+    return platform.pathOfUrl(url);
+  } catch (cause) {
+    if (cause instanceof EngineError) throw cause;
+    throw new EngineError("bad-input", `${quoted(url)} names no file: ${(cause as Error).message}`, { hint: "give its path", cause });
+  }
+}
+
 async function rgbOf(image: ImageLike, { name, decoder, signal }: ImageOptions): Promise<RgbImage> {
   const decode = async (bytes: Uint8Array): Promise<RgbImage> => (decoder === "native" ? decodeNatively(bytes) : decodeImage(bytes));
-  if (typeof image === "string") return decode(await (isUrl(image) ? fetchBytes(image, signal) : platform.readFile(image)));
+  if (typeof image === "string") {
+    if (isUrl(image)) return decode(await fetchBytes(image, signal));
+    return decode(await platform.readFile(/^file:/i.test(image) ? pathOf(image) : image));
+  }
   if (typeof image !== "object" || image === null)
     throw new EngineError("bad-input", `${name} is no image but ${image === null ? "null" : typeof image}`);
   if (image instanceof URL || (has(image, "href", "protocol") && !has(image, "naturalWidth"))) {
     const url = image as URL;
-    return decode(await (url.protocol === "file:" ? platform.readFile(decodeURIComponent(url.pathname)) : fetchBytes(url.href, signal)));
+    return decode(await (url.protocol === "file:" ? platform.readFile(pathOf(url.href)) : fetchBytes(url.href, signal)));
   }
   if (ArrayBuffer.isView(image)) return decode(new Uint8Array(image.buffer, image.byteOffset, image.byteLength));
   if (Object.prototype.toString.call(image) === "[object ArrayBuffer]") return decode(new Uint8Array(image as ArrayBuffer));

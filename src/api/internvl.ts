@@ -1,18 +1,22 @@
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { EngineError } from "../errors.ts";
 import { generate } from "../generate/loop.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import type { SourceLike } from "../weights/source.ts";
+import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
+import { acceptLoad } from "./accept-load.ts";
 import { Answer } from "./answer.ts";
-import { type BatchItem, type BatchOptions, type BatchResult, runBatch } from "./batch.ts";
-import { type GenerationOptions, generation } from "./generation.ts";
+import type { Ask } from "./asking.ts";
+import { type BatchItem, type BatchItems, type BatchOptions, type BatchSettings, runBatch } from "./batch.ts";
+import type { GenerationOptions } from "./generation.ts";
 import { type LoadOptions, loadParts } from "./load.ts";
+import type { Message } from "./messages.ts";
 import type { Parts } from "./parts.ts";
-import { type PromptRequest, preparePrompt } from "./prompt.ts";
-import { doneOrAborted } from "./queue.ts";
-import { ChatReply, type ChatResult } from "./reply.ts";
+import { type PromptOptions, preparePrompt } from "./prompt.ts";
+import { readyOrAborted } from "./queue.ts";
+import { asEngineError, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
-export interface ChatOptions extends Omit<PromptRequest, "question">, GenerationOptions {}
+export interface ChatOptions extends PromptOptions, GenerationOptions {}
 
 const parts = new WeakMap<InternVL, Parts>();
 
@@ -23,10 +27,24 @@ export function partsOf(vlm: InternVL): Parts {
   return found;
 }
 
-/** Abort errors of the platform (fetch, files) become this library's. */
-function asEngineError(error: unknown, signal: AbortSignal | undefined): unknown {
-  if (error instanceof EngineError || !signal?.aborted) return error;
-  return new EngineError("aborted", "the operation was aborted", { cause: error });
+/** Prepares a question and answers it when the model's turn has come. */
+export async function answerAsk(vlm: InternVL, ask: Ask, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
+  const { tokenizer, config, imageContextId, queue, stopId, pictures: cache, model } = partsOf(vlm);
+  const began = performance.now();
+  const prepared = await preparePrompt(ask, { config, tokenizer, cache, signal, context: model.lanes.context });
+  const answer = new Answer(prepared, ask.generation, { tokenizer, stopId }, performance.now() - began, emit);
+  const leave = await queue.enter(signal);
+  try {
+    const { stepper } = partsOf(vlm); // it may have been disposed meanwhile
+    return answer.finish(await generate(model, stepper, answer.request(imageContextId, signal), (id) => answer.accept(id)));
+  } finally {
+    leave();
+  }
+}
+
+/** Answers what a batch was given, already read. @throws EngineError what concerns all items */
+export async function answerBatch(vlm: InternVL, items: BatchItems, settings: BatchSettings): Promise<BatchResult[]> {
+  return runBatch(() => partsOf(vlm), items, settings);
 }
 
 /** A vision-language model of the InternVL 2.5 family, ready to answer. */
@@ -39,15 +57,18 @@ export class InternVL {
    *
    * @throws EngineError no-webgpu, no-adapter, limit-exceeded, out-of-memory, bad-weights, bad-input, network, aborted
    */
-  static async load(source: SourceLike, options: LoadOptions = {}): Promise<InternVL> {
+  static async load(source: SourceLike, options?: LoadOptions): Promise<InternVL> {
+    const { source: from, ...accepted } = acceptLoad(source, options);
     try {
-      const loaded = await loadParts(source, options);
+      const loaded = await loadParts(from, accepted);
       const vlm = new InternVL();
       parts.set(vlm, loaded);
-      options.onProgress?.({ phase: "ready", loaded: 1, total: 1 });
+      accepted.onProgress?.({ phase: "ready", loaded: 1, total: 1 });
       return vlm;
     } catch (error) {
-      throw asEngineError(error, options.signal);
+      // An abort of the platform (fetch, files) becomes this library's; whatever the caller's own functions throw stays what it is.
+      if (error instanceof EngineError || !accepted.signal?.aborted) throw error;
+      throw asEngineError(error, accepted.signal);
     }
   }
 
@@ -68,68 +89,36 @@ export class InternVL {
   }
 
   /**
-   * Answers a question about pictures, frames, or neither. It starts at once; iterate the reply for its pieces, or await it.
+   * Answers a question, a text or messages that end with a user's, about pictures, frames, or neither. It starts at once; iterate the reply
+   * for its pieces, or await it.
    *
    * @throws (from the reply) EngineError bad-input, bad-image, context-overflow, network, aborted, disposed, device-lost
    */
-  chat(question: string, options: ChatOptions = {}): ChatReply {
-    return this.#ask(question, options.signal, async () => options);
+  chat(question: string | readonly Message[], options?: ChatOptions): ChatReply {
+    return startReply(
+      () => acceptChat(question, options),
+      (ask, signal, emit) => answerAsk(this, ask, signal, emit),
+    );
   }
 
-  /** A conversation whose turns compute only what is new. */
-  session(options: SessionOptions = {}): Session {
-    return new Session((question, signal, turn) => this.#ask(question, signal, turn), options);
+  /** A conversation whose turns compute only what is new. @throws EngineError bad-input */
+  session(options?: SessionOptions): Session {
+    return new Session(
+      (accept, ready) =>
+        startReply(accept, async (ask, signal, emit) => answerAsk(this, await readyOrAborted(ready(ask), signal), signal, emit)),
+      options,
+    );
   }
 
   /**
    * Answers many requests, several at a time: their next tokens are decoded in one step, so that the weights are read once for all. An
    * item that fails has its `error` in the result and does not disturb the others. Chats that come meanwhile have their turn in between.
    *
-   * @throws EngineError what concerns all items: bad-input (options), aborted, out-of-memory, disposed, device-lost
+   * @throws EngineError what concerns all items: bad-input (options), aborted, out-of-memory, disposed, device-lost; and whatever `onResult` throws
    */
-  async batch(items: readonly BatchItem[], options: BatchOptions = {}): Promise<BatchResult[]> {
-    try {
-      return await runBatch(() => partsOf(this), items, options);
-    } catch (error) {
-      throw asEngineError(error, options.signal);
-    }
-  }
-
-  /** Starts an answer; `options` is called when its turn in a conversation has come. */
-  #ask(question: string, signal: AbortSignal | undefined, options: () => Promise<ChatOptions>): ChatReply {
-    const abort = new AbortController();
-    if (signal?.aborted) abort.abort(signal.reason);
-    const relay = () => abort.abort(signal?.reason);
-    signal?.addEventListener("abort", relay, { once: true });
-    return new ChatReply(abort, async (emit) => {
-      try {
-        const turn = options();
-        await doneOrAborted(turn, abort.signal);
-        throwIfAborted(abort.signal);
-        return await this.#answer(question, await turn, abort.signal, emit);
-      } catch (error) {
-        throw asEngineError(error, abort.signal);
-      } finally {
-        signal?.removeEventListener("abort", relay);
-      }
-    });
-  }
-
-  async #answer(question: string, options: ChatOptions, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
-    const { tokenizer, config, imageContextId, queue, stopId } = partsOf(this);
-    throwIfAborted(signal);
-    if (typeof question !== "string") throw new EngineError("bad-input", `the question is no text but ${typeof question}`);
-    const asked = generation(options);
-    const began = performance.now();
-    const prepared = await preparePrompt({ ...options, question, signal }, config, tokenizer);
-    const answer = new Answer(prepared, asked, { tokenizer, stopId }, performance.now() - began, emit);
-    const leave = await queue.enter(signal);
-    try {
-      const { model, stepper } = partsOf(this); // it may have been disposed meanwhile
-      return answer.finish(await generate(model, stepper, answer.request(imageContextId, signal), (id) => answer.accept(id)));
-    } finally {
-      leave();
-    }
+  async batch(items: readonly BatchItem[], options?: BatchOptions): Promise<BatchResult[]> {
+    const { items: list, ...settings } = acceptBatch(items, options);
+    return answerBatch(this, { count: list.length, read: (i) => acceptItem(list[i], i, settings) }, settings);
   }
 
   /** Waits for what is under way, then frees everything on the GPU. Disposing twice does nothing. */

@@ -8,10 +8,10 @@ import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { openWeights, type WeightFormat } from "../weights/checkpoint.ts";
 import { fileOrigin } from "../weights/origin.ts";
 import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress } from "../weights/source.ts";
-import { positive } from "./generation.ts";
 import { loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
 import { Queue } from "./queue.ts";
+import { TileCache } from "./tile-cache.ts";
 
 /** How far a load is. The phases come in this order, those of a download only where there is one; each phase's numbers only grow. */
 export interface Progress {
@@ -40,8 +40,6 @@ export interface LoadOptions extends HubOptions {
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-const WEIGHT_FORMATS: readonly WeightFormat[] = ["auto", "bf16", "f16", "f32", "q8", "q4"];
-const KV_FORMATS: readonly ("auto" | KvDtype)[] = ["auto", "f16", "f32"];
 const DEFAULT_CONTEXT = 8192;
 
 function specialId(tokenizer: Tokenizer, token: string): number {
@@ -60,11 +58,7 @@ function specialId(tokenizer: Tokenizer, token: string): number {
  */
 export async function loadParts(from: SourceLike, options: LoadOptions): Promise<Parts> {
   const { signal, onProgress } = options;
-  const format = options.weights ?? "auto";
-  if (!WEIGHT_FORMATS.includes(format))
-    throw new EngineError("bad-input", `weights is ${JSON.stringify(format)}, supported: ${WEIGHT_FORMATS.join(", ")}`);
-  const kv = options.kv ?? "auto";
-  if (!KV_FORMATS.includes(kv)) throw new EngineError("bad-input", `kv is ${JSON.stringify(kv)}, supported: ${KV_FORMATS.join(", ")}`);
+  const { weights: format = "auto", kv = "auto" } = options;
   throwIfAborted(signal);
   const source = await openSource(from, options);
   const configBytes = await readSmall(source, "config.json");
@@ -77,7 +71,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   const tokenizer = await loadTokenizer((name) => readSmall(source, name));
   const imageContextId = specialId(tokenizer, "<IMG_CONTEXT>");
   const stopId = specialId(tokenizer, "<|im_end|>");
-  const maxContext = positive("maxContext", options.maxContext ?? Math.min(DEFAULT_CONTEXT, config.language.maxPositions));
+  const maxContext = options.maxContext ?? Math.min(DEFAULT_CONTEXT, config.language.maxPositions);
   const checkpoint = await openWeights(source, signal);
   try {
     const gpu = await openGpu(options.device);
@@ -100,7 +94,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       onProgress?.({ phase: "compile", loaded: 1, total: 1 });
       throwIfAborted(signal);
       const stepper = new Stepper(gpu, model.lanes);
-      return { gpu, model, tokenizer, config, weights, imageContextId, stopId, queue: new Queue(), stepper };
+      return { gpu, model, tokenizer, config, weights, imageContextId, stopId, queue: new Queue(), pictures: new TileCache(), stepper };
     } catch (error) {
       gpu.close();
       throw error;

@@ -5,6 +5,7 @@ import type { Model } from "../model/internvl.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Queue } from "./queue.ts";
+import type { TileCache } from "./tile-cache.ts";
 
 /** What an InternVL is made of; `testing.ts` reaches it through `partsOf`. */
 export interface Parts {
@@ -17,6 +18,8 @@ export interface Parts {
   imageContextId: number;
   stopId: number;
   queue: Queue;
+  /** Tiles of pictures that were looked at. */
+  pictures: TileCache;
   /** Decodes in the model's own KV cache, and knows what that holds. */
   stepper: Stepper;
 }

@@ -1,138 +1,124 @@
 import { EngineError } from "../errors.ts";
 import type { PromptTiles } from "../generate/loop.ts";
-import type { RgbImage } from "../media/image.ts";
-import { normalizeTiles } from "../media/normalize.ts";
-import { tileImage } from "../media/tiles.ts";
-import type { ModelConfig } from "../model/config.ts";
-import { buildPrompt, expandImages, prepareQuestion, videoPrefix } from "../text/template.ts";
+import { type PromptPart, promptParts, promptText } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { type ImageDecoder, type ImageLike, toRgb } from "./images.ts";
-
-/** The tiles that belong to one `<image>`. */
-export interface TiledImage {
-  count: number;
-  tiles: Uint8Array; // [count, size, size, 3]
-}
-
-/** One question and its answer; `images` are those of its `<image>` markers. */
-export interface HistoryTurn {
-  question: string;
-  answer: string;
-  images?: readonly TiledImage[];
-}
-
-/** What was said before: as `reply.history` gives it, or as the model card's list of [question, answer]. */
-export type History = readonly (HistoryTurn | readonly [question: string, answer: string])[];
+import type { Ask } from "./asking.ts";
+import type { ImageDecoder, ImageLike } from "./images.ts";
+import type { ContentPart, History, Message } from "./messages.ts";
+import type { Source } from "./pictures.ts";
+import { type Placed, placePictures } from "./placing.ts";
+import { promptTiles, type TiledPicture, type Tiling, tilePicture } from "./tiling.ts";
 
 /** A list of frames, or a list with how many of them to take (evenly spaced, as the model card's load_video). */
 export type VideoLike = readonly ImageLike[];
 
-export interface PromptRequest {
-  question: string;
-  /** One entry an `<image>`; a nested list is the combined form: one `<image>` takes the tiles of all. */
-  images?: readonly (ImageLike | readonly ImageLike[])[] | undefined;
-  /** Frames, one tile each; `FrameN: <image>` lines are put before the question. */
-  video?: VideoLike | undefined;
-  history?: History | undefined;
-  system?: string | undefined;
+/** How pictures are read. */
+export interface PictureOptions {
+  /** Most tiles of a picture, 1 to 40; by default what the model's configuration says, 12. */
   maxTiles?: number | undefined;
+  /** Pictures with more pixels are refused before they are decoded. */
+  maxPixels?: number | undefined;
+  /** Pictures that are wider or higher are refused before they are decoded. */
+  maxSide?: number | undefined;
+  /** Takes a JPEG or PNG file that breaks off, with grey where it has no data; refused by default. */
+  allowTruncated?: boolean | undefined;
   /** Who decodes JPEG files; `js` by default, see `ImageDecoder`. */
   decoder?: ImageDecoder | undefined;
+}
+
+/** What is asked, beside the question itself. */
+export interface PromptOptions extends PictureOptions {
+  /**
+   * One entry an `<image>` of the question; without any `<image>` they are put in front. A nested list is the combined form: one `<image>`
+   * takes the tiles of all.
+   */
+  images?: readonly (Source | readonly Source[])[] | undefined;
+  /** Frames, one tile each; `FrameN: <image>` lines are put before the question. */
+  video?: VideoLike | undefined;
+  /** What was said before: `reply.history`, messages, or the model card's list of [question, answer]. */
+  history?: History | undefined;
+  /** Replaces the model's system message. */
+  system?: string | undefined;
+  /**
+   * What `<|im_start|>`, `<|im_end|>`, `<|endoftext|>`, `<img>`, `</img>` and `<IMG_CONTEXT>` are where somebody typed them: `text`, the
+   * default, so that nobody can forge turns or pictures; or `parse`, tokens, as upstream has it.
+   */
+  specialTokens?: "text" | "parse" | undefined;
   signal?: AbortSignal | undefined;
 }
 
 export interface PreparedPrompt {
-  /** The question as it goes into the history. */
-  question: string;
-  prompt: string;
   inputIds: number[];
-  turns: HistoryTurn[];
-  images: TiledImage[];
-  /** The tiles of all images, the history's first. */
+  /** The tiles of all pictures, in the order of their visual tokens. */
   tiles: PromptTiles | undefined;
+  /** The conversation up to the question. */
+  messages: Message[];
 }
 
-async function tiled(
-  images: readonly ImageLike[],
-  label: string,
-  config: ModelConfig,
-  maxTiles: number,
-  options: Pick<PromptRequest, "decoder" | "signal">,
-): Promise<TiledImage> {
-  const parts: TiledImage[] = [];
-  for (const [i, image] of images.entries()) {
-    const name = images.length > 1 ? `${label}.${i + 1}` : label;
-    const rgb: RgbImage = await toRgb(image, { name, decoder: options.decoder, signal: options.signal });
-    parts.push(
-      tileImage(rgb, { maxTiles, minTiles: Math.min(config.minTiles, maxTiles), tileSize: config.tileSize, thumbnail: config.thumbnail }),
-    );
-  }
-  return joined(parts);
+/** What preparing needs of a model. */
+export interface Preparing extends Omit<Tiling, "settings"> {
+  tokenizer: Tokenizer;
+  /** Tokens that prompt and answer have room for. */
+  context: number;
 }
 
-function joined(parts: readonly TiledImage[]): TiledImage {
-  if (parts.length === 1) return parts[0]!;
-  const tiles = new Uint8Array(parts.reduce((sum, part) => sum + part.tiles.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    tiles.set(part.tiles, at);
-    at += part.tiles.length;
-  }
-  return { count: parts.reduce((sum, part) => sum + part.count, 0), tiles };
+/** Long texts are measured before they are tokenised: that costs a minute where it would be for nothing. */
+function checkLength(texts: readonly string[], { tokenizer, context }: Preparing): void {
+  const length = texts.reduce((sum, text) => sum + text.length, 0);
+  if (length <= 4 * context) return;
+  const least = texts.reduce((sum, text) => sum + tokenizer.atLeast(text), 0);
+  if (least < context) return;
+  throw new EngineError(
+    "context-overflow",
+    `the prompt's texts have at least ${least} tokens, the context has ${context} with the answer`,
+    {
+      hint: "shorten the prompt, or load with a larger maxContext",
+    },
+  );
 }
 
-const asTurn = (turn: History[number]): HistoryTurn => ("question" in turn ? turn : { question: turn[0], answer: turn[1] });
+/** A message as the history holds it: a text alone, or its pictures and the text that says with `<image>` where they belong. */
+function userMessage({ text }: Placed, pictures: readonly TiledPicture[]): Message {
+  if (pictures.length === 0) return { role: "user", content: text };
+  return { role: "user", content: [...pictures.map(({ held }): ContentPart => held), { type: "text", text }] };
+}
 
 /** Decodes and tiles the pictures, builds the prompt and tokenises it: everything before the GPU (MODEL.md §1 and §6). */
-export async function preparePrompt(request: PromptRequest, config: ModelConfig, tokenizer: Tokenizer): Promise<PreparedPrompt> {
-  const maxTiles = request.maxTiles ?? (config.dynamicTiles ? config.maxTiles : 1);
-  if (!Number.isInteger(maxTiles) || maxTiles < 1 || maxTiles > 40)
-    throw new EngineError("bad-input", `maxTiles is ${maxTiles}, needs an integer from 1 to 40`);
-  const turns = (request.history ?? []).map(asTurn);
-  const images: TiledImage[] = [];
-  for (const [i, entry] of (request.images ?? []).entries()) {
-    const list = Array.isArray(entry) ? (entry as readonly ImageLike[]) : [entry as ImageLike];
-    if (list.length === 0)
-      throw new EngineError("bad-input", `image ${i + 1} is an empty list`, { hint: "give at least one image in a combined entry" });
-    images.push(await tiled(list, `image ${i + 1}`, config, maxTiles, request));
-  }
-  let question = request.question;
-  if (request.video) {
-    if (request.video.length === 0) throw new EngineError("bad-input", "the video has no frames");
-    for (const [i, frame] of request.video.entries()) images.push(await tiled([frame], `frame ${i + 1}`, config, 1, request));
-    question = videoPrefix(request.video.length) + question;
-  }
-  const pairs = turns.map((turn) => [turn.question, turn.answer] as const);
-  question = prepareQuestion(question, { hasPixels: images.length > 0, history: pairs });
-  const system = request.system ?? config.systemMessage;
-  const joinedPrompt = buildPrompt({ ...(system === undefined ? {} : { system }), history: pairs, question });
-  // In the order of their markers: the history's images, then this question's.
-  const all = [...turns.flatMap((turn) => turn.images ?? []), ...images];
-  const counts = all.map((image) => image.count);
-  const prompt = expandImages(joinedPrompt, counts, config.tokensPerTile);
-  const whole = all.length ? joined(all) : undefined;
-  return {
-    question,
-    prompt,
-    inputIds: tokenizer.encode(prompt),
-    turns,
-    images,
-    tiles: whole && (await promptTiles(whole, config.tileSize)),
-  };
-}
+export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<PreparedPrompt> {
+  const { config, tokenizer } = preparing;
+  const system = ask.system ?? config.systemMessage;
+  const placed = placePictures(ask);
+  const answers = ask.turns.map(({ answer }) => answer);
+  checkLength([system ?? "", ...placed.turns.map(({ text }) => text), ...answers, placed.question.text], preparing);
 
-/** Tiles with the hashes of their content; they are normalised only when vision asks for them. */
-async function promptTiles({ count, tiles }: TiledImage, size: number): Promise<PromptTiles> {
-  const bytes = 3 * size * size;
-  const keys: string[] = [];
-  for (let i = 0; i < count; i++) {
-    const digest = await crypto.subtle.digest("SHA-256", tiles.slice(i * bytes, (i + 1) * bytes));
-    keys.push(new Uint32Array(digest).join("."));
-  }
+  const tiled = async ({ pictures }: Placed): Promise<TiledPicture[]> => {
+    const done: TiledPicture[] = [];
+    for (const picture of pictures) {
+      const frame = ask.frames.includes(picture);
+      const settings = frame ? { ...ask.settings, maxTiles: 1 } : ask.settings;
+      done.push(await tilePicture(picture, { ...preparing, settings }));
+    }
+    return done;
+  };
+  const turns: { placed: Placed; pictures: TiledPicture[]; answer: string }[] = [];
+  for (const [i, turn] of placed.turns.entries()) turns.push({ placed: turn, pictures: await tiled(turn), answer: answers[i]! });
+  const pictures = await tiled(placed.question);
+
+  const asked = ({ text }: Placed, own: readonly TiledPicture[]) => ({ text, tiles: own.map(({ count }) => count) });
+  const parts: PromptPart[] = promptParts(
+    { system, history: turns.map((turn) => [asked(turn.placed, turn.pictures), turn.answer]), question: asked(placed.question, pictures) },
+    config.tokensPerTile,
+  );
   return {
-    count,
-    size,
-    keys,
-    pixels: (first, some) => normalizeTiles(tiles.subarray(first * bytes, (first + some) * bytes), some, size) as Float32Array<ArrayBuffer>,
+    inputIds: ask.specialTokens === "parse" ? tokenizer.encode(promptText(parts)) : tokenizer.encodeParts(parts),
+    tiles: promptTiles(
+      [...turns.flatMap((turn) => turn.pictures), ...pictures].flatMap((picture) => picture.parts),
+      config.tileSize,
+    ),
+    messages: [
+      ...(ask.systemSaid && ask.system !== undefined ? [{ role: "system" as const, content: ask.system }] : []),
+      ...turns.flatMap((turn): Message[] => [userMessage(turn.placed, turn.pictures), { role: "assistant", content: turn.answer }]),
+      userMessage(placed.question, pictures),
+    ],
   };
 }

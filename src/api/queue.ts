@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, throwIfAborted } from "../errors.ts";
 
 /** Gives turns one after the other, in the order they were asked for: a model does one thing at a time. */
 export class Queue {
@@ -31,4 +31,12 @@ export async function doneOrAborted(work: Promise<unknown>, signal: AbortSignal)
   signal.addEventListener("abort", stop, { once: true });
   await Promise.race([work, aborted]);
   signal.removeEventListener("abort", stop);
+}
+
+/** What `work` gives, unless the signal fires first. @throws EngineError aborted */
+export async function readyOrAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  work.catch(() => {}); // whoever is told of the abort does not wait for it
+  await doneOrAborted(work, signal);
+  throwIfAborted(signal);
+  return work;
 }

@@ -1,4 +1,7 @@
-import type { HistoryTurn } from "./prompt.ts";
+import { EngineError, throwIfAborted } from "../errors.ts";
+import { described } from "../options.ts";
+import type { Accepted, Ask } from "./asking.ts";
+import type { Message } from "./messages.ts";
 
 export interface Usage {
   promptTokens: number;
@@ -31,42 +34,74 @@ export interface ChatResult {
   finishReason: "stop" | "length";
   /** With it the same request gives the same ids on the same adapter; undefined where decoding was greedy. */
   seed: number | undefined;
-  /** What was said so far, for the next `chat`. */
-  history: HistoryTurn[];
+  /** What was said so far, this answer included, for the next `chat`. It survives JSON and `structuredClone`. */
+  history: Message[];
+}
+
+/** The last answer of an item of a batch, and those of all its questions. */
+export interface BatchAnswer extends ChatResult {
+  turns: ChatResult[];
+}
+
+export interface BatchFailure {
+  error: EngineError;
+}
+
+export type BatchResult = BatchAnswer | BatchFailure;
+
+/** Every failure of a request as this library's error: what the platform threw on an abort, and what nobody has foreseen. */
+export function asEngineError(error: unknown, signal: AbortSignal | undefined): EngineError {
+  if (error instanceof EngineError) return error;
+  if (signal?.aborted) return new EngineError("aborted", "the operation was aborted", { cause: error });
+  const what = error instanceof Error ? `${error.name}: ${error.message}` : described(error);
+  return new EngineError("bad-input", `the request failed in a way that was not foreseen: ${what}`, {
+    hint: "if what you gave is right, report it with the stack of this error's cause",
+    cause: error,
+  });
+}
+
+/** The error of a reply, with the text that had come before it. */
+function withText(error: unknown, partialText: string): unknown {
+  if (!(error instanceof EngineError) || (partialText === "" && error.code !== "aborted")) return error;
+  const { code, message, hint, cause, stack } = error;
+  return Object.assign(new EngineError(code, message, { hint, cause, partialText }), { stack });
 }
 
 /**
- * An answer under way: iterate it for its pieces, await it for the whole; both work, in any order, any number of times.
- * Leaving an iteration early aborts the generation.
+ * An answer under way: a promise of the whole, which can be iterated for its pieces; both work, in any order, any number of times.
+ * Leaving an iteration early aborts the generation. An error has the text that had come in `partialText`.
  */
-export class ChatReply implements AsyncIterable<string>, PromiseLike<ChatResult> {
+export class ChatReply extends Promise<ChatResult> implements AsyncIterable<string> {
   readonly #pieces: string[] = [];
-  readonly #result: Promise<ChatResult>;
   readonly #abort: AbortController;
   #done = false;
   #wake: (() => void)[] = [];
 
   constructor(abort: AbortController, run: (emit: (piece: string) => void) => Promise<ChatResult>) {
+    let settle!: (result: Promise<ChatResult>) => void;
+    super((resolve) => {
+      settle = resolve;
+    });
     this.#abort = abort;
     const notify = () => {
       for (const wake of this.#wake.splice(0)) wake();
     };
-    this.#result = run((piece) => {
-      this.#pieces.push(piece);
-      notify();
-    }).finally(() => {
+    const ended = () => {
       this.#done = true;
       notify();
-    });
-    this.#result.catch(() => {}); // told to whoever awaits or iterates; alone it must not end the process
+    };
+    const result = run((piece) => {
+      this.#pieces.push(piece);
+      notify();
+    }).catch((error: unknown) => Promise.reject(withText(error, this.#pieces.join(""))));
+    result.then(ended, ended);
+    settle(result);
+    this.catch(() => {}); // told to whoever awaits or iterates; alone it must not end the process
   }
 
-  // biome-ignore lint/suspicious/noThenProperty: a reply is awaited as well as iterated
-  then<A = ChatResult, B = never>(
-    fulfilled?: ((value: ChatResult) => A | PromiseLike<A>) | null,
-    rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ): Promise<A | B> {
-    return this.#result.then(fulfilled, rejected);
+  /** What `then`, `catch` and `finally` give is a plain promise. */
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
@@ -82,6 +117,33 @@ export class ChatReply implements AsyncIterable<string>, PromiseLike<ChatResult>
     } finally {
       if (!complete) this.#abort.abort();
     }
-    await this.#result; // a failure is thrown here, after the pieces that came before it
+    await this; // a failure is thrown here, after the pieces that came before it
   }
+}
+
+/**
+ * Starts a reply: reads at once what was given, and then runs. Whatever is wrong is told by the reply, which never throws: one place to
+ * catch, as with any other promise.
+ */
+export function startReply(
+  accept: () => Accepted,
+  run: (ask: Ask, signal: AbortSignal, emit: (piece: string) => void) => Promise<ChatResult>,
+): ChatReply {
+  const abort = new AbortController();
+  return new ChatReply(abort, async (emit) => {
+    let signal: AbortSignal | undefined;
+    const relay = () => abort.abort(signal?.reason);
+    try {
+      const accepted = accept();
+      signal = accepted.signal;
+      if (signal?.aborted) relay();
+      signal?.addEventListener("abort", relay, { once: true });
+      throwIfAborted(abort.signal);
+      return await run(accepted.ask, abort.signal, emit);
+    } catch (error) {
+      throw asEngineError(error, abort.signal);
+    } finally {
+      signal?.removeEventListener("abort", relay);
+    }
+  });
 }

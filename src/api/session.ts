@@ -1,38 +1,43 @@
+import { acceptSend, acceptSession, continued } from "./accept.ts";
+import type { Accepted, Ask } from "./asking.ts";
 import type { GenerationOptions } from "./generation.ts";
-import type { HistoryTurn, PromptRequest } from "./prompt.ts";
+import { type History, type Message, messagesOf } from "./messages.ts";
+import type { PromptOptions } from "./prompt.ts";
 import type { ChatReply } from "./reply.ts";
 
 export interface SessionOptions {
   /** Replaces the model's system message. */
   system?: string | undefined;
+  /** What was said before: the history of an earlier session, or messages. */
+  history?: History | undefined;
 }
 
 /** What `send` takes: a turn's own pictures, and how its answer is generated. */
-export interface SendOptions extends Omit<PromptRequest, "question" | "history" | "system">, GenerationOptions {}
+export interface SendOptions extends Omit<PromptOptions, "history" | "system">, GenerationOptions {}
 
-type Ask = (
-  question: string,
-  signal: AbortSignal | undefined,
-  options: () => Promise<SendOptions & { system: string | undefined; history: readonly HistoryTurn[] }>,
-) => ChatReply;
+/** Starts a reply; `ready` is called when the question was read, and gives it what came before. */
+type Start = (accept: () => Accepted, ready: (ask: Ask) => Promise<Ask>) => ChatReply;
 
 /**
  * A conversation. Each turn computes only what is new: the turns before are still in the model's KV cache, unless another chat has used
  * it meanwhile, which costs time and changes nothing else.
  */
 export class Session {
-  readonly #ask: Ask;
+  readonly #start: Start;
   readonly #system: string | undefined;
-  #history: readonly HistoryTurn[] = [];
+  #history: readonly Message[];
   #tail: Promise<void> = Promise.resolve();
 
-  constructor(ask: Ask, { system }: SessionOptions) {
-    this.#ask = ask;
+  /** @throws EngineError bad-input */
+  constructor(start: Start, options?: unknown) {
+    const { system, ...before } = acceptSession(options);
+    this.#start = start;
     this.#system = system;
+    this.#history = messagesOf({ system, ...before });
   }
 
-  /** The turns so far. */
-  get history(): readonly HistoryTurn[] {
+  /** What was said so far, as `reply.history` has it. */
+  get history(): readonly Message[] {
     return this.#history;
   }
 
@@ -41,12 +46,18 @@ export class Session {
    *
    * @throws (from the reply) as `InternVL.chat`
    */
-  send(question: string, options: SendOptions = {}): ChatReply {
+  send(question: string | readonly Message[], options?: SendOptions): ChatReply {
     const before = this.#tail;
-    const reply = this.#ask(question, options.signal, async () => {
-      await before;
-      return { ...options, system: this.#system, history: this.#history };
-    });
+    const reply = this.#start(
+      () => acceptSend(question, options),
+      async (ask) => {
+        await before;
+        return continued(ask, {
+          ...acceptSession({ history: this.#history }),
+          ...(this.#system === undefined ? {} : { system: this.#system }),
+        });
+      },
+    );
     const after = reply.then(
       ({ history }) => {
         this.#history = history;

@@ -1,9 +1,10 @@
 import { EngineError } from "../errors.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import type { WeightSource } from "../weights/source.ts";
-import type { BatchItem, BatchOptions } from "./batch.ts";
-import { type ChatOptions, InternVL } from "./internvl.ts";
+import type { BatchOptions } from "./batch.ts";
+import { answerAsk, answerBatch, InternVL, partsOf } from "./internvl.ts";
 import type { LoadOptions } from "./load.ts";
+import { closePictures, namedResult } from "./worker-pictures.ts";
 import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
 
 type ChatRequest = Extract<Request, { op: "chat" }>;
@@ -15,12 +16,6 @@ export const NO_STATE: ModelState = { adapter: "", weights: "f32", memory: { byt
 
 /** Marks a source that stays in the page: its files are read over the port. */
 export const PAGE_SOURCE = "source of the page";
-
-/** Bitmaps and frames hold memory until they are closed; those that came over the port are the worker's own. */
-function closeImages(value: unknown): void {
-  if (Array.isArray(value)) value.forEach(closeImages);
-  else if (typeof (value as { close?: unknown } | undefined)?.close === "function") (value as { close(): void }).close();
-}
 
 /** The worker's side: holds one model and answers the page's requests. */
 export function serveModel(port: Port): void {
@@ -53,32 +48,28 @@ export function serveModel(port: Port): void {
     model = await InternVL.load(from, { ...options, signal, onProgress });
   }
 
-  async function chat({ id, question, options }: ChatRequest, signal: AbortSignal): Promise<unknown> {
-    const request = options as ChatOptions;
+  async function chat({ id, ask }: ChatRequest, signal: AbortSignal): Promise<unknown> {
+    const model = loaded();
+    const { pictures } = partsOf(model);
     try {
-      const reply = loaded().chat(question, { ...request, signal });
-      for await (const piece of reply) send({ id, type: "piece", piece });
-      return await reply;
+      const result = await answerAsk(model, ask, signal, (piece) => send({ id, type: "piece", piece }));
+      return namedResult(result, (part) => pictures.idOf(part));
     } finally {
-      closeImages(request.images);
-      closeImages(request.video);
+      closePictures(ask);
     }
   }
 
   /** Results go one by one as they are done; an error among them travels encoded. */
-  async function batch({ id, items, options }: BatchRequest, signal: AbortSignal): Promise<void> {
-    const list = items as readonly BatchItem[];
-    const onResult: BatchOptions["onResult"] = (result, index) =>
-      "error" in result
-        ? send({ id, type: "result", index, result: undefined, error: encodeError(result.error) })
-        : send({ id, type: "result", index, result });
+  async function batch({ id, items, settings }: BatchRequest, signal: AbortSignal): Promise<void> {
+    const onResult: BatchOptions["onResult"] = (result, index) => {
+      closePictures(items[index]!.ask);
+      if ("error" in result) send({ id, type: "result", index, result: undefined, error: encodeError(result.error) });
+      else send({ id, type: "result", index, result });
+    };
     try {
-      await loaded().batch(list, { ...options, signal, onResult });
+      await answerBatch(loaded(), { count: items.length, read: (i) => items[i]! }, { ...settings, signal, onResult });
     } finally {
-      for (const { images, video } of list) {
-        closeImages(images);
-        closeImages(video);
-      }
+      for (const { ask } of items) closePictures(ask);
     }
   }
 

@@ -1,5 +1,7 @@
 import { EngineError, type ErrorCode } from "../errors.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
+import type { AcceptedItem, Ask } from "./asking.ts";
+import type { BatchSettings } from "./batch.ts";
 import type { Progress } from "./load.ts";
 
 /** What a `Worker`, the scope inside one and a `MessagePort` have in common. */
@@ -11,8 +13,8 @@ export interface Port {
 /** The page asks. `id` names the request in every message that belongs to it. */
 export type Request =
   | { id: number; op: "load"; source: unknown; options: object }
-  | { id: number; op: "chat"; question: string; options: object }
-  | { id: number; op: "batch"; items: readonly object[]; options: object }
+  | { id: number; op: "chat"; ask: Ask }
+  | { id: number; op: "batch"; items: readonly AcceptedItem[]; settings: Omit<BatchSettings, "signal" | "onResult"> }
   | { id: number; op: "dispose" }
   | { id: number; op: "abort" }
   /** The answer to `read`: what a weight source of the page gave. */
@@ -40,17 +42,21 @@ export interface PortableError {
   code: ErrorCode | undefined;
   message: string;
   hint?: string | undefined;
+  partialText?: string | undefined;
   stack?: string | undefined;
 }
 
 export function encodeError(error: unknown): PortableError {
-  if (error instanceof EngineError) return { code: error.code, message: error.message, hint: error.hint, stack: error.stack };
+  if (error instanceof EngineError) {
+    const { code, message, hint, partialText, stack } = error;
+    return { code, message, hint, partialText, stack };
+  }
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   return { code: undefined, message, stack };
 }
 
 /** The same class with the same code; where it was thrown in the worker is in `cause`. */
-export function decodeError({ code, message, hint, stack }: PortableError): Error {
+export function decodeError({ code, message, hint, partialText, stack }: PortableError): Error {
   if (!code) return new Error(message, { cause: stack });
-  return new EngineError(code, message, { ...(hint === undefined ? {} : { hint }), cause: stack });
+  return new EngineError(code, message, { hint, partialText, cause: stack });
 }

@@ -1,20 +1,25 @@
-import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import type { SourceLike, WeightSource } from "../weights/source.ts";
-import type { BatchItem, BatchOptions, BatchResult } from "./batch.ts";
-import type { ImageLike } from "./images.ts";
+import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
+import { acceptWorkerLoad } from "./accept-load.ts";
+import type { AcceptedItem, Ask } from "./asking.ts";
+import type { BatchItem, BatchOptions } from "./batch.ts";
 import type { ChatOptions, InternVL } from "./internvl.ts";
+import { light } from "./light.ts";
 import type { LoadOptions } from "./load.ts";
-import { ChatReply, type ChatResult } from "./reply.ts";
+import type { Message } from "./messages.ts";
+import { readyOrAborted } from "./queue.ts";
+import { asEngineError, type BatchAnswer, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { NO_STATE, PAGE_SOURCE } from "./worker-host.ts";
+import { portableAsk, portableItem, revivedResult } from "./worker-pictures.ts";
 import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
 
-/** As `LoadOptions`, but a device cannot be handed to a worker. */
-export interface WorkerLoadOptions extends Omit<LoadOptions, "device"> {
+/** As `LoadOptions`, but devices and functions cannot be handed to a worker. */
+export interface WorkerLoadOptions extends Omit<LoadOptions, "device" | "fetch"> {
   device?: DeviceOptions | undefined;
   /** A worker that runs `internvl-webgpu/worker-thread`, where a bundler does not find it by itself. It ends with the model. */
   worker?: Worker | undefined;
@@ -29,7 +34,7 @@ interface Pending {
   onMessage(message: Response): void;
 }
 
-type Message<T = Request> = T extends Request ? Omit<T, "id"> : never;
+type Unnumbered<T = Request> = T extends Request ? Omit<T, "id"> : never;
 
 /** The requests under way and how they are answered. */
 class Connection {
@@ -59,23 +64,47 @@ class Connection {
     else pending.onMessage(message);
   }
 
-  /** Sends a request and waits for its end. */
-  request(
-    message: Message,
+  /**
+   * Sends a request and waits for its end. `onMessage` may call functions of the page's: what those throw, now or later, ends the request
+   * with that error.
+   */
+  async request(
+    message: Unnumbered,
     transfer: Transferable[],
     signal: AbortSignal | undefined,
-    onMessage: (message: Response) => void,
+    onMessage: (message: Response) => unknown,
   ): Promise<unknown> {
     const id = ++this.#last;
     const abort = () => this.#worker.postMessage({ id, op: "abort" } satisfies Request);
-    return new Promise<unknown>((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject, onMessage });
-      this.send({ ...message, id } as Request, transfer);
-      signal?.addEventListener("abort", abort, { once: true });
-    }).finally(() => {
+    const running: Promise<void>[] = [];
+    let thrown: { error: unknown } | undefined;
+    const failed = (error: unknown) => {
+      if (!thrown) abort();
+      thrown ??= { error };
+    };
+    const call = (response: Response) => {
+      try {
+        const given = onMessage(response);
+        if (given instanceof Promise) running.push(given.catch(failed));
+      } catch (error) {
+        failed(error);
+      }
+    };
+    try {
+      const value = await new Promise<unknown>((resolve, reject) => {
+        this.#pending.set(id, { resolve, reject, onMessage: call });
+        this.send({ ...message, id } as Request, transfer);
+        signal?.addEventListener("abort", abort, { once: true });
+      });
+      await Promise.all(running);
+      if (thrown) throw thrown.error;
+      return value;
+    } catch (error) {
+      throw thrown ? thrown.error : error; // the page's own mistake, not the abort that it led to
+    } finally {
       this.#pending.delete(id);
       signal?.removeEventListener("abort", abort);
-    });
+    }
   }
 
   send(message: Request, transfer: Transferable[]): void {
@@ -105,29 +134,7 @@ function connectionOf(vlm: InternVLWorker): Connection {
   return found;
 }
 
-/** Images, nested lists of them included, as a worker can take them. */
-async function portableImages(images: readonly unknown[], transfer: Transferable[]): Promise<unknown[]> {
-  return Promise.all(
-    images.map(async (entry) => {
-      if (Array.isArray(entry)) return portableImages(entry, transfer);
-      if (typeof entry !== "object" || entry === null) return entry;
-      if (entry instanceof URL) return entry.href;
-      const moved = await platform.portable(entry as ImageLike & object);
-      transfer.push(...moved.transfer);
-      return moved.image;
-    }),
-  );
-}
-
-/** A request with its pictures as a worker can take them. */
-async function portableRequest<T extends Pick<ChatOptions, "images" | "video">>(request: T, transfer: Transferable[]): Promise<object> {
-  const { images, video, ...rest } = request;
-  return {
-    ...rest,
-    ...(images ? { images: await portableImages(images, transfer) } : {}),
-    ...(video ? { video: await portableImages(video, transfer) } : {}),
-  };
-}
+const revivedBatch = (answer: BatchAnswer): BatchAnswer => ({ ...revivedResult(answer), turns: answer.turns.map(revivedResult) });
 
 const isOpener = (source: SourceLike): source is WeightSource => typeof (source as Partial<WeightSource>).open === "function";
 
@@ -171,8 +178,8 @@ export class InternVLWorker implements Surface {
    *
    * @throws EngineError as `InternVL.load` does, and network where the worker's script does not load
    */
-  static async load(source: SourceLike, options: WorkerLoadOptions = {}): Promise<InternVLWorker> {
-    const { worker, signal, onProgress, ...rest } = options;
+  static async load(source: SourceLike, options?: WorkerLoadOptions): Promise<InternVLWorker> {
+    const { source: from, worker, signal, onProgress, ...rest } = acceptWorkerLoad(source, options);
     throwIfAborted(signal);
     if (!worker && typeof Worker === "undefined")
       throw new EngineError("bad-input", "InternVLWorker needs the class Worker of a page, which is not there", {
@@ -182,22 +189,17 @@ export class InternVLWorker implements Surface {
     const connection = new Connection(
       worker ?? new Worker(new URL("../worker-thread.ts", import.meta.url), { type: "module", name: "internvl" }),
     );
-    const local = isOpener(source) ? new PageFiles(source) : undefined;
+    const local = isOpener(from) ? new PageFiles(from) : undefined;
     try {
-      await connection.request(
-        { op: "load", source: local ? PAGE_SOURCE : portableSource(source), options: rest },
-        [],
-        signal,
-        (message) => {
-          if (message.type === "progress") onProgress?.(message.progress);
-          if (message.type !== "read" || !local) return;
-          const { id, call } = message;
-          local.answer(message).then(
-            (value) => connection.send({ id, op: "file", call, value }, value instanceof Uint8Array ? [value.buffer] : []),
-            (error) => connection.send({ id, op: "file", call, error: encodeError(error) }, []),
-          );
-        },
-      );
+      await connection.request({ op: "load", source: local ? PAGE_SOURCE : portableSource(from), options: rest }, [], signal, (message) => {
+        if (message.type === "progress") onProgress?.(message.progress);
+        if (message.type !== "read" || !local) return;
+        const { id, call } = message;
+        local.answer(message).then(
+          (value) => connection.send({ id, op: "file", call, value }, value instanceof Uint8Array ? [value.buffer] : []),
+          (error) => connection.send({ id, op: "file", call, error: encodeError(error) }, []),
+        );
+      });
     } catch (error) {
       connection.close(disposed());
       throw error;
@@ -223,51 +225,66 @@ export class InternVLWorker implements Surface {
   }
 
   /** As `InternVL.chat`. Images of the page move to the worker; files, bitmaps and frames stay usable here. */
-  chat(question: string, options: ChatOptions = {}): ChatReply {
-    return this.#ask(question, options.signal, async () => options);
+  chat(question: string | readonly Message[], options?: ChatOptions): ChatReply {
+    return startReply(
+      () => acceptChat(question, options),
+      (ask, signal, emit) => this.#ask(ask, signal, emit),
+    );
   }
 
   /** As `InternVL.session`. */
-  session(options: SessionOptions = {}): Session {
-    return new Session((question, signal, prepare) => this.#ask(question, signal, prepare), options);
+  session(options?: SessionOptions): Session {
+    return new Session(
+      (accept, ready) => startReply(accept, async (ask, signal, emit) => this.#ask(await readyOrAborted(ready(ask), signal), signal, emit)),
+      options,
+    );
   }
 
   /** As `InternVL.batch`. */
-  async batch(items: readonly BatchItem[], options: BatchOptions = {}): Promise<BatchResult[]> {
-    const { signal, onResult, ...rest } = options;
-    throwIfAborted(signal);
+  async batch(items: readonly BatchItem[], options?: BatchOptions): Promise<BatchResult[]> {
+    const { items: list, signal, onResult, ...settings } = acceptBatch(items, options);
     const connection = connectionOf(this);
-    const transfer: Transferable[] = [];
-    const moved = await Promise.all(items.map((item) => portableRequest(item, transfer)));
+    throwIfAborted(signal);
+    const { rows, kvBytes, maxContext } = settings;
     const results: BatchResult[] = [];
-    await connection.request({ op: "batch", items: moved, options: rest }, transfer, signal, (message) => {
+    // What is wrong with an item is seen here: the others go over.
+    const asked: { index: number; ask: Ask }[] = [];
+    const sent: AcceptedItem[] = [];
+    const transfer: Transferable[] = [];
+    for (const [i, item] of list.entries()) {
+      try {
+        const accepted = acceptItem(item, i, settings);
+        const portable = await portableItem(accepted);
+        asked.push({ index: i, ask: accepted.ask });
+        sent.push(portable.value);
+        transfer.push(...portable.transfer);
+      } catch (error) {
+        results[i] = { error: asEngineError(error, signal) };
+        await onResult?.(results[i], i);
+      }
+    }
+    const request = { op: "batch", items: sent, settings: { rows, kvBytes, maxContext } } as const;
+    await connection.request(request, transfer, signal, (message) => {
       if (message.type !== "result") return;
-      const { index, result, error } = message;
-      results[index] = error ? { error: decodeError(error) as EngineError } : (result as BatchResult);
-      onResult?.(results[index], index);
+      const { index, ask } = asked[message.index]!;
+      if (message.error) {
+        results[index] = { error: decodeError(message.error) as EngineError };
+        return onResult?.(results[index], index);
+      }
+      const answer = revivedBatch(message.result as BatchAnswer);
+      results[index] = onResult ? light(answer, ask) : answer;
+      return onResult?.(answer, index);
     });
     return results;
   }
 
-  #ask(question: string, signal: AbortSignal | undefined, prepare: () => Promise<ChatOptions>): ChatReply {
-    const abort = new AbortController();
-    if (signal?.aborted) abort.abort(signal.reason);
-    const relay = () => abort.abort(signal?.reason);
-    signal?.addEventListener("abort", relay, { once: true });
-    return new ChatReply(abort, async (emit) => {
-      try {
-        const transfer: Transferable[] = [];
-        const { signal: _, ...options } = await prepare();
-        const moved = await portableRequest(options, transfer);
-        throwIfAborted(abort.signal);
-        const result = await connectionOf(this).request({ op: "chat", question, options: moved }, transfer, abort.signal, (message) => {
-          if (message.type === "piece") emit(message.piece);
-        });
-        return result as ChatResult;
-      } finally {
-        signal?.removeEventListener("abort", relay);
-      }
+  async #ask(ask: Ask, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
+    const { value, transfer } = await portableAsk(ask);
+    throwIfAborted(signal);
+    const result = await connectionOf(this).request({ op: "chat", ask: value }, transfer, signal, (message) => {
+      if (message.type === "piece") emit(message.piece);
     });
+    return revivedResult(result as ChatResult);
   }
 
   /** Waits for what is under way, frees everything and ends the worker. Disposing twice does nothing. */

@@ -97,6 +97,11 @@ export class Model {
     return Lanes.open(this.#decoder, rows, context);
   }
 
+  /** Bytes of the KV cache of one row of `context` tokens. */
+  rowBytes(context: number): number {
+    return kvBytes(this.config.language, context, this.#decoder.kv);
+  }
+
   /** Rows of `context` tokens that have room in so many bytes of KV cache and in a binding, at least one. */
   rowsIn(bytes: number, context: number): number {
     const { language } = this.config;

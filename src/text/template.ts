@@ -7,12 +7,27 @@ export const END_OF_TURN = "<|im_end|>";
 export const DEFAULT_SYSTEM_MESSAGE =
   "你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。";
 
-/** An earlier question, with its `<image>` placeholders as it was asked, and the answer to it. */
-export type Turn = readonly [question: string, answer: string];
+/** Stands in a user's text where a picture belongs. */
+export const PLACEHOLDER = "<image>";
+
+const START_OF_TURN = "<|im_start|>";
+const IMAGE_START = "<img>";
+const IMAGE_END = "</img>";
+const VISUAL_TOKEN = "<IMG_CONTEXT>";
+
+/** The tokens that make a prompt's structure. Whoever may type them into a text could forge turns and pictures. */
+export const STRUCTURAL_TOKENS: readonly string[] = [START_OF_TURN, END_OF_TURN, "<|endoftext|>", IMAGE_START, IMAGE_END, VISUAL_TOKEN];
+
+/** A piece of a prompt: a structural token that the template puts there, once or `times`, or text. */
+export type PromptPart = string | { readonly token: string; readonly times?: number };
+
+/** A user's text, with `<image>` where its pictures belong. `tiles` says how many tiles each of them has, in their order. */
+export interface Asked {
+  text: string;
+  tiles: readonly number[];
+}
 
 const SUPPORTED_TEMPLATE = "internvl2_5";
-const PLACEHOLDER = "<image>";
-const VISUAL_TOKEN = "<IMG_CONTEXT>";
 
 /** @throws EngineError `bad-weights` when config.json names a template other than internvl2_5. */
 export function checkTemplate(name: unknown): void {
@@ -27,72 +42,60 @@ export function checkTemplate(name: unknown): void {
 }
 
 /**
- * The whole prompt, up to where the answer begins (upstream `conversation.get_prompt`, style MPT). `<image>` is left in place.
- * An empty message emits its role only, without the end of the turn, as upstream does.
+ * The whole prompt, up to where the answer begins (upstream `conversation.get_prompt`, style MPT). Every `<image>` of a question becomes
+ * `<img>`, the picture's visual tokens and `</img>`; in the system message and in answers `<image>` is text. An empty message emits its
+ * role only, without the end of the turn, as upstream does.
+ *
+ * @param tokensPerTile 256 for 448-pixel tiles
+ * @throws EngineError `bad-input` where a text has not one `<image>` for each of its pictures
  */
-export function buildPrompt({
-  system,
-  history = [],
-  question,
-}: {
-  system?: string | null;
-  history?: readonly Turn[];
-  question: string;
-}): string {
-  const message = (role: string, text: string) => `<|im_start|>${role}\n${text === "" ? "" : `${text}${END_OF_TURN}\n`}`;
-  const turns = [...history, [question, ""] as const].map(([asked, answer]) => message("user", asked) + message("assistant", answer));
-  return `<|im_start|>system\n${system ?? DEFAULT_SYSTEM_MESSAGE}${END_OF_TURN}\n${turns.join("")}`;
+export function promptParts(
+  { system, history = [], question }: { system?: string | undefined; history?: readonly (readonly [Asked, string])[]; question: Asked },
+  tokensPerTile: number,
+): PromptPart[] {
+  const message = (role: string, content: readonly PromptPart[]): PromptPart[] => [
+    { token: START_OF_TURN },
+    `${role}\n`,
+    ...(content.some((part) => part !== "") ? [...content, { token: END_OF_TURN }, "\n"] : []),
+  ];
+  const turns = [...history, [question, ""] as const];
+  return [
+    { token: START_OF_TURN },
+    `system\n${system ?? DEFAULT_SYSTEM_MESSAGE}`,
+    { token: END_OF_TURN },
+    "\n",
+    ...turns.flatMap(([asked, answer]) => [...message("user", withPictures(asked, tokensPerTile)), ...message("assistant", [answer])]),
+  ];
 }
 
-/** Puts `<image>\n` before a first question that comes with pictures and says nowhere where they belong. History stores the result. */
-export function prepareQuestion(question: string, { hasPixels, history = [] }: { hasPixels: boolean; history?: readonly Turn[] }): string {
-  return hasPixels && history.length === 0 && !question.includes(PLACEHOLDER) ? `${PLACEHOLDER}\n${question}` : question;
+function withPictures({ text, tiles }: Asked, tokensPerTile: number): PromptPart[] {
+  const texts = text.split(PLACEHOLDER);
+  if (texts.length !== tiles.length + 1) {
+    const has = `${texts.length - 1} ${PLACEHOLDER} placeholder(s)`;
+    throw new EngineError("bad-input", `a question has ${has} and ${tiles.length} picture(s)`);
+  }
+  return texts.flatMap((part, i): PromptPart[] => {
+    const count = tiles[i];
+    if (count === undefined) return [part];
+    return [part, { token: IMAGE_START }, { token: VISUAL_TOKEN, times: count * tokensPerTile }, { token: IMAGE_END }];
+  });
+}
+
+/** A prompt as one text, as upstream has it: what the template put there and what somebody typed can no longer be told apart. */
+export function promptText(parts: readonly PromptPart[]): string {
+  return parts.map((part) => (typeof part === "string" ? part : part.token.repeat(part.times ?? 1))).join("");
+}
+
+/** How many `<image>` placeholders a text has. */
+export const placeholders = (text: string): number => text.split(PLACEHOLDER).length - 1;
+
+/** The lines to put before a text that brings pictures and does not say where they belong: numbered where there are several. */
+export function imagePrefix(images: number): string {
+  if (images === 1) return `${PLACEHOLDER}\n`;
+  return Array.from({ length: images }, (_, i) => `Image-${i + 1}: ${PLACEHOLDER}\n`).join("");
 }
 
 /** One line a frame, to put before the question: `Frame1: <image>\nFrame2: <image>\n…` */
 export function videoPrefix(frames: number): string {
   return Array.from({ length: frames }, (_, i) => `Frame${i + 1}: ${PLACEHOLDER}\n`).join("");
-}
-
-/**
- * Replaces each `<image>` of the finished prompt, in order, by `<img>`, its visual tokens and `</img>`.
- *
- * Upstream leaves surplus placeholders as text and crashes on missing ones; here the counts must match.
- * @param tilesPerPlaceholder how many tiles each placeholder stands for, pictures of earlier turns included
- * @param tokensPerTile 256 for 448-pixel tiles
- * @throws EngineError `bad-input` when the counts differ, or the text itself holds `<IMG_CONTEXT>` beside pictures.
- */
-export function expandImages(prompt: string, tilesPerPlaceholder: readonly number[], tokensPerTile: number): string {
-  const parts = prompt.split(PLACEHOLDER);
-  const [has, needs] = [parts.length - 1, tilesPerPlaceholder.length];
-  if (has !== needs) {
-    throw new EngineError(
-      "bad-input",
-      `the text has ${count(has, `${PLACEHOLDER} placeholder`)} but ${count(needs, "image")} came with it`,
-      {
-        hint: mismatchHint(has, needs),
-      },
-    );
-  }
-  if (needs > 0 && prompt.includes(VISUAL_TOKEN)) {
-    throw new EngineError("bad-input", `the text contains ${VISUAL_TOKEN}, which stands for a piece of an image`, {
-      hint: `Take ${VISUAL_TOKEN} out of the question and the history: ${PLACEHOLDER} is the placeholder for an image.`,
-    });
-  }
-  const images = tilesPerPlaceholder.map((tiles) => {
-    if (!Number.isInteger(tiles) || tiles < 1) throw new EngineError("bad-input", `an image has ${tiles} tiles, it must have at least 1`);
-    return `<img>${VISUAL_TOKEN.repeat(tiles * tokensPerTile)}</img>`;
-  });
-  return parts.map((part, i) => part + (images[i] ?? "")).join("");
-}
-
-function mismatchHint(placeholders: number, images: number): string {
-  const again = "On every turn give the images of all turns, in the order of their placeholders in the history and the question";
-  if (images === 0) return `Give one image for each ${PLACEHOLDER}, or write it differently if you mean the word. ${again}.`;
-  if (placeholders < images) return `Write one ${PLACEHOLDER} for each image, or nest images in a list to share one. ${again}.`;
-  return `Give one image for each ${PLACEHOLDER}, or remove the placeholders that have none. ${again}.`;
-}
-
-function count(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? "" : "s"}`;
 }

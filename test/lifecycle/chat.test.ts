@@ -59,7 +59,16 @@ describe("chat", () => {
 
   it("puts <image> in front where it is missing, and takes the model card's history", async () => {
     const first = await vlm.chat("What shape is it?", { images: [card] });
-    expect(first.history).toMatchObject([{ question: QUESTION, answer: ANSWER }]);
+    expect(first.history).toMatchObject([
+      {
+        role: "user",
+        content: [
+          { type: "image", image: card },
+          { type: "text", text: QUESTION },
+        ],
+      },
+      { role: "assistant", content: ANSWER },
+    ]);
     const own = await vlm.chat("What color is the triangle?", { history: first.history });
     const card2 = await vlm.chat("What color is the triangle?", { history: [[QUESTION, ANSWER]], images: [card] });
     expect(card2.promptTokenIds).toEqual(own.promptTokenIds);
@@ -108,15 +117,15 @@ describe("chat", () => {
       [vlm.chat("<image>"), /^bad-input: .*1 <image>.*0 image/],
       [vlm.chat(QUESTION, { images: [`${folder}/nope.png`] }), /^bad-input: .*nope\.png.*no such file/],
       [vlm.chat(QUESTION, { images: [`${folder}/config.json`] }), /^bad-image: .*PNG or JPEG/],
-      [vlm.chat(QUESTION, { images: [{} as never] }), /^bad-input: image 1 is no image/],
-      [vlm.chat(QUESTION, { images: [null as never] }), /^bad-input: image 1 is no image but null/],
+      [vlm.chat(QUESTION, { images: [{} as never] }), /^bad-input: image 1 is an object without keys, needs a picture/],
+      [vlm.chat(QUESTION, { images: [null as never] }), /^bad-input: image 1 is null, needs a picture/],
       [vlm.chat(QUESTION, { images: [[]] }), /^bad-input: image 1 is an empty list/],
-      [vlm.chat("What?", { video: [] }), /^bad-input: the video has no frames/],
+      [vlm.chat("What?", { video: [] }), /^bad-input: video is an empty list, needs at least one frame/],
       [vlm.chat("What?", { maxTokens: 0 }), /^bad-input: maxTokens is 0/],
       [vlm.chat("What?", { images: [card], maxTiles: 1.5 }), /^bad-input: maxTiles is 1.5/],
-      [vlm.chat(7 as never), /^bad-input: the question is no text but number/],
-      [vlm.chat("word ".repeat(5000)), /^context-overflow: the prompt has \d+ tokens, the context has 2048/],
-      [vlm.chat("<IMG_CONTEXT>"), /^bad-input: .*<IMG_CONTEXT>/],
+      [vlm.chat(7 as never), /^bad-input: the question is 7, needs a text/],
+      [vlm.chat("word ".repeat(5000)), /^context-overflow: the prompt.* \d+ tokens, the context has 2048/],
+      [vlm.chat("<IMG_CONTEXT>", { specialTokens: "parse" }), /^bad-input: .*<IMG_CONTEXT>/],
     ];
     for (const [work, expected] of cases) expect(await codeOf(work)).toMatch(expected);
   });

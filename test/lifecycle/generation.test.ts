@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
-import { type ChatOptions, EngineError, type HistoryTurn, InternVL } from "../../src/index.ts";
+import { type ChatOptions, EngineError, InternVL, type Message } from "../../src/index.ts";
 import { pathOf } from "../support.ts";
 
 const folder = pathOf("weights/nano");
@@ -95,7 +95,7 @@ describe("generation", () => {
       expect(result.text).toBe(streamed);
       expect(result.finishReason).toBe("stop");
       expect(result.tokenIds).toEqual(tokenIds.slice(0, result.tokenIds.length));
-      expect(result.history.at(-1)!.answer).toBe(streamed);
+      expect(result.history.at(-1)).toEqual({ role: "assistant", content: streamed });
     }
   });
 
@@ -110,8 +110,8 @@ describe("generation", () => {
       [{ minP: 2 }, /^bad-input: minP is 2/],
       [{ repetitionPenalty: 0 }, /^bad-input: repetitionPenalty is 0/],
       [{ seed: -1 }, /^bad-input: seed is -1, needs an integer from 0 to 2\^53/],
-      [{ stop: "" }, /^bad-input: stop must be a text/],
-      [{ stop: [7 as never] }, /^bad-input: stop must be a text/],
+      [{ stop: "" }, /^bad-input: stop is "", needs a text/],
+      [{ stop: [7 as never] }, /^bad-input: stop\[0\] is 7, needs a text/],
     ];
     for (const [options, expected] of cases) expect(await codeOf(vlm.chat("What?", options))).toMatch(expected);
   });
@@ -152,30 +152,27 @@ describe("generation", () => {
     const two = a.send("What color is the triangle?"); // asked before the first answer is there
     const other = b.send(STORY, { maxTokens: 5 });
     expect((await two).usage.cachedTokens).toBeLessThan((await two).usage.promptTokens);
-    expect((await two).history).toHaveLength(2);
+    expect((await two).history).toHaveLength(4);
     await other;
-    const history = (await one).history as HistoryTurn[];
+    const { history } = await one;
     expect((await vlm.chat("What color is the triangle?", { history })).tokenIds).toEqual((await two).tokenIds);
     const three = await a.send("What shape is it?");
     expect(three.usage.cachedTokens).toBeGreaterThan(40);
-    expect(a.history).toHaveLength(3);
-    expect(b.history).toHaveLength(1);
+    expect(a.history).toHaveLength(6);
+    expect(b.history).toHaveLength(2);
     const abort = new AbortController();
     const long = a.send(STORY, { maxTokens: 12 });
     const waiting = a.send("Never asked.", { signal: abort.signal });
     const behind = a.send("What color is it?", { maxTokens: 3 });
     abort.abort();
     expect(await codeOf(waiting)).toMatch(/^aborted/);
-    expect((await behind).history.map(({ question }) => question)).toEqual([
-      ...three.history.map(({ question }) => question),
-      STORY,
-      "What color is it?",
-    ]);
-    expect((await long).history).toHaveLength(4);
+    const texts = (messages: readonly Message[]) => messages.filter(({ role }) => role === "user").map(({ content }) => content);
+    expect(texts((await behind).history)).toEqual([...texts(three.history), STORY, "What color is it?"]);
+    expect((await long).history).toHaveLength(8);
     const failed = a.send("Again?", { signal: AbortSignal.abort() });
     expect(await codeOf(failed)).toMatch(/^aborted/);
     expect(await codeOf(a.send("<image> too many"))).toMatch(/^bad-input/);
-    expect(a.history).toHaveLength(5); // as if it had not been asked
+    expect(a.history).toHaveLength(10); // as if it had not been asked
   });
 
   it("aborts while waiting for its turn, and those behind it still have theirs", async () => {

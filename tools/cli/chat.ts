@@ -35,19 +35,13 @@ async function videoFrames(folder: string, count: number | undefined): Promise<s
   return picked.map((name) => join(folder, name));
 }
 
-/** Several pictures and no marker in the question: one numbered marker each, as the model was trained. */
-function withMarkers(question: string, images: number): string {
-  if (images < 2 || question.includes("<image>")) return question;
-  return Array.from({ length: images }, (_, i) => `Image-${i + 1}: <image>\n`).join("") + question;
-}
-
 async function print(reply: ChatReply): Promise<void> {
   for await (const piece of reply) process.stdout.write(piece);
   process.stdout.write("\n");
 }
 
 async function ask(vlm: InternVL, question: string, options: ChatOptions, json: boolean): Promise<ChatResult> {
-  const reply = vlm.chat(withMarkers(question, options.images?.length ?? 0), options);
+  const reply = vlm.chat(question, options);
   if (!json) await print(reply);
   return await reply;
 }
@@ -61,7 +55,7 @@ async function interactive(vlm: InternVL, options: ChatOptions): Promise<void> {
   for await (const line of lines) {
     if (line.trim()) {
       try {
-        const reply = session.send(withMarkers(line, images?.length ?? 0), { ...rest, images, video });
+        const reply = session.send(line, { ...rest, images, video });
         await print(reply);
         await reply;
         images = undefined; // the session holds them from now on

@@ -1,16 +1,15 @@
 import { EngineError } from "../../src/errors.ts";
-import type { ChatReply, ChatResult, HistoryTurn, ImageLike } from "../../src/index.ts";
+import type { ChatReply, ChatResult, ImageLike, Message } from "../../src/index.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import { make } from "./dom.ts";
 import { explain } from "./explain.ts";
 import type { Loaded } from "./model.ts";
-import { type Picture, showPicture, withMarkers } from "./pictures.ts";
+import { type Picture, showPicture } from "./pictures.ts";
 
 /** One conversation and its messages on the page. */
 export class Conversation {
   readonly #log: HTMLElement;
-  #history: HistoryTurn[] | undefined;
-  #shown = 0; // pictures so far
+  #history: readonly Message[] | undefined;
   #abort: AbortController | undefined;
 
   constructor(log: HTMLElement) {
@@ -32,7 +31,6 @@ export class Conversation {
   reset(): void {
     this.stop();
     this.#history = undefined;
-    this.#shown = 0;
     this.#log.replaceChildren();
   }
 
@@ -44,7 +42,7 @@ export class Conversation {
     const images: ImageLike[] = pictures.filter(({ kind }) => kind === "image").flatMap((picture) => picture.images);
     const video = pictures.filter(({ kind }) => kind === "video").flatMap((picture) => picture.images);
     try {
-      const reply = vlm.chat(withMarkers(question, images.length, this.#shown), {
+      const reply = vlm.chat(question, {
         images,
         ...(video.length ? { video } : {}),
         history: this.#history,
@@ -53,7 +51,6 @@ export class Conversation {
       await stream(reply, text);
       const result = await reply;
       this.#history = result.history;
-      this.#shown += images.length;
       text.textContent = result.text;
       answer.append(statistics(result));
     } catch (error) {

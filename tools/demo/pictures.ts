@@ -114,10 +114,3 @@ export function showPicture(picture: Picture, config: ModelConfig | undefined): 
     make("figcaption", {}, make("b", {}, name), ` ${width} × ${height}${text ? ` · ${text}` : ""}`),
   );
 }
-
-/** Puts one numbered marker a picture before the question, as the model was trained; `before` is how many were shown earlier. */
-export function withMarkers(question: string, pictures: number, before: number): string {
-  if (pictures === 0 || question.includes("<image>")) return question;
-  if (pictures + before === 1) return `<image>\n${question}`;
-  return Array.from({ length: pictures }, (_, i) => `Image-${before + i + 1}: <image>\n`).join("") + question;
-}

@@ -69,7 +69,7 @@ describe("InternVLWorker", () => {
     expect(timings.firstToken).toBeGreaterThan(0);
     const second = await vlm.chat(DETAIL.turns[1]!, { history, maxTiles: DETAIL.maxTiles });
     expect(second.tokenIds).toEqual(DETAIL.tokenIds[1]);
-    expect(second.history.length).toBe(2);
+    expect(second.history.length).toBe(4);
   });
 
   it("takes what belongs to the page: elements and canvases are sent, what the caller holds stays usable", async () => {
@@ -94,7 +94,7 @@ describe("InternVLWorker", () => {
     const session = vlm.session();
     expect((await session.send(DETAIL.turns[0]!, { images: [image] })).tokenIds).toEqual(DETAIL.tokenIds[0]);
     expect((await session.send(DETAIL.turns[1]!)).tokenIds).toEqual(DETAIL.tokenIds[1]);
-    expect(session.history.length).toBe(2);
+    expect(session.history.length).toBe(4);
     const done: number[] = [];
     const items = [
       { prompt: DETAIL.turns, images: [image] },
@@ -115,7 +115,7 @@ describe("InternVLWorker", () => {
       abort.abort();
       break;
     }
-    await expect(Promise.resolve(stopped)).rejects.toMatchObject({ name: "EngineError", code: "aborted" });
+    await expect(Promise.resolve(stopped)).rejects.toMatchObject({ name: "AbortError", code: "aborted" });
     const left = vlm.chat(DETAIL.turns[0]!, { images });
     for await (const _ of left) break;
     await expect(Promise.resolve(left)).rejects.toMatchObject({ code: "aborted" });

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { finishResponse } from "../../../src/text/response.ts";
 import { StreamDecoder } from "../../../src/text/stream.ts";
-import { buildPrompt, expandImages, prepareQuestion, videoPrefix } from "../../../src/text/template.ts";
+import { imagePrefix, placeholders, promptParts, promptText, videoPrefix } from "../../../src/text/template.ts";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
 import { goldenRows, load, readJson, TINY, tokenizerFiles } from "./fixtures.ts";
 
@@ -10,6 +10,16 @@ function stream(tokenizer: Tokenizer, ids: number[]): string {
   return ids.map((id) => decoder.push(id)).join("") + decoder.end();
 }
 
+/** A conversation's texts with the tiles of their `<image>` markers, in order. */
+function askedWith(texts: readonly string[], tiles: readonly number[]) {
+  const rest = [...tiles];
+  return texts.map((text) => ({ text, tiles: rest.splice(0, placeholders(text)) }));
+}
+
+/** `<image>\n` in front of a question that comes with pictures and says nowhere where they belong. */
+const marked = (question: string, pictures: number) =>
+  pictures > 0 && placeholders(question) === 0 ? imagePrefix(pictures) + question : question;
+
 describe.each(["fast", "slow"] as const)("the tiny goldens, tokenizer from its %s form", (form) => {
   let tokenizer: Tokenizer;
   beforeAll(async () => {
@@ -17,11 +27,15 @@ describe.each(["fast", "slow"] as const)("the tiny goldens, tokenizer from its %
   });
 
   it.each(TINY.flatMap(goldenRows).map((row) => [row.name, row] as const))("%s", (_, row) => {
-    const { history, hasPixels } = row;
-    const question = prepareQuestion(row.question, { hasPixels, history });
-    const prompt = expandImages(buildPrompt({ history, question }), row.tiles, 4);
-    expect(prompt).toBe(row.prompt);
-    expect(tokenizer.encode(prompt)).toEqual(row.inputIds);
+    const history = row.history ?? [];
+    const earlier = history.reduce((sum, [question]) => sum + placeholders(question), 0);
+    const question = marked(row.question, row.hasPixels ? row.tiles.length - earlier : 0);
+    const texts = askedWith([...history.map(([asked]) => asked), question], row.tiles);
+    const turns = history.map(([, answer], i) => [texts[i]!, answer] as const);
+    const parts = promptParts({ history: turns, question: texts.at(-1)! }, 4);
+    expect(promptText(parts)).toBe(row.prompt);
+    expect(tokenizer.encode(promptText(parts))).toEqual(row.inputIds);
+    expect(tokenizer.encodeParts(parts)).toEqual(row.inputIds);
 
     const text = finishResponse(tokenizer.decode(row.newIds, { skipSpecialTokens: true }));
     if (row.response !== undefined) expect(text).toBe(row.response);
@@ -58,9 +72,12 @@ describe.each(["fast", "slow"] as const)("the nano conversations, tokenizer from
     const history: [string, string][] = [];
     for (const [turn, asked] of c.turns.entries()) {
       const first = turn === 0 ? videoPrefix(c.video?.length ?? 0) + asked : asked;
-      const question = prepareQuestion(first, { hasPixels: tiles.length > 0, history });
-      const prompt = expandImages(buildPrompt({ system, history, question }), tiles, 16);
-      expect(tokenizer.encode(prompt)).toEqual(c.inputIds[turn]);
+      const question = turn === 0 ? marked(first, tiles.length) : first;
+      const texts = askedWith([...history.map(([asked]) => asked), question], tiles);
+      const turns = history.map(([, answer], i) => [texts[i]!, answer] as const);
+      const parts = promptParts({ system, history: turns, question: texts.at(-1)! }, 16);
+      expect(tokenizer.encode(promptText(parts))).toEqual(c.inputIds[turn]);
+      expect(tokenizer.encodeParts(parts)).toEqual(c.inputIds[turn]);
 
       const answer = finishResponse(tokenizer.decode(c.tokenIds[turn]!, { skipSpecialTokens: true }));
       expect(answer).toBe(c.answers[turn]);

@@ -1,14 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../../src/errors.ts";
 import { finishResponse, stripEnd, stripStart } from "../../../src/text/response.ts";
-import {
-  buildPrompt,
-  checkTemplate,
-  DEFAULT_SYSTEM_MESSAGE,
-  expandImages,
-  prepareQuestion,
-  videoPrefix,
-} from "../../../src/text/template.ts";
+import { checkTemplate, DEFAULT_SYSTEM_MESSAGE, imagePrefix, promptParts, promptText, videoPrefix } from "../../../src/text/template.ts";
 
 function failure(act: () => unknown): EngineError {
   try {
@@ -20,61 +13,45 @@ function failure(act: () => unknown): EngineError {
   throw new Error("did not fail");
 }
 
-describe("buildPrompt", () => {
+const plain = (text: string) => ({ text, tiles: [] });
+type Conversation = Parameters<typeof promptParts>[0];
+const prompt = (conversation: Conversation, tokensPerTile = 2) => promptText(promptParts(conversation, tokensPerTile));
+
+describe("promptParts", () => {
   it("has upstream's system message unless there is another", () => {
     expect(DEFAULT_SYSTEM_MESSAGE.codePointAt(4)).toBe(0xb7);
     const tail = "<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
-    expect(buildPrompt({ question: "Hi" })).toBe(`<|im_start|>system\n${DEFAULT_SYSTEM_MESSAGE}${tail}`);
-    expect(buildPrompt({ system: null, question: "Hi" })).toBe(`<|im_start|>system\n${DEFAULT_SYSTEM_MESSAGE}${tail}`);
-    expect(buildPrompt({ system: "S", question: "Hi" })).toBe(`<|im_start|>system\nS${tail}`);
-    expect(buildPrompt({ system: "", question: "Hi" })).toBe(`<|im_start|>system\n${tail}`);
+    expect(prompt({ question: plain("Hi") })).toBe(`<|im_start|>system\n${DEFAULT_SYSTEM_MESSAGE}${tail}`);
+    expect(prompt({ system: undefined, question: plain("Hi") })).toBe(`<|im_start|>system\n${DEFAULT_SYSTEM_MESSAGE}${tail}`);
+    expect(prompt({ system: "S", question: plain("Hi") })).toBe(`<|im_start|>system\nS${tail}`);
+    expect(prompt({ system: "", question: plain("Hi") })).toBe(`<|im_start|>system\n${tail}`);
   });
 
   it("emits only the role of an empty message", () => {
-    const prompt = buildPrompt({ system: "S", history: [["a", ""]], question: "b" });
-    expect(prompt).toBe(
+    expect(prompt({ system: "S", history: [[plain("a"), ""]], question: plain("b") })).toBe(
       "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<|im_start|>user\nb<|im_end|>\n<|im_start|>assistant\n",
     );
-    expect(buildPrompt({ system: "S", question: "" })).toBe("<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n<|im_start|>assistant\n");
+    expect(prompt({ system: "S", question: plain("") })).toBe("<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n<|im_start|>assistant\n");
   });
-});
 
-describe("prepareQuestion", () => {
-  it("adds <image> only to a first question with pictures and without it", () => {
-    expect(prepareQuestion("q", { hasPixels: true })).toBe("<image>\nq");
-    expect(prepareQuestion("q", { hasPixels: true, history: [] })).toBe("<image>\nq");
-    expect(prepareQuestion("q", { hasPixels: false })).toBe("q");
-    expect(prepareQuestion("q <image>", { hasPixels: true })).toBe("q <image>");
-    expect(prepareQuestion("q", { hasPixels: true, history: [["<image>\na", "b"]] })).toBe("q");
-  });
-});
-
-describe("expandImages", () => {
-  it("replaces placeholders in order", () => {
+  it("replaces the questions' placeholders in order, and no one else's", () => {
     const context = "<IMG_CONTEXT>";
-    expect(expandImages("a <image>b<image>", [1, 2], 2)).toBe(`a <img>${context.repeat(2)}</img>b<img>${context.repeat(4)}</img>`);
-    expect(expandImages("no picture $& $1", [], 2)).toBe("no picture $& $1");
-    expect(expandImages(videoPrefix(2), [1, 1], 1)).toBe(`Frame1: <img>${context}</img>\nFrame2: <img>${context}</img>\n`);
+    const [one, two] = [`<img>${context.repeat(2)}</img>`, `<img>${context.repeat(4)}</img>`];
+    const question = { text: "a <image>b<image>", tiles: [1, 2] };
+    expect(prompt({ system: "an <image>", history: [[question, "<image>!"]], question: { text: "<image>", tiles: [1] } })).toBe(
+      `<|im_start|>system\nan <image><|im_end|>\n<|im_start|>user\na ${one}b${two}<|im_end|>\n<|im_start|>assistant\n<image>!<|im_end|>\n<|im_start|>user\n${one}<|im_end|>\n<|im_start|>assistant\n`,
+    );
+    expect(prompt({ question: plain("no picture $& $1") })).toContain("no picture $& $1");
+    for (const tiles of [[], [1, 2]]) expect(failure(() => prompt({ question: { text: "<image>", tiles } })).code).toBe("bad-input");
   });
+});
 
-  it.each([
-    ["text", [1, 2], "0 <image> placeholders", "2 images", "nest images in a list"],
-    ["<image>", [1, 2], "1 <image> placeholder ", "2 images", "nest images in a list"],
-    ["<image><image>", [1], "2 <image> placeholders", "1 image ", "remove the placeholders"],
-    ["what does <image> mean?", [], "1 <image> placeholder ", "0 images", "if you mean the word"],
-  ])("names both counts: %s with %j", (prompt, tiles, has, needs, hint) => {
-    const error = failure(() => expandImages(prompt, tiles, 4));
-    expect(error.code).toBe("bad-input");
-    expect(error.message).toContain(has);
-    expect(error.message).toContain(needs);
-    expect(error.hint).toContain(hint);
-    expect(error.hint).toContain("On every turn give the images of all turns");
-  });
-
-  it("refuses typed visual tokens beside pictures, and images without tiles", () => {
-    expect(failure(() => expandImages("<image> <IMG_CONTEXT>", [1], 4)).code).toBe("bad-input");
-    expect(expandImages("<IMG_CONTEXT>", [], 4)).toBe("<IMG_CONTEXT>");
-    expect(failure(() => expandImages("<image>", [0], 4)).message).toContain("0 tiles");
+describe("prefixes", () => {
+  it("are those that the model was trained with", () => {
+    expect(imagePrefix(1)).toBe("<image>\n");
+    expect(imagePrefix(2)).toBe("Image-1: <image>\nImage-2: <image>\n");
+    expect(videoPrefix(2)).toBe("Frame1: <image>\nFrame2: <image>\n");
+    expect(videoPrefix(0)).toBe("");
   });
 });
 

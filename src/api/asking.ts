@@ -1,0 +1,47 @@
+import type { Generation } from "./generation.ts";
+import type { Asked, Turn } from "./messages.ts";
+import type { Picture } from "./pictures.ts";
+
+/** How pictures are read; what is absent is the model's or the decoder's default. */
+export interface PictureSettings {
+  maxTiles?: number | undefined;
+  maxPixels?: number | undefined;
+  maxSide?: number | undefined;
+  allowTruncated?: boolean | undefined;
+  decoder?: "js" | "native" | undefined;
+}
+
+/** A question as the engine takes it: everything a caller gave, read and checked. Plain data but for what pictures are. */
+export interface Ask {
+  system: string | undefined;
+  /** Whether the system message came as a message: then the reply's history has it too. */
+  systemSaid: boolean;
+  turns: readonly Turn[];
+  question: Asked;
+  /** Pictures beside the text: those of earlier markers that brought none, then the question's. */
+  images: readonly Picture[];
+  /** The frames of a video, whose lines come before the question. */
+  frames: readonly Picture[];
+  settings: PictureSettings;
+  specialTokens: "text" | "parse";
+  generation: Generation;
+}
+
+/** A question with the signal that ends it. */
+export interface Accepted {
+  ask: Ask;
+  signal: AbortSignal | undefined;
+}
+
+/** What a session begins with. */
+export interface SessionStart {
+  system: string | undefined;
+  systemSaid: boolean;
+  turns: readonly Turn[];
+}
+
+/** An item of a batch: its first question, and those that follow it in the same conversation. */
+export interface AcceptedItem {
+  ask: Ask;
+  more: readonly string[];
+}
