@@ -117,6 +117,29 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 /**
+ * Reads what a caller gave. Objects can throw when they are looked at (getters, proxies, iterators): that is the caller's mistake too, and
+ * becomes a `bad-input`.
+ *
+ * @param what how messages call the value
+ */
+export function reading<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    if (cause instanceof EngineError) throw cause;
+    throw new EngineError("bad-input", `${what} cannot be read: ${described(messageOf(cause))}`, { cause });
+  }
+}
+
+function messageOf(thrown: unknown): unknown {
+  try {
+    return thrown instanceof Error ? thrown.message : thrown;
+  } catch {
+    return undefined; // a proxy may have been thrown
+  }
+}
+
+/**
  * Reads an object of options. Every key is read once, unknown ones are refused by name, `null` and `undefined` mean absent.
  *
  * @param what how messages call the object: `chat`, `item 3`
@@ -126,7 +149,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 export function readOptions<S extends Shape>(what: string, value: unknown, shape: S, needs = "an object of options"): Read<S> {
   const read: Record<string, unknown> = {};
   if (value === undefined || value === null) return read as Read<S>;
-  try {
+  return reading(`the options of ${what}`, () => {
     if (!isRecord(value)) throw wrong(`what ${what} was given as options`, value, needs, `write { ${Object.keys(shape)[0]}: … }`);
     const known = Object.keys(shape);
     for (const key of Object.keys(value)) if (!Object.hasOwn(shape, key) && value[key] !== undefined) throw unknownKey(what, key, known);
@@ -134,13 +157,8 @@ export function readOptions<S extends Shape>(what: string, value: unknown, shape
       const given = value[key];
       if (given !== undefined && given !== null) read[key] = shape[key]!(given, key);
     }
-  } catch (cause) {
-    if (cause instanceof EngineError) throw cause;
-    throw new EngineError("bad-input", `the options of ${what} cannot be read: ${described((cause as Error | undefined)?.message)}`, {
-      cause,
-    });
-  }
-  return read as Read<S>;
+    return read as Read<S>;
+  });
 }
 
 /** A text. */

@@ -1,20 +1,13 @@
-import { callback, count, flag, isRecord, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
+import { type DeviceOptions, deviceOption } from "../gpu/device-options.ts";
+import { callback, count, oneOf, type Read, type Reader, reading, readOptions, signal, text, wrong } from "../options.ts";
 import type { SourceLike } from "../weights/source.ts";
 import type { LoadOptions } from "./load.ts";
 import { isList } from "./pictures.ts";
 
-const HOW = 'write device: { adapter: "llvmpipe" } for an adapter whose name has this text, or give a GPUDevice';
-
-const DEVICE = { adapter: text, powerPreference: oneOf("low-power", "high-performance"), autotune: flag, robustness: flag };
-
-/** A GPUDevice is told by shape: it may come from another copy of WebGPU's bindings. */
-const isDevice = (value: unknown): value is GPUDevice =>
-  typeof value === "object" && value !== null && "queue" in value && "createBuffer" in value;
-
-const device: Reader<LoadOptions["device"]> = (value, name) => {
-  if (isDevice(value)) return value;
-  if (!isRecord(value)) throw wrong(name, value, "a GPUDevice, or { adapter, powerPreference }", HOW);
-  return readOptions(name, value, DEVICE);
+/** A GPUDevice, or how to choose an adapter; `openGpu` takes it as it is. */
+const device: Reader<NonNullable<LoadOptions["device"]>> = (value, name) => {
+  const read = deviceOption(value, name);
+  return "own" in read ? read.own : read.options;
 };
 
 const LOAD = {
@@ -36,19 +29,20 @@ const SOURCES = 'give a folder\'s path, a URL, "org/name", File objects, a FileS
 const has = (value: object, name: string, kind: string): boolean => typeof (value as Record<string, unknown>)[name] === kind;
 
 /** Tells by shape whether a model can come from it; whether there is one is seen when it is opened. */
-function source(value: unknown): SourceLike {
-  if (typeof value === "string" && value.trim() !== "") return value;
-  const known =
-    typeof value === "object" &&
-    value !== null &&
-    (has(value, "href", "string") ||
-      has(value, "open", "function") ||
-      has(value, "getFileHandle", "function") ||
-      isList(value) ||
-      Symbol.iterator in value);
-  if (!known) throw wrong("the model's source", value, "a folder, an address or files", SOURCES);
-  return value as SourceLike;
-}
+const source = (value: unknown): SourceLike =>
+  reading("the model's source", () => {
+    if (typeof value === "string" && value.trim() !== "") return value;
+    const known =
+      typeof value === "object" &&
+      value !== null &&
+      (has(value, "href", "string") ||
+        has(value, "open", "function") ||
+        has(value, "getFileHandle", "function") ||
+        isList(value) ||
+        Symbol.iterator in value);
+    if (!known) throw wrong("the model's source", value, "a folder, an address or files", SOURCES);
+    return value as SourceLike;
+  });
 
 /** What `load` was given. @throws EngineError bad-input */
 export function acceptLoad(from: unknown, options: unknown): { source: SourceLike } & Read<typeof LOAD> {
@@ -62,10 +56,10 @@ export function acceptWorkerLoad(from: unknown, options: unknown) {
       throw wrong(name, value, "a Worker", 'write new Worker(url, { type: "module" })');
     return value as Worker;
   };
-  const chosen: Reader<Read<typeof DEVICE>> = (value, name) => {
-    if (!isRecord(value) || isDevice(value))
-      throw wrong(name, value, "{ adapter, powerPreference }: a device cannot be handed to a worker");
-    return readOptions(name, value, DEVICE);
+  const chosen: Reader<DeviceOptions> = (value, name) => {
+    const read = deviceOption(value, name);
+    if ("own" in read) throw wrong(name, value, "{ adapter, powerPreference }: a device cannot be handed to a worker");
+    return read.options;
   };
   const { fetch: _, ...portable } = LOAD;
   return { source: source(from), ...readOptions("load", options, { ...portable, device: chosen, worker }) };

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { flag, isRecord, oneOf, type Reader, readOptions, text, wrong } from "../options.ts";
+import { flag, isRecord, oneOf, quoted, type Reader, readOptions, text, wrong } from "../options.ts";
 
 /** What `InternVL.load` takes as `device`, apart from a GPUDevice. */
 export interface DeviceOptions {
@@ -16,7 +16,7 @@ const has = (value: unknown, ...names: string[]): boolean =>
   typeof value === "object" && value !== null && names.every((name) => name in value);
 
 function hintFor(value: unknown, name: string): string | undefined {
-  if (typeof value === "string") return `write ${name}: { adapter: … } to choose an adapter by a part of its name`;
+  if (typeof value === "string") return `write ${name}: { adapter: ${quoted(value)} } for an adapter whose name has this text`;
   if (has(value, "then")) return "await it first";
   return has(value, "requestDevice") ? "give what its requestDevice() resolves to" : undefined;
 }

@@ -224,7 +224,7 @@ describe("load", () => {
   });
 
   it("tells a GPUDevice by its shape, and names the remedy", () => {
-    const device = { queue: {}, createBuffer() {} };
+    const device = { queue: {}, lost: {}, limits: {}, features: {}, createBuffer() {} };
     expect(acceptLoad("m", { device }).device).toBe(device);
     expect(acceptLoad("m", { device: { adapter: "llvmpipe", powerPreference: null } }).device).toEqual({ adapter: "llvmpipe" });
     expect(() => acceptLoad("m", { device: "llvmpipe" })).toThrow(
