@@ -1,13 +1,16 @@
+import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { Stepper } from "../generate/stepper.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
-import { parseConfig } from "../model/config.ts";
+import { type ModelConfig, parseConfig } from "../model/config.ts";
+import { checkpointTensors } from "../model/tensors.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
+import type { Checkpoint } from "../safetensors/index.ts";
 import { checkTemplate } from "../text/template.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { openWeights, type WeightFormat } from "../weights/checkpoint.ts";
 import { fileOrigin } from "../weights/origin.ts";
-import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress } from "../weights/source.ts";
+import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../weights/source.ts";
 import { loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
 import { Queue } from "./queue.ts";
@@ -51,16 +54,26 @@ function specialId(tokenizer: Tokenizer, token: string): number {
   return id;
 }
 
+/** Checks by the headers alone that every tensor is there. @throws EngineError bad-weights naming the first that is not */
+function checkTensors(config: ModelConfig, { tensors }: Checkpoint): void {
+  for (const { name, shape } of checkpointTensors(config)) {
+    if (tensors.has(name)) continue;
+    throw new EngineError("bad-weights", `tensor "${name}" is missing; config.json asks for it with shape [${shape}]`, {
+      hint: "config.json and the safetensors files must be of one checkpoint",
+    });
+  }
+}
+
 /**
  * Opens a checkpoint and puts it on the GPU: everything that `InternVL.load` does but the checking of its options.
  *
  * @throws EngineError as `InternVL.load`
  */
 export async function loadParts(from: SourceLike, options: LoadOptions): Promise<Parts> {
-  const { signal, onProgress } = options;
-  const { weights: format = "auto", kv = "auto" } = options;
+  const { weights: format = "auto", kv = "auto", signal } = options;
+  const onProgress = options.onProgress && seldom(options.onProgress);
   throwIfAborted(signal);
-  const source = await openSource(from, options);
+  const source = await openSource(from, { ...options, onProgress });
   const configBytes = await readSmall(source, "config.json");
   if (!configBytes)
     throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
@@ -72,7 +85,15 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   const imageContextId = specialId(tokenizer, "<IMG_CONTEXT>");
   const stopId = specialId(tokenizer, "<|im_end|>");
   const maxContext = options.maxContext ?? Math.min(DEFAULT_CONTEXT, config.language.maxPositions);
-  const checkpoint = await openWeights(source, signal);
+  if (maxContext > config.language.maxPositions) {
+    throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${config.language.maxPositions} positions`, {
+      hint: `use at most ${config.language.maxPositions}`,
+    });
+  }
+  // Before gigabytes are fetched that nothing could run.
+  const { device = {} } = options;
+  if (source.download && !("createBuffer" in device)) await platform.requestAdapter(device);
+  const checkpoint = await openWeights(source, signal, (headers) => checkTensors(config, headers));
   try {
     const gpu = await openGpu(options.device);
     try {

@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import {
+  access,
+  constants,
   type FileHandle,
   lstat,
   mkdir,
@@ -14,13 +16,12 @@ import {
   utimes,
   writeFile,
 } from "node:fs/promises";
-import { homedir, hostname } from "node:os";
+import { hostname } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EngineError } from "../errors.ts";
+import { codeOf, unreadable, wordsOf } from "./files.ts";
 import type { FileStore, FileWriter, Sha256, StoreEntry } from "./store.ts";
-
-const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code;
 
 /** `undefined` in place of "there is no such file". */
 async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined> {
@@ -32,12 +33,22 @@ async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** `~`, as the shell writes it, in a path from the environment. */
-export const expandHome = (path: string): string => path.replace(/^~(?=$|[/\\])/, homedir());
-
 export function nodeSha256(): Sha256 {
   const hash = createHash("sha256");
   return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest("hex") };
+}
+
+/** A folder and those above it. Node's own `recursive` never ends where a system refuses folders as if one above were missing (/proc). */
+async function makeFolder(path: string): Promise<void> {
+  for (const again of [true, false]) {
+    try {
+      return void (await mkdir(path));
+    } catch (error) {
+      if (codeOf(error) === "EEXIST") return;
+      if (codeOf(error) !== "ENOENT" || !again || dirname(path) === path) throw error;
+      await makeFolder(dirname(path));
+    }
+  }
 }
 
 // A lock holds this; its modification time is renewed while the holder lives.
@@ -86,7 +97,7 @@ async function breakLock(path: string, text: string): Promise<void> {
 }
 
 async function lock(path: string, signal?: AbortSignal): Promise<() => Promise<void>> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   // The random part tells two locks of one process apart.
   const mine = JSON.stringify({ pid: process.pid, host: hostname(), nonce: randomBytes(8).toString("hex") });
   let sign = 0;
@@ -134,42 +145,71 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array, at: number): Prom
   }
 }
 
-/** Errors of the disk as this library's, with what to do. */
-async function asEngineError<T>(root: string, work: Promise<T>): Promise<T> {
+/** What the store itself reads as a text, at most: a commit, or what a server said about a file. */
+const MOST_TEXT = 2 ** 20; // bytes
+
+async function readText(path: string): Promise<string | undefined> {
   try {
-    return await work;
+    const stats = await unlessMissing(stat(path));
+    if (stats && (!stats.isFile() || stats.size > MOST_TEXT)) {
+      throw new EngineError(
+        "bad-weights",
+        `${path} is ${stats.isFile() ? `a file of ${stats.size} bytes` : "no file"}, needs a short text`,
+        {
+          hint: "remove it: it belongs to a download, which starts anew then",
+        },
+      );
+    }
+    return stats && (await unlessMissing(readFile(path, "utf8")));
   } catch (cause) {
-    const full = codeOf(cause) === "ENOSPC" || codeOf(cause) === "EDQUOT";
-    if (!full && !["EACCES", "EPERM", "EROFS"].includes(codeOf(cause) ?? "")) throw cause;
-    throw new EngineError(full ? "limit-exceeded" : "bad-input", `cannot write below ${root}: ${(cause as Error).message}`, {
-      hint: full ? "free some space, or set HF_HOME to a folder on a larger disk" : "set HF_HOME to a folder that you may write",
-      cause,
-    });
+    throw cause instanceof EngineError ? cause : unreadable("bad-weights", path, cause);
   }
 }
 
-/** The folder `root` as a store; it is made when something is written. */
-export function nodeStore(root: string, openFile: (folder: string, name: string) => ReturnType<FileStore["open"]>): FileStore {
+/** The folder `root` as a store; it is made when something is written. `choice`: what chooses another folder. */
+export function nodeStore(
+  root: string,
+  choice: string,
+  openFile: (folder: string, name: string) => ReturnType<FileStore["open"]>,
+): FileStore {
   const at = (path: string): string => join(root, ...path.split("/"));
-  const makeFolder = (path: string) => mkdir(dirname(at(path)), { recursive: true });
+  const folderFor = (path: string) => makeFolder(dirname(at(path)));
+
+  /** Errors of the disk as this library's, with what to do. */
+  async function checked<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).syscall === undefined) throw cause; // the signal's
+      const full = codeOf(cause) === "ENOSPC" || codeOf(cause) === "EDQUOT";
+      throw new EngineError(
+        full ? "limit-exceeded" : "bad-input",
+        `cannot write below ${root}: ${full ? "the disk is full" : wordsOf(cause)}`,
+        {
+          hint: full ? `free some space, or set ${choice} to a folder on a larger disk` : `set ${choice} to a folder that you may write`,
+          cause,
+        },
+      );
+    }
+  }
 
   async function append(path: string, keep: number): Promise<FileWriter> {
-    await makeFolder(path);
+    await folderFor(path);
     const handle = await open(at(path), keep > 0 ? "r+" : "w");
     await handle.truncate(keep);
     let size = keep;
     return {
       async write(bytes) {
-        await asEngineError(root, writeAll(handle, bytes, size));
+        await checked(writeAll(handle, bytes, size));
         size += bytes.length;
       },
       async clear() {
-        await handle.truncate(0);
+        await checked(handle.truncate(0));
         size = 0;
       },
       async close() {
         try {
-          await handle.sync();
+          await checked(handle.sync());
         } finally {
           await handle.close();
         }
@@ -182,18 +222,33 @@ export function nodeStore(root: string, openFile: (folder: string, name: string)
     await syncFolder(dirname(at(to)));
   }
 
-  async function link(target: string, path: string): Promise<void> {
-    await makeFolder(path);
-    const temporary = `${at(path)}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
+  const temporary = (path: string): string => `${at(path)}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
+
+  async function writeText(path: string, text: string): Promise<void> {
+    await folderFor(path);
+    const from = temporary(path);
+    const handle = await open(from, "wx");
     try {
-      await symlink(relative(dirname(at(path)), at(target)), temporary);
+      await handle.writeFile(text);
+      await handle.sync(); // before the rename: else a loss of power may leave the name with nothing behind it
+    } finally {
+      await handle.close();
+    }
+    await replace(from, path);
+  }
+
+  async function link(target: string, path: string): Promise<void> {
+    await folderFor(path);
+    const from = temporary(path);
+    try {
+      await symlink(relative(dirname(at(path)), at(target)), from);
     } catch (error) {
       // Windows without the right to make links: the file itself takes the place, as huggingface_hub does.
       if (codeOf(error) !== "EPERM" && codeOf(error) !== "ENOSYS") throw error;
       await replace(at(target), path);
       return;
     }
-    await replace(temporary, path);
+    await replace(from, path);
   }
 
   async function list(folder: string): Promise<StoreEntry[]> {
@@ -209,32 +264,28 @@ export function nodeStore(root: string, openFile: (folder: string, name: string)
 
   return {
     root,
-    remedy: "free some space, or choose another place: HF_HOME, or cacheDir",
-    list,
-    removeFolder: (folder) => asEngineError(root, rm(at(folder), { recursive: true, force: true })),
+    remedy: `free some space, or set ${choice} to another place`,
+    list: (folder) => list(folder).catch((cause) => Promise.reject(unreadable("bad-input", at(folder), cause))),
+    removeFolder: (folder) => checked(rm(at(folder), { recursive: true, force: true })),
     open: (path) => openFile(root, path),
-    readText: (path) => unlessMissing(readFile(at(path), "utf8")),
-    writeText: (path, text) =>
-      asEngineError(
-        root,
-        (async () => {
-          await makeFolder(path);
-          const temporary = `${at(path)}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
-          await writeFile(temporary, text);
-          await replace(temporary, path);
-        })(),
-      ),
-    append: (path, keep) => asEngineError(root, append(path, keep)),
-    rename: (from, to) =>
-      asEngineError(
-        root,
-        makeFolder(to).then(() => replace(at(from), to)),
-      ),
-    remove: (path) => rm(at(path), { force: true }),
-    link: (target, path) => asEngineError(root, link(target, path)),
-    lock: (path, signal) => asEngineError(root, lock(at(path), signal)),
+    readText: (path) => readText(at(path)),
+    writeText: (path, text) => checked(writeText(path, text)),
+    append: (path, keep) => checked(append(path, keep)),
+    rename: (from, to) => checked(folderFor(to).then(() => replace(at(from), to))),
+    remove: (path) => checked(rm(at(path), { force: true })),
+    link: (target, path) => checked(link(target, path)),
+    lock: (path, signal) => checked(lock(at(path), signal)),
+    async isWritable() {
+      for (let path = root; ; path = dirname(path)) {
+        const code = await access(path, constants.W_OK).then(
+          () => "",
+          (error) => codeOf(error),
+        );
+        if (code !== "ENOENT" || dirname(path) === path) return code === ""; // what is not there yet is made in the folder above
+      }
+    },
     async space() {
-      await asEngineError(root, mkdir(root, { recursive: true }));
+      await checked(makeFolder(root));
       const { bavail, bsize } = await statfs(root);
       return bavail * bsize;
     },

@@ -1,12 +1,10 @@
-import { type FileHandle, open, readFile as read, stat } from "node:fs/promises";
 import { freemem, homedir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
-import type { ByteSource } from "../safetensors/types.ts";
 import { calmly } from "./calm.ts";
+import { expandHome, openFile, pathKind, pathOfUrl, readFile } from "./files.ts";
 import { noSuchAdapter, notGiven, notListed } from "./no-adapter.ts";
-import { expandHome, nodeSha256, nodeStore } from "./node-store.ts";
+import { nodeSha256, nodeStore } from "./node-store.ts";
 import { once } from "./once.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import type { FileStore } from "./store.ts";
@@ -132,11 +130,6 @@ async function listAdapters(): Promise<string[]> {
   }
 }
 
-async function isFolder(path: string): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
-  return found?.isDirectory() ?? false;
-}
-
 /** Respects the limit of a container (cgroups), which os.freemem does not know. */
 function availableMemory(): number {
   const free = freemem();
@@ -144,75 +137,30 @@ function availableMemory(): number {
   return Math.min(free, constrained);
 }
 
-async function readFile(path: string): Promise<Uint8Array> {
-  try {
-    return await read(path);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const why = code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a folder" : String((cause as Error).message);
-    throw new EngineError("bad-input", `cannot read ${JSON.stringify(path)}: ${why}`, { hint: "check the path", cause });
-  }
-}
-
-/** FileHandle.read aborts Node above 2 GiB and may return less than asked: callers ask for at most 64 MiB, and this loops until full. */
-async function readFully(handle: FileHandle, name: string, offset: number, into: Uint8Array): Promise<void> {
-  let filled = 0;
-  while (filled < into.length) {
-    const { bytesRead } = await handle.read(into, filled, into.length - filled, offset + filled);
-    if (bytesRead === 0) {
-      throw new EngineError("bad-weights", `${name}: the file ended at byte ${offset + filled}, ${into.length - filled} bytes short`, {
-        hint: "the file is truncated: fetch it again",
-      });
-    }
-    filled += bytesRead;
-  }
-}
-
-async function openFile(folder: string, name: string): Promise<ByteSource | undefined> {
-  let handle: FileHandle;
-  try {
-    handle = await open(join(folder, name));
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new EngineError("bad-weights", `cannot open ${join(folder, name)}: ${(cause as Error).message}`, {
-      hint: "check the file's rights",
-      cause,
-    });
-  }
-  const { size } = await handle.stat();
-  return {
-    name,
-    size,
-    async read(offset, length, signal) {
-      signal?.throwIfAborted();
-      const bytes = new Uint8Array(length);
-      await readFully(handle, name, offset, bytes);
-      return bytes;
-    },
-    async readInto(offset, into, signal) {
-      signal?.throwIfAborted();
-      await readFully(handle, name, offset, into);
-    },
-    close: () => handle.close(),
-  };
-}
-
 const env = (name: string): string | undefined => process.env[name] || undefined;
 
 const caches = (): string => env("XDG_CACHE_HOME") ?? join(homedir(), ".cache");
+const MOST_TOKEN = 2 ** 16; // bytes
 const hubHome = (): string => env("HF_HOME") ?? join(caches(), "huggingface");
 
 /** HF_TOKEN, or what `hf auth login` has stored. */
-async function hubToken(): Promise<string | undefined> {
-  const set = env("HF_TOKEN") ?? env("HUGGING_FACE_HUB_TOKEN");
-  const stored = expandHome(env("HF_TOKEN_PATH") ?? join(hubHome(), "token"));
-  return (set ?? (await read(stored, "utf8").catch(() => ""))).trim() || undefined; // no file is no token
+async function hubToken(): Promise<{ value: string; from: string } | undefined> {
+  for (const from of ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]) {
+    const value = env(from)?.trim();
+    if (value) return { value, from: `the variable ${from}` };
+  }
+  const path = expandHome(env("HF_TOKEN_PATH") ?? join(hubHome(), "token"));
+  const bytes = await readFile(path, MOST_TOKEN).catch(() => undefined); // no file is no token, and public models need none
+  const value = new TextDecoder().decode(bytes).trim();
+  return value ? { value, from: `the file ${path}` } : undefined;
 }
 
 /** The rules of huggingface_hub: HF_HUB_CACHE, or `hub` below HF_HOME, which is below XDG_CACHE_HOME or ~/.cache. */
 function openStore(kind: "hub" | "urls", folder?: string): FileStore {
   const hub = env("HF_HUB_CACHE") ?? env("HUGGINGFACE_HUB_CACHE") ?? join(hubHome(), "hub");
-  return nodeStore(expandHome(folder ?? (kind === "hub" ? hub : join(caches(), "internvl-webgpu"))), openFile);
+  const root = folder ?? (kind === "hub" ? hub : join(caches(), "internvl-webgpu"));
+  const choice = folder ? "cacheDir" : kind === "hub" ? "HF_HOME, or cacheDir," : "XDG_CACHE_HOME, or cacheDir,";
+  return nodeStore(expandHome(root), choice, openFile);
 }
 
 export const platform: Platform = {
@@ -220,9 +168,10 @@ export const platform: Platform = {
   listAdapters,
   calmly,
   openFile,
-  isFolder,
+  pathKind,
   availableMemory,
-  pathOfUrl: fileURLToPath,
+  pathOfUrl,
+  expandHome,
   env,
   hasSystem: true,
   seesEverything: true,

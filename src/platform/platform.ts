@@ -38,27 +38,29 @@ export interface Platform {
   listAdapters(): Promise<string[]>;
   /** Makes a call into WebGPU that starts something to be awaited, so that waiting for it leaves the CPU to an adapter that computes there. */
   calmly<T>(start: () => T): T;
-  /** Opens a file below a folder; `undefined` where there is no such file. */
+  /** Opens a file below a folder; `undefined` where there is no such file. @throws EngineError bad-weights where it is none, or unreadable */
   openFile(folder: string, name: string): Promise<ByteSource | undefined>;
-  /** Whether such a folder exists. */
-  isFolder(path: string): Promise<boolean>;
+  /** What lies at a path. @throws EngineError bad-input where that cannot be told */
+  pathKind(path: string): Promise<"folder" | "file" | "nothing">;
   /** Bytes of memory that a program can still take: what software adapters work in. `undefined` where nobody tells. */
   availableMemory(): number | undefined;
-  /** The path that a `file:` URL names. */
+  /** The path that a `file:` URL names. @throws EngineError bad-input where it names none */
   pathOfUrl(url: string): string;
+  /** A path with the user's folder in place of `~`. */
+  expandHome(path: string): string;
   /** A variable of the environment; `undefined` where it is not set, or empty, or where there is no environment. */
   env(name: string): string | undefined;
   /** Whether there are local folders and an environment: a page has neither. */
   readonly hasSystem: boolean;
   /** Whether requests may carry any header and answers show all of theirs: not so in a browser, between origins. */
   readonly seesEverything: boolean;
-  /** The user's Hugging Face token, where one is set up. */
-  hubToken(): Promise<string | undefined>;
+  /** The user's Hugging Face token as it stands, where one is set up, and what it was read from. */
+  hubToken(): Promise<{ value: string; from: string } | undefined>;
   /** Where downloads are kept: the folder, or by default `hub` (Hugging Face's own cache) or `urls` (what comes from elsewhere). */
   openStore(kind: "hub" | "urls", folder?: string): FileStore;
   sha256(): Sha256;
-  /** The bytes of a local file. */
-  readFile(path: string): Promise<Uint8Array>;
+  /** The bytes of a local file. @throws EngineError bad-input, limit-exceeded where it has more than `maxBytes` (1 GiB by default) */
+  readFile(path: string, maxBytes?: number): Promise<Uint8Array>;
   /** The RGBA pixels of an image object that only a browser has (ImageBitmap, canvas, img, video, VideoFrame). */
   pixelsOf(image: object): Promise<RgbaPixels | undefined>;
   /** The file behind an img element, where there is one to be had. */

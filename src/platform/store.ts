@@ -45,6 +45,8 @@ export interface FileStore {
   link(target: string, path: string): Promise<void>;
   /** Waits until nobody else, in no process or page, holds `path`; gives the function that releases it. */
   lock(path: string, signal?: AbortSignal): Promise<() => Promise<void>>;
+  /** Whether anything can be stored: a cache may be another user's, or on a read-only disk. */
+  isWritable(): Promise<boolean>;
   /** Bytes that can still be stored; `undefined` where nobody knows. */
   space(): Promise<number | undefined>;
 }

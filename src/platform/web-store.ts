@@ -4,6 +4,10 @@ import type { FileStore, FileWriter, StoreEntry } from "./store.ts";
 
 // The origin private file system has no links: a file NAME.link holds the path of the file it stands for.
 const LINK = ".link";
+/** What the store itself reads as a text, at most: a commit, a link, or what a server said about a file. */
+const MOST_TEXT = 2 ** 20; // bytes
+/** Links that lead to links; ours lead to files. */
+const MOST_LINKS = 8;
 
 /** What TypeScript's DOM library lacks. `move` renames within the private file system (every browser with WebGPU has it). */
 interface PrivateFile extends FileSystemFileHandle {
@@ -31,10 +35,19 @@ async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined> {
 
 const REMEDY = "delete models that are kept here, clear the site's data, or free disk space";
 
-function asEngineError(cause: unknown): unknown {
-  if (!isNamed(cause, "QuotaExceededError")) return cause;
-  return new EngineError("limit-exceeded", "the browser's storage for this site is full", { hint: REMEDY, cause });
+function asEngineError(cause: unknown, path: string): unknown {
+  if (cause instanceof EngineError) return cause;
+  if (isNamed(cause, "QuotaExceededError")) {
+    return new EngineError("limit-exceeded", "the browser's storage for this site is full", { hint: REMEDY, cause });
+  }
+  return new EngineError("bad-weights", `${path} in the browser's storage: ${String((cause as Error).message).slice(0, 200)}`, {
+    hint: REMEDY,
+    cause,
+  });
 }
+
+/** What the browser throws, as this library's error. */
+const checked = <T>(path: string, work: Promise<T>): Promise<T> => work.catch((cause) => Promise.reject(asEngineError(cause, path)));
 
 /** A file that somebody writes to has a lock on it. */
 function inUse(folder: string, cause: unknown): unknown {
@@ -43,7 +56,7 @@ function inUse(folder: string, cause: unknown): unknown {
 }
 
 /** In a worker: writes go to the file at once, so that a crash loses nothing that was written. */
-async function syncWriter(access: SyncAccess, keep: number): Promise<FileWriter> {
+async function syncWriter(access: SyncAccess, path: string, keep: number): Promise<FileWriter> {
   let size = keep;
   access.truncate(keep);
   return {
@@ -51,7 +64,7 @@ async function syncWriter(access: SyncAccess, keep: number): Promise<FileWriter>
       try {
         for (let done = 0; done < bytes.length; ) done += access.write(bytes.subarray(done), { at: size + done });
       } catch (error) {
-        throw asEngineError(error);
+        throw asEngineError(error, path);
       }
       size += bytes.length;
     },
@@ -67,23 +80,19 @@ async function syncWriter(access: SyncAccess, keep: number): Promise<FileWriter>
 }
 
 /** In a page: the browser writes to a copy, and close() puts it in the file's place. */
-async function streamWriter(handle: FileSystemFileHandle, keep: number): Promise<FileWriter> {
+async function streamWriter(handle: FileSystemFileHandle, path: string, keep: number): Promise<FileWriter> {
   const stream = await handle.createWritable({ keepExistingData: keep > 0 });
   await stream.truncate(keep);
   await stream.seek(keep);
   return {
     async write(bytes) {
-      try {
-        await stream.write(bytes as Uint8Array<ArrayBuffer>);
-      } catch (error) {
-        throw asEngineError(error);
-      }
+      await checked(path, stream.write(bytes as Uint8Array<ArrayBuffer>));
     },
     async clear() {
       await stream.truncate(0);
       await stream.seek(0);
     },
-    close: () => stream.close(),
+    close: () => checked(path, stream.close()),
   };
 }
 
@@ -107,26 +116,34 @@ export function webStore(root: string): FileStore {
     return folder.getFileHandle(name, { create });
   }
 
-  async function open(path: string): ReturnType<FileStore["open"]> {
+  async function open(path: string, links = 0): ReturnType<FileStore["open"]> {
     const handle = await unlessMissing(handleOf(path, false));
     if (handle) return blobSource(path.split("/").at(-1)!, await handle.getFile());
     const target = await readText(path + LINK);
-    return target === undefined ? undefined : open(target);
+    if (target === undefined) return undefined;
+    if (links === MOST_LINKS) {
+      throw new EngineError("bad-weights", `${root}/${path}: links lead round in a circle`, { hint: REMEDY });
+    }
+    return open(target, links + 1);
   }
 
   async function readText(path: string): Promise<string | undefined> {
     const handle = await unlessMissing(handleOf(path, false));
-    return handle && (await handle.getFile()).text();
+    const file = await handle?.getFile();
+    if (file && file.size > MOST_TEXT) {
+      throw new EngineError("bad-weights", `${path} in the browser's storage has ${file.size} bytes, needs a short text`, { hint: REMEDY });
+    }
+    return file?.text();
   }
 
   async function append(path: string, keep: number): Promise<FileWriter> {
     const handle = await handleOf(path, true);
     const access = await handle.createSyncAccessHandle?.(); // workers only
-    return access ? syncWriter(access, keep) : streamWriter(handle, keep);
+    return access ? syncWriter(access, path, keep) : streamWriter(handle, path, keep);
   }
 
   async function writeText(path: string, text: string): Promise<void> {
-    const writer = await streamWriter(await handleOf(path, true), 0); // replaces the file as a whole when it closes
+    const writer = await streamWriter(await handleOf(path, true), path, 0); // replaces the file as a whole when it closes
     await writer.write(new TextEncoder().encode(text));
     await writer.close();
   }
@@ -166,20 +183,21 @@ export function webStore(root: string): FileStore {
     remedy: REMEDY,
     list,
     removeFolder,
-    open,
-    readText,
-    writeText,
-    append,
-    rename,
+    open: (path) => checked(path, open(path)),
+    readText: (path) => checked(path, readText(path)),
+    writeText: (path, text) => checked(path, writeText(path, text)),
+    append: (path, keep) => checked(path, append(path, keep)),
+    rename: (from, to) => checked(from, rename(from, to)),
     async remove(path) {
       await unlessMissing(folderOf(path, false).then(({ folder, name }) => folder.removeEntry(name)));
     },
-    link: (target, path) => writeText(path + LINK, target),
+    link: (target, path) => checked(path, writeText(path + LINK, target)),
     lock: (path, signal) =>
       new Promise((fulfil, reject) => {
         const held = () => new Promise<void>((release) => fulfil(async () => release()));
         navigator.locks.request(`${root}/${path}`, signal ? { signal } : {}, held).catch(reject);
       }),
+    isWritable: async () => true,
     async space() {
       // Otherwise the browser may delete the files when it runs short. A refusal is no failure; workers cannot ask.
       await navigator.storage.persist?.();

@@ -26,6 +26,15 @@ export interface Site {
   complete(): Promise<void>;
 }
 
+/** A note that saves work next time. A cache that may not be written to does without. */
+async function unlessReadOnly(store: FileStore, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (await store.isWritable()) throw error;
+  }
+}
+
 export const PARTIAL = ".internvl-partial";
 /** Behind the name of a file from a plain address: what the server said about it. */
 export const NOTES = ".internvl.json";
@@ -90,10 +99,10 @@ export function hubSite(
     },
     async current(name, remote) {
       if (!(await exists(store, blob(name, remote)))) return undefined;
-      await store.link(blob(name, remote), snapshot(name));
-      return snapshot(name);
+      await unlessReadOnly(store, () => store.link(blob(name, remote), snapshot(name)));
+      return (await last(name)) ?? blob(name, remote);
     },
-    absent: (name) => store.writeText(`${folder}/.no_exist/${commit}/${name}`, ""),
+    absent: (name) => unlessReadOnly(store, () => store.writeText(`${folder}/.no_exist/${commit}/${name}`, "")),
     place: (name, remote) => ({
       to: blob(name, remote),
       partial: blob(name, remote) + PARTIAL, // not huggingface_hub's .incomplete: that is under a lock which Node cannot take
@@ -105,7 +114,8 @@ export function hubSite(
     },
     async complete() {
       const path = `${folder}/refs/${revision}`;
-      if (revision !== commit && (await store.readText(path)) !== commit) await store.writeText(path, commit);
+      if (revision === commit || (await store.readText(path)) === commit) return;
+      await unlessReadOnly(store, () => store.writeText(path, commit));
     },
   };
 }
@@ -116,6 +126,16 @@ interface Validators {
   etag?: string | undefined;
   lastModified?: string | undefined;
   size?: number | undefined;
+}
+
+/** What was noted about a file; `undefined` where there is no note, or it is damaged: then the file is fetched anew. */
+export async function readNotes(store: FileStore, path: string): Promise<Validators | undefined> {
+  try {
+    const notes = JSON.parse((await store.readText(path)) ?? "null") as Validators | null;
+    return notes && typeof notes.url === "string" && URL.canParse(notes.url) ? notes : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Files from any other address: a folder for each, `NAME` and, in `NAME.json`, what the server said about it. */
@@ -134,9 +154,8 @@ export function urlSite(store: FileStore, base: string): Site {
     async current(name, { etag, lastModified, size }) {
       const source = await store.open(path(name));
       await source?.close?.();
-      const text = await store.readText(notes(name));
-      if (!source || text === undefined || (etag === undefined && lastModified === undefined)) return undefined;
-      const was = JSON.parse(text) as Validators;
+      const was = await readNotes(store, notes(name));
+      if (!source || !was || (etag === undefined && lastModified === undefined)) return undefined;
       const same = was.etag === etag && was.lastModified === lastModified && (size === undefined || source.size === size);
       return same ? path(name) : undefined;
     },

@@ -1,9 +1,10 @@
 import { platform } from "#platform";
 import type { FileStore } from "../platform/store.ts";
 import { INDEX_NAME, parseIndex, SINGLE_NAME } from "../safetensors/index.ts";
-import { NOTES, PARTIAL, repoFolder, repoOf } from "./cache.ts";
+import { isCommit, NOTES, PARTIAL, readNotes, repoFolder, repoOf } from "./cache.ts";
+import { readSmall } from "./foreign.ts";
 import type { HubOptions } from "./source.ts";
-import { readSmall, type WeightSource } from "./source-types.ts";
+import type { WeightSource } from "./source-types.ts";
 
 /** A checkpoint that was downloaded, wholly or in part. */
 export interface CachedModel {
@@ -13,6 +14,8 @@ export interface CachedModel {
   bytes: number;
   /** Whether the newest version is all here. Where not, loading it goes on where the download stopped. */
   complete: boolean;
+  /** Notes or folders of it cannot be read, and `source` may be no more than its folder's name: remove it, and load it anew. */
+  damaged?: true;
   /** The files that are here, without a look at the server. */
   files: WeightSource;
   /** Deletes it. @throws EngineError bad-input while another page is downloading it */
@@ -37,7 +40,7 @@ const filesOf = (store: FileStore, folder: string): WeightSource => ({
 /** Whether configuration and every file with tensors are there. */
 async function isComplete(files: WeightSource, names: ReadonlySet<string>): Promise<boolean> {
   if (!names.has("config.json")) return false;
-  if (!names.has(INDEX_NAME)) return names.has(SINGLE_NAME);
+  if (names.has(SINGLE_NAME) || !names.has(INDEX_NAME)) return names.has(SINGLE_NAME);
   try {
     return parseIndex((await readSmall(files, INDEX_NAME))!, INDEX_NAME).shards.every((shard) => names.has(shard));
   } catch {
@@ -56,7 +59,8 @@ async function hubModel(store: FileStore, id: string): Promise<CachedModel> {
   const folder = repoFolder(id);
   const commits = (await store.list(`${folder}/snapshots`)).map(({ name }) => name);
   // refs/main is written when everything has come: without it, this is a first download that has not ended, or another revision.
-  const commit = (await store.readText(`${folder}/refs/main`))?.trim() ?? commits.at(-1) ?? "none";
+  const noted = (await store.readText(`${folder}/refs/main`))?.trim();
+  const commit = (noted !== undefined && isCommit(noted) ? noted : commits.at(-1)) ?? "none";
   const snapshot = `${folder}/snapshots/${commit}`;
   const files = filesOf(store, snapshot);
   const partial = [...(await namesIn(store, `${folder}/blobs`))].some(isPartial);
@@ -72,21 +76,42 @@ async function hubModel(store: FileStore, id: string): Promise<CachedModel> {
   };
 }
 
+/** The address that the files of a folder came from, by the first note that tells it; `undefined` where nobody noted it. */
+async function notedAddress(store: FileStore, folder: string, names: Iterable<string>): Promise<{ url?: string } | undefined> {
+  const notes = [...names].filter((name) => name.endsWith(NOTES));
+  for (const name of notes) {
+    const url = (await readNotes(store, `${folder}/${name}`))?.url;
+    if (url !== undefined) return { url: url.slice(0, url.lastIndexOf("/") + 1) };
+  }
+  return notes.length > 0 ? {} : undefined;
+}
+
 /** `undefined` for a folder of which nobody noted where it came from. */
 async function urlModel(store: FileStore, folder: string): Promise<CachedModel | undefined> {
   const names = await namesIn(store, folder);
-  const noted = [...names].find((name) => name.endsWith(NOTES));
-  const text = noted && (await store.readText(`${folder}/${noted}`));
-  if (!text) return undefined;
-  const { url } = JSON.parse(text) as { url: string };
+  const noted = await notedAddress(store, folder, names);
+  if (!noted) return undefined;
   const files = filesOf(store, folder);
   return {
-    source: url.slice(0, url.lastIndexOf("/") + 1),
+    source: noted.url ?? folder,
     bytes: await bytesBelow(store, folder),
-    complete: ![...names].some(isPartial) && (await isComplete(files, names)),
+    complete: noted.url !== undefined && ![...names].some(isPartial) && (await isComplete(files, names)),
+    ...(noted.url === undefined ? { damaged: true as const } : {}),
     files,
     remove: () => store.removeFolder(folder),
   };
+}
+
+/** An entry that cannot be looked at stands in the list all the same: else nobody could remove it, nor see the others. */
+async function orDamaged<T>(store: FileStore, source: string, folder: string, look: Promise<T>): Promise<T | CachedModel> {
+  return look.catch(() => ({
+    source,
+    bytes: 0,
+    complete: false,
+    damaged: true as const,
+    files: filesOf(store, folder),
+    remove: () => store.removeFolder(folder),
+  }));
 }
 
 /**
@@ -101,6 +126,9 @@ export async function cachedModels({ cacheDir }: Pick<HubOptions, "cacheDir"> = 
   const folders = async (store: FileStore) => (await store.list("")).filter(({ kind }) => kind === "folder").map(({ name }) => name);
   const ids = (await folders(hub)).flatMap((name) => repoOf(name) ?? []);
   const others = (await folders(urls)).filter((name) => /--[0-9a-f]{16}$/.test(name) && !repoOf(name));
-  const found = await Promise.all([...ids.map((id) => hubModel(hub, id)), ...others.map((folder) => urlModel(urls, folder))]);
+  const found = await Promise.all([
+    ...ids.map((id) => orDamaged(hub, id, repoFolder(id), hubModel(hub, id))),
+    ...others.map((folder) => orDamaged(urls, folder, folder, urlModel(urls, folder))),
+  ]);
   return found.filter((model) => model !== undefined).sort((a, b) => a.source.localeCompare(b.source));
 }

@@ -5,7 +5,7 @@ import { type Checkpoint, openCheckpoint } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, type MatrixPart, type Vector } from "../tensor/tensor.ts";
 import { asBadWeights, fileOrigin, type Origin, type StoredTensor } from "./origin.ts";
 import type { RowBlock, RowsSource } from "./rows.ts";
-import type { WeightSource } from "./source.ts";
+import type { StagedSource } from "./source.ts";
 import { Uploads, widen } from "./uploads.ts";
 
 /** How matrices are held on the GPU; `auto`: as the checkpoint stores them, or in the best format that fits. */
@@ -16,9 +16,35 @@ export const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f
 export const CODES: Readonly<Record<string, "q8" | "q4">> = { I8: "q8", U8: "q4" };
 export const SCALES_SUFFIX = ".scales";
 
-/** Opens the safetensors files; what is wrong with them becomes a `bad-weights`. */
-export async function openWeights(source: WeightSource, signal?: AbortSignal): Promise<Checkpoint> {
-  return asBadWeights(() => openCheckpoint(source, signal ? { signal } : {}));
+/**
+ * Opens the safetensors files; what is wrong with them becomes a `bad-weights`. Of a model on a server the headers come first, and the weights
+ * only when `check` has nothing against them.
+ */
+export async function openWeights(
+  source: StagedSource,
+  signal?: AbortSignal,
+  check: (checkpoint: Checkpoint) => void | Promise<void> = () => {},
+): Promise<Checkpoint> {
+  const open = async (): Promise<Checkpoint> => {
+    const checkpoint = await asBadWeights(() => openCheckpoint(source, signal ? { signal } : {}));
+    try {
+      await check(checkpoint);
+    } catch (error) {
+      await checkpoint.close();
+      throw error;
+    }
+    return checkpoint;
+  };
+  if (!source.download) return open();
+  let early: Checkpoint | undefined;
+  try {
+    early = await open();
+  } catch (error) {
+    if (!(error instanceof EngineError) || error.code !== "network") throw error; // a server without ranges: the whole files tell as well
+  }
+  if (!(await source.download()) && early) return early;
+  await early?.close();
+  return open();
 }
 
 /** The dtype that a checkpoint's matrices are stored in: that of its first matrix, or the format that it was converted to. */

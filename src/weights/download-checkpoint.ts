@@ -3,8 +3,11 @@ import { INDEX_NAME, parseIndex, SafetensorsError, SINGLE_NAME } from "../safete
 import { isPlainName, type Site } from "./cache.ts";
 import { download } from "./download.ts";
 import { describe, type RemoteFile } from "./download-describe.ts";
-import type { Transport } from "./download-http.ts";
-import { readSmall, type SourceProgress, type WeightSource } from "./source-types.ts";
+import { isPageError, pageError, type Transport } from "./download-http.ts";
+import { checkSpace, inParallel, type Plan, progressOf, reportChecks } from "./download-plan.ts";
+import { rangeFile, toldSize } from "./download-ranges.ts";
+import { checkSize, limitOf, lookedAt, readSmall } from "./foreign.ts";
+import type { SourceProgress, StagedSource } from "./source-types.ts";
 
 /** What a checkpoint may have beside its tensors. Whatever else is opened is fetched when it is. */
 const SMALL_FILES = [
@@ -19,53 +22,40 @@ const SMALL_FILES = [
   INDEX_NAME,
 ];
 
-const OPTIONAL = new Set(SMALL_FILES.slice(1));
+const isTensors = (name: string): boolean => name.endsWith(".safetensors");
 
-const PARALLEL = 4; // downloads at once: one connection seldom fills the line, many annoy the server
+/** Whether a checkpoint may do without a file of this name. What an index lists it may not. */
+const isOptional = (name: string): boolean => name !== "config.json" && (!isTensors(name) || name === SINGLE_NAME);
 
-/** Runs `work` on every item, some at a time. The first failure stops the others; it is thrown when all have ended. */
-async function inParallel<T>(
-  items: readonly T[],
-  signal: AbortSignal | undefined,
-  work: (item: T, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const stop = new AbortController();
-  const either = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
-  const queue = [...items];
-  const errors: unknown[] = [];
-  async function run(): Promise<void> {
-    for (let item = queue.shift(); item !== undefined && !stop.signal.aborted; item = queue.shift()) {
-      try {
-        await work(item, either);
-      } catch (error) {
-        errors.push(error);
-        stop.abort(error);
-      }
-    }
+/** What is taken of a file with tensors whose length the server does not tell: more than any that is published. */
+const UNTOLD = 64 * 2 ** 30; // bytes
+const SPARE = 2 ** 30; // bytes of the disk that such a file leaves
+
+/** @throws EngineError bad-weights for an index that names anything but plain files */
+function shardsOf(index: Uint8Array): readonly string[] {
+  try {
+    return parseIndex(index, INDEX_NAME).shards;
+  } catch (error) {
+    if (!(error instanceof SafetensorsError)) throw error;
+    throw new EngineError("bad-weights", error.message, { hint: error.hint, cause: error });
   }
-  await Promise.all(Array.from({ length: PARALLEL }, run));
-  if (errors.length > 0) throw errors[0];
 }
 
 export interface FetchContext {
   transport: Transport;
-  /** The server cannot be reached: what the cache has must do. */
-  offline: boolean;
+  /** Why the server is not asked: what the cache has must do. */
+  offline?: string | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: SourceProgress) => void) | undefined;
 }
 
-/** Bytes for a person: `7.4 GB`. */
-function sizeText(bytes: number): string {
-  const [unit, name] = bytes < 1e6 ? [1e3, "kB"] : bytes < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
-  return `${(bytes / (unit as number)).toFixed(1)} ${name}`;
-}
-
-/** The files of a site, fetched as needed: all of a checkpoint's at once by `fetchCheckpoint`, any other when it is opened. */
-class RemoteFiles {
+/** The files of a site, each fetched when it is opened; those with tensors are read by ranges until `download` brings them all. */
+class RemoteFiles implements StagedSource {
   readonly #site: Site;
   readonly #context: FetchContext;
   readonly #paths = new Map<string, string | null>();
+  readonly #remotes: Plan = new Map(); // described, and not here yet
+  readonly #pages = new Set<string>(); // absent because a page stands in their place
 
   constructor(site: Site, context: FetchContext) {
     this.#site = site;
@@ -73,18 +63,21 @@ class RemoteFiles {
   }
 
   /** Asks where a file is; gives what is still to be fetched. */
-  async resolve(name: string, signal: AbortSignal | undefined = this.#context.signal): Promise<RemoteFile | undefined> {
-    const { transport, offline } = this.#context;
+  async #resolve(name: string, signal: AbortSignal | undefined): Promise<RemoteFile | undefined> {
     if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is no plain file name`);
     if (this.#paths.has(name)) return undefined;
+    const before = this.#remotes.get(name);
+    if (before) return before;
+    const { transport, offline } = this.#context;
     const known = await this.#site.known(name);
-    if (known !== undefined || offline) {
+    if (known !== undefined || offline !== undefined) {
       this.#paths.set(name, known ?? (await this.#site.last(name)) ?? null);
       return undefined;
     }
-    const remote = await describe(transport, this.#site.url(name), { signal, optional: OPTIONAL.has(name) });
+    const remote = await describe(transport, this.#site.url(name), { signal, optional: isOptional(name) });
     if ("missing" in remote) {
       if (remote.missing === "certainly") await this.#site.absent(name);
+      if (remote.missing === "page") this.#isPage(name);
       this.#paths.set(name, null);
       return undefined;
     }
@@ -94,12 +87,29 @@ class RemoteFiles {
       });
     }
     const current = await this.#site.current(name, remote);
-    if (current === undefined) return remote;
-    this.#paths.set(name, current);
-    return undefined;
+    if (current !== undefined) {
+      this.#paths.set(name, current);
+      return undefined;
+    }
+    checkSize(name, remote.size ?? 0);
+    this.#remotes.set(name, remote);
+    return remote;
   }
 
-  async fetch(name: string, remote: RemoteFile, signal: AbortSignal | undefined, onBytes?: (bytes: number) => void): Promise<void> {
+  /** A page in place of a file: there is none. @throws EngineError network where the checkpoint needs it */
+  #isPage(name: string): void {
+    this.#pages.add(name);
+    const needed =
+      name === SINGLE_NAME ? this.#pages.has(INDEX_NAME) : name === INDEX_NAME ? this.#pages.has(SINGLE_NAME) : !isOptional(name);
+    if (needed) throw pageError(name === INDEX_NAME ? SINGLE_NAME : name, this.#site.url(name));
+  }
+
+  async #maxBytes(name: string, { size }: RemoteFile): Promise<number> {
+    if (size !== undefined || !isTensors(name)) return Math.min(limitOf(name), size ?? Number.POSITIVE_INFINITY);
+    return Math.min(UNTOLD, Math.max(0, ((await this.#site.store.space()) ?? UNTOLD) - SPARE));
+  }
+
+  async #fetch(name: string, remote: RemoteFile, signal: AbortSignal | undefined, onBytes?: (bytes: number) => void): Promise<void> {
     const { store } = this.#site;
     const { to, partial, lock } = this.#site.place(name, remote);
     const release = await store.lock(lock, signal);
@@ -107,115 +117,96 @@ class RemoteFiles {
       let path = await this.#site.current(name, remote); // another process may have fetched it while we waited
       if (path === undefined) {
         const { url, size, sha256 } = remote;
-        await download({ url, name, size, sha256, to, partial }, { transport: this.#context.transport, store, signal, onBytes });
+        const maxBytes = await this.#maxBytes(name, remote);
+        await download({ url, name, size, sha256, maxBytes, to, partial }, { transport: this.#context.transport, store, signal, onBytes });
         path = await this.#site.settle(name, remote);
       } else onBytes?.(remote.size ?? 0);
       this.#paths.set(name, path);
+    } catch (error) {
+      if (!isPageError(error) || !isOptional(name)) throw error;
+      this.#isPage(name);
+      this.#paths.set(name, null);
     } finally {
+      this.#remotes.delete(name);
       await release();
     }
   }
 
-  has(name: string): boolean {
-    return typeof this.#paths.get(name) === "string";
+  async has(name: string): Promise<boolean> {
+    return (await this.#resolve(name, this.#context.signal)) !== undefined || typeof this.#paths.get(name) === "string";
   }
 
-  readonly source: WeightSource = {
-    open: async (name) => {
-      const remote = await this.resolve(name);
-      if (remote) await this.fetch(name, remote, this.#context.signal);
-      const path = this.#paths.get(name);
-      if (!path) return undefined;
-      const file = await this.#site.store.open(path);
-      return file && { ...file, name };
-    },
-  };
-}
-
-/** The files that hold the tensors. @throws EngineError bad-weights for an index that names anything but plain files */
-async function tensorFiles(files: RemoteFiles): Promise<readonly string[]> {
-  if (!files.has(INDEX_NAME)) return [SINGLE_NAME];
-  const bytes = (await readSmall(files.source, INDEX_NAME))!;
-  try {
-    return parseIndex(bytes, INDEX_NAME).shards;
-  } catch (error) {
-    if (!(error instanceof SafetensorsError)) throw error;
-    throw new EngineError("bad-weights", error.message, { ...(error.hint ? { hint: error.hint } : {}), cause: error });
+  async open(name: string): ReturnType<StagedSource["open"]> {
+    const { transport, signal, onProgress } = this.#context;
+    const remote = await this.#resolve(name, signal);
+    if (remote && isTensors(name)) return rangeFile(transport, remote.url, name, toldSize(remote));
+    if (remote) {
+      onProgress?.({ phase: "resolve", loaded: 0, total: 1, file: name });
+      await this.#fetch(name, remote, signal);
+    }
+    const path = this.#paths.get(name);
+    if (!path) return undefined;
+    const file = await this.#site.store.open(path);
+    return file && { ...file, name };
   }
-}
 
-/** Numbers that only grow, from transfers that may start over. */
-function progressOf(planned: ReadonlyMap<string, RemoteFile>, onProgress: FetchContext["onProgress"]) {
-  const loaded = new Map<string, number>();
-  const STEP = 2 ** 18; // bytes between two reports
-  let reported = -STEP;
-  return (file: string | undefined, bytes: number, ended = false): void => {
-    if (file !== undefined) loaded.set(file, Math.max(bytes, loaded.get(file) ?? 0));
-    const sum = [...loaded.values()].reduce((a, b) => a + b, 0);
-    if (sum === reported || (sum - reported < STEP && !ended)) return;
-    reported = sum;
-    const total = [...planned].reduce((all, [name, { size }]) => all + (size ?? loaded.get(name) ?? 0), 0);
-    onProgress?.({ phase: "download", loaded: sum, total: Math.max(sum, total), ...(file === undefined ? {} : { file }) });
-  };
+  /** The files that hold the tensors, by transformers' order: a single file comes before an index. */
+  async #tensorFiles(signal: AbortSignal | undefined): Promise<readonly string[]> {
+    await this.#resolve(SINGLE_NAME, signal);
+    if (this.#paths.get(SINGLE_NAME) !== null) return [SINGLE_NAME];
+    const bytes = await readSmall(lookedAt(this), INDEX_NAME);
+    return bytes ? shardsOf(bytes) : [SINGLE_NAME];
+  }
+
+  /** @throws EngineError network where the cache must do and does not hold everything */
+  async checkOffline(): Promise<void> {
+    const { offline, signal } = this.#context;
+    if (offline === undefined) return;
+    for (const name of await this.#tensorFiles(signal)) {
+      await this.#resolve(name, signal);
+      if (this.#paths.get(name)) continue;
+      throw new EngineError("network", `${offline}, and the cache does not hold all of ${this.#site.title}: ${name} is missing`, {
+        hint: "check the connection (and that HF_HUB_OFFLINE is not set)",
+      });
+    }
+  }
+
+  /** Fetches whatever is not in the cache yet: asks for all files first, checks that they fit, then downloads them side by side. */
+  async download(): Promise<boolean> {
+    const { signal, onProgress } = this.#context;
+    const planned: Plan = new Map();
+    const plan = async (name: string, signal: AbortSignal): Promise<void> => {
+      const remote = await this.#resolve(name, signal);
+      if (remote) planned.set(name, remote);
+    };
+    const tensors = await this.#tensorFiles(signal);
+    await inParallel([...new Set([...SMALL_FILES, ...tensors])], signal, plan);
+    onProgress?.({ phase: "resolve", loaded: 1, total: 1 });
+    if (planned.size > 0) {
+      const report = progressOf(planned, onProgress);
+      await checkSpace(this.#site, planned);
+      report(undefined, 0);
+      let bytes = 0;
+      await inParallel([...planned], signal, async ([name, remote], signal) => {
+        let last = 0;
+        await this.#fetch(name, remote, signal, (now) => report(name, (last = now)));
+        bytes += last;
+      });
+      report(undefined, 0);
+      reportChecks(planned, bytes, onProgress);
+    }
+    await this.#site.complete();
+    return planned.size > 0;
+  }
 }
 
 /**
- * Fetches whatever of a checkpoint is not in the cache yet: asks for all files first, checks that they fit, then downloads them side by side.
+ * The files of a checkpoint on a server: small ones are fetched into the cache when they are opened, those with tensors when `download` is called.
  *
- * @returns its files, from the cache
- * @throws EngineError network, limit-exceeded (no space), bad-weights (the index), aborted
+ * @throws EngineError network where the server cannot be asked and the cache does not hold everything
  */
-export async function fetchCheckpoint(site: Site, context: FetchContext): Promise<WeightSource> {
-  const { signal, onProgress } = context;
+export async function remoteCheckpoint(site: Site, context: FetchContext): Promise<StagedSource> {
   const files = new RemoteFiles(site, context);
-  const planned = new Map<string, RemoteFile>();
-  const plan = async (name: string, signal: AbortSignal): Promise<void> => {
-    const remote = await files.resolve(name, signal);
-    if (remote) planned.set(name, remote);
-  };
-  await inParallel(SMALL_FILES, signal, plan);
-  const index = planned.get(INDEX_NAME);
-  if (index) {
-    await files.fetch(INDEX_NAME, index, signal); // it names the others, so it comes before everything is known
-    planned.delete(INDEX_NAME);
-  }
-  const tensors = await tensorFiles(files);
-  await inParallel(tensors, signal, plan);
-  if (context.offline && !tensors.every((name) => files.has(name))) {
-    throw new EngineError("network", `the server of ${site.title} cannot be reached, and the cache does not hold all of it`, {
-      hint: "check the connection (and that HF_HUB_OFFLINE is not set)",
-    });
-  }
-  onProgress?.({ phase: "resolve", loaded: 1, total: 1 });
-  if (planned.size > 0) {
-    const report = progressOf(planned, onProgress);
-    await checkSpace(site, planned);
-    report(undefined, 0, true);
-    await inParallel([...planned], signal, ([name, remote], signal) =>
-      files.fetch(name, remote, signal, (bytes) => report(name, bytes, bytes === remote.size)),
-    );
-    report(undefined, 0, true);
-    // Every file was hashed or measured as it came.
-    const bytes = [...planned.values()].reduce((sum, { size }) => sum + (size ?? 0), 0);
-    onProgress?.({ phase: "verify", loaded: bytes, total: bytes });
-  }
-  await site.complete();
-  return files.source;
-}
-
-async function checkSpace({ store, title, place }: Site, planned: ReadonlyMap<string, RemoteFile>): Promise<void> {
-  const space = await store.space();
-  if (space === undefined) return;
-  let needs = 0;
-  for (const [name, remote] of planned) {
-    const begun = await store.open(place(name, remote).partial); // what is here already takes no more space
-    await begun?.close?.();
-    needs += Math.max(0, (remote.size ?? 0) - (begun?.size ?? 0));
-  }
-  if (needs <= space) return;
-  throw new EngineError(
-    "limit-exceeded",
-    `${title} needs ${sizeText(needs)} more in ${store.root}, which has room for ${sizeText(space)}`,
-    { hint: store.remedy },
-  );
+  await files.checkOffline();
+  return files;
 }

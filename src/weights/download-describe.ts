@@ -1,3 +1,4 @@
+import { piecesOf } from "../platform/fetch.ts";
 import {
   type Answer,
   bareEtag,
@@ -6,9 +7,11 @@ import {
   discard,
   persistentRequest,
   refusal,
+  saysPage,
   type Transport,
   toldSha256,
 } from "./download-http.ts";
+import { ENOUGH, isPage } from "./foreign.ts";
 
 /** What a server tells of a file before it sends it. */
 export interface RemoteFile {
@@ -26,8 +29,8 @@ export interface RemoteFile {
 
 /** What the server knows of a file that it does not have. */
 export interface MissingFile {
-  /** `perhaps`: some stores answer 403 for what does not exist. */
-  missing: "certainly" | "perhaps";
+  /** `perhaps`: some stores answer 403 for what does not exist. `page`: a web page stands in its place, as single-page hosts have it. */
+  missing: "certainly" | "perhaps" | "page";
   /** How the server put it. */
   answer: Response;
   commit?: string | undefined;
@@ -47,6 +50,18 @@ function describeAnswer(url: string, { response, first }: Answer): RemoteFile {
     sha256: toldSha256(first),
     commit: first("x-repo-commit"),
   };
+}
+
+/** Whether what the server calls a page is one: some call everything so that they do not know. */
+async function isReallyPage(t: Transport, url: string, signal: AbortSignal | undefined): Promise<boolean> {
+  const { response } = await persistentRequest(t, url, { signal, headers: { range: `bytes=0-${ENOUGH - 1}` } });
+  try {
+    for await (const piece of piecesOf(response, t.idle)) return isPage(piece, true);
+  } catch {
+    signal?.throwIfAborted();
+    return true; // whoever wants the file hears the reason when it is fetched
+  }
+  return false; // an empty file
 }
 
 export interface DescribeOptions {
@@ -75,11 +90,12 @@ export async function describe(
   let answer = await persistentRequest(t, url, { ...options, method: "HEAD" });
   const { status } = answer.response;
   if ([400, 405, 501].includes(status) || (status === 403 && !answer.response.headers.has("x-error-code"))) {
-    await discard(answer.response);
+    discard(answer.response);
     answer = await persistentRequest(t, url, { ...options, headers: { range: "bytes=0-0" } });
   }
   const { response, first } = answer;
-  await discard(response);
+  discard(response);
+  if (response.ok && saysPage(response) && (await isReallyPage(t, url, signal))) return { missing: "page", answer: response };
   if (response.ok || (response.status >= 300 && response.status < 400)) return describeAnswer(url, answer);
   if (response.status === 416) return { ...describeAnswer(url, answer), size: 0 }; // no byte at 0: the file is empty
   const code = first("x-error-code");

@@ -1,5 +1,6 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
+import { answerOf, Silence, shown, unreachable } from "../platform/fetch.ts";
 
 /** What requests go through; tests put their own clock and dice in. */
 export interface Transport {
@@ -25,12 +26,6 @@ export interface Answer {
 
 const MAX_REDIRECTS = 10;
 
-/** An address for messages: without its query, which may hold a signature, and without a user's name and password. */
-export function shown(url: string): string {
-  const { origin, pathname } = new URL(url);
-  return `${origin}${pathname}`.slice(0, 300);
-}
-
 /** The default wait. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((fulfil, reject) => {
@@ -47,9 +42,16 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** Gives the connection back without reading the rest. */
-export async function discard(response: Response): Promise<void> {
-  await response.body?.cancel().catch(() => {}); // it may be broken: nobody wants it any more
+/** An address as a server wrote it, without what may be secret in it. */
+const plainAddress = (text: string): string =>
+  text
+    .replace(/[?#].*$/s, "")
+    .replace(/\/\/[^/]*@/, "//")
+    .slice(0, 100);
+
+/** Gives the connection back without reading the rest. Not awaited: a dead connection may never say that it is closed. */
+export function discard(response: Response): void {
+  void response.body?.cancel().catch(() => {}); // it may be broken: nobody wants it any more
 }
 
 /**
@@ -59,7 +61,7 @@ export async function discard(response: Response): Promise<void> {
  * @throws EngineError network for a redirect that leads nowhere; what fetch rejects with passes through
  */
 export async function request(
-  { fetch, token }: Transport,
+  { fetch, token, idle }: Transport,
   url: string,
   { method = "GET", headers = {}, signal, stopAt }: RequestOptions = {},
 ): Promise<Answer> {
@@ -70,17 +72,17 @@ export async function request(
     const sent: Record<string, string> = { "accept-encoding": "identity", ...headers };
     if (token && new URL(at).origin === token.origin) sent.authorization = `Bearer ${token.value}`;
     const init: RequestInit = { method, headers: sent, ...(signal ? { signal } : {}) };
-    let response = await fetch(at, { ...init, redirect: "manual" });
-    if (response.type === "opaqueredirect") response = await fetch(at, { ...init, redirect: "follow" });
+    let response = await answerOf(fetch, at, { ...init, redirect: "manual" }, idle);
+    if (response.type === "opaqueredirect") response = await answerOf(fetch, at, { ...init, redirect: "follow" }, idle);
     seen.push(response.headers);
     const first = (name: string): string | undefined => seen.find((each) => each.has(name))?.get(name) ?? undefined;
     const answer = { response, redirected: hop > 0 || response.redirected, first };
     const location = [301, 302, 303, 307, 308].includes(response.status) ? response.headers.get("location") : undefined;
     if (!location || stopAt?.(response)) return answer;
-    await discard(response);
+    discard(response);
     const next = URL.canParse(location, at) ? new URL(location, at) : undefined;
     if (!next || !/^https?:$/.test(next.protocol) || (new URL(at).protocol === "https:" && next.protocol === "http:")) {
-      throw new EngineError("network", `${shown(at)} redirects to ${JSON.stringify(location.slice(0, 100))}, which is not followed`, {
+      throw new EngineError("network", `${shown(at)} redirects to ${JSON.stringify(plainAddress(location))}, which is not followed`, {
         hint: "redirects must stay on http(s), and on https once there",
       });
     }
@@ -132,6 +134,8 @@ export function toldSha256(first: Answer["first"]): string | undefined {
   return Array.from(atob(digest[1]!), (character) => character.charCodeAt(0).toString(16).padStart(2, "0")).join("");
 }
 
+export const KEPT = "check the address and the connection; what was fetched is kept";
+
 const FIRST_WAIT = 1_000; // ms
 const LONGEST_WAIT = 30_000;
 const LONGEST_RETRY_AFTER = 600_000;
@@ -179,8 +183,21 @@ export function refusal(url: string, response: Response): EngineError {
 /** Whether the server was reached and said no for good. */
 export const isRefusal = (error: EngineError): boolean => {
   const { status } = (error.cause ?? {}) as { status?: number };
-  return status !== undefined && !isTransient(status);
+  return status !== undefined && !isTransient(status) && status !== 407 && status !== 511; // those two are a proxy's or a portal's
 };
+
+/** A page stands in the place of a file: a single-page host's, a login's. */
+export function pageError(name: string, url: string): EngineError {
+  return new EngineError("network", `the server sent an HTML page in place of ${name} (${shown(url)})`, {
+    hint: "check the address: it must be the folder of the files themselves; and whether this network wants a login first",
+    cause: { page: true },
+  });
+}
+
+export const isPageError = (error: unknown): boolean => ((error as EngineError | undefined)?.cause as { page?: boolean })?.page === true;
+
+/** Whether the server says that its answer is a page. */
+export const saysPage = ({ headers }: Response): boolean => /^text\/html\b/i.test(headers.get("content-type")?.trim() ?? "");
 
 /** A request that is repeated while the server or the way to it fails in passing. Gives every other answer, good or bad. */
 export async function persistentRequest(t: Transport, url: string, options: RequestOptions & { attempts?: number }): Promise<Answer> {
@@ -192,22 +209,12 @@ export async function persistentRequest(t: Transport, url: string, options: Requ
       if (!isTransient(answer.response.status)) return answer;
       wait = backOff(failures, t.random, answer.response.headers);
       if (failures >= attempts || wait === undefined) throw refusal(url, answer.response);
-      await discard(answer.response);
+      discard(answer.response);
     } catch (cause) {
       if (cause instanceof EngineError || signal?.aborted) throw cause;
-      if (failures >= attempts) throw unreachable(url, cause);
+      if (failures >= attempts || cause instanceof Silence) throw unreachable(url, cause, KEPT); // whoever waits that long again waits in vain
       wait = backOff(failures, t.random)!;
     }
     await t.sleep(wait, signal);
   }
-}
-
-/** fetch says "fetch failed"; the reason is in its cause. */
-export function unreachable(url: string, cause: unknown): EngineError {
-  const { message, cause: inner } = cause as Error;
-  const { code, message: reason } = (inner ?? {}) as NodeJS.ErrnoException;
-  return new EngineError("network", `cannot fetch ${shown(url)}: ${[message, reason || code].filter(Boolean).join(": ")}`, {
-    hint: "check the address and the connection; what was fetched is kept",
-    cause,
-  });
 }

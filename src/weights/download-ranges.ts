@@ -1,47 +1,36 @@
 import { EngineError } from "../errors.ts";
+import { BrokenBody, piecesOf, Silence, shown, unreachable } from "../platform/fetch.ts";
 import type { ByteSource } from "../safetensors/index.ts";
 import { isPlainName } from "./cache.ts";
-import { describe } from "./download-describe.ts";
-import { bareEtag, contentRange, discard, persistentRequest, refusal, shown, type Transport } from "./download-http.ts";
+import { describe, type RemoteFile } from "./download-describe.ts";
+import { bareEtag, contentRange, discard, pageError, persistentRequest, refusal, saysPage, type Transport } from "./download-http.ts";
+import { isPage } from "./foreign.ts";
 import type { WeightSource } from "./source-types.ts";
 
-/** Reads exactly `length` bytes of a body and leaves the rest. */
-async function take(response: Response, length: number, from: string): Promise<Uint8Array> {
+/** Reads exactly `length` bytes of a body and leaves the rest. @throws BrokenBody */
+async function take(response: Response, length: number, from: string, idle: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
   let have = 0;
-  const reader = response.body?.getReader();
-  try {
-    while (reader && have < length) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      bytes.set(value.subarray(0, length - have), have);
-      have += value.length;
-    }
-  } finally {
-    await reader?.cancel().catch(() => {});
+  for await (const piece of piecesOf(response, idle)) {
+    bytes.set(piece.subarray(0, length - have), have);
+    have += piece.length;
+    if (have >= length) return bytes;
   }
-  if (have < length) throw new EngineError("network", `${from} gave ${have} bytes, needs ${length}`, { hint: "try again" });
-  return bytes;
+  throw new EngineError("network", `${from} gave ${have} bytes, needs ${length}`, { hint: "try again" });
 }
+
+const TRIES = 3; // of a range whose body breaks off
 
 /**
  * A file behind HTTP, of which only the ranges that are read come over the line; nothing is kept.
  *
- * @returns `undefined` where the server has no such file
- * @throws EngineError network, also from `read`: where the server gives no ranges, or the file changes
+ * @param size bytes, as the server told
+ * @throws EngineError network, from `read`: where the server gives no ranges, or the file changes
  */
-export async function openRanges(t: Transport, url: string, name: string, signal?: AbortSignal): Promise<ByteSource | undefined> {
-  const remote = await describe(t, url, { signal });
-  if ("missing" in remote) return undefined;
-  const { size } = remote;
-  if (size === undefined) {
-    throw new EngineError("network", `${shown(url)} does not tell its length`, { hint: "download the folder and give its path" });
-  }
+export function rangeFile(t: Transport, url: string, name: string, size: number): ByteSource {
   let etag: string | undefined; // of the answers with data: a CDN's is not the origin's
 
-  async function read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
-    signal?.throwIfAborted();
-    if (length === 0) return new Uint8Array(0);
+  async function readOnce(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
     const last = offset + length - 1;
     const { response } = await persistentRequest(t, url, { headers: { range: `bytes=${offset}-${last}` }, signal });
     const own = response.headers.get("etag");
@@ -49,18 +38,42 @@ export async function openRanges(t: Transport, url: string, name: string, signal
       const range = contentRange(response.headers);
       const right = response.status === 200 ? offset === 0 : range?.first === offset && (range.total ?? size) === size;
       if (right && (etag === undefined || own === null || bareEtag(own) === etag)) {
+        const bytes = await take(response, length, shown(url), t.idle);
+        if (offset === 0 && isPage(bytes, saysPage(response))) throw pageError(name, url);
         if (own !== null) etag = bareEtag(own);
-        return take(response, length, shown(url));
+        return bytes;
       }
     }
-    await discard(response);
+    discard(response);
     if (!response.ok) throw refusal(url, response);
-    const has = response.status === 200 ? "no ranges" : `${response.headers.get("content-range")} (ETag ${own})`;
+    if (response.status === 200 && saysPage(response)) throw pageError(name, url);
+    const has =
+      response.status === 200 ? "no ranges" : `${response.headers.get("content-range")?.slice(0, 80)} (ETag ${own?.slice(0, 80)})`;
     throw new EngineError("network", `${shown(url)} gives ${has}, needs bytes ${offset} to ${last} of ${size} of the same file`, {
       hint: "download the folder and give its path",
     });
   }
+
+  async function read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+    if (length === 0) return new Uint8Array(0);
+    for (let tries = 1; ; tries++) {
+      signal?.throwIfAborted();
+      try {
+        return await readOnce(offset, length, signal);
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!(error instanceof BrokenBody)) throw error;
+        if (tries === TRIES || error.cause instanceof Silence) throw unreachable(url, error.cause);
+      }
+    }
+  }
   return { name, size, read };
+}
+
+/** The size that a file was described with. @throws EngineError network where the server told none */
+export function toldSize({ url, size }: RemoteFile): number {
+  if (size !== undefined) return size;
+  throw new EngineError("network", `${shown(url)} does not tell its length`, { hint: "download the folder and give its path" });
 }
 
 /** The files below an address, read by ranges. */
@@ -68,7 +81,9 @@ export function rangeSource(t: Transport, base: string, signal?: AbortSignal): W
   return {
     open: async (name) => {
       if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is no plain file name`);
-      return openRanges(t, base + encodeURIComponent(name), name, signal);
+      const url = base + encodeURIComponent(name);
+      const remote = await describe(t, url, { signal });
+      return "missing" in remote ? undefined : rangeFile(t, url, name, toldSize(remote));
     },
   };
 }

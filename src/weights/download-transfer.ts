@@ -1,5 +1,6 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
+import { BrokenBody, piecesOf, Silence, shown, sizeText, unreachable } from "../platform/fetch.ts";
 import type { FileStore, FileWriter, Sha256 } from "../platform/store.ts";
 import { MAX_READ } from "../safetensors/index.ts";
 import {
@@ -9,13 +10,15 @@ import {
   contentRange,
   discard,
   isTransient,
+  KEPT,
+  pageError,
   refusal,
   request,
-  shown,
+  saysPage,
   strongEtag,
   type Transport,
-  unreachable,
 } from "./download-http.ts";
+import { isPage } from "./foreign.ts";
 
 /** One file to fetch. */
 export interface Download {
@@ -25,6 +28,8 @@ export interface Download {
   size?: number | undefined;
   /** 64 hexadecimal digits, where the server has told. */
   sha256?: string | undefined;
+  /** The most that is taken, in bytes as they are stored, where the server tells no length or sends more than it told. */
+  maxBytes: number;
   /** Where it goes in the store when it is complete and checked. */
   to: string;
   /** Where it grows; the resume state lies beside it, in `${partial}.json`. */
@@ -51,11 +56,17 @@ export class Interruption extends Error {
   readonly wait: number | undefined;
   /** Everything so far is void. */
   readonly restart: boolean;
+  /** Nothing came, for as long as is waited. */
+  readonly silent: boolean;
 
-  constructor(error: Error, { wait, restart = false }: { wait?: number | undefined; restart?: boolean } = {}) {
+  constructor(
+    error: Error,
+    { wait, restart = false, silent = false }: { wait?: number | undefined; restart?: boolean; silent?: boolean } = {},
+  ) {
     super(error.message, { cause: error });
     this.wait = wait;
     this.restart = restart;
+    this.silent = silent;
   }
 }
 
@@ -83,34 +94,6 @@ async function hashFile(store: FileStore, path: string, hash: Sha256 | undefined
     return source.size;
   } finally {
     await source.close?.();
-  }
-}
-
-/** The body broke off; the cause tells why. Not to be mistaken for what the disk throws meanwhile. */
-class BrokenBody extends Error {}
-
-/** The pieces of a body; a connection that gives nothing for `idle` milliseconds is cut. @throws BrokenBody */
-async function* piecesOf(response: Response, idle: number): AsyncGenerator<Uint8Array> {
-  const reader = response.body?.getReader();
-  if (!reader) return;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let ended = false;
-  try {
-    for (;;) {
-      const stalled = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`no byte came for ${idle / 1000} s`)), idle);
-      });
-      const piece = await Promise.race([reader.read(), stalled])
-        .catch((cause: unknown) => Promise.reject(new BrokenBody("the body broke off", { cause })))
-        .finally(() => clearTimeout(timer));
-      if (piece.done) {
-        ended = true;
-        return;
-      }
-      yield piece.value;
-    }
-  } finally {
-    if (!ended) await reader.cancel().catch(() => {});
   }
 }
 
@@ -177,16 +160,15 @@ export class Transfer {
       answer = await this.#ask(resuming);
     } catch (cause) {
       if (cause instanceof EngineError || cause instanceof Interruption || signal?.aborted) throw cause;
-      throw new Interruption(unreachable(this.#file.url, cause));
+      throw new Interruption(unreachable(this.#file.url, cause, KEPT), { silent: cause instanceof Silence });
     }
     const { response } = answer;
     try {
       if (response.status === 206) this.#checkRange(response.headers, resuming);
-      else if (response.status === 200) await this.#begin(response.headers);
-      else this.#refuse(answer, failures);
+      else if (response.status !== 200) this.#refuse(answer, failures);
       await this.#receive(response);
     } catch (error) {
-      await discard(response);
+      discard(response);
       throw error;
     }
     if (this.#size !== undefined && this.#have < this.#size) {
@@ -209,7 +191,7 @@ export class Transfer {
       // then the answer has to show that its file is the same.
       const answer = await request(transport, url, { headers: { range }, signal });
       if (answer.response.status !== 206 || strongEtag(answer.response.headers) === this.#etag) return answer;
-      await discard(answer.response);
+      discard(answer.response);
       throw new Interruption(this.#problem("does not show that it is the same file still"), { restart: true });
     }
   }
@@ -266,24 +248,48 @@ export class Transfer {
   }
 
   async #receive(response: Response): Promise<void> {
-    const { signal, transport, onBytes } = this.#context;
+    const { signal, transport } = this.#context;
+    const { name, url } = this.#file;
+    const isWhole = response.status === 200;
+    let begun = false;
     try {
       for await (const bytes of piecesOf(response, transport.idle)) {
         signal?.throwIfAborted();
-        if (this.#size !== undefined && this.#have + bytes.length > this.#size) {
-          throw new Interruption(this.#problem(`gives more than ${this.#size} bytes`), { restart: true });
+        if (isWhole && !begun) {
+          // A login page must not cost what an earlier run has fetched.
+          if (isPage(bytes, saysPage(response))) throw pageError(name, url);
+          await this.#begin(response.headers);
         }
-        await this.#writer!.write(bytes);
-        this.#hash?.update(bytes);
-        this.#have += bytes.length;
-        onBytes?.(this.#have);
+        begun = true;
+        await this.#put(bytes);
       }
+      if (isWhole && !begun) await this.#begin(response.headers); // an empty file
     } catch (error) {
       if (!(error instanceof BrokenBody) || signal?.aborted) throw error;
       const { message, cause } = error.cause as Error;
       const why = [message, (cause as Error | undefined)?.message].filter(Boolean).join(": ");
-      throw new Interruption(this.#problem(`broke off at byte ${this.#have} of ${this.#size ?? "an unknown number"}: ${why}`));
+      throw new Interruption(this.#problem(`broke off at byte ${this.#have} of ${this.#size ?? "an unknown number"}: ${why}`), {
+        silent: error.cause instanceof Silence,
+      });
     }
+  }
+
+  async #put(bytes: Uint8Array): Promise<void> {
+    const { maxBytes, name, url } = this.#file;
+    const end = this.#have + bytes.length;
+    if (this.#size !== undefined && end > this.#size) {
+      throw new Interruption(this.#problem(`gives more than ${this.#size} bytes`), { restart: true });
+    }
+    if (end > maxBytes) {
+      await this.restart(); // nothing of it is worth keeping
+      throw new EngineError("network", `${name} from ${shown(url)} has more than ${sizeText(maxBytes)}, which is the limit`, {
+        hint: "this is not the file that a checkpoint has under this name: check the address",
+      });
+    }
+    await this.#writer!.write(bytes);
+    this.#hash?.update(bytes);
+    this.#have = end;
+    this.#context.onBytes?.(this.#have);
   }
 
   /** @throws Interruption where the bytes are not those that the server promised */

@@ -2,6 +2,9 @@ import { EngineError } from "../errors.ts";
 import { ATTEMPTS, backOff } from "./download-http.ts";
 import { type Download, type DownloadContext, Interruption, Transfer } from "./download-transfer.ts";
 
+/** A silence has cost as much time as so many refusals. */
+const SILENCE = 3;
+
 /**
  * Fetches a file into the store: resumes what an earlier run left, repeats what fails in passing, checks length and hash, and only then
  * gives the file its name. On failure a resumable part stays behind, or nothing.
@@ -30,7 +33,8 @@ export async function download(file: Download, context: DownloadContext): Promis
           restarts++;
           await transfer.restart(); // also when this was the last try: nothing wrong may stay behind
         }
-        if (++failures >= ATTEMPTS || restarts > 2) throw error.cause;
+        failures += error.silent ? SILENCE : 1;
+        if (failures >= ATTEMPTS || restarts > 2) throw error.cause;
         if (!error.restart) await transport.sleep(error.wait ?? backOff(failures, transport.random)!, signal);
       }
     }

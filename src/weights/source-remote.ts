@@ -1,11 +1,14 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import { cachedCommit, hubSite, isCommit, urlSite } from "./cache.ts";
-import { fetchCheckpoint } from "./download-checkpoint.ts";
-import { describe, type MissingFile, type RemoteFile } from "./download-describe.ts";
-import { isRefusal, refusal, shown, sleep, type Transport } from "./download-http.ts";
+import { quoted } from "../options.ts";
+import { IDLE, shown } from "../platform/fetch.ts";
+import { cachedCommit, hubSite, isCommit, type Site, urlSite } from "./cache.ts";
+import { remoteCheckpoint } from "./download-checkpoint.ts";
+import { describe, type RemoteFile } from "./download-describe.ts";
+import { isPageError, isRefusal, pageError, refusal, sleep, type Transport } from "./download-http.ts";
 import { rangeSource } from "./download-ranges.ts";
-import type { SourceProgress, WeightSource } from "./source-types.ts";
+import { checkSize } from "./foreign.ts";
+import type { SourceProgress, StagedSource, WeightSource } from "./source-types.ts";
 
 /** Where a checkpoint on a server comes from and goes to. In Node the variables in brackets set the defaults. */
 export interface HubOptions {
@@ -26,7 +29,7 @@ export interface RemoteOptions extends HubOptions, Partial<Pick<Transport, "slee
   onProgress?: ((progress: SourceProgress) => void) | undefined;
 }
 
-const IDLE = 60_000; // ms
+const PATIENCE = 5_000; // ms that a server has to answer where the cache can stand in for it
 const PROBES = 3; // tries before an address counts as unreachable: it may well be a mistyped path
 
 /** `org/name` as Hugging Face allows it, or `undefined`. */
@@ -39,23 +42,35 @@ export function parseHubId(text: string): string | undefined {
 function endpointOf({ endpoint }: HubOptions): string {
   const text = endpoint ?? platform.env("HF_ENDPOINT") ?? "https://huggingface.co";
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
-    throw new EngineError("bad-input", `the endpoint is ${JSON.stringify(text)}, needs an http(s) address`, { hint: "check HF_ENDPOINT" });
+    throw new EngineError("bad-input", `the endpoint is ${quoted(text)}, needs an http(s) address`, { hint: "check HF_ENDPOINT" });
   }
   return text.replace(/\/+$/, "");
 }
 
 function revisionOf({ revision = "main" }: HubOptions): string {
   const good = /^[\w][\w.-]*(\/[\w][\w.-]*)*$/.test(revision) && !revision.includes("..");
-  if (!good) throw new EngineError("bad-input", `the revision is ${JSON.stringify(revision)}, needs a branch, a tag or a commit`);
+  if (!good) throw new EngineError("bad-input", `the revision is ${quoted(revision)}, needs a branch, a tag or a commit`);
   return revision;
+}
+
+/** Whether a token can stand in a request's header. The text itself is never shown. */
+function checkToken(value: string, from: string): string {
+  const token = value.trim();
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  const lines = token.split(/\r?\n/).length;
+  const has = token === "" ? "is empty" : lines > 1 ? `holds ${lines} lines` : "holds characters that no token has";
+  throw new EngineError("bad-input", `the token from ${from} ${has}, needs one word such as hf_…`, {
+    hint: "copy the token alone, on one line",
+  });
 }
 
 async function transportOf(options: RemoteOptions, origin: string): Promise<Transport> {
   // Without a token of its own, an address gets the user's only if it is the endpoint's.
-  const value = options.token ?? (origin === new URL(endpointOf(options)).origin ? await platform.hubToken() : undefined);
+  const own = options.token === undefined ? undefined : { value: options.token, from: "the option `token`" };
+  const found = own ?? (origin === new URL(endpointOf(options)).origin ? await platform.hubToken() : undefined);
   return {
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
-    token: value ? { value, origin } : undefined,
+    token: found && { value: checkToken(found.value, found.from), origin },
     sleep: options.sleep ?? sleep,
     random: options.random ?? Math.random,
     idle: options.idle ?? IDLE,
@@ -75,7 +90,7 @@ function hubAddress(id: string, options: HubOptions, endpoint = endpointOf(optio
 
 /** The address of a folder; a model's page on Hugging Face stands for its repository. */
 function urlAddress(text: string, options: HubOptions): Address {
-  if (!URL.canParse(text)) throw new EngineError("bad-input", `${JSON.stringify(text)} is no URL`);
+  if (!URL.canParse(text)) throw new EngineError("bad-input", `${shown(text)} is no URL`);
   const url = new URL(text);
   if (url.search || url.username || url.password) {
     throw new EngineError("bad-input", `${shown(text)} has a query or a password, which cannot be put before every file's name`, {
@@ -103,24 +118,33 @@ function noModel({ base, hub }: Address, cause: EngineError): EngineError {
   return new EngineError("network", `no model "${hub.id}" (${hub.revision}): ${cause.message}`, { ...(hint ? { hint } : {}), cause });
 }
 
-/** Asks for config.json, which every checkpoint has. `undefined`: nobody answers, and the cache can stand in. */
-async function probe(
-  t: Transport,
-  address: Address,
-  hasCopy: boolean,
-  signal?: AbortSignal,
-): Promise<RemoteFile | MissingFile | undefined> {
+/** Why no server may be asked, by the user's own wish. */
+const offlineByWish = (): string | undefined =>
+  /^(1|on|yes|true)$/i.test(platform.env("HF_HUB_OFFLINE") ?? "") ? "HF_HUB_OFFLINE is set" : undefined;
+
+/** Asks for config.json, which every checkpoint has. A text: why the cache must stand in for the server, which it can where `hasCopy`. */
+async function probe(t: Transport, address: Address, hasCopy: boolean, signal?: AbortSignal): Promise<RemoteFile | string> {
   const url = `${address.base}config.json`;
-  if (hasCopy && /^(1|on|yes|true)$/i.test(platform.env("HF_HUB_OFFLINE") ?? "")) return undefined;
+  const wish = offlineByWish();
+  if (wish !== undefined && hasCopy) return wish;
+  if (wish !== undefined) {
+    throw new EngineError("network", `${wish}, and the cache holds no copy of ${address.hub?.id ?? address.base}`, {
+      hint: "unset HF_HUB_OFFLINE to let it be downloaded, or give a folder's path",
+    });
+  }
   try {
-    const found = await describe(t, url, { signal, attempts: hasCopy ? 1 : PROBES });
-    if ("missing" in found) throw refusal(url, found.answer);
-    return found;
+    // With a copy at hand nobody waits long.
+    const found = await describe(hasCopy ? { ...t, idle: Math.min(t.idle, PATIENCE) } : t, url, { signal, attempts: hasCopy ? 1 : PROBES });
+    if (!("missing" in found)) {
+      checkSize("config.json", found.size ?? 0);
+      return found;
+    }
+    throw found.missing === "page" ? pageError("config.json", url) : refusal(url, found.answer);
   } catch (error) {
     if (!(error instanceof EngineError) || error.code !== "network") throw error;
     if (isRefusal(error)) throw noModel(address, error);
-    if (hasCopy) return undefined;
-    if (!address.hub) throw error;
+    if (hasCopy) return error.message;
+    if (!address.hub || isPageError(error)) throw error;
     throw new EngineError("network", error.message, {
       hint: `"${address.hub.id}" is no local folder, so it was looked for there: check the name and the connection`,
       cause: error,
@@ -128,30 +152,39 @@ async function probe(
   }
 }
 
-async function openAddress(address: Address, options: RemoteOptions): Promise<WeightSource> {
+async function openAddress(address: Address, options: RemoteOptions): Promise<StagedSource> {
   const { signal, onProgress, cacheDir } = options;
   const transport = await transportOf(options, new URL(address.base).origin);
-  const context = { transport, signal, onProgress };
+  const open = (site: Site, offline?: string): Promise<StagedSource> => {
+    if (offline !== undefined)
+      onProgress?.({ phase: "resolve", loaded: 0, total: 1, note: `${offline}: using the copy in ${site.store.root}` });
+    return remoteCheckpoint(site, { transport, signal, onProgress, offline });
+  };
   const { base, hub } = address;
   if (hub) {
     const store = platform.openStore("hub", cacheDir);
     const cached = await cachedCommit(store, hub.id, hub.revision);
     const old = cached ? hubSite(store, { ...hub, commit: cached, base }) : undefined;
     const hasCopy = old !== undefined && (await old.last("config.json")) !== undefined;
-    if (hasCopy && isCommit(hub.revision)) return fetchCheckpoint(old, { ...context, offline: false }); // a commit never changes
+    if (hasCopy && isCommit(hub.revision)) return open(old, offlineByWish()); // a commit never changes
     const found = await probe(transport, address, hasCopy, signal);
-    if (!found) return fetchCheckpoint(old!, { ...context, offline: true });
+    if (typeof found === "string") return open(old!, found);
     const { commit } = found;
-    if (commit && isCommit(commit)) return fetchCheckpoint(hubSite(store, { ...hub, commit, base }), { ...context, offline: false });
+    if (commit && isCommit(commit)) {
+      if (hasCopy && commit !== cached && !(await store.isWritable()))
+        return open(old, `there is a newer version, but ${store.root} is read-only`);
+      return open(hubSite(store, { ...hub, commit, base }));
+    }
     // A mirror that tells no commit: nothing can be said about versions, so its files go where any other address's do.
   }
   const site = urlSite(platform.openStore("urls", cacheDir), base);
   const hasCopy = (await site.last("config.json")) !== undefined;
   const found = await probe(transport, address, hasCopy, signal);
-  return fetchCheckpoint(site, { ...context, offline: found === undefined });
+  return open(site, typeof found === "string" ? found : undefined);
 }
 
 async function rangesAt(address: Address, options: RemoteOptions): Promise<WeightSource> {
+  if (offlineByWish() !== undefined) return openAddress(address, options); // the copy, or the reason why there is none
   const transport = await transportOf(options, new URL(address.base).origin);
   await probe(transport, address, false, options.signal);
   return rangeSource(transport, address.base, options.signal);

@@ -1,23 +1,32 @@
 import type { Directory } from "../safetensors/index.ts";
 
 /** Where a checkpoint's files come from: anything that opens files by name. */
-export type WeightSource = Directory;
+export interface WeightSource extends Directory {
+  /** Whether there is such a file; for a source whose `open` would download all of it. By default a file is opened and closed again. */
+  has?(name: string): Promise<boolean>;
+}
+
+/** Whether a source has a file. */
+export async function hasFile(source: WeightSource, name: string): Promise<boolean> {
+  if (source.has) return source.has(name);
+  const file = await source.open(name);
+  await file?.close?.();
+  return file !== undefined;
+}
+
+/** A source that may still lie on a server: its small files come when they are opened, and of its tensors only what is read. */
+export interface StagedSource extends WeightSource {
+  /** Brings everything here, where it is not yet; files that are opened afterwards are copies. @returns whether something came */
+  download?(): Promise<boolean>;
+}
 
 /** How far a source is; all in bytes but `resolve`. Each phase's numbers only grow, and the phases come in this order. */
 export interface SourceProgress {
   phase: "resolve" | "download" | "verify";
   loaded: number;
+  /** Where a server tells no length: what has come so far. */
   total: number;
   file?: string;
-}
-
-/** A whole small file of a source; `undefined` where there is none. */
-export async function readSmall(source: WeightSource, name: string): Promise<Uint8Array | undefined> {
-  const file = await source.open(name);
-  if (!file) return undefined;
-  try {
-    return await file.read(0, file.size);
-  } finally {
-    await file.close?.();
-  }
+  /** What a user should know: that an old copy stands in for a server, or how little could be checked. */
+  note?: string;
 }

@@ -1,11 +1,14 @@
 import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
+import { quoted } from "../options.ts";
+import { lookedAt } from "./foreign.ts";
 import { directorySource, filesSource } from "./source-files.ts";
 import { openHub, openHubRanges, openUrl, openUrlRanges, parseHubId, type RemoteOptions } from "./source-remote.ts";
-import type { WeightSource } from "./source-types.ts";
+import type { StagedSource, WeightSource } from "./source-types.ts";
 
+export { readSmall } from "./foreign.ts";
 export type { HubOptions } from "./source-remote.ts";
-export { readSmall, type SourceProgress, type WeightSource } from "./source-types.ts";
+export type { SourceProgress, StagedSource, WeightSource } from "./source-types.ts";
 
 /**
  * What a checkpoint can be loaded from: a folder's path, the address of a folder of files (`https://host/folder`), a Hugging Face id
@@ -40,22 +43,27 @@ function openObject(source: object): WeightSource | undefined {
   return files && filesSource(files);
 }
 
-function noFolder(path: string): EngineError {
-  return new EngineError("bad-input", `there is no folder ${JSON.stringify(path)}`, {
-    hint: "give the folder that holds config.json and the safetensors files; see weights/README.md on getting one",
+function noFolder(path: string, kind: "file" | "nothing"): EngineError {
+  const problem = kind === "file" ? `${quoted(path)} is a file, needs to be a model's folder` : `there is no folder ${quoted(path)}`;
+  return new EngineError("bad-input", problem, {
+    hint: "give the folder that holds config.json and the safetensors files, or a Hugging Face id such as OpenGVLab/InternVL2_5-1B, which is downloaded",
   });
 }
 
-async function openNamed(source: string, options: RemoteOptions, ranges: boolean): Promise<WeightSource> {
+async function openNamed(source: string, options: RemoteOptions, ranges: boolean): Promise<StagedSource> {
   if (/^https?:/i.test(source)) return ranges ? openUrlRanges(source, options) : openUrl(source, options);
   const path = /^file:/i.test(source) ? platform.pathOfUrl(source) : source;
-  if (await platform.isFolder(path)) return { open: (name) => platform.openFile(path, name) };
+  for (const folder of new Set([path, platform.expandHome(path)])) {
+    const kind = await platform.pathKind(folder);
+    if (kind === "folder") return { open: (name) => platform.openFile(folder, name) };
+    if (kind === "file") throw noFolder(folder, kind);
+  }
   const id = parseHubId(path);
-  if (!id) throw noFolder(path);
+  if (!id) throw noFolder(path, "nothing");
   return ranges ? openHubRanges(id, options) : openHub(id, options);
 }
 
-async function openAny(source: SourceLike, options: RemoteOptions, ranges: boolean): Promise<WeightSource> {
+async function openAny(source: SourceLike, options: RemoteOptions, ranges: boolean): Promise<StagedSource> {
   if (typeof source === "string") return openNamed(source, options, ranges);
   if (typeof source !== "object" || source === null) throw wrongSource(source);
   if (has(source, "href", "protocol")) return openNamed((source as URL).href, options, ranges);
@@ -64,27 +72,47 @@ async function openAny(source: SourceLike, options: RemoteOptions, ranges: boole
   return opened;
 }
 
+const EVERY = 100; // ms between two reports of one phase
+
+/** Reports no more often than a person can read: the first and the last of each phase, what has a note, and some between. */
+export function seldom<T extends { phase: string; loaded: number; total: number; note?: string }>(
+  report: (progress: T) => void,
+  now: () => number = () => performance.now(),
+): (progress: T) => void {
+  let last: T | undefined;
+  let pending: T | undefined;
+  let at = 0;
+  return (progress) => {
+    const begins = progress.phase !== last?.phase;
+    if (begins && pending) report(pending);
+    const ends = progress.loaded >= progress.total && progress.total === last?.total; // a total that grows is none yet
+    const due = begins || ends || progress.note !== undefined || now() - at >= EVERY;
+    last = progress;
+    pending = due ? undefined : progress;
+    if (!due) return;
+    at = now();
+    report(progress);
+  };
+}
+
 /**
- * The files of a checkpoint. What lies on a server is downloaded into the cache first, as far as it is not there yet.
+ * The files of a checkpoint. What lies on a server stays there at first: small files are fetched into the cache when they are opened, and of
+ * those with tensors only what is read, until `download` brings them all.
  *
  * @throws EngineError bad-input where there is no such folder, network, limit-exceeded (no space), bad-weights, aborted
  */
-export async function openSource(source: SourceLike, options: RemoteOptions = {}): Promise<WeightSource> {
-  let resolved = false;
-  const onProgress: RemoteOptions["onProgress"] = (progress) => {
-    if (progress.phase === "resolve") resolved = true;
-    options.onProgress?.(progress);
-  };
-  options.onProgress?.({ phase: "resolve", loaded: 0, total: 1 });
-  let opened: WeightSource;
+export async function openSource(source: SourceLike, options: RemoteOptions = {}): Promise<StagedSource> {
+  const onProgress = options.onProgress && seldom(options.onProgress);
+  onProgress?.({ phase: "resolve", loaded: 0, total: 1 });
+  let opened: StagedSource;
   try {
     opened = await openAny(source, { ...options, onProgress }, false);
   } catch (error) {
     throwIfAborted(error instanceof EngineError ? undefined : options.signal);
     throw error;
   }
-  if (!resolved) options.onProgress?.({ phase: "resolve", loaded: 1, total: 1 });
-  return opened;
+  if (!opened.download) onProgress?.({ phase: "resolve", loaded: 1, total: 1 });
+  return lookedAt(opened, options.signal);
 }
 
 /**
@@ -93,6 +121,8 @@ export async function openSource(source: SourceLike, options: RemoteOptions = {}
  *
  * @throws EngineError as `openSource`
  */
-export function openRemotely(source: SourceLike, options: RemoteOptions = {}): Promise<WeightSource> {
-  return openAny(source, options, true);
+export async function openRemotely(source: SourceLike, options: RemoteOptions = {}): Promise<WeightSource> {
+  const opened = await openAny(source, options, true);
+  const { has } = opened;
+  return lookedAt({ open: (name) => opened.open(name), ...(has && { has: (name: string) => has.call(opened, name) }) }, options.signal);
 }

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { InternVL, type Progress } from "../../src/index.ts";
-import { openSource } from "../../src/weights/source.ts";
+import { fetchSource } from "../fetched.ts";
 import { hubServer, temporaryFolder } from "../hub-server.ts";
 import { pathOf } from "../support.ts";
 
@@ -43,7 +43,7 @@ it('InternVL.load("org/nano") downloads, loads and answers; a second time nothin
     const loaded = seen.filter((progress) => progress.phase === phase).map((progress) => progress.loaded);
     expect(loaded).toEqual([...loaded].sort((a, b) => a - b));
   }
-  await openSource("org/nano");
+  await fetchSource("org/nano");
   expect(server.cdn.log).toHaveLength(1);
 });
 

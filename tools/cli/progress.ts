@@ -12,18 +12,22 @@ export function durationText(seconds: number): string {
   return s >= 60 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${s} s`;
 }
 
-/** A download in one line: bytes, rate and remaining time. */
+/** A download in one line: bytes, rate and remaining time. A total that grows with what is loaded is one that the server has not told. */
 export function downloadLine(now: () => number): (progress: Progress) => string {
   const samples: { at: number; loaded: number }[] = [];
+  let last: number | undefined;
+  let told = true;
   return ({ loaded, total, file }) => {
     const at = now();
+    told = told && (last === undefined || total === last);
+    last = total;
     samples.push({ at, loaded });
     while (samples.length > 2 && at - samples[0]!.at > WINDOW) samples.shift();
     const { at: since, loaded: before } = samples[0]!;
     const rate = at > since ? (loaded - before) / ((at - since) / 1000) : 0; // bytes a second
     const speed = rate > 0 ? `, ${megabytes(rate)} MB/s` : "";
     const left = loaded < total && rate > 0 ? `, ${durationText((total - loaded) / rate)} left` : "";
-    return `downloading${file ? ` ${file}` : ""}: ${megabytes(loaded)} of ${megabytes(total)} MB${speed}${left}`;
+    return `downloading${file ? ` ${file}` : ""}: ${megabytes(loaded)} ${told ? `of ${megabytes(total)} ` : ""}MB${speed}${left}`;
   };
 }
 
@@ -40,27 +44,36 @@ export function loadProgress(to: Terminal, now: () => number = () => performance
   const line = downloadLine(now);
   let began: number | undefined;
   let shown = 0; // when the log got its last line
+  let last = 0; // the total of the last report
   const replace = (text: string): void => {
     if (to.isTTY) to.write(`\r\u001b[K${text}`);
   };
   return (progress) => {
-    const { phase, loaded, total, note } = progress;
-    if (note) to.write(`${note}\n`);
+    const { phase, loaded, total, file, note } = progress;
+    if (note && phase !== "verify") {
+      replace("");
+      to.write(`${note}\n`);
+    }
     switch (phase) {
       case "resolve":
-        return replace(loaded < total ? "looking for the model" : "");
+        return replace(loaded < total ? (file ? `fetching ${file}` : "looking for the model") : "");
       case "download": {
         const text = line(progress);
         if (began === undefined) began = shown = now();
         if (to.isTTY) return replace(text);
-        if (now() - shown < LINE_EVERY && loaded < total) return;
+        const ended = loaded >= total && total === last;
+        last = total;
+        if (now() - shown < LINE_EVERY && !ended) return;
         shown = now();
         to.write(`${text}\n`);
         return;
       }
       case "verify": {
         replace("");
-        to.write(`downloaded and checked ${megabytes(total)} MB in ${durationText((now() - (began ?? now())) / 1000)}\n`);
+        const time = durationText((now() - (began ?? now())) / 1000);
+        to.write(
+          note ? `downloaded ${megabytes(total)} MB in ${time}, ${note}\n` : `downloaded and checked ${megabytes(total)} MB in ${time}\n`,
+        );
         return;
       }
       case "upload":

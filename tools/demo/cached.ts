@@ -9,7 +9,8 @@ const PREFIX = "cached:";
 export const cachedSource = (value: string): string | undefined => (value.startsWith(PREFIX) ? value.slice(PREFIX.length) : undefined);
 export const cachedValue = (source: string): string => PREFIX + source;
 
-const sizeOf = ({ bytes, complete }: CachedModel): string => `${megabytes(bytes)}${complete ? "" : ", unfinished"}`;
+const sizeOf = ({ bytes, complete, damaged }: CachedModel): string =>
+  `${megabytes(bytes)}${damaged ? ", damaged" : complete ? "" : ", unfinished"}`;
 
 /** How much room this site has, for people. */
 async function room(): Promise<string> {
@@ -50,8 +51,9 @@ export function cachedPanel(picker: HTMLSelectElement, busy: () => string | unde
       return;
     }
     const chosen = picker.value;
-    group.replaceChildren(...models.map((model) => new Option(`${model.source} (${sizeOf(model)})`, cachedValue(model.source))));
-    if (models.length > 0) picker.append(group);
+    const usable = models.filter(({ damaged }) => !damaged);
+    group.replaceChildren(...usable.map((model) => new Option(`${model.source} (${sizeOf(model)})`, cachedValue(model.source))));
+    if (usable.length > 0) picker.append(group);
     else group.remove();
     picker.value = chosen;
     list.replaceChildren(

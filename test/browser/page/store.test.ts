@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { platform } from "#platform";
 import { webStore } from "../../../src/platform/web-store.ts";
-import { openSource, readSmall } from "../../../src/weights/source.ts";
+import { readSmall } from "../../../src/weights/source.ts";
+import { fetchSource } from "../../fetched.ts";
 import { STORE_CASES } from "../../store-cases.ts";
 
 const ROOT = "internvl-test";
@@ -51,7 +52,7 @@ describe("a load in a page", () => {
     const options = { endpoint: "https://hub.test", cacheDir: ROOT, fetch: answer };
     for (const gets of [2, 0]) {
       asked.length = 0;
-      const source = await openSource("org/model", options);
+      const source = await fetchSource("org/model", options);
       expect(new TextDecoder().decode((await readSmall(source, "model.safetensors"))!)).toBe("weights");
       expect(asked.filter((each) => each.startsWith("GET"))).toHaveLength(gets);
     }
@@ -64,14 +65,14 @@ describe("a load in a page", () => {
       if (!String(input).endsWith("model.safetensors")) return response;
       return new Response(null, { headers: { etag: '"x"', "content-length": String(2 ** 52), "x-repo-commit": "0".repeat(40) } });
     };
-    await expect(openSource("org/model", { endpoint: "https://hub.test", cacheDir: ROOT, fetch: big })).rejects.toMatchObject({
+    await expect(fetchSource("org/model", { endpoint: "https://hub.test", cacheDir: ROOT, fetch: big })).rejects.toMatchObject({
       code: "limit-exceeded",
       message: expect.stringMatching(/needs 4503599\.6 GB more in the browser's storage, which has room for [\d.]+ [GM]B/),
     });
   });
 
   it("has no folders, and says so", async () => {
-    await expect(openSource("./folder")).rejects.toMatchObject({ code: "bad-input" });
+    await expect(fetchSource("./folder")).rejects.toMatchObject({ code: "bad-input" });
     expect(platform.env("HF_TOKEN")).toBeUndefined();
   });
 });

@@ -1,6 +1,7 @@
 import { afterEach, expect, it } from "vitest";
 import { cachedModels } from "../../../src/index.ts";
-import { openSource, readSmall } from "../../../src/weights/source.ts";
+import { readSmall } from "../../../src/weights/source.ts";
+import { fetchSource } from "../../fetched.ts";
 import { fileServer, hubServer, noise, temporaryFolder, whenHeld } from "../../hub-server.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -27,8 +28,8 @@ it("lists what was downloaded from a hub and from an address, by what loads it, 
   const hub = await hubServer("org/model", FILES);
   const server = await fileServer(FILES);
   closing.push(hub.close, server.close);
-  await openSource("org/model", { endpoint: hub.origin, cacheDir });
-  await openSource(`${server.origin}/folder`, { cacheDir });
+  await fetchSource("org/model", { endpoint: hub.origin, cacheDir });
+  await fetchSource(`${server.origin}/folder`, { cacheDir });
   const found = await cachedModels({ cacheDir });
   expect(found.map(({ source, complete }) => [source, complete])).toEqual([
     [`${server.origin}/folder/`, true],
@@ -58,7 +59,7 @@ it("tells what has not come wholly: a file half-way, or one of several shards", 
     },
   });
   closing.push(server.close);
-  await expect(openSource("org/model", { endpoint: server.origin, cacheDir, signal: abort.signal })).rejects.toMatchObject({
+  await expect(fetchSource("org/model", { endpoint: server.origin, cacheDir, signal: abort.signal })).rejects.toMatchObject({
     code: "aborted",
   });
   const [half] = await cachedModels({ cacheDir });
@@ -75,7 +76,7 @@ it("tells what has not come wholly: a file half-way, or one of several shards", 
   const shards = { "config.json": utf8("{}"), "model.safetensors.index.json": index, "model-00001-of-00002.safetensors": WEIGHTS };
   const other = await hubServer("org/model", shards);
   closing.push(other.close);
-  await openSource("org/model", { endpoint: other.origin, cacheDir }); // opening the other shard says that it is missing
+  await fetchSource("org/model", { endpoint: other.origin, cacheDir }); // opening the other shard says that it is missing
   const [one] = await cachedModels({ cacheDir });
   expect(one).toMatchObject({ source: "org/model", complete: false });
 });

@@ -3,8 +3,9 @@ import { dirname, join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { platform } from "#platform";
 import type { EngineError } from "../../../src/errors.ts";
-import { openSource, readSmall } from "../../../src/weights/source.ts";
+import { readSmall } from "../../../src/weights/source.ts";
 import type { RemoteOptions } from "../../../src/weights/source-remote.ts";
+import { fetchSource } from "../../fetched.ts";
 import { COMMIT, filesBelow, gitSha1, hubServer, noise, sha256, temporaryFolder } from "../../hub-server.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -26,7 +27,7 @@ async function setUp(files: Record<string, Uint8Array> = FILES, options: Paramet
   const cache = temporaryFolder();
   closing.push(server.close, cache.remove);
   const load = (more: RemoteOptions = {}) =>
-    openSource("org/model", { endpoint: server.origin, cacheDir: cache.path, sleep: async () => {}, ...more });
+    fetchSource("org/model", { endpoint: server.origin, cacheDir: cache.path, sleep: async () => {}, ...more });
   return { server, cache: cache.path, load };
 }
 
@@ -46,7 +47,7 @@ function officialCache(root: string, files: Record<string, Uint8Array>, absent: 
   for (const name of absent) put(`.no_exist/${COMMIT}/${name}`, "");
 }
 
-const hashOf = async (source: Awaited<ReturnType<typeof openSource>>, name = NAME) => sha256((await readSmall(source, name))!);
+const hashOf = async (source: Awaited<ReturnType<typeof fetchSource>>, name = NAME) => sha256((await readSmall(source, name))!);
 
 describe("the cache of Hugging Face", () => {
   it("is written as huggingface_hub writes it", async () => {
@@ -89,12 +90,12 @@ describe("the cache of Hugging Face", () => {
     vi.stubEnv("HF_ENDPOINT", `${server.origin}/`);
     vi.stubEnv("HF_HUB_CACHE", "");
     vi.stubEnv("HF_HOME", cache);
-    expect(await hashOf(await openSource("org/model"))).toBe(sha256(WEIGHTS));
+    expect(await hashOf(await fetchSource("org/model"))).toBe(sha256(WEIGHTS));
     expect(server.cdn.log).toEqual([]);
     officialCache(join(cache, "other"), FILES);
     vi.stubEnv("HF_HOME", "/nonexistent");
     vi.stubEnv("HF_HUB_CACHE", join(cache, "other"));
-    expect(await hashOf(await openSource("org/model"))).toBe(sha256(WEIGHTS));
+    expect(await hashOf(await fetchSource("org/model"))).toBe(sha256(WEIGHTS));
     expect(server.cdn.log).toEqual([]);
   });
 
@@ -111,7 +112,9 @@ describe("the cache of Hugging Face", () => {
     officialCache(half.path, rest);
     await expect(load({ cacheDir: half.path })).rejects.toMatchObject({
       code: "network",
-      message: expect.stringContaining("the cache does not hold all of it"),
+      message: expect.stringContaining(
+        "HF_HUB_OFFLINE is set, and the cache does not hold all of org/model at main: model.safetensors is missing",
+      ),
     });
   });
 
@@ -127,7 +130,7 @@ describe("the cache of Hugging Face", () => {
     const moved = join(other.path, REPO, "snapshots");
     mkdirSync(join(moved, "e".repeat(40)), { recursive: true });
     server.log.length = 0;
-    const source = await openSource("org/model", {
+    const source = await fetchSource("org/model", {
       endpoint: server.origin,
       cacheDir: other.path,
       fetch: async (input, init) => {
@@ -289,10 +292,10 @@ describe("what a server may not do", () => {
   it("get the user's token because it is loaded from as a plain address", async () => {
     const { server, cache } = await setUp();
     vi.stubEnv("HF_TOKEN", "hf_secret");
-    await openSource(`${server.origin}/org/model/resolve/main`, { cacheDir: cache });
+    await fetchSource(`${server.origin}/org/model/resolve/main`, { cacheDir: cache });
     expect(server.log.map(({ headers }) => headers.authorization)).toEqual(server.log.map(() => undefined));
     server.log.length = 0;
-    await openSource(`${server.origin}/org/model/resolve/main`, { cacheDir: cache, token: "its_own" });
+    await fetchSource(`${server.origin}/org/model/resolve/main`, { cacheDir: cache, token: "its_own" });
     expect(server.log[0]!.headers.authorization).toBe("Bearer its_own");
   });
 
@@ -352,7 +355,7 @@ describe("what a server may not do", () => {
 describe("errors say what to do", () => {
   it("no such repository: the address and the remedy", async () => {
     const { server, cache } = await setUp();
-    const error = await openSource("org/mistyped", { endpoint: server.origin, cacheDir: cache }).catch((error: EngineError) => error);
+    const error = await fetchSource("org/mistyped", { endpoint: server.origin, cacheDir: cache }).catch((error: EngineError) => error);
     expect(error).toMatchObject({
       code: "network",
       message: `no model "org/mistyped" (main): ${server.origin}/org/mistyped/resolve/main/config.json answers 401 Unauthorized (RepoNotFound)`,
@@ -372,7 +375,7 @@ describe("errors say what to do", () => {
     [{ revision: "../main" }, /the revision is "\.\.\/main"/],
     [{ endpoint: "huggingface.co" }, /the endpoint is "huggingface\.co", needs an http\(s\) address/],
   ])("%j is refused", async (options, says) => {
-    await expect(openSource("org/model", options)).rejects.toMatchObject({ code: "bad-input", message: expect.stringMatching(says) });
+    await expect(fetchSource("org/model", options)).rejects.toMatchObject({ code: "bad-input", message: expect.stringMatching(says) });
   });
 });
 

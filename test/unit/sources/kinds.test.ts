@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { encodeHeader, openCheckpoint, readTensor } from "../../../src/safetensors/index.ts";
 import { openRemotely, openSource, readSmall, type SourceLike } from "../../../src/weights/source.ts";
+import { fetchSource } from "../../fetched.ts";
 import { fileServer, type Misbehave, noise, sendFile, sha256, temporaryFolder } from "../../hub-server.ts";
 import { memoryFiles } from "../../support.ts";
 
@@ -109,7 +110,7 @@ describe("a plain address", () => {
     const server = await fileServer(content, misbehave);
     closing.push(server.close);
     const cacheDir = folder();
-    const load = (address: string | URL = `${server.origin}/folder`) => openSource(address, { cacheDir, sleep: async () => {} });
+    const load = (address: string | URL = `${server.origin}/folder`) => fetchSource(address, { cacheDir, sleep: async () => {} });
     const hash = async (address?: string | URL) => sha256((await readSmall(await load(address), "model.safetensors"))!);
     return { server, load, hash };
   }

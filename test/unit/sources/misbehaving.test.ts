@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { platform } from "#platform";
 import type { EngineError } from "../../../src/errors.ts";
-import { openSource, readSmall } from "../../../src/weights/source.ts";
+import { readSmall } from "../../../src/weights/source.ts";
+import { fetchSource } from "../../fetched.ts";
 import {
   fileServer,
   filesBelow,
@@ -42,7 +43,7 @@ async function setUp(server: TestServer) {
   const waits: number[] = [];
   const load = async (signal?: AbortSignal, answer?: typeof fetch): Promise<Uint8Array | EngineError> => {
     try {
-      const source = await openSource(`${server.origin}/folder`, {
+      const source = await fetchSource(`${server.origin}/folder`, {
         cacheDir: cache.path,
         sleep: async (ms) => void waits.push(ms),
         random: () => 1,
@@ -335,7 +336,7 @@ describe("a server that misbehaves", () => {
         },
       });
       closing.push(() => server.close(), cache.remove);
-      const load = openSource("org/model", { endpoint: server.origin, cacheDir: cache.path, sleep: async () => {} });
+      const load = fetchSource("org/model", { endpoint: server.origin, cacheDir: cache.path, sleep: async () => {} });
       if (lies === 1) expectTrue((await readSmall(await load, NAME))!);
       else {
         await expect(load).rejects.toMatchObject({ code: "network", message: expect.stringContaining(`has sha256 ${sha256(other)}`) });
@@ -366,7 +367,7 @@ describe("a server that misbehaves", () => {
     });
     const cache = temporaryFolder();
     closing.push(() => server.close(), cache.remove);
-    const source = await openSource(`${server.origin}/folder`, { cacheDir: cache.path, sleep: async () => {}, idle: 100 });
+    const source = await fetchSource(`${server.origin}/folder`, { cacheDir: cache.path, sleep: async () => {}, idle: 100 });
     expectTrue((await readSmall(source, NAME))!);
     expect(server.gets(NAME)[1]!.headers.range).toBe("bytes=100000-");
   });

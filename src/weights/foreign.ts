@@ -1,0 +1,137 @@
+import { EngineError, throwIfAborted } from "../errors.ts";
+import { described, quoted, wrong } from "../options.ts";
+import { sizeText } from "../platform/fetch.ts";
+import { type ByteSource, SafetensorsError } from "../safetensors/index.ts";
+import type { StagedSource, WeightSource } from "./source-types.ts";
+
+const MIB = 2 ** 20;
+
+/** What a file beside the tensors may have at most, in bytes: generous, since the largest ones known are a tenth of it. */
+const LIMITS: Readonly<Record<string, number>> = {
+  "tokenizer.json": 128 * MIB,
+  "vocab.json": 64 * MIB,
+  "merges.txt": 64 * MIB,
+  "tokenizer.model": 64 * MIB,
+  "model.safetensors.index.json": 96 * MIB,
+};
+const OTHERS = 16 * MIB;
+
+/** The most that a file of this name may have, in bytes. Files with tensors have no limit: they are never read as a whole. */
+export const limitOf = (name: string): number => (name.endsWith(".safetensors") ? Number.POSITIVE_INFINITY : (LIMITS[name] ?? OTHERS));
+
+/** @throws EngineError bad-weights where a file has more bytes than one of its name can */
+export function checkSize(name: string, size: number): void {
+  if (size <= limitOf(name)) return;
+  throw new EngineError("bad-weights", `${name} has ${sizeText(size)}, the limit is ${sizeText(limitOf(name))}`, {
+    hint: "this is not the file that a checkpoint has under this name: fetch it again",
+  });
+}
+
+/** How many bytes of a file's beginning are enough to tell what it is. */
+export const ENOUGH = 256;
+
+const beginning = (bytes: Uint8Array): string => new TextDecoder("latin1").decode(bytes.subarray(0, ENOUGH));
+
+/** Whether a file begins as a web page does; any markup counts where the server says that it is one. */
+export function isPage(bytes: Uint8Array, saidToBe = false): boolean {
+  const start = beginning(bytes).replace(/^ï»¿/, ""); // a UTF-8 BOM
+  if (start[8] === "{" && start[7] === "\0") return false; // a safetensors header, whose length may begin with any byte
+  return (saidToBe ? /^\s*<[a-z!?/]/i : /^\s*<(!doctype\s*$|!doctype html|html[\s>]|html$)/i).test(start);
+}
+
+/** Of this the first 9 bytes are enough: no other file of a checkpoint begins so. */
+const isPointer = (bytes: Uint8Array): boolean => /^version (h$|https:\/\/git-lfs)/.test(beginning(bytes));
+
+/** What stands in place of a file by mistake, told by its first bytes (9 are enough). */
+export function foreign(name: string, bytes: Uint8Array): EngineError | undefined {
+  if (isPointer(bytes)) {
+    return new EngineError("bad-weights", `${name} is a Git LFS pointer, not the file itself`, {
+      hint: "run `git lfs pull` in the repository that it was taken from, and load the model again",
+    });
+  }
+  if (isPage(bytes)) {
+    return new EngineError("bad-weights", `${name} is an HTML page in place of the file`, {
+      hint: "fetch the file again, from an address that gives the file itself and not its page",
+    });
+  }
+  return undefined;
+}
+
+/** What a source throws as this library's error: a caller may have brought it. */
+async function asOurs<T>(what: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (cause instanceof EngineError || cause instanceof SafetensorsError) throw cause;
+    throwIfAborted(signal);
+    throw new EngineError("bad-weights", `cannot ${what}: ${described((cause as Error | undefined)?.message)}`, {
+      hint: "the model's source failed: its own error is the cause of this one",
+      cause,
+    });
+  }
+}
+
+/** A file that is looked at when its beginning is first read. */
+function looked(file: ByteSource, ours: AbortSignal | undefined): ByteSource {
+  const look = (offset: number, bytes: Uint8Array): void => {
+    const error = offset === 0 ? foreign(file.name, bytes) : undefined;
+    if (error) throw error;
+  };
+  const failing = `read ${file.name}`;
+  const { readInto } = file;
+  return {
+    name: file.name,
+    size: file.size,
+    async read(offset, length, signal) {
+      const bytes = await asOurs(failing, signal ?? ours, () => file.read(offset, length, signal));
+      look(offset, bytes);
+      return bytes;
+    },
+    ...(readInto && {
+      async readInto(offset: number, into: Uint8Array, signal?: AbortSignal) {
+        await asOurs(failing, signal ?? ours, () => readInto.call(file, offset, into, signal));
+        look(offset, into);
+      },
+    }),
+    ...(file.close && { close: async () => file.close!() }),
+  };
+}
+
+/** @throws EngineError bad-input where a caller's source opens something that is no file */
+function checkFile(name: string, file: ByteSource): void {
+  const good = typeof file.read === "function" && Number.isSafeInteger(file.size) && file.size >= 0;
+  if (!good) throw wrong(`what the model's source opens as ${quoted(name)}`, file, "{ name, size, read }");
+}
+
+/** A source whose files are held to their limits and are what their names say, wherever they come from. */
+export function lookedAt(source: StagedSource, signal?: AbortSignal): StagedSource {
+  const { download, has } = source;
+  return {
+    async open(name) {
+      const file = await asOurs(`open ${name}`, signal, () => source.open(name));
+      if (file === undefined || file === null) return undefined;
+      checkFile(name, file);
+      try {
+        checkSize(name, file.size);
+      } catch (error) {
+        await file.close?.();
+        throw error;
+      }
+      return looked(file, signal);
+    },
+    ...(has && { has: (name: string) => asOurs(`look for ${name}`, signal, () => has.call(source, name)) }),
+    ...(download && { download: () => asOurs("download the model", signal, () => download.call(source)) }),
+  };
+}
+
+/** A whole small file of a source; `undefined` where there is none. @throws EngineError bad-weights where it is too large for its name */
+export async function readSmall(source: WeightSource, name: string): Promise<Uint8Array | undefined> {
+  const file = await source.open(name);
+  if (!file) return undefined;
+  try {
+    checkSize(name, file.size);
+    return await file.read(0, file.size);
+  } finally {
+    await file.close?.();
+  }
+}
