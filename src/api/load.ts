@@ -1,11 +1,13 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { Stepper } from "../generate/stepper.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
+import { checkTensors, storedShapes } from "../model/check-tensors.ts";
 import { parseConfig } from "../model/config.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import { checkTemplate } from "../text/template.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import { openWeights, type WeightFormat } from "../weights/checkpoint.ts";
+import { noConfig } from "../weights/missing.ts";
 import { fileOrigin } from "../weights/origin.ts";
 import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress } from "../weights/source.ts";
 import { positive } from "./generation.ts";
@@ -44,15 +46,6 @@ const WEIGHT_FORMATS: readonly WeightFormat[] = ["auto", "bf16", "f16", "f32", "
 const KV_FORMATS: readonly ("auto" | KvDtype)[] = ["auto", "f16", "f32"];
 const DEFAULT_CONTEXT = 8192;
 
-function specialId(tokenizer: Tokenizer, token: string): number {
-  const id = tokenizer.idOf(token);
-  if (id === undefined)
-    throw new EngineError("bad-weights", `the tokenizer has no token ${token}`, {
-      hint: "use the tokenizer files of the InternVL checkpoint",
-    });
-  return id;
-}
-
 /**
  * Opens a checkpoint and puts it on the GPU: everything that `InternVL.load` does but the checking of its options.
  *
@@ -68,18 +61,15 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   throwIfAborted(signal);
   const source = await openSource(from, options);
   const configBytes = await readSmall(source, "config.json");
-  if (!configBytes)
-    throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
-      hint: "give the folder of a whole checkpoint",
-    });
+  if (!configBytes) throw await noConfig(source);
   const config = parseConfig(configBytes);
   checkTemplate(config.template);
-  const tokenizer = await loadTokenizer((name) => readSmall(source, name));
-  const imageContextId = specialId(tokenizer, "<IMG_CONTEXT>");
-  const stopId = specialId(tokenizer, "<|im_end|>");
+  const tokenizer = await loadTokenizer((name) => readSmall(source, name), config.language.vocabSize);
+  const { imageContextId, stopId } = structuralIds(tokenizer);
   const maxContext = positive("maxContext", options.maxContext ?? Math.min(DEFAULT_CONTEXT, config.language.maxPositions));
   const checkpoint = await openWeights(source, signal);
   try {
+    checkTensors(config, storedShapes(checkpoint.tensors));
     const gpu = await openGpu(options.device);
     try {
       const origin = fileOrigin(gpu, checkpoint);

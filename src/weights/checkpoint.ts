@@ -1,8 +1,9 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
-import { type Checkpoint, openCheckpoint } from "../safetensors/index.ts";
+import { type Checkpoint, openCheckpoint, SafetensorsError, SINGLE_NAME } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, type MatrixPart, type Vector } from "../tensor/tensor.ts";
+import { noTensors } from "./missing.ts";
 import { asBadWeights, fileOrigin, type Origin, type StoredTensor } from "./origin.ts";
 import type { RowBlock, RowsSource } from "./rows.ts";
 import type { WeightSource } from "./source.ts";
@@ -16,9 +17,16 @@ export const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f
 export const CODES: Readonly<Record<string, "q8" | "q4">> = { I8: "q8", U8: "q4" };
 export const SCALES_SUFFIX = ".scales";
 
-/** Opens the safetensors files; what is wrong with them becomes a `bad-weights`. */
+/** Opens the safetensors files; what is wrong with them, or lies there in their place, becomes a `bad-weights`. */
 export async function openWeights(source: WeightSource, signal?: AbortSignal): Promise<Checkpoint> {
-  return asBadWeights(() => openCheckpoint(source, signal ? { signal } : {}));
+  return asBadWeights(async () => {
+    try {
+      return await openCheckpoint(source, signal ? { signal } : {});
+    } catch (error) {
+      const none = error instanceof SafetensorsError && error.absent && error.file === SINGLE_NAME;
+      throw (none && (await noTensors(source))) || error;
+    }
+  });
 }
 
 /** The dtype that a checkpoint's matrices are stored in: that of its first matrix, or the format that it was converted to. */
