@@ -7,7 +7,7 @@ import { Stepper } from "./generate/stepper.ts";
 import type { Tap } from "./gpu/program.ts";
 import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
-import { Model } from "./model/internvl.ts";
+import type { Model } from "./model/internvl.ts";
 import { count, flag, isRecord, number, readOptions, wrong } from "./options.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 import { openSource, readSmall, type WeightSource } from "./weights/source.ts";
@@ -169,7 +169,7 @@ export async function traceForward(vlm: InternVL, request: TraceRequest): Promis
     if (inputIds.length > 0) {
       const recorder = new Recorder(model);
       const { program, dispose } = await model.lanes.recordTrace(recorder.tap, inputIds.length);
-      await model.lanes.prefill(0, Model.mergeIds(inputIds, imageContextId), 0, {
+      await model.lanes.prefill(0, model.mergeIds(inputIds, imageContextId), 0, {
         program,
         after: (_start, units) => recorder.collect(units),
       });

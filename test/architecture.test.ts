@@ -8,6 +8,7 @@ import { pathOf } from "./support.ts";
 const LAYERS = [
   "errors.ts",
   "options.ts",
+  "json.ts",
   "safetensors",
   "platform",
   "tensor",

@@ -2,13 +2,13 @@ import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { Stepper } from "../generate/stepper.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
-import { type ModelConfig, parseConfig } from "../model/config.ts";
-import { checkpointTensors } from "../model/tensors.ts";
+import { checkTensors, storedShapes } from "../model/check-tensors.ts";
+import { parseConfig } from "../model/config.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
-import type { Checkpoint } from "../safetensors/index.ts";
 import { checkTemplate } from "../text/template.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import { openWeights, type WeightFormat } from "../weights/checkpoint.ts";
+import { noConfig } from "../weights/missing.ts";
 import { fileOrigin } from "../weights/origin.ts";
 import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../weights/source.ts";
 import { loadModel } from "./model-load.ts";
@@ -45,25 +45,6 @@ export interface LoadOptions extends HubOptions {
 
 const DEFAULT_CONTEXT = 8192;
 
-function specialId(tokenizer: Tokenizer, token: string): number {
-  const id = tokenizer.idOf(token);
-  if (id === undefined)
-    throw new EngineError("bad-weights", `the tokenizer has no token ${token}`, {
-      hint: "use the tokenizer files of the InternVL checkpoint",
-    });
-  return id;
-}
-
-/** Checks by the headers alone that every tensor is there. @throws EngineError bad-weights naming the first that is not */
-function checkTensors(config: ModelConfig, { tensors }: Checkpoint): void {
-  for (const { name, shape } of checkpointTensors(config)) {
-    if (tensors.has(name)) continue;
-    throw new EngineError("bad-weights", `tensor "${name}" is missing; config.json asks for it with shape [${shape}]`, {
-      hint: "config.json and the safetensors files must be of one checkpoint",
-    });
-  }
-}
-
 /**
  * Opens a checkpoint and puts it on the GPU: everything that `InternVL.load` does but the checking of its options.
  *
@@ -75,15 +56,11 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   throwIfAborted(signal);
   const source = await openSource(from, { ...options, onProgress });
   const configBytes = await readSmall(source, "config.json");
-  if (!configBytes)
-    throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
-      hint: "give the folder of a whole checkpoint",
-    });
+  if (!configBytes) throw await noConfig(source);
   const config = parseConfig(configBytes);
   checkTemplate(config.template);
-  const tokenizer = await loadTokenizer((name) => readSmall(source, name));
-  const imageContextId = specialId(tokenizer, "<IMG_CONTEXT>");
-  const stopId = specialId(tokenizer, "<|im_end|>");
+  const tokenizer = await loadTokenizer((name) => readSmall(source, name), config.language.vocabSize);
+  const { imageContextId, stopId } = structuralIds(tokenizer);
   const maxContext = options.maxContext ?? Math.min(DEFAULT_CONTEXT, config.language.maxPositions);
   if (maxContext > config.language.maxPositions) {
     throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${config.language.maxPositions} positions`, {
@@ -93,7 +70,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   // Before gigabytes are fetched that nothing could run.
   const { device = {} } = options;
   if (source.download && !("createBuffer" in device)) await platform.requestAdapter(device);
-  const checkpoint = await openWeights(source, signal, (headers) => checkTensors(config, headers));
+  const checkpoint = await openWeights(source, signal, ({ tensors }) => checkTensors(config, storedShapes(tensors)));
   try {
     const gpu = await openGpu(options.device);
     try {

@@ -1,5 +1,5 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { Model, type Tiles } from "../model/internvl.ts";
+import type { Model, Tiles } from "../model/internvl.ts";
 import { GREEDY, type Sampling } from "../ops/sample.ts";
 import { commonPrefix, type Held, NOTHING, visualTokens } from "./prefix.ts";
 import type { Stepper } from "./stepper.ts";
@@ -73,7 +73,7 @@ export async function prefillPrompt(
   const first = Math.floor(visualTokens(inputIds, imageContextId, start) / perTile); // a tile that is there in part runs again
   stepper.held[row] = { ids: inputIds.slice(0, start), tiles: prompt.tiles };
   if (images && first < images.count) await model.runVision(images, { first, signal });
-  const units = await lanes.prefill(row, Model.mergeIds(inputIds, imageContextId), start, {
+  const units = await lanes.prefill(row, model.mergeIds(inputIds, imageContextId), start, {
     signal,
     after: (at, count) => {
       stepper.held[row] = { ids: inputIds.slice(0, at + count), tiles: prompt.tiles };

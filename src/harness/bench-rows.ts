@@ -1,5 +1,5 @@
 import { chosenNorm, type NormVariant, norm, normVariants } from "../ops/norm.ts";
-import { ropeAppend, ropeTable } from "../ops/rope.ts";
+import { inverseFrequencies, ropeAppend, ropeTable } from "../ops/rope.ts";
 import { embed, swiglu } from "../ops/rowwise.ts";
 import { createSampleState, sample } from "../ops/sample.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
@@ -90,7 +90,7 @@ function ropeCase(rows: number, context: number, heads: number, kvHeads: number,
     variants: () => ["append"],
     prepare(gpu) {
       const x = new Noise(rows + width).values(rows * width);
-      const table = ropeTable(context, headDim, 1e6);
+      const table = ropeTable(context, inverseFrequencies(headDim, 1e6));
       const input = activationOf(gpu, "qkv", x, width, 1);
       const rope = storageOf(gpu, "rope", table);
       const storage = () => gpu.memory.create("kv", kvHeads * context * headDim * 4);

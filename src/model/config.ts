@@ -1,4 +1,9 @@
-import { EngineError } from "../errors.ts";
+import { parseJsonObject } from "../json.ts";
+import { bad, Fields } from "./config-fields.ts";
+import { isHarmless, isHarmlessInVision } from "./config-keys.ts";
+import { foreignKind } from "./config-kinds.ts";
+import { ropeConfig } from "./config-rope.ts";
+import type { Rope } from "./rope.ts";
 
 /** InternViT, as `vision_config` describes it. */
 export interface VisionConfig {
@@ -26,8 +31,12 @@ export interface LanguageConfig {
   intermediateSize: number;
   vocabSize: number;
   eps: number;
-  ropeTheta: number;
+  rope: Rope;
+  /** Longest sequence: max_position_embeddings. Dynamic rope scaling would change the base beyond it. */
   maxPositions: number;
+  /** Whether q, k and v have biases (Qwen2). */
+  qkvBias: boolean;
+  /** What the configuration says of the head. What is stored decides: a head that is there is used, and where none is it is the embedding. */
   tied: boolean;
 }
 
@@ -46,162 +55,161 @@ export interface ModelConfig {
   thumbnail: boolean;
   template: string;
   systemMessage: string | undefined;
+  /** How `internvl convert` has stored the matrices. */
+  converted: Converted | undefined;
 }
 
-type Json = Record<string, unknown>;
-
-const bad = (problem: string, hint?: string): EngineError =>
-  new EngineError("bad-weights", `config.json: ${problem}`, hint ? { hint } : {});
-
-/** Reads typed values of one JSON object and says by name what is wrong. */
-class Fields {
-  readonly #json: Json;
-  readonly #path: string;
-
-  constructor(json: unknown, path: string) {
-    if (typeof json !== "object" || json === null || Array.isArray(json)) throw bad(`${path || "the file"} must be an object`);
-    this.#json = json as Json;
-    this.#path = path ? `${path}.` : "";
-  }
-
-  object(name: string): Fields {
-    return new Fields(this.#json[name], this.#path + name);
-  }
-
-  #value(name: string, fallback: unknown): unknown {
-    const value = this.#json[name] ?? fallback;
-    if (value === undefined) throw bad(`${this.#path}${name} is missing`);
-    return value;
-  }
-
-  count(name: string, fallback?: number): number {
-    const value = this.#value(name, fallback);
-    if (!Number.isSafeInteger(value) || (value as number) < 1)
-      throw bad(`${this.#path}${name} is ${JSON.stringify(value)}, needs a positive integer`);
-    return value as number;
-  }
-
-  number(name: string, fallback?: number): number {
-    const value = this.#value(name, fallback);
-    if (typeof value !== "number" || !Number.isFinite(value)) throw bad(`${this.#path}${name} is ${JSON.stringify(value)}, needs a number`);
-    return value;
-  }
-
-  flag(name: string, fallback: boolean): boolean {
-    const value = this.#value(name, fallback);
-    if (typeof value !== "boolean") throw bad(`${this.#path}${name} is ${JSON.stringify(value)}, needs true or false`);
-    return value;
-  }
-
-  text<T extends string>(name: string, allowed: readonly T[], fallback?: T): T {
-    const value = this.#value(name, fallback);
-    if (!allowed.includes(value as T)) throw bad(`${this.#path}${name} is ${JSON.stringify(value)}, supported: ${allowed.join(", ")}`);
-    return value as T;
-  }
-
-  anyText(name: string): string | undefined {
-    const value = this.#json[name];
-    return typeof value === "string" ? value : undefined;
-  }
-
-  architecture<T extends string>(allowed: readonly T[]): T {
-    const list = this.#json.architectures;
-    const first = Array.isArray(list) ? list[0] : undefined;
-    if (!allowed.includes(first)) {
-      throw bad(
-        `unknown architecture ${JSON.stringify(first ?? null)} in ${this.#path}architectures, supported: ${allowed.join(", ")}`,
-        "use a checkpoint of the InternVL 2.5 family",
-      );
-    }
-    return first as T;
-  }
+/** `quantization` of a config.json that `internvl convert` wrote. */
+export interface Converted {
+  method: "internvl-webgpu";
+  format: "q8" | "q4";
+  group_size: number;
 }
+
+// Above these no model is. The largest published: 80 layers of 8192, MLP 29568, 151674 rows.
+const MOST = {
+  layers: 1024,
+  heads: 1024,
+  width: 2 ** 16,
+  mlp: 2 ** 19,
+  vocabulary: 2 ** 22,
+  positions: 2 ** 26,
+  pixels: 2 ** 13,
+  tiles: 1024,
+};
+
+const EPS = "a number above 0 and below 1";
+const isEps = (eps: number): boolean => eps > 0 && eps < 1;
+
+const FAMILY = "use a checkpoint of the InternVL 2.5 family";
 
 function divides(what: string, size: number, by: number, parts: string): number {
   if (size % by !== 0) throw bad(`${what} ${size} does not divide by ${by} ${parts}`);
   return size / by;
 }
 
-function visionConfig(fields: Fields): VisionConfig {
-  fields.text("hidden_act", ["gelu"], "gelu");
-  if (fields.count("num_channels", 3) !== 3) throw bad("vision_config.num_channels must be 3");
+function visionConfig(v: Fields): VisionConfig {
+  v.oneOf("hidden_act", ["gelu", "gelu_python"], "gelu");
+  v.oneOf("num_channels", [3], 3);
+  v.oneOf("use_moe", [false], false); // InternVL3's files have it, with the sizes that it would take
   const config: VisionConfig = {
-    hiddenSize: fields.count("hidden_size"),
-    layers: fields.count("num_hidden_layers"),
-    heads: fields.count("num_attention_heads"),
-    intermediateSize: fields.count("intermediate_size"),
-    imageSize: fields.count("image_size"),
-    patchSize: fields.count("patch_size"),
-    eps: fields.number("layer_norm_eps", 1e-6),
-    norm: fields.text("norm_type", ["layer_norm", "rms_norm"], "rms_norm"),
-    qkvBias: fields.flag("qkv_bias", false),
-    qkNorm: fields.flag("qk_normalization", true),
+    hiddenSize: v.count("hidden_size", MOST.width),
+    layers: v.count("num_hidden_layers", MOST.layers),
+    heads: v.count("num_attention_heads", MOST.heads),
+    intermediateSize: v.count("intermediate_size", MOST.mlp),
+    imageSize: v.count("image_size", MOST.pixels),
+    patchSize: v.count("patch_size", MOST.pixels),
+    eps: v.number("layer_norm_eps", EPS, isEps, 1e-6),
+    norm: v.oneOf("norm_type", ["layer_norm", "rms_norm"], "rms_norm"),
+    qkvBias: v.flag("qkv_bias", false),
+    qkNorm: v.flag("qk_normalization", true),
   };
   divides("vision_config.hidden_size", config.hiddenSize, config.heads, "heads");
+  divides("vision_config.image_size", config.imageSize, config.patchSize, "pixels a patch");
+  v.rest(isHarmlessInVision);
   return config;
 }
 
-function languageConfig(fields: Fields): LanguageConfig {
-  const architecture = fields.architecture(["Qwen2ForCausalLM", "InternLM2ForCausalLM"]);
-  fields.text("hidden_act", ["silu"], "silu");
-  if (fields.flag("use_sliding_window", false)) throw bad("llm_config.use_sliding_window is true, sliding windows are not supported");
-  const hiddenSize = fields.count("hidden_size");
-  const heads = fields.count("num_attention_heads");
-  const kvHeads = fields.count("num_key_value_heads", heads);
+/** Refuses windows that are shorter than the context: Qwen2 then sees less of it in the layers from max_window_layers on. */
+function checkWindows(l: Fields, layers: number, positions: number): void {
+  const types = l.get("layer_types");
+  if (types !== undefined) {
+    const other = Array.isArray(types) ? types.find((each) => each !== "full_attention") : types;
+    if (other !== undefined || (types as unknown[]).length !== layers) {
+      throw l.wrong("layer_types", `"full_attention" for each of ${layers} layers: others are not supported`);
+    }
+  }
+  const windows = l.flag("use_sliding_window", false);
+  const window = l.get("sliding_window") === undefined ? 4096 : l.count("sliding_window", Number.MAX_SAFE_INTEGER);
+  const from = l.number("max_window_layers", "a whole number from 0", (value) => Number.isSafeInteger(value) && value >= 0, 28);
+  if (windows && window < positions && from < layers) {
+    throw bad(`${l.name("use_sliding_window")} is true: windows of ${window} tokens are not supported`, FAMILY);
+  }
+}
+
+function languageConfig(l: Fields): LanguageConfig {
+  const architecture = l.architecture(["Qwen2ForCausalLM", "InternLM2ForCausalLM"], FAMILY);
+  const qwen2 = architecture === "Qwen2ForCausalLM";
+  l.oneOf("hidden_act", ["silu", "swish"], "silu");
+  const hiddenSize = l.count("hidden_size", MOST.width);
+  const heads = l.count("num_attention_heads", MOST.heads);
+  const kvHeads = l.count("num_key_value_heads", MOST.heads, heads);
   divides("llm_config.num_attention_heads", heads, kvHeads, "kv heads");
   const headDim = divides("llm_config.hidden_size", hiddenSize, heads, "heads");
-  return {
-    architecture,
-    hiddenSize,
-    layers: fields.count("num_hidden_layers"),
-    heads,
-    kvHeads,
-    headDim,
-    intermediateSize: fields.count("intermediate_size"),
-    vocabSize: fields.count("vocab_size"),
-    eps: fields.number("rms_norm_eps", 1e-6),
-    ropeTheta: fields.number("rope_theta", 10000),
-    // Dynamic rope scaling (InternLM2, InternVL3) changes nothing below this length, and longer contexts are refused.
-    maxPositions: fields.count("max_position_embeddings", 32768),
-    tied: fields.flag("tie_word_embeddings", false),
+  divides("llm_config.hidden_size / num_attention_heads", headDim, 2, "halves that rope turns");
+  l.oneOf("head_dim", [headDim], headDim, "heads of another width than hidden_size / num_attention_heads are not supported");
+  if (l.get("partial_rotary_factor") !== undefined) l.oneOf("partial_rotary_factor", [1]);
+  const layers = l.count("num_hidden_layers", MOST.layers);
+  const positions = l.count("max_position_embeddings", MOST.positions, qwen2 ? 32768 : 2048);
+  if (qwen2) checkWindows(l, layers, positions);
+  const noBias = "biases of this decoder's other products are not supported";
+  // Qwen2 has biases for q, k and v and no others, and its class reads no flag; some files say so all the same.
+  const qkvBias = qwen2 && l.flag("attention_bias", true) && l.flag("qkv_bias", true);
+  for (const key of qwen2 ? ["bias", "mlp_bias"] : ["bias", "attention_bias", "qkv_bias", "mlp_bias"]) l.oneOf(key, [false], false, noBias);
+  const config: LanguageConfig = {
+    ...{ architecture, hiddenSize, layers, heads, kvHeads, headDim, qkvBias },
+    ...ropeConfig(l, architecture, positions),
+    intermediateSize: l.count("intermediate_size", MOST.mlp),
+    vocabSize: l.count("vocab_size", MOST.vocabulary),
+    eps: l.number("rms_norm_eps", EPS, isEps, 1e-6),
+    tied: l.flag("tie_word_embeddings", false),
   };
+  l.rest(isHarmless);
+  return config;
+}
+
+/** What `internvl convert` notes. Another library's note is not ours to guess at. */
+function convertedBy(fields: Fields): Converted | undefined {
+  if (fields.get("quantization") === undefined) return undefined;
+  const q = fields.object("quantization");
+  const hint = "load the original checkpoint, or one that `internvl convert` has written";
+  const method = q.oneOf("method", ["internvl-webgpu"], undefined, hint);
+  const converted: Converted = { method, format: q.oneOf("format", ["q8", "q4"]), group_size: q.oneOf("group_size", [32]) };
+  q.oneOf("scale_dtype", ["float16"]);
+  q.oneOf("scales", ["NAME.scales"]);
+  q.rest(() => false);
+  return converted;
 }
 
 /**
- * Reads a checkpoint's config.json (InternVLChatConfig).
+ * Reads a checkpoint's config.json (InternVLChatConfig). Every key that may change what the model computes is read, or refused by name.
  *
- * @throws EngineError bad-weights naming the field, what it has and what is supported
+ * @throws EngineError bad-weights naming the key, what it has and what is supported
  */
 export function parseConfig(bytes: Uint8Array): ModelConfig {
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new EngineError("bad-weights", `config.json is no JSON: ${(cause as Error).message}`, { hint: "fetch the file again", cause });
-  }
+  const json = parseJsonObject("config.json", bytes);
+  const foreign = foreignKind(json);
+  if (foreign) throw foreign;
   const fields = new Fields(json, "");
-  fields.architecture(["InternVLChatModel"]);
+  fields.architecture(["InternVLChatModel"], FAMILY);
   const vision = visionConfig(fields.object("vision_config"));
   const language = languageConfig(fields.object("llm_config"));
-  fields.text("ps_version", ["v2"], "v2");
-  if (fields.number("downsample_ratio", 0.5) !== 0.5) throw bad("downsample_ratio must be 0.5");
-  const tileSize = fields.count("force_image_size", vision.imageSize);
+  if (fields.get("ps_version") === undefined) throw bad("ps_version is missing, which means v1 upstream; only v2 is supported", FAMILY);
+  fields.oneOf("ps_version", ["v2"], undefined, FAMILY);
+  fields.oneOf("downsample_ratio", [0.5], 0.5);
+  fields.oneOf("pad2square", [false], false, "pictures that are padded to squares are not supported");
+  for (const key of ["use_llm_lora", "use_backbone_lora"]) fields.oneOf(key, [0], 0); // said by foreignKind
+  const tileSize = fields.count("force_image_size", MOST.pixels, vision.imageSize);
   const grid = divides("force_image_size", tileSize, vision.patchSize, "pixels a patch");
-  const selectLayer = fields.number("select_layer", -1);
-  if (!Number.isInteger(selectLayer) || selectLayer < -vision.layers - 1 || selectLayer > vision.layers) {
+  const selectLayer = fields.number("select_layer", "a whole number", Number.isSafeInteger, -1);
+  if (selectLayer < -vision.layers - 1 || selectLayer > vision.layers) {
     throw bad(`select_layer is ${selectLayer}, the vision tower has ${vision.layers} layers`);
   }
-  return {
-    vision,
-    language,
-    tileSize,
+  const minTiles = fields.count("min_dynamic_patch", MOST.tiles, 1);
+  const maxTiles = fields.count("max_dynamic_patch", MOST.tiles, 12);
+  if (minTiles > maxTiles) throw bad(`min_dynamic_patch is ${minTiles}, above max_dynamic_patch, ${maxTiles}`);
+  if (fields.get("hidden_size") !== undefined && fields.get("hidden_size") !== language.hiddenSize) {
+    throw fields.wrong("hidden_size", `llm_config.hidden_size, ${language.hiddenSize}`);
+  }
+  const config: ModelConfig = {
+    ...{ vision, language, tileSize, selectLayer, minTiles, maxTiles },
     tokensPerTile: divides("patches a side", grid, 2, "for the pixel unshuffle") ** 2,
-    selectLayer,
-    minTiles: fields.count("min_dynamic_patch", 1),
-    maxTiles: fields.count("max_dynamic_patch", 12),
     dynamicTiles: fields.flag("dynamic_image_size", true),
     thumbnail: fields.flag("use_thumbnail", true),
-    template: fields.anyText("template") ?? "internvl2_5",
-    systemMessage: fields.anyText("system_message"),
+    template: fields.text("template") ?? "internvl2_5",
+    systemMessage: fields.text("system_message"),
+    converted: convertedBy(fields),
   };
+  fields.rest(isHarmless);
+  return config;
 }

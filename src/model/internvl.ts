@@ -4,6 +4,7 @@ import { MAX_ROWS, type Program, Programs, type Tap } from "../gpu/program.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import { ropeTable } from "../ops/rope.ts";
 import { pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
+import { described } from "../options.ts";
 import type { Vector } from "../tensor/tensor.ts";
 import type { Weights } from "../weights/checkpoint.ts";
 import type { ModelConfig } from "./config.ts";
@@ -11,6 +12,7 @@ import { createResidual, type DecoderParts, Lanes } from "./lanes.ts";
 import { kvBytes, type LanguageWeights, layerBytes, loadLanguage } from "./language.ts";
 import { interpolatePositions } from "./positions.ts";
 import { loadProjector, type ProjectorWeights, recordProjector } from "./projector.ts";
+import { ropeFrequencies } from "./rope.ts";
 import { loadVision, recordVision, type VisionWeights } from "./vision.ts";
 
 /** Tiles in one vision step, at most; fewer where an activation would not fit a binding. */
@@ -63,8 +65,9 @@ export class Model {
     this.#projector = projector;
     this.#programs = new Programs(gpu);
     const { memory } = gpu;
-    const { hiddenSize, headDim, ropeTheta } = config.language;
-    const table = ropeTable(maxContext, headDim, ropeTheta);
+    const { hiddenSize, headDim } = config.language;
+    const { inverse, scale } = ropeFrequencies(headDim, config.language.rope);
+    const table = ropeTable(maxContext, inverse, scale);
     const rope = memory.create("rope", table.byteLength);
     memory.write(rope, 0, table);
     const ids = memory.create("ids", maxContext * 4);
@@ -185,8 +188,20 @@ export class Model {
     }
   }
 
-  /** Ids as the embedding gather wants them: the k-th `<IMG_CONTEXT>` becomes visual token k. */
-  static mergeIds(inputIds: readonly number[], imageContextId: number): Uint32Array<ArrayBuffer> {
+  /**
+   * Ids as the embedding gather wants them: the k-th `<IMG_CONTEXT>` becomes visual token k.
+   *
+   * @throws EngineError bad-input for what is no id of the vocabulary: the gather would read other memory
+   */
+  mergeIds(inputIds: readonly number[], imageContextId: number): Uint32Array<ArrayBuffer> {
+    const { vocabSize } = this.config.language;
+    const wrong = inputIds.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
+    if (wrong >= 0) {
+      const has = `token ${wrong} of the prompt is ${described(inputIds[wrong])}`;
+      throw new EngineError("bad-input", `${has}, needs an id from 0 to ${vocabSize - 1}`, {
+        hint: "take ids from this checkpoint's own tokenizer",
+      });
+    }
     let visual = 0;
     return Uint32Array.from(inputIds, (id) => (id === imageContextId ? (VISUAL_FLAG | visual++) >>> 0 : id));
   }

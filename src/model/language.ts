@@ -41,11 +41,13 @@ async function loadQwen2Layer(w: Weights, c: LanguageConfig): Promise<LanguageLa
       ],
       c.hiddenSize,
     ),
-    qkvBias: a.vectors([
-      ["q_proj.bias", [q]],
-      ["k_proj.bias", [kv]],
-      ["v_proj.bias", [kv]],
-    ]),
+    qkvBias: c.qkvBias
+      ? a.vectors([
+          ["q_proj.bias", [q]],
+          ["k_proj.bias", [kv]],
+          ["v_proj.bias", [kv]],
+        ])
+      : undefined,
     output: await a.matrix("o_proj.weight", c.hiddenSize, q),
     mlpNorm: { weight: w.vector("post_attention_layernorm.weight", c.hiddenSize), eps: c.eps },
     gateUp: await w.at("mlp").matrices(
@@ -105,6 +107,7 @@ export function loadLanguageLayer(w: Weights, c: LanguageConfig): Promise<Langua
 /** The decoder's tensors, below `language_model.` (modeling_qwen2.py, modeling_internlm2.py). */
 export async function loadLanguage(w: Weights, c: LanguageConfig): Promise<LanguageWeights> {
   const internLm2 = c.architecture === "InternLM2ForCausalLM";
+  const head = internLm2 ? "output.weight" : "lm_head.weight"; // where it is not stored it is the embedding, whatever the configuration says
   const model = w.at("model");
   const embed = await model.matrix(internLm2 ? "tok_embeddings.weight" : "embed_tokens.weight", c.vocabSize, c.hiddenSize);
   const layers: LanguageLayer[] = [];
@@ -113,7 +116,7 @@ export async function loadLanguage(w: Weights, c: LanguageConfig): Promise<Langu
     embed,
     layers,
     norm: { weight: model.vector("norm.weight", c.hiddenSize), eps: c.eps },
-    head: c.tied ? embed : await w.matrix(internLm2 ? "output.weight" : "lm_head.weight", c.vocabSize, c.hiddenSize),
+    head: w.has(head) ? await w.matrix(head, c.vocabSize, c.hiddenSize) : embed,
   };
 }
 

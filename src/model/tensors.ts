@@ -50,7 +50,7 @@ function qwen2Tensors(add: Add, l: LanguageConfig): void {
       ["v", l.kvHeads],
     ] as const) {
       add(`${layer}.self_attn.${name}_proj.weight`, heads * l.headDim, h);
-      add(`${layer}.self_attn.${name}_proj.bias`, heads * l.headDim);
+      if (l.qkvBias) add(`${layer}.self_attn.${name}_proj.bias`, heads * l.headDim);
     }
     add(`${layer}.self_attn.o_proj.weight`, h, l.heads * l.headDim);
     add(`${layer}.mlp.gate_proj.weight`, l.intermediateSize, h);

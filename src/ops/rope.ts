@@ -3,19 +3,23 @@ import type { Activation, Bindable } from "../tensor/tensor.ts";
 import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
 import { type KvCache, kvWriter, needCache } from "./kv-cache.ts";
 
+/** theta^(-2i/headDim), f32 [headDim / 2], rounded as upstream's Qwen2RotaryEmbedding does. */
+export function inverseFrequencies(headDim: number, theta: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: headDim / 2 }, (_, i) => 1 / Math.fround(theta ** ((2 * i) / headDim)));
+}
+
 /**
- * (cos, sin) of position · theta^(-2i/headDim), f32 [positions, headDim / 2, 2]. The angle is rounded to f32 first, as upstream's
- * Qwen2RotaryEmbedding does. Made on the CPU: WGSL's own sin and cos are only good to 2^-11.
+ * (cos, sin) · scale of position · inverse[i], f32 [positions, headDim / 2, 2]. The angle is rounded to f32 first, as upstream's is. Made
+ * on the CPU: WGSL's own sin and cos are only good to 2^-11.
  */
-export function ropeTable(positions: number, headDim: number, theta: number): Float32Array<ArrayBuffer> {
-  const half = headDim / 2;
-  const table = new Float32Array(positions * headDim);
-  const inverse = Float32Array.from({ length: half }, (_, i) => 1 / Math.fround(theta ** ((2 * i) / headDim)));
+export function ropeTable(positions: number, inverse: Float32Array, scale = 1): Float32Array<ArrayBuffer> {
+  const half = inverse.length;
+  const table = new Float32Array(positions * half * 2);
   for (let position = 0; position < positions; position++) {
     for (let i = 0; i < half; i++) {
       const angle = Math.fround(position * inverse[i]!);
-      table[(position * half + i) * 2] = Math.cos(angle);
-      table[(position * half + i) * 2 + 1] = Math.sin(angle);
+      table[(position * half + i) * 2] = scale * Math.cos(angle);
+      table[(position * half + i) * 2 + 1] = scale * Math.sin(angle);
     }
   }
   return table;

@@ -6,6 +6,8 @@ export interface SafetensorsErrorOptions {
   readonly tensor?: string | undefined;
   /** What the user can do about it. */
   readonly hint?: string | undefined;
+  /** Whether it is that the file is not there. */
+  readonly absent?: boolean | undefined;
   readonly cause?: unknown;
 }
 
@@ -19,6 +21,7 @@ export class SafetensorsError extends Error {
   readonly file: string | undefined;
   readonly tensor: string | undefined;
   readonly hint: string | undefined;
+  readonly absent: boolean;
 
   constructor(problem: string, options: SafetensorsErrorOptions = {}) {
     const file = options.file === undefined ? "" : `${quote(options.file)}: `;
@@ -28,8 +31,13 @@ export class SafetensorsError extends Error {
     this.file = options.file;
     this.tensor = options.tensor;
     this.hint = options.hint;
+    this.absent = options.absent ?? false;
   }
 }
+
+/** What is wrong with a file that `git clone` has left without its content. */
+export const LFS_PROBLEM = "is a Git LFS pointer: the file itself has not been fetched";
+export const LFS_HINT = "run `git lfs pull` in the folder";
 
 /** How many UTF-16 units of a name a message shows. */
 const SHOWN = 120;

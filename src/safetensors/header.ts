@@ -1,4 +1,4 @@
-import { quote, SafetensorsError } from "./errors.ts";
+import { LFS_HINT, LFS_PROBLEM, quote, SafetensorsError } from "./errors.ts";
 import { decodeUtf8, JsonReader } from "./json.ts";
 import { readRange } from "./source.ts";
 import { type ByteSource, byteLength, DTYPES, type Header, isDtype, type TensorInfo } from "./types.ts";
@@ -14,6 +14,9 @@ const MAX_METADATA = 2 ** 12;
 
 const DAMAGED = "the file is damaged or incomplete: fetch it again";
 const FOREIGN = "this is no safetensors file, or it is damaged";
+
+/** "version ", with which the text begins that Git LFS puts in place of a large file, read as a length. */
+const LFS = new DataView(new TextEncoder().encode("version ").buffer).getBigUint64(0, true);
 
 /** What `headerLength` looks at: the length and the header's first byte. */
 const PREFIX = 9;
@@ -31,6 +34,7 @@ function headerLength(bytes: Uint8Array, fileSize: number, file: string): number
   const has = Math.min(fileSize, bytes.length);
   if (has < 8) throw new SafetensorsError(`has ${has} bytes, needs at least 8 (the header's length)`, { file, hint: DAMAGED });
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  if (length === LFS) throw new SafetensorsError(LFS_PROBLEM, { file, hint: LFS_HINT });
   if (length > BigInt(MAX_HEADER)) {
     throw new SafetensorsError(`claims a header of ${length} bytes, the limit is ${MAX_HEADER}`, { file, hint: FOREIGN });
   }

@@ -1,4 +1,4 @@
-import { quote, SafetensorsError } from "./errors.ts";
+import { LFS_HINT, LFS_PROBLEM, quote, SafetensorsError } from "./errors.ts";
 import { decodeUtf8, type Json, JsonReader } from "./json.ts";
 
 /** `model.safetensors.index.json`: which shard holds which tensor. */
@@ -52,7 +52,9 @@ function readWeightMap(json: JsonReader, file: string): { weightMap: Map<string,
  */
 export function parseIndex(bytes: Uint8Array, fileName: string): ShardIndex {
   const file = fileName;
-  const json = new JsonReader(decodeUtf8(bytes, file, "the index"), file);
+  const text = decodeUtf8(bytes, file, "the index");
+  if (text.startsWith("version https://git-lfs")) throw new SafetensorsError(LFS_PROBLEM, { file, hint: LFS_HINT });
+  const json = new JsonReader(text, file);
   const metadata = new Map<string, Json>();
   const maps: ReturnType<typeof readWeightMap>[] = []; // one, as keys are unique
   json.object((key) => {

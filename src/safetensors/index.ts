@@ -1,4 +1,4 @@
-export { SafetensorsError, type SafetensorsErrorOptions } from "./errors.ts";
+export { quote, SafetensorsError, type SafetensorsErrorOptions } from "./errors.ts";
 export { MAX_HEADER, parseHeader, readHeader } from "./header.ts";
 export { parseIndex, type ShardIndex } from "./index-file.ts";
 export type { Json, NumberText } from "./json.ts";

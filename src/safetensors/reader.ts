@@ -99,17 +99,19 @@ function checkIndex(index: ShardIndex, files: readonly CheckpointFile[]): void {
 }
 
 /**
- * Opens the checkpoint in a directory: the shards that `model.safetensors.index.json` lists, or else `model.safetensors`.
+ * Opens the checkpoint in a directory: `model.safetensors`, or else the shards that `model.safetensors.index.json` lists. That is the
+ * transformers library's order: an index beside a single file is one that an earlier, sharded save has left.
  * Reads all headers and checks them against each other; reads no tensor. On failure everything opened is closed again.
  *
  * @throws SafetensorsError naming shard and tensor; what the directory, a source or the signal throws passes through
  */
 export async function openCheckpoint(directory: Directory, { signal }: { signal?: AbortSignal } = {}): Promise<Checkpoint> {
   signal?.throwIfAborted();
-  const indexSource = await directory.open(INDEX_NAME);
+  const single = await directory.open(SINGLE_NAME);
+  const indexSource = single ? undefined : await directory.open(INDEX_NAME);
   const index = indexSource && (await readIndex(indexSource, signal));
 
-  let open: ByteSource[] = [];
+  let open: ByteSource[] = single ? [single] : [];
   async function close(): Promise<void> {
     const closing = open;
     open = [];
@@ -118,12 +120,12 @@ export async function openCheckpoint(directory: Directory, { signal }: { signal?
   }
   async function openFile(name: string): Promise<CheckpointFile> {
     signal?.throwIfAborted();
-    const source = await directory.open(name);
+    const source = index ? await directory.open(name) : single;
     if (!source) {
       const problem = index ? `${INDEX_NAME} lists this shard, but there is no such file` : `no such file, and no ${INDEX_NAME} either`;
-      throw new SafetensorsError(problem, { file: name, hint: "fetch the missing files; they must lie in one folder" });
+      throw new SafetensorsError(problem, { file: name, absent: true, hint: "fetch the missing files; they must lie in one folder" });
     }
-    open.push(source);
+    if (source !== single) open.push(source);
     return { name, size: source.size, header: await readHeader(source, signal), source };
   }
 

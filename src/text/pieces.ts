@@ -8,6 +8,8 @@ export interface PieceReader {
   read(token: string): Piece;
   /** SentencePiece writes a text as if a space came before it. */
   dropsFirstSpace: boolean;
+  /** Whether every byte has a token: then every text can be written. */
+  byteLevel: boolean;
 }
 
 /**
@@ -16,7 +18,7 @@ export interface PieceReader {
  */
 export function pieceReader(decoder: unknown): PieceReader {
   const kinds = decoderKinds(decoder);
-  if (kinds.length === 1 && kinds[0] === "ByteLevel") return { read: bytesOfToken, dropsFirstSpace: false };
+  if (kinds.length === 1 && kinds[0] === "ByteLevel") return { read: bytesOfToken, dropsFirstSpace: false, byteLevel: true };
   const sentencePiece = ["Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"];
   if (kinds.length === 0 || !kinds.every((kind) => sentencePiece.includes(kind))) {
     const message = `tokenizer.json has a decoder of kind ${kinds.join(" + ") || "none"}, it must be ByteLevel or SentencePiece's`;
@@ -27,6 +29,7 @@ export function pieceReader(decoder: unknown): PieceReader {
   return {
     read: (token) => (/^<0x[0-9A-F]{2}>$/.test(token) ? Uint8Array.of(Number(token.slice(1, -1))) : token.replaceAll("▁", " ")),
     dropsFirstSpace: kinds.includes("Strip") || kinds.includes("Metaspace"),
+    byteLevel: false,
   };
 }
 

@@ -1,9 +1,8 @@
 import { EngineError } from "../errors.ts";
+import { described, quoted } from "../options.ts";
+import { checkId } from "./check-json.ts";
+import { QWEN2_WORDS } from "./patterns.ts";
 import { type AddedToken, QWEN2_SPECIAL_TOKENS } from "./special-tokens.ts";
-
-/** Qwen2's split into words (transformers `PRETOKENIZE_REGEX`), before byte-pair merging. */
-const QWEN2_WORDS =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 const REFETCH = "The file is damaged or from another model: fetch vocab.json, merges.txt and added_tokens.json again, together.";
 
@@ -50,11 +49,11 @@ function parseMerges(text: string, vocab: Record<string, unknown>): [string, str
     const [left, right] = [line.slice(0, space), line.slice(space + 1)];
     const where = `merges.txt, line ${index + 1}`;
     if (space < 1 || right === "" || right.includes(" ")) {
-      throw new EngineError("bad-weights", `${where}: ${JSON.stringify(line)} is not two tokens with one space between`, { hint: REFETCH });
+      throw new EngineError("bad-weights", `${where}: ${quoted(line)} is not two tokens with one space between`, { hint: REFETCH });
     }
     // Without this check text would silently lose the characters of such a token.
     if (!Object.hasOwn(vocab, left + right)) {
-      throw new EngineError("bad-weights", `${where} makes ${JSON.stringify(left + right)}, which vocab.json does not have`, {
+      throw new EngineError("bad-weights", `${where} makes ${quoted(left + right)}, which vocab.json does not have`, {
         hint: REFETCH,
       });
     }
@@ -66,10 +65,17 @@ function parseMerges(text: string, vocab: Record<string, unknown>): [string, str
 /** From `added_tokens_decoder` of tokenizer_config.json, then from added_tokens.json what that lacks. */
 function addedTokens(added: Record<string, unknown> | undefined, config: Record<string, unknown>): AddedToken[] {
   const tokens = new Map<number, AddedToken>();
-  const decoder = config.added_tokens_decoder as Record<string, AddedToken> | undefined;
-  for (const [id, token] of Object.entries(decoder ?? {})) {
+  const decoder = (config.added_tokens_decoder ?? {}) as Record<string, AddedToken | null>;
+  if (typeof decoder !== "object" || Array.isArray(decoder)) {
+    throw new EngineError("bad-weights", `tokenizer_config.json: added_tokens_decoder is ${described(decoder)}, needs to be an object`, {
+      hint: REFETCH,
+    });
+  }
+  for (const [id, token] of Object.entries(decoder)) {
     if (typeof token?.content !== "string") {
-      throw new EngineError("bad-weights", `tokenizer_config.json: added_tokens_decoder has no content for id ${id}`, { hint: REFETCH });
+      throw new EngineError("bad-weights", `tokenizer_config.json: added_tokens_decoder has no content for id ${quoted(id).slice(1, -1)}`, {
+        hint: REFETCH,
+      });
     }
     checkId("tokenizer_config.json", token.content, Number(id));
     // Never normalized: the whole text is in NFC before tokens are looked for (see tokenizer.ts).
@@ -89,15 +95,4 @@ function addedTokens(added: Record<string, unknown> | undefined, config: Record<
     );
   }
   return [...tokens.values()];
-}
-
-function checkId(file: string, token: string, id: unknown): asserts id is number {
-  if (Number.isSafeInteger(id) && (id as number) >= 0) return;
-  throw new EngineError(
-    "bad-weights",
-    `${file} gives ${JSON.stringify(token)} the id ${JSON.stringify(id)}, it must be an integer from 0`,
-    {
-      hint: REFETCH,
-    },
-  );
 }

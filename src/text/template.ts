@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { described } from "../options.ts";
 
 /** Ends a turn; the id of this token stops generation. */
 export const END_OF_TURN = "<|im_end|>";
@@ -34,7 +35,7 @@ export function checkTemplate(name: unknown): void {
   if (name === SUPPORTED_TEMPLATE) return;
   throw new EngineError(
     "bad-weights",
-    `config.json names the prompt template ${JSON.stringify(name)}, only "${SUPPORTED_TEMPLATE}" is supported`,
+    `config.json names the prompt template ${described(name)}, only "${SUPPORTED_TEMPLATE}" is supported`,
     {
       hint: "Use a checkpoint of InternVL 2.5 or 3; those of InternVL 1.x and 2 were trained with other templates.",
     },

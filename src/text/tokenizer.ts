@@ -1,6 +1,9 @@
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { EngineError } from "../errors.ts";
+import { decodeText, parseJsonObject } from "../json.ts";
+import { described, quoted } from "../options.ts";
 import { TokenBound } from "./bound.ts";
+import { checkTokenizerJson, type Expected, type OtherIds, REFETCH } from "./check-json.ts";
 import { PartsEncoder } from "./parts-encoder.ts";
 import { type Piece, PieceJoiner, pieceReader } from "./pieces.ts";
 import { tokenizerJsonFromSlowFiles } from "./slow-files.ts";
@@ -33,30 +36,39 @@ type Json = Record<string, unknown>;
 
 /**
  * The tokenizer of a checkpoint: from tokenizer.json, or from vocab.json + merges.txt + added_tokens.json (Qwen2's slow form).
- * @throws EngineError `bad-weights` when files are missing, broken, or of a kind that is not supported.
+ * @param rows of the model's embedding: ids beyond them are refused.
+ * @throws EngineError `bad-weights` when files are missing, broken, contradict each other, or are of a kind that is not supported.
  */
-export async function loadTokenizer(read: ReadFile): Promise<Tokenizer> {
+export async function loadTokenizer(read: ReadFile, rows?: number): Promise<Tokenizer> {
   const [fast, config = {}, map = {}] = await Promise.all(
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"].map((name) => readJson(read, name)),
   );
   const listed = listedSpecialTokens(config, map);
-  if (fast !== undefined) return fromTokenizerJson(fast, listed, "tokenizer.json");
+  const added = await readJson(read, "added_tokens.json");
+  if (fast !== undefined) return fromTokenizerJson(fast, listed, { file: "tokenizer.json", rows, others: otherIds(config, added) });
 
-  const [vocab, merges, added] = await Promise.all([readJson(read, "vocab.json"), read("merges.txt"), readJson(read, "added_tokens.json")]);
+  const [vocab, merges] = await Promise.all([readJson(read, "vocab.json"), read("merges.txt")]);
   if (vocab === undefined || merges === undefined) throw await missingFiles(read, vocab !== undefined, merges !== undefined);
-  const json = tokenizerJsonFromSlowFiles({ vocab, merges: utf8("merges.txt", merges), added, config });
-  return fromTokenizerJson(json as Json, listed, "vocab.json");
+  const json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config });
+  return fromTokenizerJson(json as Json, listed, { file: "vocab.json", rows, others: otherIds(config, added) });
 }
 
-function fromTokenizerJson(json: Json, listed: ReadonlySet<string> | undefined, file: string): Tokenizer {
-  let library: HuggingFaceTokenizer;
-  try {
-    library = new HuggingFaceTokenizer(json, {});
-  } catch (cause) {
-    throw new EngineError("bad-weights", `${file} is not a tokenizer: ${(cause as Error).message}`, { hint: REFETCH, cause });
+/** The ids of added tokens by tokenizer_config.json and added_tokens.json; what is no id there is not tokenizer.json's fault. */
+function otherIds(config: Json, added: Json = {}): OtherIds {
+  const ids = new Map<string, { id: number; file: string }>();
+  for (const [content, id] of Object.entries(added)) if (typeof id === "number") ids.set(content, { id, file: "added_tokens.json" });
+  const decoder = config.added_tokens_decoder;
+  for (const [id, token] of Object.entries(typeof decoder === "object" && decoder !== null ? decoder : {})) {
+    const content = (token as Partial<AddedToken> | null)?.content;
+    if (typeof content === "string") ids.set(content, { id: Number(id), file: "tokenizer_config.json" });
   }
+  return ids;
+}
+
+function fromTokenizerJson(json: Json, listed: ReadonlySet<string> | undefined, expected: Expected): Tokenizer {
+  const added = new Map(checkTokenizerJson(json, expected).map((token) => [token.id, token]));
   const reader = pieceReader(json.decoder);
-  const added = new Map((json.added_tokens as AddedToken[]).map((token) => [token.id, token]));
+  const library = made(expected.file, () => new HuggingFaceTokenizer(json, {}));
   const flagged = () => [...added.values()].filter((token) => token.special).map((token) => token.id);
   const special = new Set<number | undefined>(listed === undefined ? flagged() : [...listed].map((token) => library.token_to_id(token)));
   // Upstream's Qwen2 puts the whole text in NFC before it looks for added tokens, the library does it between them. It differs where a
@@ -68,7 +80,7 @@ function fromTokenizerJson(json: Json, listed: ReadonlySet<string> | undefined, 
   let parts: PartsEncoder | undefined;
   let bound: TokenBound | undefined; // made for the first text that is long
 
-  return {
+  const tokenizer: Tokenizer = {
     vocabSize,
     encode: (text) => library.encode(normalize(text)).ids,
     encodeParts: (prompt) => (parts ??= new PartsEncoder(json, library, normalize)).encode(prompt),
@@ -85,45 +97,74 @@ function fromTokenizerJson(json: Json, listed: ReadonlySet<string> | undefined, 
     idOf: (token) => library.token_to_id(token),
     isSpecial: (id) => special.has(id),
   };
+  tryOut(tokenizer, expected.file, reader.byteLevel);
+  return tokenizer;
 }
 
-const REFETCH = "The file is damaged or incomplete: fetch it again.";
+/** Runs what the library does with parts that nothing here has looked at: what it throws is the file's fault. */
+function made<T>(file: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    const why = described((cause as Error).message).slice(1, -1);
+    throw new EngineError("bad-weights", `${file} is not a tokenizer: ${why}`, { hint: REFETCH, cause });
+  }
+}
+
+const SAMPLE = "Hello, world 42!\n\t“Grüße” 你好 🙂";
+
+/** Encodes a text: a byte-level tokenizer gives every text back, whatever its vocabulary; and no token is without an id. */
+function tryOut(tokenizer: Tokenizer, file: string, byteLevel: boolean): void {
+  const [ids, text] = made(file, () => {
+    const encoded = tokenizer.encode(SAMPLE);
+    return [encoded, tokenizer.decode(encoded)];
+  });
+  if (ids.every((id) => Number.isSafeInteger(id) && id >= 0) && (!byteLevel || text.endsWith(SAMPLE))) return;
+  throw new EngineError("bad-weights", `${file} is not a tokenizer: it makes ${quoted(text)} of ${quoted(SAMPLE)}`, { hint: REFETCH });
+}
 
 async function readJson(read: ReadFile, name: string): Promise<Json | undefined> {
   const bytes = await read(name);
-  if (bytes === undefined) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(utf8(name, bytes));
-  } catch (cause) {
-    if (cause instanceof EngineError) throw cause;
-    throw new EngineError("bad-weights", `${name} is not JSON: ${(cause as Error).message}`, { hint: REFETCH, cause });
-  }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Json;
-  throw new EngineError("bad-weights", `${name} must hold a JSON object, it holds ${Array.isArray(value) ? "an array" : String(value)}`, {
-    hint: REFETCH,
-  });
+  return bytes && parseJsonObject(name, bytes);
 }
 
-function utf8(name: string, bytes: Uint8Array): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new EngineError("bad-weights", `${name} is not UTF-8 text`, { hint: REFETCH, cause });
-  }
-}
+const QWEN_MODELS = "InternVL2_5-1B, -4B, -38B or -78B, or InternVL3-1B, -2B, -8B, -14B, -38B or -78B";
 
 async function missingFiles(read: ReadFile, vocab: boolean, merges: boolean): Promise<EngineError> {
   const need = "it needs tokenizer.json, or vocab.json + merges.txt + added_tokens.json";
-  const make = `python -c "from transformers import AutoTokenizer as T; T.from_pretrained('DIR', trust_remote_code=True).save_pretrained('DIR')"`;
   if (vocab || merges) {
     const [has, lacks] = vocab ? ["vocab.json", "merges.txt"] : ["merges.txt", "vocab.json"];
     return new EngineError("bad-weights", `the checkpoint has ${has} but not ${lacks}: ${need}`, {
       hint: `Put the model's ${lacks} beside it.`,
     });
   }
-  const model = (await read("tokenizer.model")) !== undefined;
-  const has = model ? "only tokenizer.model (SentencePiece), which is not supported" : "no tokenizer files";
-  const hint = `Copy them from the model's page, or let transformers write tokenizer.json: ${make}`;
-  return new EngineError("bad-weights", `the checkpoint has ${has}: ${need}`, { hint });
+  if ((await read("tokenizer.model")) !== undefined) {
+    return new EngineError("bad-weights", `the checkpoint has only tokenizer.model (SentencePiece), which is not read yet: ${need}`, {
+      hint: `Models with an InternLM2 decoder have no other file: take one with a Qwen2.5 decoder, such as ${QWEN_MODELS}.`,
+    });
+  }
+  return new EngineError("bad-weights", `the checkpoint has no tokenizer files: ${need}`, {
+    hint: "Copy vocab.json, merges.txt, added_tokens.json and tokenizer_config.json from the model's page beside config.json.",
+  });
+}
+
+/** Tokens that a prompt is built of. */
+const STRUCTURE = ["<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>"] as const;
+
+/**
+ * The ids of the tokens that prompts and answers hang on.
+ * @throws EngineError `bad-weights` naming all that the tokenizer does not have, or does not find in a text
+ */
+export function structuralIds(tokenizer: Tokenizer): { imageContextId: number; stopId: number } {
+  const idOf = (token: string): number | undefined => {
+    const id = tokenizer.idOf(token);
+    return id !== undefined && tokenizer.encode(token).at(-1) === id ? id : undefined; // a piece of the vocabulary is not looked for
+  };
+  const missing = STRUCTURE.filter((token) => idOf(token) === undefined);
+  if (missing.length > 0) {
+    throw new EngineError("bad-weights", `the tokenizer has no ${missing.length > 1 ? "tokens" : "token"} ${missing.join(", ")}`, {
+      hint: "Use the tokenizer files of the InternVL checkpoint, not those of its language model.",
+    });
+  }
+  return { imageContextId: idOf("<IMG_CONTEXT>")!, stopId: idOf("<|im_end|>")! };
 }

@@ -6,7 +6,7 @@ import { createCaches, loadLanguageLayer, recordLanguageLayer } from "../../src/
 import { loadProjector, recordProjector } from "../../src/model/projector.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { loadVisionLayer, recordVisionLayer } from "../../src/model/vision.ts";
-import { ropeTable } from "../../src/ops/rope.ts";
+import { inverseFrequencies, ropeTable } from "../../src/ops/rope.ts";
 import type { Activation, Bindable } from "../../src/tensor/tensor.ts";
 import { openWeights, Weights } from "../../src/weights/checkpoint.ts";
 import { fixture, json, memoryFiles, readF32, relativeL2, syntheticF32, syntheticFile } from "../support.ts";
@@ -97,7 +97,7 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
     const layer = await loadLanguageLayer(weights.at("language_model.model.layers.0"), config.language);
     await weights.finish();
     const cache = createCaches(gpu, { ...config.language, layers: 1 }, context, 1, "f32")[0]!;
-    const table = ropeTable(context, 128, config.language.ropeTheta);
+    const table = ropeTable(context, inverseFrequencies(128, config.language.rope.theta));
     const rope = gpu.memory.create("rope", table.byteLength);
     gpu.memory.write(rope, 0, table);
     const data = input("llm_layer.prefill");

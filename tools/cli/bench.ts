@@ -6,11 +6,13 @@ import { forget, prefillPrompt } from "../../src/generate/loop.ts";
 import { Stepper } from "../../src/generate/stepper.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type Ceilings, measureCeilings } from "../../src/harness/bench-ceilings.ts";
+import { checkTensors, storedShapes } from "../../src/model/check-tensors.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts";
 import { kvBytes } from "../../src/model/language.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { openWeights, type WeightFormat } from "../../src/weights/checkpoint.ts";
+import { noConfig } from "../../src/weights/missing.ts";
 import { fileOrigin, type Origin, syntheticOrigin } from "../../src/weights/origin.ts";
 import { openSource, readSmall } from "../../src/weights/source.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
@@ -61,12 +63,10 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
   }
   const source = await openSource(model ?? NANO, { revision, signal, onProgress: loadProgress(process.stderr) });
   const bytes = await readSmall(source, "config.json");
-  if (!bytes)
-    throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
-      hint: "give the folder of a whole checkpoint",
-    });
+  if (!bytes) throw await noConfig(source);
   const config = parseConfig(bytes);
   const checkpoint = await openWeights(source, signal);
+  checkTensors(config, storedShapes(checkpoint.tensors));
   return { config, origin: (gpu) => fileOrigin(gpu, checkpoint), onDisk: true, close: () => checkpoint.close() };
 }
 

@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { EngineError } from "../../src/errors.ts";
 import { openGpu } from "../../src/gpu/device.ts";
+import { checkTensors, storedShapes } from "../../src/model/check-tensors.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { type Checkpoint, MAX_READ } from "../../src/safetensors/index.ts";
 import { isQuantized } from "../../src/tensor/tensor.ts";
 import { openWeights } from "../../src/weights/checkpoint.ts";
 import { type ConvertFormat, convertWeights } from "../../src/weights/convert.ts";
+import { noConfig } from "../../src/weights/missing.ts";
 import { openSource, readSmall } from "../../src/weights/source.ts";
 import { verifyConversion } from "../../src/weights/verify.ts";
 import { interruptSignal, status } from "./model.ts";
@@ -50,13 +51,11 @@ export async function convertCommand(flags: ConvertFlags): Promise<void> {
   const signal = interruptSignal();
   const source = await openSource(flags.model, { revision: flags.revision, signal, onProgress: loadProgress(process.stderr) });
   const config = await readSmall(source, "config.json");
-  if (!config)
-    throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
-      hint: "give the folder of a whole checkpoint",
-    });
-  parseConfig(config);
+  if (!config) throw await noConfig(source);
+  const parsed = parseConfig(config);
   const checkpoint = await openWeights(source, signal);
   try {
+    checkTensors(parsed, storedShapes(checkpoint.tensors));
     const total = [...checkpoint.tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0);
     const progress = (what: string) => {
       let done = 0;

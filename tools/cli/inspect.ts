@@ -1,9 +1,9 @@
 import { EngineError } from "../../src/errors.ts";
+import { checkTensors, storedShapes } from "../../src/model/check-tensors.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
-import { checkpointTensors } from "../../src/model/tensors.ts";
 import { type Checkpoint, readPieces, type TensorInfo } from "../../src/safetensors/index.ts";
-import { GROUP } from "../../src/tensor/tensor.ts";
-import { CODES, openWeights, PLAIN, SCALES_SUFFIX } from "../../src/weights/checkpoint.ts";
+import { openWeights, SCALES_SUFFIX } from "../../src/weights/checkpoint.ts";
+import { noConfig } from "../../src/weights/missing.ts";
 import { openRemotely, readSmall } from "../../src/weights/source.ts";
 import { interruptSignal, status } from "./model.ts";
 import { LICENCES } from "./small-files.ts";
@@ -15,36 +15,6 @@ interface InspectFlags {
 }
 
 const elementsOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
-
-/** Where the tensors are not what config.json asks for: one line each. */
-function mismatches(config: ModelConfig, checkpoint: Checkpoint): string[] {
-  const problems: string[] = [];
-  const expected = new Set<string>();
-  for (const { name, shape } of checkpointTensors(config)) {
-    expected.add(name);
-    const info = checkpoint.tensors.get(name)?.info;
-    if (!info) {
-      problems.push(`tensor "${name}" is missing, config.json asks for [${shape}]`);
-      continue;
-    }
-    const scales = checkpoint.tensors.get(name + SCALES_SUFFIX)?.info;
-    const quantized = scales ? CODES[info.dtype] : undefined;
-    if (!quantized && !PLAIN[info.dtype])
-      problems.push(`tensor "${name}" has dtype ${info.dtype}, needs one of ${Object.keys(PLAIN).join(", ")}`);
-    const stored = quantized === "q4" ? [shape[0]!, shape[1]! / 2] : shape;
-    if (String(info.shape) !== String(stored)) problems.push(`tensor "${name}" has shape [${info.shape}], needs [${stored}]`);
-    if (!scales) continue;
-    expected.add(scales.name);
-    const needs = [shape[0]!, shape[1]! / GROUP];
-    if (!quantized) problems.push(`tensor "${name}" has scales, but dtype ${info.dtype} instead of I8 or U8`);
-    if (scales.dtype !== "F16" || String(scales.shape) !== String(needs)) {
-      problems.push(`tensor "${scales.name}" is ${scales.dtype} [${scales.shape}], needs F16 [${needs}]`);
-    }
-  }
-  for (const name of checkpoint.tensors.keys())
-    if (!expected.has(name)) problems.push(`tensor "${name}" is not one that config.json asks for`);
-  return problems;
-}
 
 /** Reads every byte, and counts the elements of each tensor that are infinite or no number. */
 async function nonFinite(checkpoint: Checkpoint, signal: AbortSignal): Promise<Map<string, number>> {
@@ -65,12 +35,12 @@ async function nonFinite(checkpoint: Checkpoint, signal: AbortSignal): Promise<M
   return found;
 }
 
-function describeConfig(config: ModelConfig, parameters: number): string[] {
+function describeConfig(config: ModelConfig, parameters: number, tied: boolean): string[] {
   const { vision: v, language: l } = config;
   return [
     `InternVL: InternViT → pixel unshuffle → mlp1 → ${l.architecture}, ${(parameters / 1e9).toFixed(2)} billion parameters`,
     `  vision    ${v.layers} layers of ${v.hiddenSize}, ${v.heads} heads, MLP ${v.intermediateSize}, patch ${v.patchSize}, ${v.norm}`,
-    `  language  ${l.layers} layers of ${l.hiddenSize}, ${l.heads} heads (${l.kvHeads} for keys and values) of ${l.headDim}, MLP ${l.intermediateSize}, vocabulary ${l.vocabSize}, ${l.tied ? "tied" : "untied"} head, ${l.maxPositions} positions`,
+    `  language  ${l.layers} layers of ${l.hiddenSize}, ${l.heads} heads (${l.kvHeads} for keys and values) of ${l.headDim}, MLP ${l.intermediateSize}, vocabulary ${l.vocabSize}, ${tied ? "tied" : "untied"} head, ${l.maxPositions} positions`,
     `  tiles     ${config.tileSize} pixels a side, ${config.tokensPerTile} tokens each, ${config.minTiles} to ${config.maxTiles}${config.thumbnail ? " and a thumbnail" : ""}`,
   ];
 }
@@ -86,9 +56,9 @@ export async function inspect(from: string, flags: InspectFlags): Promise<void> 
   const signal = interruptSignal();
   const source = await openRemotely(from, { revision: flags.revision, signal });
   const bytes = await readSmall(source, "config.json");
-  if (!bytes) throw new EngineError("bad-weights", "there is no config.json", { hint: "give the folder of a whole checkpoint" });
+  if (!bytes) throw await noConfig(source);
   const config = parseConfig(bytes);
-  const quantization = (JSON.parse(new TextDecoder().decode(bytes)) as { quantization?: object }).quantization;
+  const quantization = config.converted;
   const checkpoint = await openWeights(source, signal); // checks every header, and that index and shards agree
   try {
     const tensors = [...checkpoint.tensors.values()].map(({ info, source: file }) => ({
@@ -99,6 +69,7 @@ export async function inspect(from: string, flags: InspectFlags): Promise<void> 
       shard: file.name,
     }));
     const parameters = [...checkpoint.tensors.values()].reduce((sum, { info }) => sum + parametersOf(info, checkpoint), 0);
+    const tied = !["lm_head", "output"].some((head) => checkpoint.tensors.has(`language_model.${head}.weight`));
     const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
     const dtypes: Record<string, { tensors: number; bytes: number }> = {};
     for (const { dtype, bytes: size } of tensors) {
@@ -108,7 +79,8 @@ export async function inspect(from: string, flags: InspectFlags): Promise<void> 
     }
     let verified: { files: number; tensors: number; bytes: number } | undefined;
     if (flags.verify) {
-      const problems = mismatches(config, checkpoint);
+      checkTensors(config, storedShapes(checkpoint.tensors), { all: true }); // before a byte is read
+      const problems: string[] = [];
       for (const [name, count] of await nonFinite(checkpoint, signal)) problems.push(`tensor "${name}" holds ${count} infinities or NaN`);
       if (process.stderr.isTTY) status("");
       if (problems.length > 0) {
@@ -116,7 +88,7 @@ export async function inspect(from: string, flags: InspectFlags): Promise<void> 
           "bad-weights",
           `${problems.length === 1 ? "" : `${problems.length} problems: `}${problems.slice(0, 5).join("; ")}${problems.length > 5 ? "; …" : ""}`,
           {
-            hint: "config.json and the safetensors files must be of one checkpoint, and whole: fetch them again",
+            hint: "the files are damaged, or were saved by a training that diverged: fetch them again",
           },
         );
       }
@@ -140,7 +112,7 @@ export async function inspect(from: string, flags: InspectFlags): Promise<void> 
     }
     const wide = Math.max(...tensors.map(({ name }) => name.length));
     const lines = [
-      ...describeConfig(config, parameters),
+      ...describeConfig(config, parameters, tied),
       ...(quantization ? [`  weights   ${JSON.stringify(quantization)}`] : []),
       "",
       ...tensors.map(

@@ -63,8 +63,9 @@ async function readConfig(source: WeightSource): Promise<Omit<Loaded, "vlm">> {
   const bytes = await readSmall(source, "config.json");
   if (!bytes)
     throw new EngineError("bad-weights", "there is no config.json among these files", { hint: "choose the folder of a whole checkpoint" });
+  const config = parseConfig(bytes);
   const { torch_dtype } = JSON.parse(new TextDecoder().decode(bytes)) as { torch_dtype?: string };
-  return { config: parseConfig(bytes), stored: torch_dtype ?? "as the files say" };
+  return { config, stored: torch_dtype ?? "as the files say" };
 }
 
 export interface LoadRequest {

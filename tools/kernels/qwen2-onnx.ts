@@ -1,5 +1,6 @@
 import { EngineError } from "../../src/errors.ts";
 import type { LanguageConfig } from "../../src/model/config.ts";
+import { ropeFrequencies } from "../../src/model/rope.ts";
 import { ropeTable } from "../../src/ops/rope.ts";
 import type { Weights } from "../../src/weights/checkpoint.ts";
 import { type OnnxNode, type OnnxTensor, type OnnxValue, onnxModel } from "./onnx.ts";
@@ -67,8 +68,9 @@ class Graph {
 }
 
 /** cos and sin by themselves: [positions, headDim / 2], or each row twice over, [positions, headDim], for `x cos + rotated(x) sin`. */
-function addRope(g: Graph, { headDim, ropeTheta }: LanguageConfig, positions: number, twice: boolean): void {
-  const table = ropeTable(positions, headDim, ropeTheta);
+function addRope(g: Graph, { headDim, rope }: LanguageConfig, positions: number, twice: boolean): void {
+  const { inverse, scale } = ropeFrequencies(headDim, rope);
+  const table = ropeTable(positions, inverse, scale);
   const half = headDim / 2;
   const width = twice ? headDim : half;
   for (const [part, name] of ["cos", "sin"].entries()) {
@@ -186,7 +188,7 @@ export async function qwen2Onnx(w: Weights, c: LanguageConfig, positions: number
     const next = i + 1 < c.layers ? `layers.${i + 1}.input_layernorm.weight` : "norm.weight";
     [x, normed] = addNorm(g, x, down, await normOf(next), `${i}.end`, eps);
   }
-  const head = c.tied ? embed : await w.values("lm_head.weight", [vocabSize, H]);
+  const head = w.has("lm_head.weight") ? await w.values("lm_head.weight", [vocabSize, H]) : embed;
   g.add("ArgMax", [g.linear(normed, "logits", [head], H)], "next", { axis: 2, keepdims: 0 });
   const scalar: OnnxValue = { dims: [1], type: "int32" };
   const id: OnnxValue = { dims: [1, 1], type: "int64" };

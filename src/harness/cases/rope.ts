@@ -1,5 +1,5 @@
 import type { KvDtype } from "../../ops/kv-cache.ts";
-import { ropeAppend, ropeTable } from "../../ops/rope.ts";
+import { inverseFrequencies, ropeAppend, ropeTable } from "../../ops/rope.ts";
 import * as reference from "../../reference/rope.ts";
 import { boundOf } from "../bounds.ts";
 import { defineCase, type Expectation, type KernelCase, wholeOf } from "../case.ts";
@@ -49,7 +49,7 @@ function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
         ...{ dtype: kv, rows, kvHeads, headDim: d, context },
         row: positions ? undefined : 1,
       };
-      const table = operands.storage("table", ropeTable(context, d, theta));
+      const table = operands.storage("table", ropeTable(context, inverseFrequencies(d, theta)));
       const q = ropeAppend(program, operands.activation("qkv", { base: 0, unit: 1 }, width, xs), table, cache, heads);
       const head = (row: number, i: number) => xs.subarray(row * width + i * d, row * width + (i + 1) * d);
       const positionOf = (row: number) => (positions ? positions[row] : start + row);

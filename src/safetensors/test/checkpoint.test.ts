@@ -40,7 +40,6 @@ describe("openCheckpoint", () => {
         ["format", "np"],
         ["more", "x"],
       ]),
-      "model.safetensors": await bytesFile("stale"), // the index goes first
     });
     const { tensors, files, metadata, close } = await openCheckpoint(directory);
     expect([...tensors.keys()]).toEqual(["a", "b"]);
@@ -53,6 +52,25 @@ describe("openCheckpoint", () => {
     expect(await readTensor(tensors.get("b")!)).toEqual(pattern(8, 2));
     expect([...open]).toEqual([ONE, TWO]);
     await close();
+    expect(open.size).toBe(0);
+  });
+
+  test("a single file beside an index: the file, as transformers does, whether the old shards are there or not", async () => {
+    const old = { [INDEX]: indexFile({ b: TWO, a: ONE }), "model.safetensors": await bytesFile("new") };
+    const shardsOf: Record<string, Uint8Array>[] = [{}, { [ONE]: await bytesFile("a"), [TWO]: await bytesFile("b") }];
+    for (const shards of shardsOf) {
+      const { directory, open } = memoryDirectory({ ...old, ...shards });
+      const { tensors, close } = await openCheckpoint(directory);
+      expect([...tensors.keys()]).toEqual(["new"]);
+      expect([...open]).toEqual(["model.safetensors"]);
+      await close();
+      expect(open.size).toBe(0);
+    }
+  });
+
+  test("a file that is damaged is closed again", async () => {
+    const { directory, open } = memoryDirectory({ "model.safetensors": new Uint8Array(4) });
+    await expect(openCheckpoint(directory)).rejects.toThrow("has 4 bytes");
     expect(open.size).toBe(0);
   });
 

@@ -20,7 +20,7 @@ export const ATTACKS: readonly Attack[] = [
   ["header cut by its length", rawFile(`{"a":${A}}`, 4, 20n), "bad JSON", "a"],
   ["a zip file", concat(utf8("PK\u0003\u0004"), new Uint8Array(60)), "claims a header of 67324752 bytes, but only 56 follow"],
   ["an HTML page", utf8("<!DOCTYPE html><html></html>"), "the limit is 100000000"],
-  ["a git-lfs pointer", utf8("version https://git-lfs.github.com/spec/v1\n"), "the limit is 100000000"],
+  ["a git-lfs pointer", utf8("version https://git-lfs.github.com/spec/v1\n"), "is a Git LFS pointer"],
   ["invalid UTF-8", rawFile(concat(utf8('{"'), new Uint8Array([0xff, 0xfe]), utf8(`":${A}}`)), 4), "not valid UTF-8"],
   ["overlong UTF-8", rawFile(concat(utf8('{"'), new Uint8Array([0xc0, 0xaf]), utf8(`":${A}}`)), 4), "not valid UTF-8"],
   [

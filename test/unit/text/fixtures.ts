@@ -16,7 +16,7 @@ export function folder(files: Files): ReadFile {
   };
 }
 
-export const load = (files: Files): Promise<Tokenizer> => loadTokenizer(folder(files));
+export const load = (files: Files, rows?: number): Promise<Tokenizer> => loadTokenizer(folder(files), rows);
 
 export function readBytes(path: string): Uint8Array {
   const bytes = readFileSync(new URL(path, root));

@@ -20,10 +20,10 @@ describe("missing files", () => {
     const none = await failure({ "tokenizer_config.json": "{}" });
     expect(none.message).toContain("no tokenizer files");
     expect(none.message).toContain("tokenizer.json, or vocab.json + merges.txt + added_tokens.json");
-    expect(none.hint).toContain("save_pretrained");
+    expect(none.hint).toContain("merges.txt, added_tokens.json and tokenizer_config.json");
     const model = await failure({ "tokenizer.model": new Uint8Array(8) });
-    expect(model.message).toContain("tokenizer.model (SentencePiece)");
-    expect(model.hint).toContain("save_pretrained");
+    expect(model.message).toContain("only tokenizer.model (SentencePiece), which is not read yet");
+    expect(model.hint).toMatch(/InternLM2.*take one with a Qwen2\.5 decoder, such as InternVL2_5-1B/);
   });
 
   it("names the missing half of a slow tokenizer", async () => {
@@ -43,10 +43,10 @@ describe("broken files", () => {
       "tokenizer.json is not JSON",
     ],
     ["empty tokenizer.json", { ...fast, "tokenizer.json": "" }, "tokenizer.json is not JSON"],
-    ["an array", { ...fast, "tokenizer.json": "[]" }, "tokenizer.json must hold a JSON object, it holds an array"],
+    ["an array", { ...fast, "tokenizer.json": "[]" }, "tokenizer.json must hold a JSON object, it holds an empty list"],
     ["null", { ...fast, "tokenizer_config.json": "null" }, "tokenizer_config.json must hold a JSON object, it holds null"],
     ["not UTF-8", { ...fast, "special_tokens_map.json": Uint8Array.of(0x7b, 0xff, 0x7d) }, "special_tokens_map.json is not UTF-8"],
-    ["no model", { "tokenizer.json": "{}" }, 'tokenizer.json is not a tokenizer: Tokenizer must contain a "model" property'],
+    ["no model", { "tokenizer.json": "{}" }, "tokenizer.json is not a tokenizer: its model is missing"],
     ["no vocabulary", { "tokenizer.json": JSON.stringify({ ...json, model: { type: "BPE" } }) }, "tokenizer.json is not a tokenizer"],
     ["no added tokens", { "tokenizer.json": JSON.stringify({ ...json, added_tokens: undefined }) }, "tokenizer.json is not a tokenizer"],
     ["another decoder", { "tokenizer.json": JSON.stringify({ ...json, decoder: { type: "WordPiece" } }) }, "decoder of kind WordPiece"],

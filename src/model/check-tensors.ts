@@ -1,0 +1,112 @@
+import { EngineError } from "../errors.ts";
+import { quote } from "../safetensors/index.ts";
+import { GROUP } from "../tensor/tensor.ts";
+import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/checkpoint.ts";
+import type { ModelConfig } from "./config.ts";
+import { MERGE_LORA } from "./config-kinds.ts";
+import { checkpointTensors } from "./tensors.ts";
+
+/** A tensor as a file's header declares it. */
+export interface StoredShape {
+  dtype: string;
+  shape: readonly number[];
+}
+
+type Stored = ReadonlyMap<string, StoredShape>;
+
+/** Names by which other libraries' files are told, which name a cause that counting tensors would not. */
+const FOREIGN: readonly { is: RegExp; what: string; hint: string }[] = [
+  {
+    is: /\.(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|base_layer)(\.|$)/,
+    what: "of a LoRA that is not merged",
+    hint: MERGE_LORA,
+  },
+  {
+    is: /\.(qweight|qzeros|g_idx|weight_scale(_inv)?|weight_packed|weight_shape|input_scale|absmax|quant_map|nested_absmax|quant_state\..*|SCB)$/,
+    what: "of weights that another library has packed (AWQ, GPTQ, bitsandbytes, fp8, …)",
+    hint: 'load the original checkpoint with weights: "q4" or "q8"',
+  },
+  {
+    is: /^(model\.)?(vision_tower|multi_modal_projector)\.|^model\.language_model\./,
+    what: "of Hugging Face's own layout, which does not load yet",
+    hint: "take the model's original folder (OpenGVLab's without -hf or -HF in its name)",
+  },
+];
+
+/** What belongs to the model. Names elsewhere (an optimiser's state, other heads) are none of its business. */
+const OURS = /^(language_model|vision_model|mlp1)\./;
+
+/** Tables that older versions of transformers stored and every version computes anew. */
+const BUFFERS = /\.(rotary_emb\.inv_freq|embeddings\.position_ids)$/;
+
+const OTHER_CHECKPOINT = "config.json and the safetensors files must be of one checkpoint";
+
+const others = (count: number, what: string): string => (count === 0 ? "" : `; and ${count} more ${what}`);
+
+function foreign(stored: Stored): EngineError | undefined {
+  for (const { is, what, hint } of FOREIGN) {
+    const names = [...stored.keys()].filter((name) => is.test(name));
+    if (names.length === 0) continue;
+    return new EngineError("bad-weights", `tensor ${quote(names[0]!)} is ${what}${others(names.length - 1, "like it")}`, { hint });
+  }
+  return undefined;
+}
+
+/** What is wrong with a tensor that the configuration asks for, in the dtypes that load; `undefined`: nothing. */
+function problemOf(name: string, shape: readonly number[], stored: Stored): string | undefined {
+  const has = stored.get(name);
+  if (!has) return `tensor "${name}" is missing; config.json asks for it with shape [${shape}]`;
+  const scales = stored.get(name + SCALES_SUFFIX);
+  const format = scales && shape.length === 2 ? CODES[has.dtype] : undefined;
+  if (scales && !format)
+    return `tensor "${name}" has scales, but is ${has.dtype} [${has.shape.slice(0, 8)}] instead of a matrix in I8 or U8`;
+  if (!format && !PLAIN[has.dtype]) return `tensor "${name}" has dtype ${has.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`;
+  const needs = format === "q4" ? [shape[0]!, shape[1]! / 2] : shape;
+  if (String(has.shape) !== String(needs)) return `tensor "${name}" has shape [${has.shape.slice(0, 8)}], needs [${needs}]`;
+  const perGroup = [shape[0]!, shape[1]! / GROUP];
+  if (scales && (scales.dtype !== "F16" || String(scales.shape) !== String(perGroup))) {
+    return `tensor "${name}${SCALES_SUFFIX}" is ${scales.dtype} [${scales.shape.slice(0, 8)}], needs F16 [${perGroup}]`;
+  }
+  return undefined;
+}
+
+/** The layers of the vision tower that are used: the others may be stored or not. */
+const usedLayers = ({ vision, selectLayer }: ModelConfig): number => (selectLayer < 0 ? vision.layers + 1 + selectLayer : selectLayer);
+
+/**
+ * Checks the tensors that files declare against what a configuration asks for, before any of their bytes is read: that all are there in
+ * their shapes, and that below `language_model.`, `vision_model.` and `mlp1.` nothing lies that the model would not take. A head that is
+ * stored is used, without one the embedding is, whatever `tie_word_embeddings` says.
+ *
+ * @param all whether tensors elsewhere are refused too (`inspect --verify`)
+ * @throws EngineError bad-weights naming the first tensor, and how many are like it
+ */
+export function checkTensors(config: ModelConfig, stored: Stored, { all = false }: { all?: boolean } = {}): void {
+  const otherwise = foreign(stored);
+  if (otherwise) throw otherwise;
+  const internLm2 = config.language.architecture === "InternLM2ForCausalLM";
+  const tied = !stored.has(internLm2 ? "language_model.output.weight" : "language_model.lm_head.weight");
+  const known = new Set<string>();
+  const problems: string[] = [];
+  for (const { name, shape } of checkpointTensors({ ...config, language: { ...config.language, tied } })) {
+    known.add(name).add(name + SCALES_SUFFIX);
+    const layer = /^vision_model\.encoder\.layers\.(\d+)\./.exec(name);
+    if (layer && Number(layer[1]) >= usedLayers(config) && !stored.has(name)) continue;
+    const problem = problemOf(name, shape, stored);
+    if (problem) problems.push(problem);
+  }
+  if (problems.length > 0) {
+    throw new EngineError("bad-weights", problems[0]! + others(problems.length - 1, "tensors do not fit"), { hint: OTHER_CHECKPOINT });
+  }
+  const strange = [...stored.keys()].filter((name) => !known.has(name) && (all || OURS.test(name)) && !BUFFERS.test(name));
+  if (strange.length > 0) {
+    const what = `tensor ${quote(strange[0]!)} is not one that config.json asks for`;
+    throw new EngineError("bad-weights", what + others(strange.length - 1, "are not either"), {
+      hint: `${OTHER_CHECKPOINT}: a model that leaves weights out answers wrongly`,
+    });
+  }
+}
+
+/** The tensors of an open checkpoint, as `checkTensors` wants them. */
+export const storedShapes = (tensors: ReadonlyMap<string, { info: StoredShape }>): Stored =>
+  new Map([...tensors].map(([name, { info }]) => [name, info]));

@@ -1,0 +1,68 @@
+import { EngineError } from "../errors.ts";
+import type { WeightSource } from "./source-types.ts";
+
+const bad = (problem: string, hint: string): EngineError => new EngineError("bad-weights", problem, { hint });
+
+/** Most shards that are looked for; the largest published checkpoint of the family has 33. */
+const MOST_SHARDS = 64;
+
+const PARALLEL = 8;
+
+const five = (n: number): string => String(n).padStart(5, "0");
+
+/** Whether a source has a file. What cannot be opened is there all the same: it is too large, or a folder. */
+async function hasFile(source: WeightSource, name: string): Promise<boolean> {
+  try {
+    const file = await source.open(name);
+    await file?.close?.();
+    return file !== undefined;
+  } catch (error) {
+    if (error instanceof EngineError && error.code === "bad-weights") return true;
+    throw error;
+  }
+}
+
+/** The first of some files that is there. They are asked for side by side: a server takes its time for each. */
+async function firstOf(source: WeightSource, names: readonly string[]): Promise<string | undefined> {
+  for (let at = 0; at < names.length; at += PARALLEL) {
+    const some = names.slice(at, at + PARALLEL);
+    const there = await Promise.all(some.map((name) => hasFile(source, name)));
+    if (there.includes(true)) return some[there.indexOf(true)];
+  }
+  return undefined;
+}
+
+/** A folder in which only a LoRA adapter lies, as peft saves it. */
+async function adapterAlone(source: WeightSource): Promise<EngineError | undefined> {
+  const name = await firstOf(source, ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"]);
+  if (name === undefined) return undefined;
+  return bad(
+    `the folder holds ${name}: a LoRA adapter alone, without the model that it belongs to`,
+    "merge it into its base model with peft (merge_and_unload), save that, and give its folder",
+  );
+}
+
+/** The error for a folder without config.json: what lies there instead. */
+export async function noConfig(source: WeightSource): Promise<EngineError> {
+  return (await adapterAlone(source)) ?? bad("there is no config.json in the model's folder", "give the folder of a whole checkpoint");
+}
+
+/** Why a folder with a configuration has no tensors that are found; undefined where nothing else is there. */
+export async function noTensors(source: WeightSource): Promise<EngineError | undefined> {
+  const adapter = await adapterAlone(source);
+  if (adapter) return adapter;
+  const firsts = Array.from({ length: MOST_SHARDS }, (_, i) => `model-${five(1)}-of-${five(i + 1)}.safetensors`);
+  const shard = await firstOf(source, firsts);
+  if (shard !== undefined) {
+    return bad(
+      `there are shards (${shard}), but no model.safetensors.index.json, which says what lies in which`,
+      "fetch it from the model's page, beside the shards",
+    );
+  }
+  const pickled = await firstOf(source, ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"]);
+  if (pickled === undefined) return undefined;
+  return bad(
+    `the weights are there as ${pickled} alone (PyTorch's pickle), only safetensors files are read`,
+    "let transformers write them anew: model.save_pretrained(DIR, safe_serialization=True)",
+  );
+}
