@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { InternVLWorker } from "../../../src/api/worker.ts";
-import type { ImageLike, Progress } from "../../../src/index.ts";
+import type { ChatResult, ImageLike, Progress } from "../../../src/index.ts";
 import { memoryFiles } from "../../shared/checkpoints.ts";
 import { conversationsOf } from "../../shared/nano.ts";
 import { nanoFiles, pictureFile, readRepository } from "./support.ts";
@@ -135,6 +135,64 @@ describe("InternVLWorker", () => {
     await expect(Promise.resolve(vlm.chat("Hi", { images: [document.createElement("canvas")], maxTiles: 0 }))).rejects.toMatchObject({
       code: "bad-input",
     });
+  });
+
+  it("takes messages and gives a history that goes on here, as JSON, and after cloning", async () => {
+    const file = await pictureFile("images/card-1.png");
+    const bitmap = await createImageBitmap(file, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
+    const canvas = document.createElement("canvas");
+    canvas.width = bitmap.width;
+    canvas.height = bitmap.height;
+    canvas.getContext("2d")!.drawImage(bitmap, 0, 0);
+    const address = URL.createObjectURL(file);
+    const expected = await vlm.chat("What color is it?", {
+      history: (await vlm.chat("What shape is it?", { images: [file] })).history,
+      maxTokens: 4,
+    });
+    for (const image of [file, bitmap, canvas, address, new Uint8Array(await file.arrayBuffer())]) {
+      const text = { type: "text", text: "What shape is it?" } as const;
+      const first = await vlm.chat([{ role: "user", content: [{ type: "image", image }, text] }]);
+      expect(first.text).toBe("A triangle.");
+      for (const history of [first.history, JSON.parse(JSON.stringify(first.history)), structuredClone(first.history)]) {
+        const second = await vlm.chat("What color is it?", { history, maxTokens: 4 });
+        expect(second.promptTokenIds).toEqual(expected.promptTokenIds);
+        expect(second.tokenIds).toEqual(expected.tokenIds);
+        expect(JSON.stringify(second.history).length).toBeLessThan(image === bitmap || image === canvas ? 100_000 : 8_000);
+      }
+      const session = vlm.session({ history: first.history });
+      expect((await session.send("What color is it?", { maxTokens: 4 })).tokenIds).toEqual(expected.tokenIds);
+    }
+  });
+
+  it("refuses in the page what it does not know", async () => {
+    await expect(vlm.chat("Hi", { image: "a.png" } as never)).rejects.toThrow('chat has no option "image"; did you mean "images"?');
+    await expect(vlm.chat("Hi", { images: [null as never] })).rejects.toThrow("image 1 is null, needs a picture");
+    await expect(vlm.chat("Hi", { signal: {} as never })).rejects.toMatchObject({ code: "bad-input" });
+    expect(() => vlm.session({ system: 5 } as never)).toThrow("system is 5, needs a text");
+    await expect(vlm.batch([{ prompt: "Hi" }], { kvBytes: 1 })).rejects.toThrow("kvBytes is 1, one row of");
+    await expect(vlm.batch("Hi" as never)).rejects.toMatchObject({ code: "bad-input" });
+    for (const options of [{ dtype: "q4" }, { device: "llvmpipe" }, { worker: "a.js" }, { fetch }]) {
+      await expect(InternVLWorker.load("x", options as never)).rejects.toMatchObject({ code: "bad-input" });
+    }
+  });
+
+  it("a batch: a bad item fails alone, an error of the page's own callback is that error", async () => {
+    const image = await pictureFile("images/card-1.png");
+    const items = [{ prompt: "What shape is it?", images: [image] }, { prompt: "Hi", image } as never, null as never];
+    const told: number[] = [];
+    const results = await vlm.batch(items, { maxTokens: 8, onResult: (_, index) => void told.push(index) });
+    expect(results[0]).toMatchObject({ text: "A triangle." });
+    expect(results.slice(1)).toMatchObject([{ error: { code: "bad-input" } }, { error: { code: "bad-input" } }]);
+    expect(told.sort()).toEqual([0, 1, 2]);
+    expect((results[0] as ChatResult).history[0]!.content[0]).toMatchObject({ image }); // the page's own file
+    const mistake = new TypeError("a mistake of the page");
+    const throwing = () => {
+      throw mistake;
+    };
+    await expect(vlm.batch(items, { onResult: throwing })).rejects.toBe(mistake);
+    await expect(vlm.batch([items[0]!], { onResult: throwing })).rejects.toBe(mistake);
+    await expect(InternVLWorker.load(await nanoFiles(), { onProgress: throwing })).rejects.toBe(mistake);
+    expect((await vlm.chat("What shape is it?", { images: [image] })).text).toBe("A triangle.");
   });
 
   it("dispose waits for what is under way and refuses what comes after", async () => {
