@@ -209,11 +209,11 @@ export async function generateBatch(
 }
 
 /** The tiles that the model would see of a PNG or JPEG file: the grid, and RGB bytes, tiles in order, each [tileSize, tileSize, 3]. */
-export function tiles(
+export async function tiles(
   bytes: Uint8Array,
   options: { maxTiles?: number; tileSize?: number; thumbnail?: boolean } = {},
-): { grid: [columns: number, rows: number]; tiles: Uint8Array } {
-  const { grid, tiles } = tileImage(decodeImage(bytes), options);
+): Promise<{ grid: [columns: number, rows: number]; tiles: Uint8Array }> {
+  const { grid, tiles } = tileImage(await decodeImage(bytes), options);
   return { grid, tiles };
 }
 

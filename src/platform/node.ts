@@ -3,9 +3,11 @@ import { freemem, homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
+import { quoted } from "../options.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import { calmly } from "./calm.ts";
 import { expandHome, nodeSha256, nodeStore } from "./node-store.ts";
+import { jpegDecoder, startDecoder } from "./node-threads.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import type { FileStore } from "./store.ts";
 import { offerSwiftShader } from "./swiftshader.ts";
@@ -121,13 +123,27 @@ function availableMemory(): number {
   return Math.min(free, constrained);
 }
 
-async function readFile(path: string): Promise<Uint8Array> {
+async function readFile(path: string, maxBytes = 2 ** 30): Promise<Uint8Array> {
   try {
+    const { size } = await stat(path);
+    if (size > maxBytes) throw new EngineError("limit-exceeded", `${quoted(path)} has ${size} bytes, at most ${maxBytes} are allowed`);
     return await read(path);
   } catch (cause) {
+    if (cause instanceof EngineError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
     const why = code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a folder" : String((cause as Error).message);
-    throw new EngineError("bad-input", `cannot read ${JSON.stringify(path)}: ${why}`, { hint: "check the path", cause });
+    throw new EngineError("bad-input", `cannot read ${quoted(path)}: ${why}`, { hint: "check the path", cause });
+  }
+}
+
+function pathOfUrl(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch (cause) {
+    throw new EngineError("bad-input", `${quoted(url)} names no local path: ${(cause as Error).message}`, {
+      hint: "write file:///folder/picture.png, with three slashes",
+      cause,
+    });
   }
 }
 
@@ -199,7 +215,7 @@ export const platform: Platform = {
   openFile,
   isFolder,
   availableMemory,
-  pathOfUrl: fileURLToPath,
+  pathOfUrl,
   env,
   hasSystem: true,
   seesEverything: true,
@@ -212,5 +228,7 @@ export const platform: Platform = {
   decodeNative: async () => {
     throw new EngineError("bad-input", 'Node has no image decoder of its own: decoder is "native", supported here: "js"');
   },
+  startDecoder,
+  jpegDecoder,
   portable: async (image) => ({ image, transfer: [] }),
 };
