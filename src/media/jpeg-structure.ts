@@ -1,4 +1,4 @@
-import { badImage, DAMAGED, type ImageLimits } from "./image.ts";
+import { badImage, cutOff, DAMAGED, type ImageLimits } from "./image.ts";
 import { isFrame, type JpegFrame, namedApart, parseFrame } from "./jpeg-frame.ts";
 import { readScanData, readScanHeader, type ScanHeader, unitsOf } from "./jpeg-scan.ts";
 import { type Segment, segment, segmentsOf } from "./jpeg-segments.ts";
@@ -7,6 +7,7 @@ import { noteTables, STANDARD_HUFFMAN, type Tables } from "./jpeg-tables.ts";
 /** A scan as the file has it. */
 export interface JpegScan extends ScanHeader {
   interval: number; // units between restart markers, 0 without
+  conditioning: ReadonlyMap<number, number>; // of arithmetic coding, by class and id as DAC writes them
   data: Uint8Array; // entropy-coded
 }
 
@@ -59,6 +60,7 @@ class Reader {
   };
   #frame: JpegFrame | undefined;
   #interval = 0;
+  readonly #conditioning = new Map<number, number>();
   readonly #tables: Tables = { huffman: new Set(), quantization: new Set() };
   readonly #covered = new Set<number>(); // components whose DC coefficients have come
 
@@ -89,7 +91,8 @@ class Reader {
       if (payload.length !== 2) throw badImage(`the JPEG's restart interval has ${payload.length} bytes, it needs 2`, DAMAGED);
       this.#interval = (payload[0]! << 8) | payload[1]!;
     } else if (marker === 0xdb || marker === 0xc4) noteTables(marker, payload, this.#tables);
-    else if (marker !== 0xcc) throw badImage(`the JPEG has an unknown marker FF ${marker.toString(16)}`, DAMAGED);
+    else if (marker === 0xcc) for (let i = 0; i + 1 < payload.length; i += 2) this.#conditioning.set(payload[i]!, payload[i + 1]!);
+    else throw badImage(`the JPEG has an unknown marker FF ${marker.toString(16)}`, DAMAGED);
     parts.segments.push(segment(marker, payload));
   }
 
@@ -114,7 +117,7 @@ class Reader {
       header[1 + 2 * i] = at + 1;
     });
     parts.segments.push(segment(0xda, header), read.data);
-    parts.scans.push({ ...scan, interval, data: read.data });
+    parts.scans.push({ ...scan, interval, conditioning: new Map(this.#conditioning), data: read.data });
     if (scan.first === 0 || !frame.progressive) for (const at of scan.components) this.#covered.add(at);
   }
 
@@ -146,6 +149,8 @@ class Reader {
     const missing = frame ? frame.components.length - this.#covered.size : "any";
     if (!frame || parts.scans.length === 0 || (missing !== 0 && !allowTruncated))
       throw badImage(`the JPEG has no pixels for ${missing} of its components`, DAMAGED);
+    // An arithmetic decoder never notices that it has come to the end.
+    if (frame.arithmetic && parts.open && !allowTruncated) throw cutOff("the JPEG ends without an end marker (EOI)");
     return { frame, ...parts };
   }
 }

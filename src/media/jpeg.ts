@@ -2,6 +2,7 @@ import jpegjs from "jpeg-js";
 import { badImage, concat, DAMAGED, type RgbImage } from "./image.ts";
 import { segment } from "./jpeg-segments.ts";
 import type { JpegParts } from "./jpeg-structure.ts";
+import { huffmanCoded } from "./transcode.ts";
 import { upsample } from "./upsample.ts";
 
 /** Most pixels for jpeg-js: it needs 28 bytes for each of them. */
@@ -28,7 +29,7 @@ export function decodeWithJs(parts: JpegParts): RgbImage {
   }
   let decoded: { width: number; height: number; data: Uint8Array };
   try {
-    decoded = jpegjs.decode(forJs(parts), {
+    decoded = jpegjs.decode(forJs(huffmanCoded(parts)), {
       useTArray: true,
       formatAsRGBA: false,
       tolerantDecoding: false,

@@ -2,6 +2,7 @@ import createModule from "@jsquash/jpeg/codec/dec/mozjpeg_dec.js";
 import { badImage, cutOff, DAMAGED, type RgbImage } from "./image.ts";
 import { plainJpeg } from "./jpeg.ts";
 import type { JpegParts } from "./jpeg-structure.ts";
+import { huffmanCoded } from "./transcode.ts";
 
 /** What we use of the module that Emscripten makes. */
 interface Decoder {
@@ -28,7 +29,7 @@ export async function decodeWithTurbo(parts: JpegParts, wasm: Uint8Array | undef
   const decoder = (await (createModule as (options: object) => Promise<Decoder>)(options)) as Decoder;
   let data: Uint8Array | undefined;
   try {
-    data = withoutAlpha(() => decoder.decode(plainJpeg(parts), false));
+    data = withoutAlpha(() => decoder.decode(plainJpeg(huffmanCoded(parts)), false));
   } catch (cause) {
     const reason = `${said.join(" ")} ${cause}`;
     if (/memory|alloc|out of bounds/i.test(reason)) {
