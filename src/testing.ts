@@ -255,13 +255,13 @@ export async function generateBatch(
 }
 
 /** The tiles that the model would see of a PNG or JPEG file: the grid, and RGB bytes, tiles in order, each [tileSize, tileSize, 3]. */
-export function tiles(
+export async function tiles(
   bytes: Uint8Array,
   options: { maxTiles?: number; tileSize?: number; thumbnail?: boolean } = {},
-): { grid: [columns: number, rows: number]; tiles: Uint8Array } {
+): Promise<{ grid: [columns: number, rows: number]; tiles: Uint8Array }> {
   if (!(bytes instanceof Uint8Array)) throw wrong("the picture", bytes, "the bytes of a PNG or JPEG file, a Uint8Array");
   const read = readOptions("tiles", options, { maxTiles: tileCount, tileSize: count, thumbnail: flag });
-  const { grid, tiles } = tileImage(decodeImage(bytes), read);
+  const { grid, tiles } = tileImage(await decodeImage(bytes), read);
   return { grid, tiles };
 }
 

@@ -25,10 +25,11 @@ detachDeclarations(
   Object.values(exports).flatMap(({ types }) => (types ? [join(root, types)] : [])),
 );
 detachDeclarations(join(root, "src/safetensors/dist"), [join(root, "src/safetensors/dist/index.d.ts")]);
-// The compiler renames imports from .ts to .js, but not the address of the worker's script.
-const worker = join(root, "dist/src/api/worker.js");
-const compiled = readFileSync(worker, "utf8");
-const renamed = compiled.replace(/new URL\("([^"]+)\.ts", import\.meta\.url\)/, 'new URL("$1.js", import.meta.url)');
-if (renamed === compiled) throw new Error("dist/src/api/worker.js: the worker's script is not where the build looks for it");
-writeFileSync(worker, renamed);
+// The compiler renames imports from .ts to .js, but not the addresses of workers' scripts.
+for (const file of ["dist/src/api/worker.js", "dist/src/platform/web-thread.js"]) {
+  const compiled = readFileSync(join(root, file), "utf8");
+  const renamed = compiled.replace(/new URL\("([^"]+)\.ts", import\.meta\.url\)/, 'new URL("$1.js", import.meta.url)');
+  if (renamed === compiled) throw new Error(`${file}: the worker's script is not where the build looks for it`);
+  writeFileSync(join(root, file), renamed);
+}
 chmodSync(join(root, "dist/tools/cli/main.js"), 0o755);

@@ -1,11 +1,13 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import { decodeImage } from "../media/decode.ts";
-import { checkDimensions, type RgbImage } from "../media/image.ts";
+import { badImage, checkDimensions, type ImageLimits, type RgbImage } from "../media/image.ts";
 import { plainJpeg } from "../media/jpeg.ts";
+import { readJpeg } from "../media/jpeg-structure.ts";
 import { rgbFromPixels } from "../media/pixels.ts";
 import { readDimensions, sniff } from "../media/sniff.ts";
-import { quoted } from "../options.ts";
+import { wrong } from "../options.ts";
+import { bytesAt, bytesAtUrl, MOST_BYTES } from "./address.ts";
 
 /** Raw pixels, 8 bits a channel, row by row; alpha is dropped. */
 export interface RawImage {
@@ -32,46 +34,15 @@ export type ImageLike =
   | VideoFrame;
 
 /**
- * Who decodes JPEG files. `js` (the default): the same pixels in Node and in every browser, a level or two from Pillow's, which
- * upstream uses; all published numbers are for it. `native` (pages only): the browser's decoder, faster and off the page's thread,
+ * Who decodes JPEG files. `js` (the default): the same pixels in Node and in every browser, Pillow's, which upstream uses, or for files of
+ * less than a million pixels a level or two from them; all published numbers are for it. `native` (pages only): the browser's decoder,
  * but each browser rounds as it likes; it also takes what only browsers decode (WebP, AVIF, GIF). PNG is lossless and always `js`.
  */
 export type ImageDecoder = "js" | "native";
 
-async function fetchBytes(url: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-  let response: Response;
-  try {
-    response = await fetch(url, signal ? { signal } : {});
-  } catch (cause) {
-    if (signal?.aborted) throw new EngineError("aborted", "the operation was aborted", { cause });
-    throw new EngineError("network", `cannot fetch ${url.slice(0, 200)}: ${(cause as Error).message}`, {
-      hint: "check the address",
-      cause,
-    });
-  }
-  if (!response.ok)
-    throw new EngineError("network", `${url.slice(0, 200)} answers ${response.status} ${response.statusText}`, {
-      hint: "check the address",
-    });
-  return new Uint8Array(await response.arrayBuffer());
-}
-
 const has = (value: object, ...names: string[]): boolean => names.every((name) => name in value);
 
-/** A file's pixels by the browser's decoder. EXIF and colour profile are taken out first: upstream heeds neither. */
-async function decodeNatively(bytes: Uint8Array): Promise<RgbImage> {
-  const format = sniff(bytes);
-  if (format === "png") return decodeImage(bytes);
-  let file: Uint8Array | undefined = bytes;
-  if (format === "jpeg") {
-    const { width, height } = readDimensions(bytes);
-    checkDimensions("JPEG", width, height);
-    file = plainJpeg(bytes);
-  }
-  return file ? rgbFromPixels(await platform.decodeNative(file)) : decodeImage(bytes);
-}
-
-export interface ImageOptions {
+export interface ImageOptions extends ImageLimits {
   /** Put before messages: "image 2". */
   name: string;
   decoder?: ImageDecoder | undefined;
@@ -83,62 +54,86 @@ export interface ImageOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Decodes any `ImageLike` to RGB; alpha is dropped. @throws EngineError bad-image, bad-input, network, aborted */
+/**
+ * Decodes any `ImageLike` to RGB; alpha is dropped.
+ * @throws EngineError bad-image, bad-input, limit-exceeded, network, aborted
+ */
 export async function toRgb(image: ImageLike, options: ImageOptions): Promise<RgbImage> {
   const { name, decoder = "js" } = options;
-  if (decoder !== "js" && decoder !== "native")
-    throw new EngineError("bad-input", `decoder is ${JSON.stringify(decoder)}, supported: "js", "native"`);
+  if (decoder !== "js" && decoder !== "native") throw wrong("decoder", decoder, 'one of "js", "native"');
+  // A short path says more than "image 2" does.
+  const called = typeof image === "string" && image.length <= 300 && !/^\w{2,}:/.test(image) ? image : name;
   try {
     return await rgbOf(image, options);
   } catch (error) {
-    if (!(error instanceof EngineError) || error.code !== "bad-image") throw error;
+    if (!(error instanceof EngineError)) {
+      throw new EngineError("bad-input", `${name} cannot be read: ${String((error as Error | undefined)?.message).slice(0, 200)}`, {
+        hint: GIVE,
+        cause: error,
+      });
+    }
     const { code, message, hint, cause } = error;
-    throw new EngineError(code, `${typeof image === "string" && !isUrl(image) ? image : name}: ${message}`, {
-      ...(hint ? { hint } : {}),
-      cause,
-    });
+    if (code !== "bad-image" || message.startsWith(called)) throw error;
+    throw new EngineError(code, `${called}: ${message}`, { hint, cause });
   }
 }
 
-const isUrl = (text: string): boolean => /^(https?|data|blob):/i.test(text);
+/** What is taken for a picture. */
+export const GIVE = "give a path, a URL, a Blob, the bytes of a PNG or JPEG file, or { data, width, height }";
 
-/** The path that a `file:` URL names: percent signs, and on Windows drives, are the platform's affair. */
-function pathOf(url: string): string {
-  try {
-    return platform.pathOfUrl(url);
-  } catch (cause) {
-    if (cause instanceof EngineError) throw cause;
-    throw new EngineError("bad-input", `${quoted(url)} names no file: ${(cause as Error).message}`, { hint: "give its path", cause });
-  }
-}
-
-async function rgbOf(image: ImageLike, { name, decoder, signal }: ImageOptions): Promise<RgbImage> {
-  const decode = async (bytes: Uint8Array): Promise<RgbImage> => (decoder === "native" ? decodeNatively(bytes) : decodeImage(bytes));
-  if (typeof image === "string") {
-    if (isUrl(image)) return decode(await fetchBytes(image, signal));
-    return decode(await platform.readFile(/^file:/i.test(image) ? pathOf(image) : image));
-  }
-  if (typeof image !== "object" || image === null)
-    throw new EngineError("bad-input", `${name} is no image but ${image === null ? "null" : typeof image}`);
-  if (image instanceof URL || (has(image, "href", "protocol") && !has(image, "naturalWidth"))) {
-    const url = image as URL;
-    return decode(await (url.protocol === "file:" ? platform.readFile(pathOf(url.href)) : fetchBytes(url.href, signal)));
-  }
-  if (ArrayBuffer.isView(image)) return decode(new Uint8Array(image.buffer, image.byteOffset, image.byteLength));
-  if (Object.prototype.toString.call(image) === "[object ArrayBuffer]") return decode(new Uint8Array(image as ArrayBuffer));
-  if (has(image, "arrayBuffer", "size")) return decode(new Uint8Array(await (image as Blob).arrayBuffer()));
+async function rgbOf(image: ImageLike, options: ImageOptions): Promise<RgbImage> {
+  const { name, signal } = options;
+  if (typeof image === "string") return decode(await bytesAt(image, name, signal), options);
+  if (typeof image !== "object" || image === null) throw wrong(name, image, "a picture", GIVE);
+  if (image instanceof URL || (has(image, "href", "protocol") && !has(image, "naturalWidth")))
+    return decode(await bytesAtUrl(image as URL, name, signal), options);
+  if (ArrayBuffer.isView(image)) return decode(viewed(name, image.buffer, image.byteOffset, image.byteLength), options);
+  if (/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(image)))
+    return decode(viewed(name, image as ArrayBuffer, 0, (image as ArrayBuffer).byteLength), options);
+  if (has(image, "arrayBuffer", "size")) return decode(await bytesOfBlob(name, image as Blob), options);
+  const check = (width: number, height: number) => checkDimensions("picture", width, height, options);
   // An ImageData in another colour space is converted as the other image objects are.
   if (has(image, "data", "width", "height") && ((image as Partial<ImageData>).colorSpace ?? "srgb") === "srgb")
-    return rgbFromPixels(image as RawImage);
+    return rgbFromPixels(image as RawImage, options);
   const file = await platform.fileOf(image);
-  if (file) return decode(new Uint8Array(await file.arrayBuffer()));
-  const drawn = await platform.pixelsOf(image);
-  if (drawn) return rgbFromPixels(drawn);
-  throw new EngineError(
-    "bad-input",
-    `${name} is no image: an object with ${Object.keys(image).slice(0, 5).join(", ") || "nothing in it"}`,
-    {
-      hint: "give a path, a URL, a Blob, the bytes of a PNG or JPEG file, or { data, width, height }",
-    },
-  );
+  if (file) return decode(await bytesOfBlob(name, file), options);
+  const drawn = await platform.pixelsOf(image, check);
+  if (drawn) return rgbFromPixels(drawn, options);
+  throw wrong(name, image, "a picture", GIVE);
+}
+
+/** The bytes of a file in memory. Those of a shared buffer are copied: decoders do not take them. */
+function viewed(name: string, buffer: ArrayBufferLike, offset: number, length: number): Uint8Array {
+  if (length === 0) throw badImage(`${name} has no bytes: it is empty, or its buffer was moved away (transferred, detached)`, GIVE);
+  const bytes = new Uint8Array(buffer, offset, length);
+  return buffer instanceof ArrayBuffer ? bytes : new Uint8Array(bytes);
+}
+
+async function bytesOfBlob(name: string, blob: Blob): Promise<Uint8Array> {
+  if (blob.size > MOST_BYTES) throw badImage(`${name} has ${blob.size} bytes, at most ${MOST_BYTES} are allowed`, "Give a smaller file.");
+  try {
+    return new Uint8Array(await blob.arrayBuffer());
+  } catch (cause) {
+    const why = String((cause as Error | undefined)?.message).slice(0, 200);
+    throw badImage(`${name}'s file cannot be read: ${why}`, "It may have changed or gone since it was chosen: choose it again.", cause);
+  }
+}
+
+/** A file's pixels. With the browser's decoder, EXIF and colour profile are taken out first: upstream heeds neither. */
+async function decode(bytes: Uint8Array, options: ImageOptions): Promise<RgbImage> {
+  const { decoder, maxPixels, maxSide, allowTruncated, signal } = options;
+  const limits = { maxPixels, maxSide, allowTruncated };
+  const format = sniff(bytes);
+  if (decoder !== "native" || format === "png") return decodeImage(bytes, { ...limits, signal });
+  let file = bytes;
+  if (format === "jpeg") {
+    const { width, height } = readDimensions(bytes);
+    checkDimensions("JPEG", width, height, limits);
+    const parts = readJpeg(bytes, limits);
+    // Of four components browsers make what they like, and they do not know arithmetic coding.
+    if (parts.frame.components.length === 4 || parts.frame.arithmetic) return decodeImage(bytes, { ...limits, signal });
+    file = plainJpeg(parts);
+  }
+  const check = (width: number, height: number) => checkDimensions("picture", width, height, limits);
+  return rgbFromPixels(await platform.decodeNative(file, check), limits);
 }

@@ -2,7 +2,7 @@ import { EngineError } from "../errors.ts";
 import { sniff } from "../media/sniff.ts";
 import { wrong } from "../options.ts";
 import { fromBase64, toBase64 } from "./base64.ts";
-import type { ImageLike, RawImage } from "./images.ts";
+import { GIVE, type ImageLike, type RawImage } from "./images.ts";
 
 /** Raw pixels as JSON holds them: `data` in base64. */
 export interface StoredPixels extends Omit<RawImage, "data"> {
@@ -25,7 +25,6 @@ export interface Picture {
   key?: string | undefined;
 }
 
-const GIVE = "give a path, a URL, a Blob, the bytes of a PNG or JPEG file, or { data, width, height }";
 const has = (value: object, ...names: string[]): boolean => names.every((name) => name in value);
 
 export const isBuffer = (value: object): value is ArrayBuffer =>

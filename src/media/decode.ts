@@ -1,35 +1,72 @@
 import { EngineError } from "../errors.ts";
+import { wrong } from "../options.ts";
+import { decodeInThread } from "./decode-client.ts";
 import { badImage, checkDimensions, DAMAGED, type ImageLimits, type RgbImage } from "./image.ts";
-import { decodeJpeg } from "./jpeg.ts";
+import { decodeWithJs } from "./jpeg.ts";
+import { readJpeg } from "./jpeg-structure.ts";
 import { decodePng } from "./png.ts";
 import { readDimensions } from "./sniff.ts";
+
+export interface DecodeOptions extends ImageLimits {
+  /** Put before messages: a file name, "image 2". */
+  name?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** From this size on pictures are decoded in a thread of their own, and JPEGs by libjpeg-turbo. */
+const LARGE = 1_000_000; // pixels
 
 /**
  * Decodes a PNG or JPEG file to RGB as Pillow's `Image.open(f).convert("RGB")` does: no EXIF rotation, no colour
  * management, alpha dropped. The declared size is checked before anything is allocated.
  *
- * Throws `EngineError` with code `bad-image` for everything that is wrong with the file, and nothing else.
- * `name` (a file name, "image 2", …) goes in front of the message.
+ * PNG gives Pillow's very pixels. So does JPEG of a million pixels and more, and where the data are damaged: libjpeg-turbo decodes it in
+ * a worker thread. Smaller JPEGs are decoded by jpeg-js, a level or two from Pillow's. Which of the two goes by the file alone; only
+ * where no worker can be started jpeg-js takes all, after a warning on the console.
+ *
+ * @throws EngineError bad-image for everything that is wrong with the file, bad-input for wrong options, aborted
  */
-export function decodeImage(bytes: Uint8Array, options: ImageLimits & { name?: string } = {}): RgbImage {
-  if (!(bytes instanceof Uint8Array)) throw new EngineError("bad-input", `decodeImage needs a Uint8Array, it got ${typeof bytes}`);
+export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}): Promise<RgbImage> {
+  if (!(bytes instanceof Uint8Array)) throw wrong("what decodeImage got", bytes, "a Uint8Array");
   try {
     const { format, width, height } = readDimensions(bytes);
     checkDimensions(format.toUpperCase(), width, height, options);
-    return format === "png" ? decodePng(bytes) : decodeJpeg(bytes);
+    return await (format === "png" ? png(bytes, width * height, options) : jpeg(bytes, width * height, options));
   } catch (error) {
     throw named(error, options.name);
   }
 }
 
-/** Whatever a decoder throws becomes `bad-image`; its own text is kept as it often says where the damage is. */
+const limitsOf = ({ maxPixels, maxSide, allowTruncated }: ImageLimits): ImageLimits => ({ maxPixels, maxSide, allowTruncated });
+
+async function png(bytes: Uint8Array, pixels: number, options: DecodeOptions): Promise<RgbImage> {
+  const limits = limitsOf(options);
+  const elsewhere = pixels < LARGE ? undefined : await decodeInThread({ format: "png", bytes, limits }, pixels, options.signal);
+  return elsewhere ?? decodePng(bytes, limits);
+}
+
+async function jpeg(bytes: Uint8Array, pixels: number, options: DecodeOptions): Promise<RgbImage> {
+  const limits = limitsOf(options);
+  const parts = readJpeg(bytes, limits); // here, so that what is wrong with its structure is told at once
+  let failed: unknown;
+  if (pixels < LARGE && parts.orderly) {
+    try {
+      return decodeWithJs(parts);
+    } catch (error) {
+      failed = error;
+      if (parts.frame.components.length === 4) throw error; // libjpeg-turbo does not take those
+    }
+  }
+  const elsewhere = await decodeInThread({ format: "jpeg", bytes, limits }, pixels, options.signal);
+  if (elsewhere) return elsewhere;
+  if (failed) throw failed;
+  return decodeWithJs(parts);
+}
+
+/** Puts the picture's name before the message of an error. What is no error of ours becomes `bad-image`. */
 function named(error: unknown, name: string | undefined): EngineError {
-  const known = error instanceof EngineError ? error : badImage(`the image cannot be decoded: ${textOf(error)}`, DAMAGED, error);
+  const known = error instanceof EngineError ? error : badImage("the picture cannot be decoded", DAMAGED, error);
   if (name === undefined) return known;
   const { code, message, hint, cause } = known;
   return new EngineError(code, `${name}: ${message}`, { ...(hint === undefined ? {} : { hint }), cause });
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

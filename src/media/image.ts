@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { number } from "../options.ts";
 
 /** A decoded picture: 8 bits a channel, no alpha, as Pillow's `convert("RGB")` leaves it. */
 export interface RgbImage {
@@ -7,16 +8,18 @@ export interface RgbImage {
   data: Uint8Array; // [height, width, 3]
 }
 
-/** How large a picture may claim to be before anything is allocated for it. */
+/** How large a picture may claim to be before anything is allocated for it, and whether a part of one is enough. */
 export interface ImageLimits {
-  /** Largest width × height; 50 million by default. */
-  maxPixels?: number;
-  /** Largest width and largest height; 20 000 by default. */
-  maxSide?: number;
+  /** Largest width × height; 200 million by default. */
+  maxPixels?: number | undefined;
+  /** Largest width and largest height; 65,535 by default, which is as far as JPEG goes. */
+  maxSide?: number | undefined;
+  /** True: a file that is cut off shows what there is of it. JPEG leaves the rest grey, PNG black, as Pillow's LOAD_TRUNCATED_IMAGES does. */
+  allowTruncated?: boolean | undefined;
 }
 
-const DEFAULT_MAX_PIXELS = 50_000_000;
-const DEFAULT_MAX_SIDE = 20_000;
+const DEFAULT_MAX_PIXELS = 200_000_000;
+const DEFAULT_MAX_SIDE = 65_535;
 
 /** The error for a file that is damaged, unsupported or too large: what it has, what is needed, what to do. */
 export function badImage(message: string, hint: string, cause?: unknown): EngineError {
@@ -25,25 +28,41 @@ export function badImage(message: string, hint: string, cause?: unknown): Engine
 
 export const DAMAGED = "The file is damaged or incomplete: fetch or export it again.";
 
-/** Refuses sizes that are empty or above the limits. Call it with the *declared* size, before decoding. */
-export function checkDimensions(format: string, width: number, height: number, limits: ImageLimits = {}): void {
-  const { maxPixels = DEFAULT_MAX_PIXELS, maxSide = DEFAULT_MAX_SIDE } = limits;
-  for (const [name, value] of Object.entries({ maxPixels, maxSide })) {
-    if (!(value > 0)) throw new EngineError("bad-input", `${name} is ${value}, it must be a positive number`);
-  }
+/** The error for a file that ends before its picture does. */
+export function cutOff(message: string, cause?: unknown): EngineError {
+  return badImage(`${message}: it is cut off`, "Fetch it again, or take what there is with allowTruncated: true.", cause);
+}
+
+/** Refuses sizes that are empty or above the limits. Call it with the *declared* size, before decoding. @throws EngineError bad-image, bad-input */
+export function checkDimensions(what: string, width: number, height: number, limits: ImageLimits = {}): void {
+  const most = number("a positive number", (value) => value > 0);
+  const maxPixels = most(limits.maxPixels ?? DEFAULT_MAX_PIXELS, "maxPixels");
+  const maxSide = most(limits.maxSide ?? DEFAULT_MAX_SIDE, "maxSide");
   if (width < 1 || height < 1) {
-    throw badImage(`the ${format} declares ${width} x ${height} pixels, both sides must be at least 1`, DAMAGED);
+    throw badImage(`the ${what} declares ${width} x ${height} pixels, both sides must be at least 1`, DAMAGED);
   }
   if (width > maxSide || height > maxSide) {
     throw badImage(
-      `the ${format} is ${width} x ${height} pixels, at most ${maxSide} a side are allowed`,
-      "Scale the image down, or raise maxSide.",
+      `the ${what} is ${width} x ${height} pixels, at most ${maxSide} a side are allowed`,
+      "Scale the picture down, or raise maxSide (--max-side on the command line).",
     );
   }
   if (width * height > maxPixels) {
     throw badImage(
-      `the ${format} is ${width} x ${height} = ${width * height} pixels, at most ${maxPixels} are allowed`,
-      "Scale the image down, or raise maxPixels.",
+      `the ${what} is ${width} x ${height} = ${width * height} pixels, at most ${maxPixels} are allowed`,
+      "Scale the picture down, or raise maxPixels (--max-pixels on the command line).",
     );
   }
+}
+
+/** The pieces one after another. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    all.set(part, offset);
+    offset += part.length;
+  }
+  return all;
 }

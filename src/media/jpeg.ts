@@ -1,30 +1,46 @@
 import jpegjs from "jpeg-js";
-import { badImage, DAMAGED, type RgbImage } from "./image.ts";
-import { type JpegParts, readJpeg } from "./jpeg-structure.ts";
-import { concat } from "./png-structure.ts";
+import { badImage, concat, DAMAGED, type RgbImage } from "./image.ts";
+import { segment } from "./jpeg-segments.ts";
+import type { JpegParts } from "./jpeg-structure.ts";
+import { huffmanCoded } from "./transcode.ts";
 import { upsample } from "./upsample.ts";
 
+/** Most pixels for jpeg-js: it needs 28 bytes for each of them. */
+const MAX_PIXELS = 64_000_000;
+
 /**
- * Decodes a JPEG as near to Pillow (libjpeg-turbo) as jpeg-js allows. The caller has checked the declared size.
+ * Decodes a JPEG with jpeg-js, as near to Pillow (libjpeg-turbo) as it allows. The caller has checked the declared size.
  *
  * jpeg-js gets a file that we write anew, without application segments, so that *we* choose the colour conversion: from its
  * three components as they are come libjpeg's chroma upsampling and its integer YCbCr → RGB, which leaves one difference to Pillow: the
  * rounding of the inverse DCT (a level or two). Four components cannot be had raw; jpeg-js converts those itself, within a level
  * of Pillow's rule but for subsampled YCCK. EXIF orientation is not applied, as upstream does not.
+ *
+ * @throws EngineError bad-image
  */
-export function decodeJpeg(bytes: Uint8Array): RgbImage {
-  const parts = readJpeg(bytes);
+export function decodeWithJs(parts: JpegParts): RgbImage {
   const { width, height, components } = parts.frame;
   const pixels = width * height;
-  const decoded = jpegjs.decode(rewrite(parts), {
-    useTArray: true,
-    formatAsRGBA: false,
-    tolerantDecoding: false,
-    colorTransform: false,
-    maxResolutionInMP: Math.ceil(pixels / 1e6),
-    // It counts 4 + 1 + 1 bytes a sample (coefficients, planes, interleaved) over whole groups of up to 32 x 32 pixels, and the result.
-    maxMemoryUsageInMB: 64 + Math.ceil((28 * Math.ceil(width / 32) * Math.ceil(height / 32) * 1024) / 2 ** 20),
-  });
+  if (pixels > MAX_PIXELS) {
+    throw badImage(
+      `the JPEG is ${width} x ${height} pixels, jpeg-js decodes ${MAX_PIXELS} at most; larger ones, if not CMYK, are decoded in a worker, where one can be started`,
+      "Scale the picture down, or convert it to RGB.",
+    );
+  }
+  let decoded: { width: number; height: number; data: Uint8Array };
+  try {
+    decoded = jpegjs.decode(forJs(huffmanCoded(parts)), {
+      useTArray: true,
+      formatAsRGBA: false,
+      tolerantDecoding: false,
+      colorTransform: false,
+      maxResolutionInMP: Math.ceil(pixels / 1e6),
+      // It counts 4 + 1 + 1 bytes a sample (coefficients, planes, interleaved) over whole groups of up to 32 x 32 pixels, and the result.
+      maxMemoryUsageInMB: 64 + Math.ceil((28 * Math.ceil(width / 32) * Math.ceil(height / 32) * 1024) / 2 ** 20),
+    });
+  } catch (cause) {
+    throw badImage("the JPEG's compressed pixels are damaged: jpeg-js cannot decode them", DAMAGED, cause);
+  }
   if (decoded.width !== width || decoded.height !== height || decoded.data.length !== pixels * 3) {
     throw badImage(`the JPEG decoded to ${decoded.width} x ${decoded.height} pixels, its header says ${width} x ${height}`, DAMAGED);
   }
@@ -69,23 +85,21 @@ function clamp(value: number): number {
 }
 
 /**
- * The same JPEG without EXIF, colour profile and comments, for a decoder that would rotate or convert by them: upstream
- * does neither. What tells the colour space (JFIF, Adobe) stays. `undefined` for four components, of which browsers make what they like.
+ * The same JPEG, mended and without EXIF, colour profile and comments, for a decoder that would rotate or convert by them: upstream
+ * does neither. An Adobe segment tells the colour space, whatever told it in the file.
  */
-export function plainJpeg(bytes: Uint8Array): Uint8Array | undefined {
-  const { frame, jfif, adobeTransform, segments } = readJpeg(bytes);
-  if (frame.components.length === 4) return undefined;
-  const app0 = jfif ? [0xff, 0xe0, 0, 16, ...letters("JFIF"), 0, 1, 1, 0, 0, 1, 0, 1, 0, 0] : [];
-  const app14 = adobeTransform === undefined ? [] : [0xff, 0xee, 0, 14, ...letters("Adobe"), 0, 100, 0, 0, 0, 0, adobeTransform];
-  return concat([Uint8Array.of(0xff, 0xd8, ...app0, ...app14), ...segments, Uint8Array.of(0xff, 0xd9)]);
+export function plainJpeg(parts: JpegParts): Uint8Array {
+  return assemble(parts, parts.frame.components.length === 3 ? [adobe(isYcc(parts) ? 1 : 0)] : []);
 }
 
-const letters = (word: string): number[] => [...word].map((letter) => letter.charCodeAt(0));
-
-/** The same picture without application segments. For four components jpeg-js insists on an Adobe segment: it gets one. */
-function rewrite({ frame, adobeTransform, segments }: JpegParts): Uint8Array {
-  const ycck = adobeTransform !== undefined && adobeTransform !== 0;
-  const adobe = [0xff, 0xee, 0, 14, ...letters("Adobe"), 0, 100, 0, 0, 0, 0, ycck ? 2 : 0];
-  const start = [0xff, 0xd8, ...(frame.components.length === 4 ? adobe : [])];
-  return concat([Uint8Array.from(start), ...segments, Uint8Array.of(0xff, 0xd9)]);
+/** The same for jpeg-js, which is to leave three components as they are, and insists on an Adobe segment for four. */
+function forJs(parts: JpegParts): Uint8Array {
+  return assemble(parts, parts.frame.components.length === 4 ? [adobe(parts.adobeTransform ? 2 : 0)] : []);
 }
+
+const assemble = (parts: JpegParts, start: Uint8Array[]): Uint8Array =>
+  concat([Uint8Array.of(0xff, 0xd8), ...start, ...parts.segments, Uint8Array.of(0xff, 0xd9)]);
+
+/** transform: 0 none (RGB, CMYK), 1 YCbCr, 2 YCCK. */
+const adobe = (transform: number): Uint8Array =>
+  segment(0xee, [...[..."Adobe"].map((letter) => letter.charCodeAt(0)), 0, 100, 0, 0, 0, 0, transform]);

@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
-import type { RgbImage } from "./image.ts";
+import { wrong } from "../options.ts";
+import { checkDimensions, type ImageLimits, type RgbImage } from "./image.ts";
 
 /** Raw pixels as a canvas or another decoder gives them: rows from the top, channels interleaved, 8 bits each. */
 export interface RawPixels {
@@ -10,16 +11,20 @@ export interface RawPixels {
   channels?: number;
 }
 
-/** Raw pixels as RGB. Alpha is dropped, not composited, as Pillow's `convert("RGB")` does. */
-export function rgbFromPixels({ data, width, height, channels }: RawPixels): RgbImage {
+/**
+ * Raw pixels as RGB. Alpha is dropped, not composited, as Pillow's `convert("RGB")` does.
+ * @throws EngineError bad-input for what are no such pixels, bad-image for more than the limits allow
+ */
+export function rgbFromPixels({ data, width, height, channels }: RawPixels, limits: ImageLimits = {}): RgbImage {
   if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
     throw new EngineError("bad-input", "pixel data must be a Uint8Array or Uint8ClampedArray", {
       hint: "Scale other sample types to 0..255 and store them in a Uint8Array.",
     });
   }
   for (const [name, side] of Object.entries({ width, height })) {
-    if (!Number.isInteger(side) || side < 1) throw new EngineError("bad-input", `pixel ${name} is ${side}, it must be a positive integer`);
+    if (!Number.isInteger(side) || side < 1) throw wrong(`the ${name} of the pixels`, side, "a positive integer");
   }
+  checkDimensions("picture", width, height, limits);
   const pixels = width * height;
   const step = channels ?? data.length / pixels;
   if (![1, 2, 3, 4].includes(step) || data.length !== pixels * step) {

@@ -1,4 +1,4 @@
-import { badImage, DAMAGED } from "./image.ts";
+import { badImage, cutOff, DAMAGED } from "./image.ts";
 
 /** What IHDR says. */
 export interface PngHeader {
@@ -13,7 +13,7 @@ export interface PngHeader {
 export interface PngParts {
   header: PngHeader;
   palette: Uint8Array | undefined; // [entries, 3], for colour type 3
-  idat: Uint8Array; // one zlib stream
+  idat: Uint8Array[]; // one zlib stream, in pieces
 }
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -58,47 +58,41 @@ export function readPngHeader(bytes: Uint8Array): PngHeader {
   return header;
 }
 
-/** Walks every chunk: lengths, names, CRCs, order. Bytes after IEND are left alone, as by every other decoder. */
+/**
+ * Walks the chunks up to the end of the pixels: lengths, names, CRCs. As Pillow does, it does not look at the CRCs of IDAT, whose pixels have
+ * a checksum of their own, nor at what comes behind them, and steps over chunks that it does not know.
+ */
 export function readPng(bytes: Uint8Array): PngParts {
   const header = readPngHeader(bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const idat: Uint8Array[] = [];
   let palette: Uint8Array | undefined;
-  let previous = "";
-  for (let offset = 8; ; ) {
-    if (offset + 12 > bytes.length) throw badImage(`the PNG ends at byte ${bytes.length} without an IEND chunk: it is cut off`, DAMAGED);
+  for (let offset = 8; offset + 8 <= bytes.length; ) {
     const length = view.getUint32(offset);
     const name = chunkName(bytes, offset);
     const end = offset + 12 + length;
-    if (!/^[A-Za-z]{4}$/.test(name)) throw badImage(`the PNG has no chunk at byte ${offset} where one must begin`, DAMAGED);
-    if (end > bytes.length) {
-      throw badImage(
-        `the PNG's ${name} chunk at byte ${offset} needs ${length} bytes, ${bytes.length - offset - 12} are there: it is cut off`,
-        DAMAGED,
-      );
-    }
-    if (crc32(bytes.subarray(offset + 4, end - 4)) !== view.getUint32(end - 4)) {
-      throw badImage(`the PNG's ${name} chunk at byte ${offset} fails its CRC check`, DAMAGED);
-    }
-    const data = bytes.subarray(offset + 8, end - 4);
-    if (name === "IEND") break;
     if (name === "IDAT") {
-      if (idat.length > 0 && previous !== "IDAT") throw badImage("the PNG's IDAT chunks do not follow each other", DAMAGED);
-      idat.push(data);
-    } else if (name === "PLTE") {
-      if (length === 0 || length % 3 !== 0 || length > 768 || palette || idat.length > 0) {
-        throw badImage(`the PNG's palette of ${length} bytes is repeated, misplaced or no list of 1 to 256 RGB colours`, DAMAGED);
-      }
-      palette = data;
-    } else if (name === "IHDR" ? previous !== "" : name.charCodeAt(0) < 97) {
-      throw badImage(`the PNG has a critical ${name} chunk at byte ${offset}, which is unknown or must not be there`, DAMAGED);
+      idat.push(bytes.subarray(offset + 8, Math.min(end - 4, bytes.length)));
+    } else if (idat.length > 0 || name === "IEND") break;
+    else {
+      if (!/^[A-Za-z]{4}$/.test(name)) throw badImage(`the PNG has no chunk at byte ${offset} where one must begin`, DAMAGED);
+      if (end > bytes.length)
+        throw cutOff(`the PNG's ${name} chunk at byte ${offset} needs ${length} bytes, ${bytes.length - offset - 8} are there`);
+      if (crc32(bytes.subarray(offset + 4, end - 4)) !== view.getUint32(end - 4))
+        throw badImage(`the PNG's ${name} chunk at byte ${offset} fails its CRC check`, DAMAGED);
+      if (name === "PLTE") palette = bytes.subarray(offset + 8, end - 4);
     }
-    previous = name;
     offset = end;
   }
   if (idat.length === 0) throw badImage("the PNG has no IDAT chunk, so no pixels", DAMAGED);
-  if (header.colorType === 3 && !palette) throw badImage("the PNG maps its pixels through a palette and has none", DAMAGED);
-  return { header, palette: header.colorType === 3 ? palette : undefined, idat: concat(idat) };
+  return { header, palette: header.colorType === 3 ? checkPalette(palette) : undefined, idat };
+}
+
+function checkPalette(palette: Uint8Array | undefined): Uint8Array {
+  if (!palette) throw badImage("the PNG maps its pixels through a palette and has none", DAMAGED);
+  if (palette.length === 0 || palette.length % 3 !== 0 || palette.length > 768)
+    throw badImage(`the PNG's palette of ${palette.length} bytes is no list of 1 to 256 RGB colours`, DAMAGED);
+  return palette;
 }
 
 /** One pass over a picture: pixel i, j of the pass is pixel x + i dx, y + j dy of the picture. */
@@ -124,17 +118,6 @@ export function passesOf({ width, height, depth, colorType, interlaced }: PngHea
 /** The number of bytes that IDAT must inflate to: a filter byte and the packed samples for each row of each pass. */
 export const filteredLength = (header: PngHeader): number =>
   passesOf(header).reduce((total, { rows, rowBytes }) => total + rows * (1 + rowBytes), 0);
-
-export function concat(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    all.set(part, offset);
-    offset += part.length;
-  }
-  return all;
-}
 
 function chunkName(bytes: Uint8Array, offset: number): string {
   return String.fromCharCode(...bytes.subarray(offset + 4, offset + 8));

@@ -1,41 +1,105 @@
-import { inflate } from "./deflate.ts";
-import { badImage, DAMAGED, type RgbImage } from "./image.ts";
-import { CHANNELS, filteredLength, type PngHeader, type PngParts, passesOf, readPng } from "./png-structure.ts";
+import { badImage, cutOff, DAMAGED, type ImageLimits, type RgbImage } from "./image.ts";
+import { inflate, soundBut } from "./inflate.ts";
+import { CHANNELS, filteredLength, type Pass, type PngHeader, type PngParts, passesOf, readPng } from "./png-structure.ts";
+
+/** What one byte of a deflate stream can stand for at most: two bits for 258 bytes (RFC 1951: a length code and a distance code of one bit each). */
+const MOST_PER_BYTE = 1032;
 
 /**
  * Decodes a PNG to RGB by Pillow's rules (see `rowWriter`); transparency is left out. The caller has checked the declared size.
  *
- * Structure and CRCs are checked first, and the compressed pixels must inflate to the very length that the picture needs.
+ * Rows are taken from the inflated stream one by one as they come, so that memory holds the RGB picture and little else. A stream that
+ * cannot hold the rows is refused before there is room for them, and what it holds beyond them is left in it.
  *
  * Why no library: pngjs is 79 KiB of the page's bundle (gzip), inflates without a bound and in Node hands out uninitialised memory for cut
  * data; fast-png 8.0.0 takes pixels with a wrong Adler-32 and misreads interlaced pictures of fewer than 8 bits.
  *
  * @throws EngineError bad-image
  */
-export function decodePng(bytes: Uint8Array): RgbImage {
+export async function decodePng(bytes: Uint8Array, { allowTruncated = false }: ImageLimits = {}): Promise<RgbImage> {
   const parts = readPng(bytes);
-  const { header, idat } = parts;
-  const { width, height } = header;
-  let filtered: Uint8Array; // of each pass in turn: [rows, 1 + rowBytes], the first byte of a row names its filter
-  try {
-    filtered = inflate(idat, filteredLength(header));
-  } catch (error) {
-    throw badImage(`the PNG's compressed pixels are damaged or cut off: ${(error as Error).message}`, DAMAGED, error);
+  const { width, height } = parts.header;
+  const needed = filteredLength(parts.header);
+  const compressed = parts.idat.reduce((sum, piece) => sum + piece.length, 0);
+  if (compressed * MOST_PER_BYTE < needed && !allowTruncated)
+    throw cutOff(`the PNG's ${compressed} compressed bytes cannot hold the ${needed} that its pixels need`);
+  let rows = new Rows(parts, allowTruncated);
+  let { failure, closeFrom } = await inflate(parts.idat, (inflated) => rows.take(inflated));
+  if (closeFrom !== undefined && !rows.complete) {
+    rows = new Rows(parts, allowTruncated);
+    ({ failure } = await inflate(parts.idat, (inflated) => rows.take(inflated), closeFrom));
   }
-  const data = new Uint8Array(width * height * 3);
-  const write = rowWriter(parts, data);
-  const pixelBytes = Math.max(1, (CHANNELS[header.colorType]! * header.depth) / 8);
-  let start = 0;
-  for (const { x, y, dx, dy, columns, rows, rowBytes } of passesOf(header)) {
-    let above = new Uint8Array(rowBytes);
-    for (let i = 0; i < rows; i++, start += 1 + rowBytes) {
-      const row = filtered.subarray(start + 1, start + 1 + rowBytes) as Uint8Array<ArrayBuffer>;
-      unfilter(filtered[start]!, row, above, pixelBytes);
-      write(row, columns, ((y + i * dy) * width + x) * 3, dx * 3);
-      above = row;
+  if (!rows.complete && !allowTruncated) {
+    const has = `they inflate to ${rows.taken} bytes, exactly ${needed} are needed`;
+    throw cutOff(`the PNG's compressed pixels are damaged or incomplete: ${has}`, failure);
+  }
+  if (failure && rows.complete && !allowTruncated && !(await soundBut(parts.idat, needed, closeFrom)))
+    throw badImage("the PNG's compressed pixels are damaged: their checksum (Adler-32) does not match", DAMAGED, failure);
+  return { width, height, data: rows.rgb };
+}
+
+/** Makes pixels of the filtered rows of each pass in turn: each a byte that names its filter, then packed samples. */
+class Rows {
+  readonly rgb: Uint8Array; // [height, width, 3]
+  taken = 0; // bytes
+  readonly #width: number;
+  readonly #write: RowWriter;
+  readonly #pixelBytes: number;
+  readonly #passes: Pass[];
+  #pass = 0;
+  #row = 0; // of the pass
+  #current: Uint8Array;
+  #above: Uint8Array;
+  #filled = 0; // bytes of the current row
+
+  constructor(parts: PngParts, mayEndEarly: boolean) {
+    const { width, height, colorType, depth } = parts.header;
+    this.rgb = new Uint8Array(width * height * 3);
+    // What does not come is black, or the palette's first colour.
+    const first = parts.palette?.subarray(0, 3);
+    if (mayEndEarly && first?.some(Boolean)) for (let i = 0; i < this.rgb.length; i++) this.rgb[i] = first[i % 3]!;
+    this.#width = width;
+    this.#write = rowWriter(parts, this.rgb);
+    this.#pixelBytes = Math.max(1, (CHANNELS[colorType]! * depth) / 8);
+    this.#passes = passesOf(parts.header);
+    const { rowBytes } = this.#passes[0]!;
+    this.#current = new Uint8Array(1 + rowBytes);
+    this.#above = new Uint8Array(1 + rowBytes);
+  }
+
+  get complete(): boolean {
+    return this.#pass === this.#passes.length;
+  }
+
+  /** False: there are more bytes than the picture needs. */
+  take(bytes: Uint8Array): boolean {
+    for (let at = 0; at < bytes.length; ) {
+      if (this.complete) return false;
+      const count = Math.min(bytes.length - at, this.#current.length - this.#filled);
+      this.#current.set(bytes.subarray(at, at + count), this.#filled);
+      at += count;
+      this.taken += count;
+      this.#filled += count;
+      if (this.#filled === this.#current.length) this.#finishRow();
     }
+    return true;
   }
-  return { width, height, data };
+
+  #finishRow(): void {
+    const { x, y, dx, dy, columns, rows } = this.#passes[this.#pass]!;
+    const row = this.#current.subarray(1);
+    unfilter(this.#current[0]!, row, this.#above.subarray(1), this.#pixelBytes);
+    this.#write(row, columns, ((y + this.#row * dy) * this.#width + x) * 3, dx * 3);
+    this.#filled = 0;
+    if (++this.#row < rows) {
+      [this.#current, this.#above] = [this.#above, this.#current];
+      return;
+    }
+    this.#row = 0;
+    const next = this.#passes[++this.#pass];
+    this.#current = new Uint8Array(1 + (next?.rowBytes ?? 0));
+    this.#above = new Uint8Array(this.#current.length);
+  }
 }
 
 /** Undoes a row's filter in place (PNG specification, section 9): each byte was stored less a prediction from left and above. */
@@ -69,11 +133,14 @@ function rowWriter({ header, palette }: PngParts, rgb: Uint8Array): RowWriter {
   const channels = CHANNELS[colorType]!;
   const sample = sampler(header);
   if (palette) {
+    // Colours that the palette does not have are the greys that Pillow's palettes begin with.
+    const colours = Uint8Array.from({ length: 768 }, (_, i) => palette[i] ?? Math.trunc(i / 3));
     return (row, columns, to, step) => {
       for (let i = 0; i < columns; i++, to += step) {
         const at = sample(row, i) * 3;
-        if (at >= palette.length) throw badImage(`the PNG has a pixel of colour ${at / 3}, its palette has ${palette.length / 3}`, DAMAGED);
-        for (let c = 0; c < 3; c++) rgb[to + c] = palette[at + c]!;
+        rgb[to] = colours[at]!;
+        rgb[to + 1] = colours[at + 1]!;
+        rgb[to + 2] = colours[at + 2]!;
       }
     };
   }

@@ -1,22 +1,34 @@
 import { badImage } from "./image.ts";
-import { readJpegFrame } from "./jpeg-structure.ts";
+import { readJpegFrame } from "./jpeg-frame.ts";
 import { readPngHeader } from "./png-structure.ts";
 
-export type ImageFormat =
-  | "png"
-  | "jpeg"
-  | "gif"
-  | "webp"
-  | "bmp"
-  | "tiff"
-  | "avif"
-  | "heic"
-  | "jxl"
-  | "jp2"
-  | "ico"
-  | "psd"
-  | "svg"
-  | "unknown";
+/** What files are called, with their article. Of these, PNG and JPEG are decoded. */
+const NAMES = {
+  png: "a PNG file",
+  jpeg: "a JPEG file",
+  gif: "a GIF file",
+  webp: "a WebP file",
+  bmp: "a BMP file",
+  tiff: "a TIFF file",
+  avif: "an AVIF file",
+  heic: "a HEIC file",
+  jxl: "a JPEG XL file",
+  jp2: "a JPEG 2000 file",
+  ico: "an ICO file",
+  psd: "a PSD file",
+  svg: "an SVG file",
+  pdf: "a PDF file",
+  mp4: "an MP4 video",
+  webm: "a WebM or Matroska video",
+  avi: "an AVI video",
+  html: "an HTML page",
+  lfs: "a Git LFS pointer",
+  gzip: "a gzip file",
+  zip: "a ZIP file",
+  unknown: "of no known format",
+} as const;
+
+export type ImageFormat = keyof typeof NAMES;
 
 /** [format, offset, magic bytes as latin-1]; the first match wins. */
 const MAGIC: readonly (readonly [ImageFormat, number, string])[] = [
@@ -25,6 +37,7 @@ const MAGIC: readonly (readonly [ImageFormat, number, string])[] = [
   ["gif", 0, "GIF87a"],
   ["gif", 0, "GIF89a"],
   ["webp", 8, "WEBP"],
+  ["avi", 8, "AVI "],
   ["bmp", 0, "BM"],
   ["tiff", 0, "II*\0"],
   ["tiff", 0, "MM\0*"],
@@ -36,21 +49,28 @@ const MAGIC: readonly (readonly [ImageFormat, number, string])[] = [
   ["heic", 4, "ftyphev"],
   ["heic", 4, "ftypmif1"],
   ["heic", 4, "ftypmsf1"],
+  ["mp4", 4, "ftyp"],
+  ["webm", 0, "\x1a\x45\xdf\xa3"],
   ["jxl", 0, "\xff\x0a"],
   ["jxl", 0, "\0\0\0\x0cJXL "],
   ["jp2", 0, "\0\0\0\x0cjP  "],
   ["jp2", 0, "\xff\x4f\xff\x51"],
   ["ico", 0, "\0\0\x01\0"],
   ["psd", 0, "8BPS"],
+  ["pdf", 0, "%PDF"],
+  ["lfs", 0, "version https://git-lfs"],
+  ["gzip", 0, "\x1f\x8b"],
+  ["zip", 0, "PK\x03\x04"],
 ];
 
 /** Tells an image format by its magic bytes; names and MIME types are never trusted. */
 export function sniff(bytes: Uint8Array): ImageFormat {
   for (const [format, offset, magic] of MAGIC) {
-    if (startsWith(bytes, offset, magic) && (format !== "webp" || startsWith(bytes, 0, "RIFF"))) return format;
+    if (startsWith(bytes, offset, magic) && ((format !== "webp" && format !== "avi") || startsWith(bytes, 0, "RIFF"))) return format;
   }
   // SVG is text: optional byte order mark and XML prologue, then <svg.
   const head = String.fromCharCode(...bytes.subarray(0, 512)).replace(/^\xef\xbb\xbf/, "");
+  if (/^\s*(<!--[\s\S]*-->\s*)?(<!DOCTYPE html|<html)/i.test(head)) return "html";
   if (/^\s*(<svg[\s>]|(<\?xml|<!--|<!DOCTYPE svg)[\s\S]*<svg[\s>])/i.test(head)) return "svg";
   return "unknown";
 }
@@ -72,13 +92,26 @@ export function readDimensions(bytes: Uint8Array): { format: "png" | "jpeg"; wid
   }
 }
 
+const CONVERT = "Convert it to PNG or JPEG, or give decoded pixels as { data, width, height }.";
+
+/** What to do about files that are no pictures; all others are to be converted. */
+const REMEDIES: Partial<Record<ImageFormat, string>> = {
+  mp4: "Give some of its frames as pictures: video takes a list of them.",
+  pdf: "Render its pages to PNG, and give those.",
+  html: "The server sent a page in place of the picture: check the address.",
+  lfs: "Fetch the file that it stands for: git lfs pull.",
+  gzip: "Unpack it first.",
+};
+
 /** The error for bytes that are neither PNG nor JPEG. */
-export function unsupported(format: ImageFormat, bytes: Uint8Array): Error {
-  const hint = "Convert the image to PNG or JPEG, or pass decoded pixels as { data, width, height }.";
-  if (format !== "unknown") return badImage(`the image is a ${format.toUpperCase()} file, PNG or JPEG is needed`, hint);
-  if (bytes.length === 0) return badImage("the image is empty (0 bytes), a PNG or JPEG file is needed", hint);
+function unsupported(format: ImageFormat, bytes: Uint8Array): Error {
+  if (format !== "unknown") {
+    const video = format === "webm" || format === "avi" ? REMEDIES.mp4 : undefined;
+    return badImage(`the picture is ${NAMES[format]}, a PNG or JPEG file is needed`, video ?? REMEDIES[format] ?? CONVERT);
+  }
+  if (bytes.length === 0) return badImage("the picture is empty (0 bytes), a PNG or JPEG file is needed", "Fetch or export it again.");
   const first = [...bytes.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  return badImage(`the image starts with the bytes ${first}, which is no image format known here; PNG or JPEG is needed`, hint);
+  return badImage(`the picture starts with the bytes ${first}, which is no format known here; a PNG or JPEG file is needed`, CONVERT);
 }
 
 function startsWith(bytes: Uint8Array, offset: number, magic: string): boolean {

@@ -5,6 +5,7 @@ import { calmly } from "./calm.ts";
 import { expandHome, openFile, pathKind, pathOfUrl, readFile } from "./files.ts";
 import { noSuchAdapter, notGiven, notListed } from "./no-adapter.ts";
 import { nodeSha256, nodeStore } from "./node-store.ts";
+import { jpegDecoder, startDecoder } from "./node-threads.ts";
 import { once } from "./once.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import type { FileStore } from "./store.ts";
@@ -184,5 +185,7 @@ export const platform: Platform = {
   decodeNative: async () => {
     throw new EngineError("bad-input", 'Node has no image decoder of its own: decoder is "native", supported here: "js"');
   },
+  startDecoder,
+  jpegDecoder,
   portable: async (image) => ({ image, transfer: [] }),
 };

@@ -1,5 +1,6 @@
 import type { ByteSource } from "../safetensors/types.ts";
 import type { FileStore, Sha256 } from "./store.ts";
+import type { Thread } from "./thread.ts";
 
 /** How an adapter is asked for. */
 export interface AdapterRequest {
@@ -24,6 +25,9 @@ export interface RgbaPixels {
   width: number;
   height: number;
 }
+
+/** Throws where a picture is too large. */
+export type SizeCheck = (width: number, height: number) => void;
 
 /** An image that can be sent to a worker, with what moves along instead of being copied. */
 export interface PortableImage {
@@ -61,12 +65,16 @@ export interface Platform {
   sha256(): Sha256;
   /** The bytes of a local file. @throws EngineError bad-input, limit-exceeded where it has more than `maxBytes` (1 GiB by default) */
   readFile(path: string, maxBytes?: number): Promise<Uint8Array>;
-  /** The RGBA pixels of an image object that only a browser has (ImageBitmap, canvas, img, video, VideoFrame). */
-  pixelsOf(image: object): Promise<RgbaPixels | undefined>;
+  /** The RGBA pixels of an image object that only a browser has (ImageBitmap, canvas, img, video, VideoFrame), once `check` has let its size pass. */
+  pixelsOf(image: object, check: SizeCheck): Promise<RgbaPixels | undefined>;
   /** The file behind an img element, where there is one to be had. */
   fileOf(image: object): Promise<Blob | undefined>;
   /** The platform's own image decoder. */
-  decodeNative(bytes: Uint8Array): Promise<RgbaPixels>;
+  decodeNative(bytes: Uint8Array, check: SizeCheck): Promise<RgbaPixels>;
+  /** Starts the thread that decodes large pictures (media/decode-thread.ts). @throws where there are no threads */
+  startDecoder(): Thread;
+  /** The WebAssembly module of its JPEG decoder; `undefined` where the thread fetches it itself. */
+  jpegDecoder(): Promise<Uint8Array | undefined>;
   /** An image as a worker can take it. */
   portable(image: object): Promise<PortableImage>;
 }

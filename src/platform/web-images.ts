@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { once } from "./once.ts";
-import type { PortableImage, RgbaPixels } from "./platform.ts";
+import type { PortableImage, RgbaPixels, SizeCheck } from "./platform.ts";
 
 /** Pixels as they are stored: what a browser would do to them for showing is switched off. */
 const AS_STORED: ImageBitmapOptions = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
@@ -86,10 +86,11 @@ async function throughTexture(device: GPUDevice, source: GPUCopyExternalImageSou
  * The RGBA pixels of an image object in sRGB, alpha beside the colours and not multiplied into them; `undefined` for
  * what is no image object. @throws EngineError bad-image
  */
-export async function pixelsOf(image: object): Promise<RgbaPixels | undefined> {
+export async function pixelsOf(image: object, check: SizeCheck): Promise<RgbaPixels | undefined> {
   const size = await sizeOf(image);
   if (!size) return undefined;
   const { width, height } = size;
+  check(width, height);
   try {
     // Frames of videos go over a canvas: they have no alpha worth keeping, and copying one to a texture kills SwiftShader's process.
     const device = isVideo(image) || isFrame(image) ? undefined : await readerDevice();
@@ -105,7 +106,7 @@ export async function pixelsOf(image: object): Promise<RgbaPixels | undefined> {
 }
 
 /** Decodes a file with the browser's own decoder. @throws EngineError bad-image */
-export async function decodeNative(bytes: Uint8Array): Promise<RgbaPixels> {
+export async function decodeNative(bytes: Uint8Array, check: SizeCheck): Promise<RgbaPixels> {
   let bitmap: ImageBitmap;
   try {
     bitmap = await createImageBitmap(new Blob([bytes as Uint8Array<ArrayBuffer>]), AS_STORED);
@@ -116,7 +117,7 @@ export async function decodeNative(bytes: Uint8Array): Promise<RgbaPixels> {
     });
   }
   try {
-    return (await pixelsOf(bitmap))!;
+    return (await pixelsOf(bitmap, check))!;
   } finally {
     bitmap.close();
   }

@@ -4,6 +4,7 @@ import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import { createSha256 } from "./sha256.ts";
 import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
 import { webStore } from "./web-store.ts";
+import { startDecoder } from "./web-thread.ts";
 
 async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
   if (!navigator.gpu) {
@@ -53,5 +54,7 @@ export const platform: Platform = {
   pixelsOf,
   fileOf,
   decodeNative,
+  startDecoder,
+  jpegDecoder: async () => undefined,
   portable,
 };

@@ -52,7 +52,7 @@ describe("chat", () => {
     const bytes = new Uint8Array(readFileSync(card));
     const url = `data:image/png;base64,${Buffer.from(bytes).toString("base64")}`;
     const { decodeImage } = await import("../../src/media/decode.ts");
-    const rgb = decodeImage(bytes);
+    const rgb = await decodeImage(bytes);
     const kinds = [card, bytes, bytes.buffer, new Blob([bytes]), url, new URL(url), new URL(`file://${card}`), { ...rgb, channels: 3 }];
     for (const image of kinds) expect((await vlm.chat(QUESTION, { images: [image] })).text).toBe(ANSWER);
   });

@@ -25,6 +25,8 @@ const failureOf = async (work: PromiseLike<unknown>): Promise<EngineError> => {
 const ids = ({ promptTokenIds, tokenIds }: ChatResult) => [promptTokenIds, tokenIds];
 const user = (content: Message["content"]): Message => ({ role: "user", content });
 
+const rgb = await decodeImage(bytes(1));
+
 describe("requests", () => {
   let vlm: InternVL;
   beforeAll(async () => {
@@ -67,7 +69,6 @@ describe("requests", () => {
     expect(ids(await session.send(q))).toEqual(expected);
   });
 
-  const rgb = decodeImage(bytes(1));
   it.each<[string, Parameters<InternVL["chat"]>[1] & object, number]>([
     ["a path", { images: [card(1)] }, 1000],
     ["a file: URL", { images: [new URL(`file://${card(1)}`)] }, 1000],

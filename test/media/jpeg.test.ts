@@ -28,10 +28,10 @@ const MEASURED: [file: string, max: number, mean: number][] = [
 ];
 
 describe("JPEG against Pillow", () => {
-  test.each(MEASURED)("%s", (file, max, mean) => {
+  test.each(MEASURED)("%s", async (file, max, mean) => {
     const ours = file.startsWith("j-");
-    const image = decodeImage(ours ? extra(file) : fixture(file));
-    const pillow = decodeImage(ours ? extra(file.replace(".jpg", ".rgb.png")) : fixture(`decoded-${file.replace(".jpg", ".png")}`));
+    const image = await decodeImage(ours ? extra(file) : fixture(file));
+    const pillow = await decodeImage(ours ? extra(file.replace(".jpg", ".rgb.png")) : fixture(`decoded-${file.replace(".jpg", ".png")}`));
     expect([image.width, image.height]).toEqual([pillow.width, pillow.height]);
     const found = difference(image.data, pillow.data);
     console.log(
@@ -45,8 +45,8 @@ describe("JPEG against Pillow", () => {
 describe("PNG against Pillow", () => {
   const names = readdirSync(new URL("extra/", import.meta.url)).filter((name) => /^p-.*(?<!\.rgb)\.png$/.test(name));
   test("there are files", () => expect(names.length).toBe(11));
-  test.each(names)("%s", (name) => {
-    const image = decodeImage(extra(name));
-    expect(image).toEqual(decodeImage(extra(name.replace(".png", ".rgb.png"))));
+  test.each(names)("%s", async (name) => {
+    const image = await decodeImage(extra(name));
+    expect(image).toEqual(await decodeImage(extra(name.replace(".png", ".rgb.png"))));
   });
 });

@@ -18,15 +18,15 @@ const { imageSize, conversations } = readJson<{ imageSize: number; conversations
 const INEXACT = new Set<string>(["images/card-4.jpg", "images/card-7.jpg", "images/sign.jpg"]);
 
 describe("the nano model's tiles", () => {
-  test.each(conversations)("$id", ({ images, video, maxTiles, tiles, tilesSha256 }) => {
+  test.each(conversations)("$id", async ({ images, video, maxTiles, tiles, tilesSha256 }) => {
     const files = [...images.flat(), ...(video ?? [])];
     expect(files.length).toBe(tiles.length);
-    files.forEach((file, i) => {
-      const image = decodeImage(readBytes(`weights/nano/${file}`), { name: file });
+    for (const [i, file] of files.entries()) {
+      const image = await decodeImage(readBytes(`weights/nano/${file}`), { name: file });
       const made = tileImage(image, { maxTiles, tileSize: imageSize });
       expect(made.count).toBe(tiles[i]);
       if (!INEXACT.has(file)) expect(sha256(made.tiles), file).toBe(tilesSha256[i]);
       else if (sha256(made.tiles) === tilesSha256[i]) console.log(`${file}: tiles equal Pillow's after all`);
-    });
+    }
   });
 });

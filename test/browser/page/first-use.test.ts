@@ -11,7 +11,8 @@ const picture = () =>
     premultiplyAlpha: "none",
     colorSpaceConversion: "none",
   });
-const read = async () => [...(await pixelsOf(await picture()))!.data];
+const anySize = () => {};
+const read = async () => [...(await pixelsOf(await picture(), anySize))!.data];
 
 it("a device that does not open fails those who wait for it, and nobody later", async () => {
   const request = vi.spyOn(GPU.prototype, "requestAdapter").mockRejectedValueOnce(new Error("not now"));
@@ -23,7 +24,7 @@ it("a device that does not open fails those who wait for it, and nobody later", 
 
 it("pictures at once share one device, those after them too", async () => {
   vi.spyOn(GPU.prototype, "requestAdapter").mockResolvedValueOnce(null);
-  const opaque = await pixelsOf(await createImageBitmap(new ImageData(new Uint8ClampedArray([1, 2, 3, 255]), 1, 1)));
+  const opaque = await pixelsOf(await createImageBitmap(new ImageData(new Uint8ClampedArray([1, 2, 3, 255]), 1, 1)), anySize);
   expect([...opaque!.data]).toEqual([1, 2, 3, 255]); // without an adapter a canvas does, and the next picture asks again
   const request = vi.spyOn(GPUAdapter.prototype, "requestDevice");
   expect(await Promise.all([read(), read(), read()])).toEqual(Array(3).fill([200, 100, 50, 3]));

@@ -1,0 +1,57 @@
+import { badImage, DAMAGED } from "./image.ts";
+
+/**
+ * The Huffman tables of the JPEG specification (annex K.3), by class and id as DHT writes them: 0x00 and 0x01 for DC, 0x10 and 0x11 for AC,
+ * of luminance and chrominance. Each is 16 counts of codes by length, then the symbols. Frames of Motion JPEG films leave them out.
+ */
+export const STANDARD_HUFFMAN: Readonly<Record<number, Uint8Array>> = {
+  0: table("00010501010101010100000000000000000102030405060708090a0b"),
+  1: table("00030101010101010101010000000000000102030405060708090a0b"),
+  16: table(
+    "0002010303020403050504040000017d01020300041105122131410613516107227114328191a1082342b1c11552d1f02433627282090a161718191a25262728292a3435363738393a434445464748494a535455565758595a636465666768696a737475767778797a838485868788898a92939495969798999aa2a3a4a5a6a7a8a9aab2b3b4b5b6b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae1e2e3e4e5e6e7e8e9eaf1f2f3f4f5f6f7f8f9fa",
+  ),
+  17: table(
+    "00020102040403040705040400010277000102031104052131061241510761711322328108144291a1b1c109233352f0156272d10a162434e125f11718191a262728292a35363738393a434445464748494a535455565758595a636465666768696a737475767778797a82838485868788898a92939495969798999aa2a3a4a5a6a7a8a9aab2b3b4b5b6b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae2e3e4e5e6e7e8e9eaf2f3f4f5f6f7f8f9fa",
+  ),
+};
+
+function table(hex: string): Uint8Array {
+  return Uint8Array.from({ length: hex.length / 2 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16));
+}
+
+/** Which tables have come so far: Huffman tables by class and id, quantisation tables by id. */
+export interface Tables {
+  huffman: Set<number>;
+  quantization: Set<number>;
+}
+
+/** Notes the tables of a DQT (DB) or DHT (C4) segment. @throws EngineError bad-image where they do not fill it, or are none */
+export function noteTables(marker: number, payload: Uint8Array, tables: Tables): void {
+  let offset = 0;
+  while (offset < payload.length) {
+    const head = payload[offset]!;
+    if (marker === 0xdb) {
+      tables.quantization.add(head & 15);
+      offset += 1 + (head >> 4 ? 128 : 64);
+      continue;
+    }
+    const counts = payload.subarray(offset + 1, offset + 17);
+    const symbols = counts.reduce((sum, count) => sum + count, 0);
+    checkCodes(head, counts, payload.subarray(offset + 17, offset + 17 + symbols));
+    tables.huffman.add(head);
+    offset += 17 + symbols;
+  }
+  if (offset !== payload.length)
+    throw badImage(`the JPEG has a table segment of ${payload.length} bytes whose tables need ${offset}`, DAMAGED);
+}
+
+/** Codes of one length must leave room for longer ones, and DC symbols are numbers of bits. */
+function checkCodes(head: number, counts: Uint8Array, symbols: Uint8Array): void {
+  let code = 0;
+  const fits = counts.every((count, i) => {
+    code = 2 * code + count;
+    return code <= 2 << i;
+  });
+  if (!fits || symbols.length > 256 || (head >> 4 === 0 && symbols.some((symbol) => symbol > 15)))
+    throw badImage(`the JPEG's Huffman table ${head.toString(16)} holds no possible code`, DAMAGED);
+}

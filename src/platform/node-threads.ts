@@ -1,0 +1,38 @@
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { Worker } from "node:worker_threads";
+import type { Thread } from "./thread.ts";
+
+/** Where the compiled scripts lie. Run from its sources, as tests do, the library takes those of the last build: threads know no TypeScript. */
+const BUILT = import.meta.url.endsWith(".ts") ? "../../dist/src/" : "../";
+
+/** Starts the thread that decodes pictures. */
+export function startDecoder(): Thread {
+  const script = (name: string) => new URL(BUILT + name, import.meta.url);
+  const worker = new Worker(script("platform/node-thread.js"), {
+    workerData: script("media/decode-thread.js").href,
+    name: "internvl pictures",
+  });
+  return {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    listen(onMessage, onEnd) {
+      worker.removeAllListeners();
+      worker.on("message", onMessage);
+      worker.on("error", onEnd);
+      worker.on("exit", (code) => onEnd(new Error(`the thread ended with code ${code}`)));
+    },
+    hold: (on) => (on ? worker.ref() : worker.unref()),
+    end: () => {
+      worker.removeAllListeners();
+      void worker.terminate();
+    },
+  };
+}
+
+let wasm: Promise<Uint8Array> | undefined;
+
+/** The WebAssembly module of libjpeg-turbo. Its own script would fetch it, which Node does not do with files. */
+export function jpegDecoder(): Promise<Uint8Array> {
+  wasm ??= readFile(createRequire(import.meta.url).resolve("@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm"));
+  return wasm;
+}
