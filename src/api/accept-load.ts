@@ -1,8 +1,7 @@
 import { type DeviceOptions, deviceOption } from "../gpu/device-options.ts";
-import { callback, count, oneOf, type Read, type Reader, reading, readOptions, signal, text, wrong } from "../options.ts";
-import type { SourceLike } from "../weights/source.ts";
+import { callback, count, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
+import { checkSource, type SourceLike } from "../weights/source.ts";
 import type { LoadOptions } from "./load.ts";
-import { isList } from "./pictures.ts";
 
 /** A GPUDevice, or how to choose an adapter; `openGpu` takes it as it is. */
 const device: Reader<NonNullable<LoadOptions["device"]>> = (value, name) => {
@@ -24,37 +23,21 @@ const LOAD = {
   onProgress: callback<NonNullable<LoadOptions["onProgress"]>>(),
 };
 
-const SOURCES = 'give a folder\'s path, a URL, "org/name", File objects, a FileSystemDirectoryHandle, or an object with open(name)';
-
-const has = (value: object, name: string, kind: string): boolean => typeof (value as Record<string, unknown>)[name] === kind;
-
-/** Tells by shape whether a model can come from it; whether there is one is seen when it is opened. */
-const source = (value: unknown): SourceLike =>
-  reading("the model's source", () => {
-    if (typeof value === "string" && value.trim() !== "") return value;
-    const known =
-      typeof value === "object" &&
-      value !== null &&
-      (has(value, "href", "string") ||
-        has(value, "open", "function") ||
-        has(value, "getFileHandle", "function") ||
-        isList(value) ||
-        Symbol.iterator in value);
-    if (!known) throw wrong("the model's source", value, "a folder, an address or files", SOURCES);
-    return value as SourceLike;
-  });
+const isWorker = (value: unknown): value is Worker => {
+  const { postMessage, terminate } = (value ?? {}) as Partial<Worker>;
+  return typeof postMessage === "function" && typeof terminate === "function";
+};
 
 /** What `load` was given. @throws EngineError bad-input */
 export function acceptLoad(from: unknown, options: unknown): { source: SourceLike } & Read<typeof LOAD> {
-  return { source: source(from), ...readOptions("load", options, LOAD) };
+  return { source: checkSource(from), ...readOptions("load", options, LOAD) };
 }
 
 /** What a worker's `load` was given. @throws EngineError bad-input */
 export function acceptWorkerLoad(from: unknown, options: unknown) {
   const worker: Reader<Worker> = (value, name) => {
-    if (typeof value !== "object" || value === null || !has(value, "postMessage", "function") || !has(value, "terminate", "function"))
-      throw wrong(name, value, "a Worker", 'write new Worker(url, { type: "module" })');
-    return value as Worker;
+    if (!isWorker(value)) throw wrong(name, value, "a Worker", 'write new Worker(url, { type: "module" })');
+    return value;
   };
   const chosen: Reader<DeviceOptions> = (value, name) => {
     const read = deviceOption(value, name);
@@ -62,5 +45,5 @@ export function acceptWorkerLoad(from: unknown, options: unknown) {
     return read.options;
   };
   const { fetch: _, ...portable } = LOAD;
-  return { source: source(from), ...readOptions("load", options, { ...portable, device: chosen, worker }) };
+  return { source: checkSource(from), ...readOptions("load", options, { ...portable, device: chosen, worker }) };
 }

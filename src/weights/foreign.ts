@@ -130,7 +130,12 @@ export async function readSmall(source: WeightSource, name: string): Promise<Uin
   if (!file) return undefined;
   try {
     checkSize(name, file.size);
-    return await file.read(0, file.size);
+    const bytes = await file.read(0, file.size);
+    if (!(bytes instanceof Uint8Array) || bytes.length !== file.size)
+      throw new EngineError("bad-weights", `reading all ${file.size} bytes of ${name} gave ${described(bytes)} of ${bytes?.length}`, {
+        hint: "the file was cut short while it was read, or the model's source does not give what it says",
+      });
+    return bytes;
   } finally {
     await file.close?.();
   }

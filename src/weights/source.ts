@@ -1,6 +1,6 @@
 import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { quoted } from "../options.ts";
+import { quoted, reading, wrong } from "../options.ts";
 import { lookedAt } from "./foreign.ts";
 import { directorySource, filesSource } from "./source-files.ts";
 import { openHub, openHubRanges, openUrl, openUrlRanges, parseHubId, type RemoteOptions } from "./source-remote.ts";
@@ -19,18 +19,48 @@ export type SourceLike = string | URL | WeightSource | FileSystemDirectoryHandle
 const has = (value: object, ...names: string[]): boolean => names.every((name) => name in value);
 const isFile = (value: unknown): value is File => typeof value === "object" && value !== null && has(value, "name", "size", "slice");
 
+const MOST_FILES = 100_000; // a generator may never end
+
 /** Files, where `source` is a list of some kind. */
 function filesOf(source: object): File[] | undefined {
-  if (!(Symbol.iterator in source) && typeof (source as ArrayLike<unknown>).length !== "number") return undefined;
-  const files = Array.from(source as Iterable<File> | ArrayLike<File>);
-  return files.length > 0 && files.every(isFile) ? files : undefined;
+  if (!(Symbol.iterator in source)) {
+    const { length } = source as ArrayLike<unknown>;
+    return Number.isSafeInteger(length) && length <= MOST_FILES ? filesOf(Array.from(source as ArrayLike<File>)) : undefined;
+  }
+  const files: File[] = [];
+  for (const file of source as Iterable<unknown>) {
+    if (!isFile(file) || files.length === MOST_FILES) return undefined;
+    files.push(file);
+  }
+  return files.length > 0 ? files : undefined;
 }
 
-function wrongSource(source: unknown): EngineError {
-  const is = typeof source === "object" && source !== null ? "an object of another kind" : String(source);
-  return new EngineError("bad-input", `the model's source is ${is}`, {
-    hint: 'give a folder\'s path, a URL, "org/name", File objects, a FileSystemDirectoryHandle, or an object with open(name)',
+const SOURCE = "the model's source";
+
+const wrongSource = (source: unknown): EngineError =>
+  wrong(
+    SOURCE,
+    source,
+    "a folder, an address or files",
+    'give a folder\'s path, a URL, "org/name", File objects, a FileSystemDirectoryHandle, or an object with open(name)',
+  );
+
+/** Tells by its shape whether a model can come from a value; whether there is one is seen when it is opened. @throws EngineError bad-input */
+export function checkSource(value: unknown): SourceLike {
+  const known = reading(SOURCE, () => {
+    if (typeof value === "string") return value.trim() !== "";
+    if (typeof value !== "object" || value === null) return false;
+    const { href, open, getFileHandle, length } = value as Record<string, unknown>;
+    return (
+      typeof href === "string" ||
+      typeof open === "function" ||
+      typeof getFileHandle === "function" ||
+      Symbol.iterator in value ||
+      typeof length === "number"
+    );
   });
+  if (!known) throw wrongSource(value);
+  return value as SourceLike;
 }
 
 /** Told apart by shape, not by class: an object may come from another realm, or be a stand-in. */
@@ -64,12 +94,14 @@ async function openNamed(source: string, options: RemoteOptions, ranges: boolean
 }
 
 async function openAny(source: SourceLike, options: RemoteOptions, ranges: boolean): Promise<StagedSource> {
+  checkSource(source);
   if (typeof source === "string") return openNamed(source, options, ranges);
-  if (typeof source !== "object" || source === null) throw wrongSource(source);
-  if (has(source, "href", "protocol")) return openNamed((source as URL).href, options, ranges);
-  const opened = openObject(source);
-  if (!opened) throw wrongSource(source);
-  return opened;
+  const opened = reading(SOURCE, () => {
+    if (typeof (source as URL).href === "string") return (source as URL).href;
+    return openObject(source);
+  });
+  if (opened === undefined) throw wrongSource(source);
+  return typeof opened === "string" ? openNamed(opened, options, ranges) : opened;
 }
 
 const EVERY = 100; // ms between two reports of one phase
