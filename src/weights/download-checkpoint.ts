@@ -145,7 +145,11 @@ class RemoteFiles implements StagedSource {
       await this.#fetch(name, remote, signal);
     }
     const path = this.#paths.get(name);
-    if (!path) return undefined;
+    if (!path) {
+      // Neither a single file nor an index: whoever looks for the tensors hears why.
+      if (name === INDEX_NAME && this.#pages.has(SINGLE_NAME)) throw pageError(SINGLE_NAME, this.#site.url(SINGLE_NAME));
+      return undefined;
+    }
     const file = await this.#site.store.open(path);
     return file && { ...file, name };
   }
@@ -174,29 +178,32 @@ class RemoteFiles implements StagedSource {
   /** Fetches whatever is not in the cache yet: asks for all files first, checks that they fit, then downloads them side by side. */
   async download(): Promise<boolean> {
     const { signal, onProgress } = this.#context;
+    const tensors = await this.#tensorFiles(signal);
     const planned: Plan = new Map();
-    const plan = async (name: string, signal: AbortSignal): Promise<void> => {
+    await inParallel([...new Set([...SMALL_FILES, ...tensors])], signal, async (name, signal) => {
       const remote = await this.#resolve(name, signal);
       if (remote) planned.set(name, remote);
-    };
-    const tensors = await this.#tensorFiles(signal);
-    await inParallel([...new Set([...SMALL_FILES, ...tensors])], signal, plan);
+    });
     onProgress?.({ phase: "resolve", loaded: 1, total: 1 });
-    if (planned.size > 0) {
-      const report = progressOf(planned, onProgress);
-      await checkSpace(this.#site, planned);
-      report(undefined, 0);
-      let bytes = 0;
-      await inParallel([...planned], signal, async ([name, remote], signal) => {
-        let last = 0;
-        await this.#fetch(name, remote, signal, (now) => report(name, (last = now)));
-        bytes += last;
-      });
-      report(undefined, 0);
-      reportChecks(planned, bytes, onProgress);
-    }
+    if (planned.size > 0) await this.#fetchAll(planned);
+    if (this.#pages.has(SINGLE_NAME) && tensors.includes(SINGLE_NAME)) return this.download(); // it was none: the index may know others
     await this.#site.complete();
     return planned.size > 0;
+  }
+
+  async #fetchAll(planned: Plan): Promise<void> {
+    const { signal, onProgress } = this.#context;
+    const report = progressOf(planned, onProgress);
+    await checkSpace(this.#site, planned);
+    report(undefined, 0);
+    let bytes = 0;
+    await inParallel([...planned], signal, async ([name, remote], signal) => {
+      let last = 0;
+      await this.#fetch(name, remote, signal, (now) => report(name, (last = now)));
+      bytes += last;
+    });
+    report(undefined, 0);
+    reportChecks(planned, bytes, onProgress);
   }
 }
 

@@ -38,9 +38,12 @@ type Report = ((progress: SourceProgress) => void) | undefined;
 /** Numbers that only grow, from transfers that may start over. */
 export function progressOf(planned: Plan, onProgress: Report) {
   const loaded = new Map<string, number>();
+  let reported = -1;
   return (file: string | undefined, bytes: number): void => {
     if (file !== undefined) loaded.set(file, Math.max(bytes, loaded.get(file) ?? 0));
     const sum = [...loaded.values()].reduce((a, b) => a + b, 0);
+    if (sum === reported) return;
+    reported = sum;
     const total = [...planned].reduce((all, [name, { size }]) => all + (size ?? loaded.get(name) ?? 0), 0);
     onProgress?.({ phase: "download", loaded: sum, total: Math.max(sum, total), ...(file === undefined ? {} : { file }) });
   };

@@ -114,14 +114,23 @@ export function seldom<T extends { phase: string; loaded: number; total: number;
   let last: T | undefined;
   let pending: T | undefined;
   let at = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   return (progress) => {
+    clearTimeout(timer);
     const begins = progress.phase !== last?.phase;
     if (begins && pending) report(pending);
     const ends = progress.loaded >= progress.total && progress.total === last?.total; // a total that grows is none yet
     const due = begins || ends || progress.note !== undefined || now() - at >= EVERY;
     last = progress;
     pending = due ? undefined : progress;
-    if (!due) return;
+    if (!due) {
+      // What came last is shown also where nothing comes after it.
+      timer = setTimeout(() => {
+        if (pending) report(pending);
+        pending = undefined;
+      }, EVERY);
+      return;
+    }
     at = now();
     report(progress);
   };

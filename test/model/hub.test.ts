@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { InternVL, type Progress } from "../../src/index.ts";
+import { type EngineError, InternVL, type Progress } from "../../src/index.ts";
 import { fetchSource } from "../fetched.ts";
-import { hubServer, temporaryFolder } from "../hub-server.ts";
+import { fileServer, filesBelow, hubServer, sendFile, temporaryFolder } from "../hub-server.ts";
 import { pathOf } from "../support.ts";
 
 const nano = pathOf("weights/nano");
@@ -36,7 +36,8 @@ it('InternVL.load("org/nano") downloads, loads and answers; a second time nothin
   } finally {
     await vlm.dispose();
   }
-  expect(server.cdn.log).toHaveLength(1);
+  // First the header by ranges, then the whole file, once.
+  expect(server.cdn.log.map(({ headers }) => headers.range)).toEqual(["bytes=0-8", expect.stringMatching(/^bytes=0-\d+$/), undefined]);
   const phases = [...new Set(seen.map(({ phase }) => phase))];
   expect(phases).toEqual(["resolve", "download", "verify", "upload", "compile", "ready"]);
   for (const phase of phases) {
@@ -44,7 +45,60 @@ it('InternVL.load("org/nano") downloads, loads and answers; a second time nothin
     expect(loaded).toEqual([...loaded].sort((a, b) => a - b));
   }
   await fetchSource("org/nano");
-  expect(server.cdn.log).toHaveLength(1);
+  expect(server.cdn.log).toHaveLength(3);
+});
+
+const json = (name: string) => JSON.parse(new TextDecoder().decode(files[name])) as Record<string, unknown>;
+const bytesOf = (value: unknown) => new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
+
+/** Loads a model from a server of its own that counts what it sends of the weights. */
+async function refused(changed: Record<string, Uint8Array>, ranges = true) {
+  let sent = 0;
+  const weights = changed["model.safetensors"] ?? files["model.safetensors"]!;
+  const cache = temporaryFolder();
+  const other = await fileServer({ ...files, ...changed }, (request, response) => {
+    if (!request.path.endsWith("/model.safetensors")) return false;
+    const [first, last] = request.headers.range?.match(/\d+/g)?.map(Number) ?? [0, weights.length - 1];
+    if (request.method === "GET") sent += last! - first! + 1;
+    sendFile(ranges ? request : { ...request, headers: {} }, response, weights);
+    return true;
+  });
+  try {
+    const error = await InternVL.load(`${other.origin}/folder`, { cacheDir: cache.path }).then(
+      (vlm) => vlm.dispose(),
+      (error: EngineError) => error,
+    );
+    const kept = Object.keys(filesBelow(cache.path)).filter((path) => path.includes("model.safetensors"));
+    return { error, sent, kept, asked: other.log.filter(({ path }) => path.endsWith("/model.safetensors")).length };
+  } finally {
+    await other.close();
+    cache.remove();
+  }
+}
+
+it.each<[string, () => Record<string, Uint8Array>, string]>([
+  ["an architecture", () => ({ "config.json": bytesOf({ ...json("config.json"), architectures: ["Other"] }) }), "bad-weights"],
+  ["a template", () => ({ "config.json": bytesOf({ ...json("config.json"), template: "other" }) }), "bad-weights"],
+  ["a tokenizer", () => ({ "tokenizer.json": bytesOf("[]"), "vocab.json": bytesOf("[]") }), "bad-weights"],
+])("%s that is refused costs no byte of the weights, nor a question about them", async (_, changed, code) => {
+  expect(await refused(changed())).toMatchObject({ error: { code }, sent: 0, kept: [], asked: 0 });
+});
+
+it("a tensor that is missing costs the header alone", async () => {
+  const config = json("config.json");
+  const llm = config.llm_config as { num_hidden_layers: number };
+  const more = bytesOf({ ...config, llm_config: { ...llm, num_hidden_layers: llm.num_hidden_layers + 1 } });
+  const { error, sent, kept } = await refused({ "config.json": more });
+  expect(error).toMatchObject({ code: "bad-weights", message: expect.stringContaining("is missing") });
+  expect(sent).toBeGreaterThan(0);
+  expect(sent).toBeLessThan(100_000);
+  expect(kept).toEqual([]);
+});
+
+it("a server without ranges is loaded from all the same", async () => {
+  const { error, kept } = await refused({}, false);
+  expect(error).toBeUndefined();
+  expect(kept.length).toBeGreaterThan(0);
 });
 
 it("a shard that climbs out of the folder is refused", async () => {

@@ -42,6 +42,19 @@ describe("the progress of a load", () => {
     expect(lines).toEqual([]);
   });
 
+  it("of an untold length is a line every ten seconds too, and says what was not checked", () => {
+    const lines: string[] = [];
+    let time = 0;
+    const report = loadProgress({ write: (text) => lines.push(text) }, () => time);
+    for (let loaded = 0; loaded <= 25e6; loaded += 1e5, time += 100) report({ phase: "download", loaded, total: loaded });
+    report({ phase: "verify", loaded: 25e6, total: 25e6, note: "checked by length only" });
+    expect(lines).toEqual([
+      "downloading: 10.0 MB, 1.0 MB/s\n",
+      "downloading: 20.0 MB, 1.0 MB/s\n",
+      "downloaded 25.0 MB in 26 s, checked by length only\n",
+    ]);
+  });
+
   it("tells durations as people do", () => {
     expect([0.2, 59, 60, 200, 3600, 9000].map(durationText)).toEqual(["1 s", "59 s", "1 min 0 s", "3 min 20 s", "1 h 0 min", "2 h 30 min"]);
   });

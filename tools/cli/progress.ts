@@ -44,7 +44,7 @@ export function loadProgress(to: Terminal, now: () => number = () => performance
   const line = downloadLine(now);
   let began: number | undefined;
   let shown = 0; // when the log got its last line
-  let last = 0; // the total of the last report
+  let last: number | undefined; // the total of the last report
   const replace = (text: string): void => {
     if (to.isTTY) to.write(`\r\u001b[K${text}`);
   };

@@ -32,6 +32,27 @@ describe("the browser's private file system, in a worker", () => {
   });
 });
 
+describe("a damaged store", () => {
+  it("links that lead round in a circle end in an error", async () => {
+    const store = webStore(ROOT);
+    await store.link("self", "self");
+    await store.link("two", "one");
+    await store.link("one", "two");
+    for (const path of ["self", "one", "two"]) {
+      await expect(store.open(path)).rejects.toMatchObject({ code: "bad-weights", message: expect.stringContaining("round in a circle") });
+    }
+  });
+
+  it("a folder in a file's place, and a link to nowhere that can be", async () => {
+    const store = webStore(ROOT);
+    await store.writeText("folder/file", "x");
+    await expect(store.open("folder")).rejects.toMatchObject({ code: "bad-weights" });
+    await expect(store.readText("folder")).rejects.toMatchObject({ code: "bad-weights" });
+    await store.link("../../x", "up");
+    await expect(store.open("up")).rejects.toMatchObject({ code: "bad-weights" });
+  });
+});
+
 describe("a load in a page", () => {
   /** A server in the page itself: what it gives, and what it was asked. */
   function server(files: Record<string, string>) {
