@@ -17,10 +17,15 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let mask = vec4<u32>(p.mask);
+  let one = vec4<u32>(p.one);
+  let last = p.quads - 1u; // looked at again where a step goes beyond it, which changes nothing
   var carried = vec4<u32>(0u);
-  let last = min(p.quads, arrayLength(&words));
-  for (var i = id.x; i < last; i += p.stride) {
-    carried |= (words[i] & vec4<u32>(p.mask)) + vec4<u32>(p.one);
+  for (var i = id.x; i <= last; i += 4u * p.stride) {
+    carried |= (words[i] & mask) + one;
+    carried |= (words[min(i + p.stride, last)] & mask) + one;
+    carried |= (words[min(i + 2u * p.stride, last)] & mask) + one;
+    carried |= (words[min(i + 3u * p.stride, last)] & mask) + one;
   }
   let any_carry = (carried.x | carried.y | carried.z | carried.w) & p.top;
   if (any_carry != 0u) {
