@@ -44,7 +44,11 @@ export function foreignKind(json: Json): EngineError | undefined {
     );
   }
   const { architectures, model_type: type } = json;
-  if (Object.hasOwn(json, "text_config") || type === "internvl" || String(architectures).includes("InternVLForConditionalGeneration")) {
+  if (
+    Object.hasOwn(json, "text_config") ||
+    type === "internvl" ||
+    (Array.isArray(architectures) && architectures[0] === "InternVLForConditionalGeneration")
+  ) {
     return bad(`it is of Hugging Face's own layout (text_config, model_type "internvl"), which does not load yet`, ORIGINAL);
   }
   if (Object.hasOwn(json, "peft_type")) return bad("it is a LoRA adapter's configuration, not a model's", MERGE_LORA);

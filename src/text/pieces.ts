@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { described } from "../options.ts";
 
 /** What a token adds to a text: bytes, which may be part of a character, or characters that end an unfinished one. */
 export type Piece = Uint8Array | string;
@@ -36,7 +37,7 @@ export function pieceReader(decoder: unknown): PieceReader {
 function decoderKinds(decoder: unknown): string[] {
   const { type, decoders } = (decoder ?? {}) as { type?: string; decoders?: unknown[] };
   if (type === "Sequence" && Array.isArray(decoders)) return decoders.flatMap(decoderKinds);
-  return type === undefined ? [] : [type];
+  return type === undefined ? [] : [typeof type === "string" ? type : described(type)];
 }
 
 /**

@@ -83,6 +83,16 @@ interface Found {
   full: string;
 }
 
+/** The dtype that holds the values of all: tensors of one product may be stored in several (q in f32 beside k and v in bf16). */
+function widest(label: string, dtypes: readonly MatrixDtype[]): MatrixDtype {
+  const [first] = dtypes;
+  if (dtypes.every((dtype) => dtype === first)) return first!;
+  if (!dtypes.some(isQuantized)) return "f32"; // neither f16 nor bf16 holds the other's values
+  throw new EngineError("bad-weights", `the tensors ${label} are stored as ${dtypes.join(", ")}`, {
+    hint: "convert the whole checkpoint anew with `internvl convert`",
+  });
+}
+
 const MISMATCH = { hint: "config.json and the safetensors files must be of one checkpoint" };
 
 /**
@@ -160,7 +170,7 @@ export class Weights {
     const { signal, onBytes } = this.#loading;
     const bytes = await tensor.read(signal);
     onBytes(bytes.byteLength);
-    return widen(bytes, dtype);
+    return widen(this.#prefix + name, bytes, dtype);
   }
 
   /** Several vectors one after the other, as one f32 vector on the GPU. Its values are there when `finish` is done. */
@@ -212,20 +222,24 @@ export class Weights {
   ): Promise<Matrix> {
     const found = sources.map(({ name, rows, shape = [rows, inner] }) => this.#matrix(name, shape));
     const label = found.map(({ full }) => full).join("+");
-    const stored = found[0]!.dtype;
-    if (found.some(({ dtype }) => dtype !== stored)) throw new EngineError("bad-weights", `the tensors ${label} differ in dtype`);
+    const stored = widest(
+      label,
+      found.map(({ dtype }) => dtype),
+    );
     const dtype = this.#target(label, stored, inner);
     const out = sources.reduce((sum, { rows }) => sum + rows, 0);
     const matrix: Matrix = { label, shape: [out, inner], dtype, parts: await this.#createParts(label, out, inner, dtype, stored) };
     let base = 0;
-    const scales: RowsSource[] = [];
+    const placed: (RowsSource & { stored: MatrixDtype })[] = [];
     for (const [i, { rows, blocks = [{ from: 0, to: 0, rows }] }] of sources.entries()) {
-      const { full } = found[i]!;
-      this.#loading.uploads.addRows({ name: full, stored, matrix, base, blocks });
-      scales.push({ name: full + SCALES_SUFFIX, base, blocks });
+      const { full, dtype } = found[i]!;
+      placed.push({ name: full, stored: dtype, base, blocks });
       base += rows;
     }
-    if (isQuantized(stored)) this.#loading.uploads.addScales(matrix, scales);
+    const { uploads } = this.#loading;
+    uploads.addMatrix(matrix, placed);
+    const scales = placed.map((source): RowsSource => ({ ...source, name: source.name + SCALES_SUFFIX }));
+    if (isQuantized(stored)) uploads.addScales(matrix, scales);
     return matrix;
   }
 

@@ -1,6 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
-import { BYTES_PER_ELEMENT, type Matrix, type MatrixDtype, widenBf16, widenF16 } from "../tensor/tensor.ts";
+import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, widenBf16, widenF16 } from "../tensor/tensor.ts";
+import { countNonFinite, FiniteCheck, nonFinite } from "./finite.ts";
 import type { Origin, Stretch } from "./origin.ts";
 import { Converter } from "./quantize.ts";
 import { placements, type RowsSource } from "./rows.ts";
@@ -23,8 +24,10 @@ interface Pending extends Upload {
 /** What becomes of a tensor's bytes, stretch by stretch. */
 type Taker = (stretch: Stretch) => Promise<void>;
 
-/** A plain tensor's values as f32. */
-export function widen(bytes: Uint8Array, dtype: PlainDtype): Float32Array<ArrayBuffer> {
+/** A plain tensor's values as f32. @throws EngineError bad-weights where one is infinite or no number */
+export function widen(name: string, bytes: Uint8Array, dtype: PlainDtype): Float32Array<ArrayBuffer> {
+  const count = countNonFinite(bytes, dtype);
+  if (count > 0) throw nonFinite(name, count);
   const aligned = new Uint8Array(bytes).buffer; // a copy: the bytes may begin at an odd offset of a larger buffer
   if (dtype === "f32") return new Float32Array(aligned);
   const bits = new Uint16Array(aligned);
@@ -41,6 +44,7 @@ export class Uploads {
   readonly #signal: AbortSignal | undefined;
   readonly #onBytes: (bytes: number) => void;
   #takers = new Map<string, Taker[]>();
+  readonly #finite: FiniteCheck;
   #converter: Converter | undefined;
   #unflushed = 0;
   #flushing: Promise<void> | undefined;
@@ -50,6 +54,7 @@ export class Uploads {
     this.#origin = origin;
     this.#signal = signal;
     this.#onBytes = onBytes;
+    this.#finite = new FiniteCheck(gpu, origin);
   }
 
   #add(name: string, taker: Taker): void {
@@ -58,8 +63,17 @@ export class Uploads {
     else this.#takers.set(name, [taker]);
   }
 
-  /** A tensor becomes rows of a matrix, as it is or converted. */
-  addRows(upload: Upload): void {
+  /** Tensors become a matrix, each its rows, as they are or converted. */
+  addMatrix(matrix: Matrix, sources: readonly (RowsSource & { stored: MatrixDtype })[]): void {
+    for (const source of sources) this.#addRows({ ...source, matrix });
+    const { dtype, parts, shape } = matrix;
+    if (isQuantized(dtype)) return; // the conversion counts what it meets, and stored codes are whole numbers
+    const plain = sources.map(({ name, stored }) => ({ name, stored: stored as PlainDtype }));
+    const stretches = parts.map(({ buffer, rows }) => ({ words: buffer, bytes: rows * shape[1] * BYTES_PER_ELEMENT[dtype] }));
+    this.#finite.watch({ stretches, held: dtype, sources: plain });
+  }
+
+  #addRows(upload: Upload): void {
     const { name, stored, matrix } = upload;
     const converter = matrix.dtype === stored ? undefined : (this.#converter ??= new Converter(this.#gpu));
     const pending: Pending = { ...upload, counter: converter?.counter(name, matrix.dtype) ?? 0 };
@@ -69,7 +83,7 @@ export class Uploads {
   /** A tensor becomes elements of a vector, from `first` on. */
   addValues(name: string, stored: PlainDtype, vector: GPUBuffer, first: number): void {
     this.#add(name, async (stretch) => {
-      const values = widen(stretch.bytes(), stored);
+      const values = widen(name, stretch.bytes(), stored);
       const at = first + stretch.offset / BYTES_PER_ELEMENT[stored];
       this.#gpu.memory.write(vector, at * BYTES_PER_ELEMENT.f32, values);
       await this.#written(values.byteLength);
@@ -80,9 +94,12 @@ export class Uploads {
   addScales(matrix: Matrix, sources: readonly RowsSource[]): void {
     const take = scalesTaker(this.#gpu, matrix);
     for (const source of sources) this.#add(source.name, async (stretch) => this.#written(await take(stretch, source)));
+    const names = sources.map(({ name }) => ({ name, stored: "f16" as const }));
+    const stretches = matrix.parts.map(({ scales, rows }) => ({ words: scales!, bytes: (rows * matrix.shape[1] * 2) / GROUP }));
+    this.#finite.watch({ stretches, held: "f16", sources: names });
   }
 
-  /** Fills everything that was added since the last time. @throws EngineError bad-weights where values did not fit the format */
+  /** Fills everything that was added since the last time. @throws EngineError bad-weights where values do not fit the format, or are none */
   async run(): Promise<void> {
     const takers = this.#takers;
     this.#takers = new Map();
@@ -95,6 +112,7 @@ export class Uploads {
     const converter = this.#converter;
     this.#converter = undefined;
     await converter?.finish();
+    await this.#finite.run(this.#signal);
   }
 
   /** Puts each block of rows in its place, as it is or converted. */

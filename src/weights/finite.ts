@@ -1,0 +1,87 @@
+import { EngineError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { Programs } from "../gpu/program.ts";
+import { flagNonFinite } from "../ops/finite.ts";
+import type { PlainDtype } from "../ops/quantize.ts";
+import type { Bindable } from "../tensor/tensor.ts";
+import type { Origin } from "./origin.ts";
+
+/** Exponent bits of an element: all ones in infinities and NaN. */
+const EXPONENT: Readonly<Record<PlainDtype, number>> = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 };
+
+/** How many of the elements are infinite or no number. `bytes` may begin anywhere in a larger buffer. */
+export function countNonFinite(bytes: Uint8Array, dtype: PlainDtype): number {
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  const { buffer, byteOffset, length } = aligned;
+  const words = dtype === "f32" ? new Uint32Array(buffer, byteOffset, length / 4) : new Uint16Array(buffer, byteOffset, length / 2);
+  const exponent = EXPONENT[dtype];
+  let count = 0;
+  for (let i = 0; i < words.length; i++) if ((words[i]! & exponent) === exponent) count++;
+  return count;
+}
+
+export function nonFinite(name: string, count: number): EngineError {
+  return new EngineError("bad-weights", `tensor "${name}" holds ${count} infinities or NaN`, {
+    hint: "the file is damaged, or was saved by a training that diverged: every answer would be wrong",
+  });
+}
+
+/** Storage on the GPU and the stored tensors that it was filled from. */
+interface Watched {
+  stretches: readonly { words: Bindable; bytes: number }[];
+  /** How the elements lie there. */
+  held: PlainDtype;
+  sources: readonly { name: string; stored: PlainDtype }[];
+}
+
+/**
+ * Looks through weights on the GPU for infinities and NaN, when they have been uploaded: it reads them at its memory's speed, hundreds of
+ * times that of a disk (on a CPU adapter it is one more pass over memory beside the two of the upload, on either side of the API alike).
+ * Only where it finds some are the files read once more, to name the tensor.
+ */
+export class FiniteCheck {
+  readonly #gpu: Gpu;
+  readonly #origin: Origin;
+  #watched: Watched[] = [];
+
+  constructor(gpu: Gpu, origin: Origin) {
+    this.#gpu = gpu;
+    this.#origin = origin;
+  }
+
+  watch(watched: Watched): void {
+    this.#watched.push(watched);
+  }
+
+  /** Checks what was watched since the last time. @throws EngineError bad-weights naming the first tensor with such values */
+  async run(signal: AbortSignal | undefined): Promise<void> {
+    const watched = this.#watched;
+    this.#watched = [];
+    if (watched.length === 0) return;
+    const { memory } = this.#gpu;
+    const flagged = await memory.temporarily(async () => {
+      const flags = memory.create("weights flags", 4 * watched.length);
+      const programs = new Programs(this.#gpu);
+      const program = await programs.record("finite weights", 1, (p) => {
+        for (const [counter, { stretches, held }] of watched.entries()) {
+          // Buffers are whole vec4s, zero behind their content.
+          for (const { words, bytes } of stretches) {
+            flagNonFinite(p, { words, bytes: 16 * Math.ceil(bytes / 16), dtype: held, flags, counter });
+          }
+        }
+      });
+      program.run({ units: 1, start: 0 });
+      return new Uint32Array(await memory.read(flags, 0, 4 * watched.length));
+    });
+    for (const [i, { sources }] of watched.entries()) if (flagged[i] !== 0) await this.#blame(sources, signal);
+  }
+
+  async #blame(sources: Watched["sources"], signal: AbortSignal | undefined): Promise<void> {
+    for (const { name, stored } of sources) {
+      let count = 0;
+      for await (const stretch of this.#origin.stream([name], signal)) count += countNonFinite(stretch.bytes(), stored);
+      if (count > 0) throw nonFinite(name, count);
+    }
+    throw new Error(`the weights of ${sources.map(({ name }) => name).join("+")} changed on their way to the GPU`);
+  }
+}
