@@ -18,6 +18,11 @@ export const quoted = (text: string): string => {
   return JSON.stringify(short) + length;
 };
 
+/** A path in quotation marks: its end says most, so a long one is cut in the middle. */
+export const quotedPath = (path: string): string =>
+  JSON.stringify(path.length > 200 ? `${path.slice(0, 60)}…${path.slice(-100)}` : path) +
+  (path.length > 200 ? ` (${path.length} characters)` : "");
+
 /** What a value is, in a few words, for a message: `"5"`, `12`, `a list of 3`, `an object with a, b`, `a Uint8Array`. Never throws. */
 export function described(value: unknown): string {
   try {
@@ -116,6 +121,16 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return base === null || Object.getPrototypeOf(base) === null || Object.keys(value).length > 0;
 }
 
+/** Reads what a caller gave: an object of theirs may throw when it is looked at. @throws EngineError bad-input */
+export function reading<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    if (cause instanceof EngineError) throw cause;
+    throw new EngineError("bad-input", `${what} cannot be read: ${described((cause as Error | undefined)?.message)}`, { cause });
+  }
+}
+
 /**
  * Reads an object of options. Every key is read once, unknown ones are refused by name, `null` and `undefined` mean absent.
  *
@@ -126,7 +141,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 export function readOptions<S extends Shape>(what: string, value: unknown, shape: S, needs = "an object of options"): Read<S> {
   const read: Record<string, unknown> = {};
   if (value === undefined || value === null) return read as Read<S>;
-  try {
+  return reading(`the options of ${what}`, () => {
     if (!isRecord(value)) throw wrong(`what ${what} was given as options`, value, needs, `write { ${Object.keys(shape)[0]}: … }`);
     const known = Object.keys(shape);
     for (const key of Object.keys(value)) if (!Object.hasOwn(shape, key) && value[key] !== undefined) throw unknownKey(what, key, known);
@@ -134,13 +149,8 @@ export function readOptions<S extends Shape>(what: string, value: unknown, shape
       const given = value[key];
       if (given !== undefined && given !== null) read[key] = shape[key]!(given, key);
     }
-  } catch (cause) {
-    if (cause instanceof EngineError) throw cause;
-    throw new EngineError("bad-input", `the options of ${what} cannot be read: ${described((cause as Error | undefined)?.message)}`, {
-      cause,
-    });
-  }
-  return read as Read<S>;
+    return read as Read<S>;
+  });
 }
 
 /** A text. */

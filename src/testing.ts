@@ -1,3 +1,4 @@
+import { acceptSource } from "./api/accept-load.ts";
 import { InternVL, partsOf } from "./api/internvl.ts";
 import { tileCount } from "./api/messages.ts";
 import type { Parts } from "./api/parts.ts";
@@ -8,7 +9,7 @@ import type { Tap } from "./gpu/program.ts";
 import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
 import { Model } from "./model/internvl.ts";
-import { count, flag, isRecord, number, readOptions, wrong } from "./options.ts";
+import { count, flag, isRecord, number, reading, readOptions, wrong } from "./options.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 import { openSource, readSmall, type WeightSource } from "./weights/source.ts";
 
@@ -66,11 +67,12 @@ function toIds(ids: unknown, { tokenizer, model }: Parts, context = model.maxCon
 function toTiles(values: unknown, tileSize: number): (PromptTiles & { data: Float32Array }) | undefined {
   if (values === undefined || values === null) return undefined;
   const needs = "a Float32Array, or { data, shape } with one";
-  const given = values as Exclude<PixelValues, Float32Array>;
-  if (!(values instanceof Float32Array) && (!isRecord(values) || !(given.data instanceof Float32Array) || !Array.isArray(given.shape)))
-    throw wrong("pixelValues", values, needs);
-  const { data, shape } =
-    values instanceof Float32Array ? { data: values, shape: [values.length / (3 * tileSize ** 2), 3, tileSize, tileSize] } : given;
+  const { data, shape } = reading("pixelValues", () => {
+    if (values instanceof Float32Array) return { data: values, shape: [values.length / (3 * tileSize ** 2), 3, tileSize, tileSize] };
+    const { data, shape } = isRecord(values) ? values : {};
+    if (!(data instanceof Float32Array) || !Array.isArray(shape)) throw wrong("pixelValues", values, needs);
+    return { data, shape: shape as number[] };
+  });
   const [tiles, channels, height, width] = shape;
   if (
     shape.length !== 4 ||
@@ -267,6 +269,6 @@ export function tiles(
 
 /** The tokenizer of a checkpoint folder. */
 export async function tokenizer(folder: string | WeightSource): Promise<Tokenizer> {
-  const source = await openSource(folder);
+  const source = await openSource(acceptSource(folder));
   return loadTokenizer((name) => readSmall(source, name));
 }

@@ -1,4 +1,4 @@
-import { callback, count, flag, isRecord, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
+import { callback, count, flag, isRecord, oneOf, type Read, type Reader, reading, readOptions, signal, text, wrong } from "../options.ts";
 import type { SourceLike } from "../weights/source.ts";
 import type { LoadOptions } from "./load.ts";
 import { isList } from "./pictures.ts";
@@ -35,7 +35,11 @@ const SOURCES = 'give a folder\'s path, a URL, "org/name", File objects, a FileS
 
 const has = (value: object, name: string, kind: string): boolean => typeof (value as Record<string, unknown>)[name] === kind;
 
-/** Tells by shape whether a model can come from it; whether there is one is seen when it is opened. */
+/** Tells by shape whether a model can come from it; whether there is one is seen when it is opened. @throws EngineError bad-input */
+export function acceptSource(value: unknown): SourceLike {
+  return reading("the model's source", () => source(value));
+}
+
 function source(value: unknown): SourceLike {
   if (typeof value === "string" && value.trim() !== "") return value;
   const known =
@@ -52,7 +56,7 @@ function source(value: unknown): SourceLike {
 
 /** What `load` was given. @throws EngineError bad-input */
 export function acceptLoad(from: unknown, options: unknown): { source: SourceLike } & Read<typeof LOAD> {
-  return { source: source(from), ...readOptions("load", options, LOAD) };
+  return { source: acceptSource(from), ...readOptions("load", options, LOAD) };
 }
 
 /** What a worker's `load` was given. @throws EngineError bad-input */
@@ -68,5 +72,5 @@ export function acceptWorkerLoad(from: unknown, options: unknown) {
     return readOptions(name, value, DEVICE);
   };
   const { fetch: _, ...portable } = LOAD;
-  return { source: source(from), ...readOptions("load", options, { ...portable, device: chosen, worker }) };
+  return { source: acceptSource(from), ...readOptions("load", options, { ...portable, device: chosen, worker }) };
 }

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { callback, count, flag, number, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
+import { callback, count, flag, number, oneOf, type Read, type Reader, reading, readOptions, signal, text, wrong } from "../options.ts";
 import type { Accepted, AcceptedItem, Ask, SessionStart } from "./asking.ts";
 import { GENERATION, generation } from "./generation.ts";
 import { type Asked, type Conversation, conversation, history, type Message, oneSystem, tileCount } from "./messages.ts";
@@ -74,14 +74,14 @@ function ask({ system, turns, open }: Conversation & { open: Asked }, sent: Sent
 
 /** What `chat` was given. @throws EngineError bad-input */
 export function acceptChat(question: unknown, options: unknown): Accepted {
-  const read = asked(question, "the question");
+  const read = reading("the question", () => asked(question, "the question"));
   const { signal, ...sent } = readOptions("chat", options, CHAT);
   return { ask: ask(read, sent), signal };
 }
 
 /** What a session's `send` was given; its history is added when its turn comes. @throws EngineError bad-input */
 export function acceptSend(question: unknown, options: unknown): Accepted {
-  const read = asked(question, "the question");
+  const read = reading("the question", () => asked(question, "the question"));
   const { signal, ...sent } = readOptions("send", options, SEND);
   return { ask: ask(read, sent), signal };
 }
@@ -120,7 +120,10 @@ export function acceptItem(item: unknown, index: number, defaults: Read<typeof G
   const needs = "an object with a prompt: { prompt, images, … }";
   if (item === undefined || item === null) throw wrong(name, item, needs);
   const { prompt, ...sent } = readOptions(name, item, ITEM, needs);
-  const options = { ...defaults, ...sent };
+  return reading(`the prompt of ${name}`, () => prompted(prompt, name, { ...defaults, ...sent }));
+}
+
+function prompted(prompt: unknown, name: string, options: Sent): AcceptedItem {
   if (isList(prompt) && !isMessages(Array.from(prompt))) {
     const [first, ...more] = Array.from(prompt, (each, i) => text(each, `the prompt's question ${i + 1}`));
     if (first === undefined) throw wrong(`the prompt of ${name}`, prompt, "at least one question");
@@ -140,6 +143,9 @@ const BATCH = {
 
 /** What `batch` was given; its items are read one by one, each when it is asked. @throws EngineError bad-input */
 export function acceptBatch(items: unknown, options: unknown): { items: readonly unknown[] } & Read<typeof BATCH> {
-  if (!isList(items)) throw wrong("what batch was given as items", items, "a list: [{ prompt, images, … }, …]");
-  return { items: Array.from(items), ...readOptions("batch", options, BATCH) };
+  const list = reading("the list of items", () => {
+    if (!isList(items)) throw wrong("what batch was given as items", items, "a list: [{ prompt, images, … }, …]");
+    return Array.from(items);
+  });
+  return { items: list, ...readOptions("batch", options, BATCH) };
 }

@@ -5,7 +5,7 @@ import { checkDimensions, type RgbImage } from "../media/image.ts";
 import { plainJpeg } from "../media/jpeg.ts";
 import { rgbFromPixels } from "../media/pixels.ts";
 import { readDimensions, sniff } from "../media/sniff.ts";
-import { quoted } from "../options.ts";
+import { quoted, quotedPath } from "../options.ts";
 
 /** Raw pixels, 8 bits a channel, row by row; alpha is dropped. */
 export interface RawImage {
@@ -93,7 +93,7 @@ export async function toRgb(image: ImageLike, options: ImageOptions): Promise<Rg
   } catch (error) {
     if (!(error instanceof EngineError) || error.code !== "bad-image") throw error;
     const { code, message, hint, cause } = error;
-    throw new EngineError(code, `${typeof image === "string" && !isUrl(image) ? image : name}: ${message}`, {
+    throw new EngineError(code, `${typeof image === "string" && !isUrl(image) ? quotedPath(image) : name}: ${message}`, {
       ...(hint ? { hint } : {}),
       cause,
     });

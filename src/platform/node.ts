@@ -3,6 +3,7 @@ import { freemem, homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
+import { quotedPath } from "../options.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import { calmly } from "./calm.ts";
 import { expandHome, nodeSha256, nodeStore } from "./node-store.ts";
@@ -127,7 +128,7 @@ async function readFile(path: string): Promise<Uint8Array> {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     const why = code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a folder" : String((cause as Error).message);
-    throw new EngineError("bad-input", `cannot read ${JSON.stringify(path)}: ${why}`, { hint: "check the path", cause });
+    throw new EngineError("bad-input", `cannot read ${quotedPath(path)}: ${why.slice(0, 100)}`, { hint: "check the path", cause });
   }
 }
 

@@ -1,5 +1,6 @@
 import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
+import { quotedPath } from "../options.ts";
 import { directorySource, filesSource } from "./source-files.ts";
 import { openHub, openHubRanges, openUrl, openUrlRanges, parseHubId, type RemoteOptions } from "./source-remote.ts";
 import type { WeightSource } from "./source-types.ts";
@@ -41,7 +42,7 @@ function openObject(source: object): WeightSource | undefined {
 }
 
 function noFolder(path: string): EngineError {
-  return new EngineError("bad-input", `there is no folder ${JSON.stringify(path)}`, {
+  return new EngineError("bad-input", `there is no folder ${quotedPath(path)}`, {
     hint: "give the folder that holds config.json and the safetensors files; see weights/README.md on getting one",
   });
 }
