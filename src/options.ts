@@ -195,7 +195,14 @@ export const callback =
 /** An AbortSignal: told by shape, since it may come from another realm. */
 export const signal: Reader<AbortSignal> = (value, name) => {
   const given = value as Partial<AbortSignal> | null;
-  if (typeof given !== "object" || given === null || typeof given.aborted !== "boolean" || typeof given.addEventListener !== "function")
+  const listens = (name: "addEventListener" | "removeEventListener") => typeof given?.[name] === "function";
+  if (
+    typeof given !== "object" ||
+    given === null ||
+    typeof given.aborted !== "boolean" ||
+    !listens("addEventListener") ||
+    !listens("removeEventListener")
+  )
     throw wrong(name, value, "an AbortSignal", "give the signal of an AbortController: new AbortController().signal");
   return value as AbortSignal;
 };
