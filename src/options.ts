@@ -18,6 +18,11 @@ export const quoted = (text: string): string => {
   return JSON.stringify(short) + length;
 };
 
+/** A path in quotation marks: its end says most, so a long one is cut in the middle. */
+export const quotedPath = (path: string): string =>
+  JSON.stringify(path.length > 200 ? `${path.slice(0, 60)}…${path.slice(-100)}` : path) +
+  (path.length > 200 ? ` (${path.length} characters)` : "");
+
 /** What a value is, in a few words, for a message: `"5"`, `12`, `a list of 3`, `an object with a, b`, `a Uint8Array`. Never throws. */
 export function described(value: unknown): string {
   try {
@@ -203,7 +208,14 @@ export const callback =
 /** An AbortSignal: told by shape, since it may come from another realm. */
 export const signal: Reader<AbortSignal> = (value, name) => {
   const given = value as Partial<AbortSignal> | null;
-  if (typeof given !== "object" || given === null || typeof given.aborted !== "boolean" || typeof given.addEventListener !== "function")
+  const listens = (name: "addEventListener" | "removeEventListener") => typeof given?.[name] === "function";
+  if (
+    typeof given !== "object" ||
+    given === null ||
+    typeof given.aborted !== "boolean" ||
+    !listens("addEventListener") ||
+    !listens("removeEventListener")
+  )
     throw wrong(name, value, "an AbortSignal", "give the signal of an AbortController: new AbortController().signal");
   return value as AbortSignal;
 };

@@ -8,7 +8,7 @@ import type { Tap } from "./gpu/program.ts";
 import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
 import type { Model } from "./model/internvl.ts";
-import { count, flag, isRecord, number, readOptions, wrong } from "./options.ts";
+import { count, flag, isRecord, number, reading, readOptions, wrong } from "./options.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 import { openSource, readSmall, type WeightSource } from "./weights/source.ts";
 
@@ -66,11 +66,12 @@ function toIds(ids: unknown, { tokenizer, model }: Parts, context = model.maxCon
 function toTiles(values: unknown, tileSize: number): (PromptTiles & { data: Float32Array }) | undefined {
   if (values === undefined || values === null) return undefined;
   const needs = "a Float32Array, or { data, shape } with one";
-  const given = values as Exclude<PixelValues, Float32Array>;
-  if (!(values instanceof Float32Array) && (!isRecord(values) || !(given.data instanceof Float32Array) || !Array.isArray(given.shape)))
-    throw wrong("pixelValues", values, needs);
-  const { data, shape } =
-    values instanceof Float32Array ? { data: values, shape: [values.length / (3 * tileSize ** 2), 3, tileSize, tileSize] } : given;
+  const { data, shape } = reading("pixelValues", () => {
+    if (values instanceof Float32Array) return { data: values, shape: [values.length / (3 * tileSize ** 2), 3, tileSize, tileSize] };
+    const { data, shape } = isRecord(values) ? values : {};
+    if (!(data instanceof Float32Array) || !Array.isArray(shape)) throw wrong("pixelValues", values, needs);
+    return { data, shape: shape as number[] };
+  });
   const [tiles, channels, height, width] = shape;
   if (
     shape.length !== 4 ||

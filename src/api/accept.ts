@@ -120,15 +120,16 @@ export function acceptItem(item: unknown, index: number, defaults: Read<typeof G
   const needs = "an object with a prompt: { prompt, images, … }";
   if (item === undefined || item === null) throw wrong(name, item, needs);
   const { prompt, ...sent } = readOptions(name, item, ITEM, needs);
-  const options = { ...defaults, ...sent };
-  return reading(`the prompt of ${name}`, () => {
-    if (isList(prompt) && !isMessages(Array.from(prompt))) {
-      const [first, ...more] = Array.from(prompt, (each, i) => text(each, `the prompt's question ${i + 1}`));
-      if (first === undefined) throw wrong(`the prompt of ${name}`, prompt, "at least one question");
-      return { ask: ask(asked(first, ""), options), more };
-    }
-    return { ask: ask(asked(prompt, `the prompt of ${name}`), options), more: [] };
-  });
+  return reading(`the prompt of ${name}`, () => prompted(prompt, name, { ...defaults, ...sent }));
+}
+
+function prompted(prompt: unknown, name: string, options: Sent): AcceptedItem {
+  if (isList(prompt) && !isMessages(Array.from(prompt))) {
+    const [first, ...more] = Array.from(prompt, (each, i) => text(each, `the prompt's question ${i + 1}`));
+    if (first === undefined) throw wrong(`the prompt of ${name}`, prompt, "at least one question");
+    return { ask: ask(asked(first, ""), options), more };
+  }
+  return { ask: ask(asked(prompt, `the prompt of ${name}`), options), more: [] };
 }
 
 const BATCH = {
@@ -142,9 +143,8 @@ const BATCH = {
 
 /** What `batch` was given; its items are read one by one, each when it is asked. @throws EngineError bad-input */
 export function acceptBatch(items: unknown, options: unknown): { items: readonly unknown[] } & Read<typeof BATCH> {
-  const what = "what batch was given as items";
-  const list = reading(what, () => {
-    if (!isList(items)) throw wrong(what, items, "a list: [{ prompt, images, … }, …]");
+  const list = reading("the list of items", () => {
+    if (!isList(items)) throw wrong("what batch was given as items", items, "a list: [{ prompt, images, … }, …]");
     return Array.from(items);
   });
   return { items: list, ...readOptions("batch", options, BATCH) };

@@ -10,6 +10,7 @@ import { light } from "./light.ts";
 import type { Message } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { type PromptOptions, preparePrompt } from "./prompt.ts";
+import { doneOrAborted } from "./queue.ts";
 import { asEngineError, type BatchAnswer, type BatchResult, type ChatResult } from "./reply.ts";
 
 /** One request of a batch. */
@@ -252,8 +253,9 @@ export async function runBatch(parts: () => Parts, items: BatchItems, settings: 
     }
     const rows = new Rows(parts, stepper, abort.signal);
     await Promise.all(Array.from({ length: count }, (_, row) => work(rows, row)));
-    await callback.ended();
+    await doneOrAborted(callback.ended(), abort.signal); // an abort is the way out of a callback that never ends
     if (fatal) throw fatal.error;
+    throwIfAborted(abort.signal);
     return results;
   } finally {
     signal?.removeEventListener("abort", relay);

@@ -100,7 +100,9 @@ class Connection {
       if (thrown) throw thrown.error;
       return value;
     } catch (error) {
-      throw thrown ? thrown.error : error; // the page's own mistake, not the abort that it led to
+      if (thrown) throw thrown.error; // the page's own mistake, not the abort that it led to
+      if (error instanceof EngineError && error.code === "aborted") throwIfAborted(signal); // with the page's reason
+      throw error;
     } finally {
       this.#pending.delete(id);
       signal?.removeEventListener("abort", abort);
@@ -279,9 +281,10 @@ export class InternVLWorker implements Surface {
   }
 
   async #ask(ask: Ask, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
+    const connection = connectionOf(this);
     const { value, transfer } = await portableAsk(ask);
     throwIfAborted(signal);
-    const result = await connectionOf(this).request({ op: "chat", ask: value }, transfer, signal, (message) => {
+    const result = await connection.request({ op: "chat", ask: value }, transfer, signal, (message) => {
       if (message.type === "piece") emit(message.piece);
     });
     return revivedResult(result as ChatResult);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { EngineError, type ErrorCode } from "../errors.ts";
-import { quoted } from "../options.ts";
+import { quoted, quotedPath } from "../options.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import { sizeText } from "./fetch.ts";
 
@@ -31,7 +31,10 @@ export const wordsOf = (error: unknown): string => WORDS[codeOf(error)] ?? Strin
 
 /** A system error as this library's. */
 export function unreadable(code: ErrorCode, path: string, cause: unknown): EngineError {
-  return new EngineError(code, `cannot read ${quoted(path)}: ${wordsOf(cause)}`, { hint: "check the path and the file's rights", cause });
+  return new EngineError(code, `cannot read ${quotedPath(path)}: ${wordsOf(cause)}`, {
+    hint: "check the path and the file's rights",
+    cause,
+  });
 }
 
 function kindOf(stats: Stats): string {
@@ -58,7 +61,7 @@ async function readFully(handle: FileHandle, path: string, offset: number, into:
     if (bytesRead === 0) {
       throw new EngineError(
         "bad-weights",
-        `${quoted(path)}: the file ended at byte ${offset + filled}, ${into.length - filled} bytes short`,
+        `${quotedPath(path)}: the file ended at byte ${offset + filled}, ${into.length - filled} bytes short`,
         {
           hint: "the file is truncated: fetch it again",
         },
@@ -81,7 +84,9 @@ export async function openFile(folder: string, name: string): Promise<ByteSource
   const stats = await handle.stat();
   if (!stats.isFile()) {
     await handle.close();
-    throw new EngineError("bad-weights", `${quoted(path)} is ${kindOf(stats)}, needs to be a file`, { hint: "check the model's folder" });
+    throw new EngineError("bad-weights", `${quotedPath(path)} is ${kindOf(stats)}, needs to be a file`, {
+      hint: "check the model's folder",
+    });
   }
   return {
     name,
@@ -109,7 +114,7 @@ const POLL = 20; // ms
 
 /** Reads to the end, also a pipe's: its length is not known before, and it may have nothing to give yet. */
 async function readToEnd(handle: FileHandle, path: string, isPipe: boolean, maxBytes: number): Promise<Uint8Array> {
-  const tooLong = () => new EngineError("limit-exceeded", `${quoted(path)} has more than ${sizeText(maxBytes)}, which is the limit`);
+  const tooLong = () => new EngineError("limit-exceeded", `${quotedPath(path)} has more than ${sizeText(maxBytes)}, which is the limit`);
   const pieces: Uint8Array[] = [];
   let have = 0;
   let waited = 0;
@@ -129,7 +134,9 @@ async function readToEnd(handle: FileHandle, path: string, isPipe: boolean, maxB
       if (have > maxBytes) throw tooLong();
     } else if (!isPipe || (bytes === 0 && have > 0)) return Buffer.concat(pieces);
     else if ((waited += POLL) > (have === 0 && bytes === 0 ? FIRST_BYTE : NEXT_BYTE)) {
-      throw new EngineError("bad-input", `cannot read ${quoted(path)}: it is a pipe, and nobody writes to it`, { hint: "check the path" });
+      throw new EngineError("bad-input", `cannot read ${quotedPath(path)}: it is a pipe, and nobody writes to it`, {
+        hint: "check the path",
+      });
     } else await sleep(POLL);
   }
 }
@@ -145,12 +152,12 @@ export async function readFile(path: string, maxBytes = MOST): Promise<Uint8Arra
   try {
     const stats = await handle.stat();
     if (!stats.isFile() && !stats.isFIFO()) {
-      throw new EngineError("bad-input", `cannot read ${quoted(path)}: it is ${kindOf(stats)}, needs to be a file`, {
+      throw new EngineError("bad-input", `cannot read ${quotedPath(path)}: it is ${kindOf(stats)}, needs to be a file`, {
         hint: "check the path",
       });
     }
     if (stats.size > maxBytes) {
-      throw new EngineError("limit-exceeded", `${quoted(path)} has ${sizeText(stats.size)}, the limit is ${sizeText(maxBytes)}`, {
+      throw new EngineError("limit-exceeded", `${quotedPath(path)} has ${sizeText(stats.size)}, the limit is ${sizeText(maxBytes)}`, {
         hint: "check that it is the right file",
       });
     }

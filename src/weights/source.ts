@@ -1,6 +1,6 @@
 import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { quoted, reading, wrong } from "../options.ts";
+import { quotedPath, reading, wrong } from "../options.ts";
 import { lookedAt } from "./foreign.ts";
 import { directorySource, filesSource } from "./source-files.ts";
 import { openHub, openHubRanges, openUrl, openUrlRanges, parseHubId, type RemoteOptions } from "./source-remote.ts";
@@ -74,7 +74,8 @@ function openObject(source: object): WeightSource | undefined {
 }
 
 function noFolder(path: string, kind: "file" | "nothing"): EngineError {
-  const problem = kind === "file" ? `${quoted(path)} is a file, needs to be a model's folder` : `there is no folder ${quoted(path)}`;
+  const problem =
+    kind === "file" ? `${quotedPath(path)} is a file, needs to be a model's folder` : `there is no folder ${quotedPath(path)}`;
   return new EngineError("bad-input", problem, {
     hint: "give the folder that holds config.json and the safetensors files, or a Hugging Face id such as OpenGVLab/InternVL2_5-1B, which is downloaded",
   });

@@ -97,6 +97,13 @@ describe("items of a batch", () => {
       throw mistake;
     };
     await expect(vlm.batch(items, { rows: 2, onResult: late })).rejects.toBe(mistake);
+    const abort = new AbortController();
+    const endless = () => {
+      setTimeout(() => abort.abort("enough"), 50);
+      return new Promise<void>(() => {});
+    };
+    const given = vlm.batch([items[0]!], { signal: abort.signal, onResult: endless });
+    await expect(given).rejects.toMatchObject({ name: "AbortError", cause: "enough" });
     expect(vlm.memory().bytes).toBe(before);
     expect((await vlm.chat(q, { images: [card] })).text).toBe("A triangle.");
     const telling = () => {

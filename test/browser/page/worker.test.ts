@@ -116,6 +116,17 @@ describe("InternVLWorker", () => {
       break;
     }
     await expect(Promise.resolve(stopped)).rejects.toMatchObject({ name: "AbortError", code: "aborted" });
+    const reasoned = new AbortController();
+    const cut = vlm.chat(DETAIL.turns[0]!, { images, signal: reasoned.signal });
+    let told = "";
+    const stop = (async () => {
+      for await (const piece of cut) {
+        told += piece;
+        reasoned.abort("enough");
+      }
+    })();
+    await expect(stop).rejects.toMatchObject({ name: "AbortError", cause: "enough" });
+    await expect(cut).rejects.toMatchObject({ partialText: told });
     const left = vlm.chat(DETAIL.turns[0]!, { images });
     for await (const _ of left) break;
     await expect(Promise.resolve(left)).rejects.toMatchObject({ code: "aborted" });
