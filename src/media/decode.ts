@@ -1,6 +1,7 @@
 import { EngineError } from "../errors.ts";
 import { wrong } from "../options.ts";
 import { decodeInThread } from "./decode-client.ts";
+import { isSound } from "./huffman-walk.ts";
 import { badImage, checkDimensions, DAMAGED, type ImageLimits, type RgbImage } from "./image.ts";
 import { decodeWithJs } from "./jpeg.ts";
 import { readJpeg } from "./jpeg-structure.ts";
@@ -49,12 +50,18 @@ async function jpeg(bytes: Uint8Array, pixels: number, options: DecodeOptions): 
   const limits = limitsOf(options);
   const parts = readJpeg(bytes, limits); // here, so that what is wrong with its structure is told at once
   let failed: unknown;
-  if (pixels < LARGE && parts.orderly) {
+  const { frame, scans } = parts;
+  const colours = frame.components.length; // libjpeg-turbo gives CMYK out as CMYK only
+  const fit =
+    pixels < LARGE &&
+    parts.orderly &&
+    (colours === 4 || frame.progressive || frame.arithmetic || scans.every((scan) => isSound(frame, scan)));
+  if (fit) {
     try {
       return decodeWithJs(parts);
     } catch (error) {
       failed = error;
-      if (parts.frame.components.length === 4) throw error; // libjpeg-turbo does not take those
+      if (colours === 4) throw error;
     }
   }
   const elsewhere = await decodeInThread({ format: "jpeg", bytes, limits }, pixels, options.signal);
