@@ -109,7 +109,7 @@ describe("chat", () => {
       [vlm.chat(QUESTION, { images: [`${folder}/nope.png`] }), /^bad-input: .*nope\.png.*no such file/],
       [vlm.chat(QUESTION, { images: [`${folder}/config.json`] }), /^bad-image: .*PNG or JPEG/],
       [vlm.chat(QUESTION, { images: [{} as never] }), /^bad-input: image 1 is an object without keys, needs a picture/],
-      [vlm.chat(QUESTION, { images: [null as never] }), /^bad-input: image 1 is an object without keys, needs a picture but null/],
+      [vlm.chat(QUESTION, { images: [null as never] }), /^bad-input: image 1 is null, needs a picture/],
       [vlm.chat(QUESTION, { images: [[]] }), /^bad-input: image 1 is an empty list/],
       [vlm.chat("What?", { video: [] }), /^bad-input: the video has no frames/],
       [vlm.chat("What?", { maxTokens: 0 }), /^bad-input: maxTokens is 0/],
