@@ -30,7 +30,9 @@ async function decode({ format, bytes, limits, wasm }: DecodeJob): Promise<RgbIm
   if (format === "png") return decodePng(bytes, limits);
   const parts = readJpeg(bytes, limits);
   // libjpeg gives CMYK out as CMYK only.
-  return parts.frame.components.length === 4 ? decodeWithJs(parts) : decodeWithTurbo(parts, wasm, limits.allowTruncated ?? false);
+  if (parts.frame.components.length < 4) return decodeWithTurbo(parts, wasm, limits.allowTruncated ?? false);
+  if (!parts.orderly) throw badImage("the JPEG has four components, and its data are damaged or cut off", DAMAGED);
+  return decodeWithJs(parts);
 }
 
 scope.addEventListener("message", ({ data: job }) => {

@@ -1,9 +1,10 @@
 import { EngineError } from "../errors.ts";
 import { wrong } from "../options.ts";
 import { decodeInThread } from "./decode-client.ts";
+import { isSound } from "./huffman-walk.ts";
 import { badImage, checkDimensions, DAMAGED, type ImageLimits, type RgbImage } from "./image.ts";
 import { decodeWithJs } from "./jpeg.ts";
-import { readJpeg } from "./jpeg-structure.ts";
+import { type JpegParts, readJpeg } from "./jpeg-structure.ts";
 import { decodePng } from "./png.ts";
 import { readDimensions } from "./sniff.ts";
 
@@ -47,20 +48,31 @@ async function png(bytes: Uint8Array, pixels: number, options: DecodeOptions): P
 
 async function jpeg(bytes: Uint8Array, pixels: number, options: DecodeOptions): Promise<RgbImage> {
   const limits = limitsOf(options);
-  const parts = readJpeg(bytes, limits); // here, so that what is wrong with its structure is told at once
   let failed: unknown;
-  if (pixels < LARGE && parts.orderly) {
+  if (pixels < LARGE) {
+    const parts = readJpeg(bytes, limits);
     try {
-      return decodeWithJs(parts);
+      if (suitsJs(parts)) return decodeWithJs(parts);
     } catch (error) {
+      if (parts.frame.components.length === 4) throw error; // libjpeg-turbo gives CMYK out as CMYK only
       failed = error;
-      if (parts.frame.components.length === 4) throw error; // libjpeg-turbo does not take those
     }
   }
   const elsewhere = await decodeInThread({ format: "jpeg", bytes, limits }, pixels, options.signal);
   if (elsewhere) return elsewhere;
   if (failed) throw failed;
-  return decodeWithJs(parts);
+  const parts = readJpeg(bytes, limits);
+  if (suitsJs(parts)) return decodeWithJs(parts);
+  throw badImage(
+    "the JPEG's data are damaged so that only libjpeg finds its way, which runs in a worker, and none can be started here",
+    DAMAGED,
+  );
+}
+
+/** Whether jpeg-js makes the same of a file as libjpeg, but for rounding. */
+function suitsJs({ frame, orderly, scans }: JpegParts): boolean {
+  if (!orderly || frame.progressive || frame.arithmetic || frame.components.length === 4) return orderly;
+  return scans.every((scan) => isSound(frame, scan));
 }
 
 /** Puts the picture's name before the message of an error. What is no error of ours becomes `bad-image`. */

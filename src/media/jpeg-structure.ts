@@ -5,9 +5,9 @@ import { type Segment, segment, segmentsOf } from "./jpeg-segments.ts";
 import { noteTables, STANDARD_HUFFMAN, type Tables } from "./jpeg-tables.ts";
 
 /** A scan as the file has it. */
-export interface JpegScan extends ScanHeader {
+export interface JpegScan extends ScanHeader, Tables {
   interval: number; // units between restart markers, 0 without
-  conditioning: ReadonlyMap<number, number>; // of arithmetic coding, by class and id as DAC writes them
+  conditioning: Map<number, number>; // of arithmetic coding, by class and id as DAC writes them
   data: Uint8Array; // entropy-coded
 }
 
@@ -18,7 +18,7 @@ export interface JpegParts {
   adobeTransform: number | undefined; // of the Adobe APP14 segment: 0 none, 1 YCbCr, 2 YCCK
   segments: Uint8Array[]; // tables, frame and scans with their entropy-coded data, in order, without APPn and comments
   scans: JpegScan[];
-  /** Every interval of every scan is in its place. Where not, libjpeg finds its way and jpeg-js does not. */
+  /** Every interval of every scan is in its place. Where not, libjpeg finds its way and jpeg-js does not. See also `isSound`. */
   orderly: boolean;
   /** Nothing says that the last scan has come to its end: only its decoder can tell. */
   open: boolean;
@@ -61,7 +61,7 @@ class Reader {
   #frame: JpegFrame | undefined;
   #interval = 0;
   readonly #conditioning = new Map<number, number>();
-  readonly #tables: Tables = { huffman: new Set(), quantization: new Set() };
+  readonly #tables: Tables = { huffman: new Map(), quantization: new Map() };
   readonly #covered = new Set<number>(); // components whose DC coefficients have come
 
   /** A sequential picture has all its pixels; a progressive one gets better until EOI. */
@@ -117,7 +117,8 @@ class Reader {
       header[1 + 2 * i] = at + 1;
     });
     parts.segments.push(segment(0xda, header), read.data);
-    parts.scans.push({ ...scan, interval, conditioning: new Map(this.#conditioning), data: read.data });
+    const tables = { huffman: new Map(this.#tables.huffman), quantization: new Map(this.#tables.quantization) };
+    parts.scans.push({ ...scan, ...tables, interval, conditioning: new Map(this.#conditioning), data: read.data });
     if (scan.first === 0 || !frame.progressive) for (const at of scan.components) this.#covered.add(at);
   }
 
@@ -137,7 +138,7 @@ class Reader {
         const standard = STANDARD_HUFFMAN[id];
         if (frame.progressive || !standard)
           throw badImage(`the JPEG has no Huffman table ${id.toString(16)}, which its pixels need`, DAMAGED);
-        huffman.add(id);
+        huffman.set(id, standard);
         this.parts.segments.push(segment(0xc4, [id, ...standard]));
       }
     }

@@ -19,10 +19,10 @@ function table(hex: string): Uint8Array {
   return Uint8Array.from({ length: hex.length / 2 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16));
 }
 
-/** Which tables have come so far: Huffman tables by class and id, quantisation tables by id. */
+/** The tables that have come so far. */
 export interface Tables {
-  huffman: Set<number>;
-  quantization: Set<number>;
+  huffman: Map<number, Uint8Array>; // by class and id: 16 counts of codes by length, then the symbols
+  quantization: Map<number, number[]>; // by id, in zigzag order
 }
 
 /** Notes the tables of a DQT (DB) or DHT (C4) segment. @throws EngineError bad-image where they do not fill it, or are none */
@@ -31,14 +31,17 @@ export function noteTables(marker: number, payload: Uint8Array, tables: Tables):
   while (offset < payload.length) {
     const head = payload[offset]!;
     if (marker === 0xdb) {
-      tables.quantization.add(head & 15);
-      offset += 1 + (head >> 4 ? 128 : 64);
+      const bytes = head >> 4 ? 2 : 1;
+      const at = (i: number) => payload[offset + 1 + i] ?? 0;
+      const steps = Array.from({ length: 64 }, (_, i) => (bytes === 2 ? (at(2 * i) << 8) | at(2 * i + 1) : at(i)));
+      tables.quantization.set(head & 15, steps);
+      offset += 1 + 64 * bytes;
       continue;
     }
     const counts = payload.subarray(offset + 1, offset + 17);
     const symbols = counts.reduce((sum, count) => sum + count, 0);
     checkCodes(head, counts, payload.subarray(offset + 17, offset + 17 + symbols));
-    tables.huffman.add(head);
+    tables.huffman.set(head, payload.subarray(offset + 1, offset + 17 + symbols));
     offset += 17 + symbols;
   }
   if (offset !== payload.length)

@@ -157,3 +157,53 @@ describe("arguments", async () => {
     expect(sampleFrameIndices(1, 3)).toEqual([0, 0, 0]);
   });
 });
+
+/** The places where a file's segments or chunks begin, and its end. */
+function seams(bytes: Uint8Array): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const found: number[] = [];
+  if (bytes[0] === 0x89) for (let at = 8; at < bytes.length; at += 12 + view.getUint32(at)) found.push(at);
+  else {
+    for (let at = 2; bytes[at] === 0xff && bytes[at + 1] !== 0xd9; ) {
+      found.push(at);
+      const scan = bytes[at + 1] === 0xda;
+      at += 2 + view.getUint16(at + 2);
+      while (scan && !(bytes[at] === 0xff && bytes[at + 1]! > 0 && (bytes[at + 1]! < 0xd0 || bytes[at + 1]! > 0xd7))) at++;
+    }
+  }
+  return [...found, bytes.length];
+}
+
+test("whichever segments or chunks are lost, doubled or moved: a picture of the declared size, or bad-image", {
+  timeout: 120_000,
+}, async () => {
+  const files = [
+    good,
+    baseline,
+    extra("p-interlaced-palette4.png"),
+    extra("j-grey-restart.jpg"),
+    extra("j-progressive.jpg"),
+    extra("j-ycck.jpg"),
+  ];
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...files),
+      fc.array(fc.nat(), { minLength: 1, maxLength: 3 }),
+      fc.boolean(),
+      async (file, picks, allowTruncated) => {
+        const at = seams(file);
+        const parts = at.slice(0, -1).map((start, i) => file.subarray(start, at[i + 1]));
+        for (const pick of picks) {
+          const [i, to] = [Math.floor(pick / 3) % parts.length, Math.floor(pick / 100) % parts.length];
+          if (pick % 3 === 0) parts.splice(i, 1);
+          else if (pick % 3 === 1) parts.splice(i, 0, parts[i]!);
+          else parts.splice(to, 0, ...parts.splice(i, 1));
+          if (parts.length === 0) return;
+        }
+        const result = await attempt(join(file.subarray(0, at[0]), ...parts), { maxPixels: 1_000_000, allowTruncated });
+        if (!(result instanceof EngineError)) expect(result.data.length).toBe(result.width * result.height * 3);
+      },
+    ),
+    { numRuns: 400 },
+  );
+});
