@@ -10,10 +10,11 @@ import { openWeights } from "../../src/weights/checkpoint.ts";
 import { type ConvertFormat, convertWeights } from "../../src/weights/convert.ts";
 import { openSource, readSmall } from "../../src/weights/source.ts";
 import { verifyConversion } from "../../src/weights/verify.ts";
-import { interruptSignal, status } from "./model.ts";
-import { createFile, createFolder } from "./output.ts";
+import { checkModelFlags, interruptSignal, status } from "./model.ts";
+import { checkAbsent, createFile, createFolder } from "./output.ts";
 import { loadProgress } from "./progress.ts";
 import { LICENCES, SMALL_FILES } from "./small-files.ts";
+import { terminal } from "./status.ts";
 
 interface ConvertFlags {
   model: string;
@@ -48,7 +49,9 @@ function convertedConfig(config: Uint8Array, to: ConvertFormat): string {
 /** Converts a checkpoint's weights, reads them back, and reports bytes and error of every tensor. */
 export async function convertCommand(flags: ConvertFlags): Promise<void> {
   const signal = interruptSignal();
-  const source = await openSource(flags.model, { revision: flags.revision, signal, onProgress: loadProgress(process.stderr) });
+  await checkModelFlags(flags);
+  checkAbsent(flags.out); // not after a download
+  const source = await openSource(flags.model, { revision: flags.revision, signal, onProgress: loadProgress(terminal) });
   const config = await readSmall(source, "config.json");
   if (!config)
     throw new EngineError("bad-weights", "there is no config.json in the model's folder", {
@@ -101,7 +104,7 @@ export async function convertCommand(flags: ConvertFlags): Promise<void> {
     });
     const seconds = (performance.now() - began) / 1000;
     const bytes = report.reduce((sum, tensor) => sum + tensor.bytes, 0);
-    if (process.stderr.isTTY) status("");
+    status("");
     if (flags.json) {
       process.stdout.write(`${JSON.stringify({ to: flags.to, out: flags.out, sourceBytes: total, bytes, seconds, tensors: report })}\n`);
       return;
