@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -8,8 +8,12 @@ import { pathOf } from "../support.ts";
 // The built program, as a user runs it: npm ci builds it.
 const main = pathOf("dist/tools/cli/main.js");
 const images = pathOf("weights/nano/images");
+const nano = pathOf("weights/nano");
 const folder = mkdtempSync(join(tmpdir(), "internvl-cli-"));
 afterAll(() => rmSync(folder, { recursive: true }));
+
+writeFileSync(join(folder, "clip.png"), "\0\0\0\x18ftypisom\0\0\0\0");
+writeFileSync(join(folder, "cut.png"), readFileSync(`${images}/card-1.png`).subarray(0, 300));
 
 // Told at the program's end: what it has open of the model's files. Node closes those later, with a warning, when it happens to look.
 const leaks = join(folder, "leaks.mjs");
@@ -74,35 +78,41 @@ describe("internvl", () => {
       "7",
     ];
     expect(JSON.parse(ask(...drawn, "--max-tokens", "2").stdout)).toMatchObject({ seed: 7, usage: { completionTokens: 2 } });
-    expect(ask("--top-p", "2")).toMatchObject({ status: 1, stderr: expect.stringMatching(/^internvl: bad-input: topP is 2/) });
   });
 
-  it("batch: a bad line fails alone, and a second run goes on where the first ended", () => {
-    const input = join(folder, "in.jsonl");
-    const output = join(folder, "out.jsonl");
-    const good = { id: "a", turns: ["What shape is it?"], images: [`${images}/card-1.png`] };
-    writeFileSync(
-      input,
-      [JSON.stringify(good), "{", JSON.stringify({ ...good, id: "b", images: ["nope.png"] }), JSON.stringify({ ...good, id: "c" })].join(
-        "\n",
-      ),
-    );
-    expect(internvl("batch", input, "-o", output)).toMatchObject({ status: 0, stdout: "" });
-    const lines = () =>
-      readFileSync(output, "utf8")
-        .trim()
-        .split("\n")
-        .map((line) => JSON.parse(line) as Record<string, unknown>);
-    expect(lines()).toMatchObject([
-      { id: "a", answers: ["A triangle."], tokenIds: [[32, 334, 13, 1002]] },
-      { id: 2, error: { code: "bad-input" } },
-      { id: "b", error: { code: "bad-input" } },
-      { id: "c", answers: ["A triangle."] },
-    ]);
-    const whole = readFileSync(output, "utf8");
-    writeFileSync(output, whole.slice(0, whole.indexOf("\n") + 20)); // an earlier run, killed in its second line
-    expect(internvl("batch", input, "-o", output).stderr).toContain("1 of them done before");
-    expect(readFileSync(output, "utf8")).toBe(whole);
+  it("chat reads a pipe once, takes a file's address, and skips what macOS leaves in a folder of frames", () => {
+    const card = `${images}/card-1.png`;
+    const ask = (command: string) => spawnSync("bash", ["-c", command], { encoding: "utf8", cwd: folder });
+    const chat = `"${process.execPath}" "${main}" chat`;
+    expect(ask(`${chat} --image <(cat "${card}") "What shape is it?"`).stdout).toBe("A triangle.\n");
+    expect(ask(`${chat} --image "file://${card}" "What shape is it?"`).stdout).toBe("A triangle.\n");
+    mkdirSync(join(folder, "frames/thumbs.png"), { recursive: true });
+    copyFileSync(card, join(folder, "frames/1.png"));
+    writeFileSync(join(folder, "frames/._1.png"), "AppleDouble");
+    const { stdout } = internvl("chat", "--json", "--video", "frames", "What shape is it?");
+    expect(JSON.parse(stdout)).toMatchObject({ text: "A triangle." });
+  });
+
+  it("chat takes questions from a pipe, and fails in the end where one could not be answered", () => {
+    const args = [main, "chat", "--image", `${images}/card-1.png`];
+    const ask = (input: string) => spawnSync(process.execPath, args, { encoding: "utf8", input });
+    expect(ask("What shape is it?\n\nWhat color is it?")).toMatchObject({ status: 0, stdout: "A triangle.\nRed.\n" });
+    expect(ask("<image> <image> What?\nWhat shape is it?\n")).toMatchObject({
+      status: 1,
+      stdout: "A triangle.\n",
+      stderr: expect.stringMatching(/internvl: bad-input: .*placeholder/),
+    });
+  });
+
+  it("a full disk is one line, on stdout too", () => {
+    const command = `"${process.execPath}" "${main}" inspect "${pathOf("weights/nano")}" > /dev/full`;
+    const { status, stderr } = spawnSync("bash", ["-c", command], { encoding: "utf8" });
+    expect(stderr).toMatch(/^internvl: bad-input: .*no space is left on the disk[^\n]*\n$/);
+    expect(status).toBe(1);
+  });
+
+  it("inspect takes --adapter as every command does", () => {
+    expect(internvl("inspect", pathOf("weights/nano"), "--json", "--adapter", "none").status).toBe(0);
   });
 
   it("ends quietly when nobody reads on", () => {
@@ -125,6 +135,36 @@ describe("internvl", () => {
       1,
       /^internvl: bad-input: cannot read "nope\.png": there is no such file/,
     ],
+    ["a folder as a picture", ["chat", "--image", ".", "What?"], 1, /cannot read "\.": it is a folder, .*--video/],
+    ["a text as a picture", ["chat", "--image", main, "What?"], 1, /bad-image: .*no image format known here(?!.*\{ data)/],
+    ["a video as a picture", ["chat", "--image", "clip.png", "What?"], 1, /"clip\.png" is a video, not a picture .*ffmpeg/],
+    ["a video as a folder", ["chat", "--video", "clip.png", "What?"], 1, /"clip\.png" is a file, a folder of frames is needed .*ffmpeg/],
+    ["a damaged picture", ["chat", "--image", "cut.png", "What?"], 1, /^internvl: bad-image: "cut\.png": .*cut off/],
+    ["a data URL that is none", ["chat", "--image", "data:nope", "What?"], 1, /^internvl: bad-input: "data:nope" is no data URL/],
+    ["a very long path", ["chat", "--image", "a".repeat(100_000), "What?"], 1, /"a{40}…" \(100000 characters\): the name is too long/],
+    ["a very long value", ["chat", "--weights", "a".repeat(100_000), "What?"], 2, /^.{300,700} Allowed choices are/s],
+    ["an output that exists", ["convert", "--model", "nope/nope", "--out", ".", "--to", "q4"], 1, /"\." exists already/],
+    ["an output where no folder can be", ["convert", "--model", nano, "--out", "/proc/a/b", "--to", "q4"], 1, /cannot make "\/proc\/a\/b"/],
+    ["a config that is not there", ["bench", "--synthetic", "nope.json"], 1, /cannot read "nope\.json": there is no such file/],
+    ["a report where no folder can be", ["kernels", "test", "--out", "/proc/a/b"], 1, /cannot make "\/proc\/a"/],
+    ["no model", ["chat", "--model", "", "What?"], 2, /--model is an empty text/],
+    [
+      "a revision of a folder",
+      ["chat", "--model", nano, "--revision", "v1", "What?"],
+      2,
+      /--revision is of a model on Hugging Face, not of/,
+    ],
+    ["a revision that is none", ["chat", "--model", "a/b", "--revision", "../x", "What?"], 2, /is no branch, tag or commit/],
+    ["a temperature below 0", ["chat", "--temperature", "-1", "What?"], 2, /'-1' is invalid\. It must be a number from 0 to 100/],
+    ["a share above 1", ["chat", "--top-p", "2", "What?"], 2, /'2' is invalid\. It must be a number above 0, up to 1/],
+    ["a share of everything", ["batch", "in.jsonl", "--min-p", "1.5"], 2, /It must be a number from 0 to 1/],
+    ["half a token", ["chat", "--top-k", "1.5", "What?"], 2, /It must be an integer from 0/],
+    ["an empty stop", ["chat", "--stop", "", "What?"], 2, /none of them empty/],
+    ["more tiles than there are", ["chat", "--max-tiles", "41", "What?"], 2, /It must be at most 40/],
+    ["frames of nothing", ["chat", "--frames", "8", "What?"], 2, /--frames needs a --video/],
+    ["no frames", ["chat", "--video", ".", "--frames", "1e9", "What?"], 2, /It must be at most 1024/],
+    ["special tokens that are none", ["chat", "--special-tokens", "yes", "What?"], 2, /Allowed choices are text, parse/],
+    ["JSON without a question", ["chat", "--json"], 2, /--json needs a question/],
     ["a missing model", ["chat", "--model", "nope", "What?"], 1, /^internvl: bad-input: there is no folder "nope"/],
     ["a missing input", ["batch", "nope.jsonl"], 1, /^internvl: bad-input: cannot read "nope\.jsonl"/],
     ["a missing adapter", ["chat", "--adapter", "voodoo", "What?"], 1, /^internvl: no-adapter: .*voodoo/],
@@ -148,6 +188,21 @@ describe("internvl", () => {
     expect(status).toBe(code);
     expect(stdout).toBe("");
     expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(/\n\s+at /);
     if (code === 1) expect(stderr.split("\n")).toHaveLength(1);
+  });
+
+  it("pictures and frames in one question go to their own markers", () => {
+    const swap = pathOf("test/fixtures/swap");
+    const files = ["--image", `${swap}/wide-red.png`, "--image", `${swap}/tall-blue.png`, "--video", `${swap}/video`];
+    const { promptTokenIds } = JSON.parse(internvl("chat", "--json", ...files, "Compare.").stdout) as { promptTokenIds: number[] };
+    const [img, end, context, tokensPerTile] = [1022, 1023, 1024, 16]; // nano's
+    const tiles: number[] = [];
+    for (const id of promptTokenIds) {
+      if (id === img) tiles.push(0);
+      if (id === context) tiles[tiles.length - 1]! += 1 / tokensPerTile;
+    }
+    expect(promptTokenIds.filter((id) => id === end)).toHaveLength(4);
+    expect(tiles).toEqual([1, 1, 5, 3]); // Frame1, Frame2, Image-1, Image-2
   });
 });

@@ -21,8 +21,10 @@ import { checkQwen2 } from "../kernels/qwen2-onnx.ts";
 import { CONTEXT_ROOM, CONTEXTS, type ContextRate, decode, type RowsRate, timeContexts, timeRows } from "./bench-decode.ts";
 import { readInOwnProcess } from "./bench-read.ts";
 import { describeVersus, type Versus, versusOrt } from "./bench-vs.ts";
-import { interruptSignal, NANO, status } from "./model.ts";
+import { onFile, UsageError } from "./failures.ts";
+import { checkModelFlags, interruptSignal, NANO, status } from "./model.ts";
 import { loadProgress } from "./progress.ts";
+import { terminal } from "./status.ts";
 
 interface BenchFlags {
   model?: string;
@@ -49,11 +51,7 @@ interface Subject {
 
 async function openSubject({ model, revision, synthetic, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
   if (synthetic !== undefined) {
-    const config = parseConfig(
-      await readFile(synthetic).catch((cause) => {
-        throw new EngineError("bad-input", `cannot read ${JSON.stringify(synthetic)}: ${cause.message}`, { hint: "check the path", cause });
-      }),
-    );
+    const config = parseConfig(await onFile("read", synthetic, readFile(synthetic)));
     return {
       config,
       origin: (gpu) => syntheticOrigin(gpu, checkpointTensors(config), seed),
@@ -61,7 +59,7 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
       close: async () => {},
     };
   }
-  const source = await openSource(model ?? NANO, { revision, signal, onProgress: loadProgress(process.stderr) });
+  const source = await openSource(model ?? NANO, { revision, signal, onProgress: loadProgress(terminal) });
   const bytes = await readSmall(source, "config.json");
   if (!bytes) throw await noConfig(source);
   const config = parseConfig(bytes);
@@ -90,6 +88,8 @@ const KV = "f16"; // as `load` has it by default
 
 /** Loads a model, or makes one on the GPU, and times its phases against what the adapter can do at most. */
 export async function bench(flags: BenchFlags): Promise<void> {
+  if (flags.synthetic !== undefined && flags.model !== undefined) throw new UsageError("--synthetic makes a model: leave out --model");
+  await checkModelFlags(flags);
   if (flags.vs) loadOrt(); // told at once where it is missing
   const signal = interruptSignal();
   const subject = await openSubject(flags, signal);
@@ -127,7 +127,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
         uploaded = performance.now();
         status(`loading weights: ${Math.round((bytes / origin.bytes) * 100)} %`);
       },
-      onNote: (note) => process.stderr.write(`${note}\n`),
+      onNote: (note) => terminal.write(`${note}\n`),
     });
     await gpu.memory.flush();
     const size = config.tileSize;
@@ -198,7 +198,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
       },
       memory: { gpuBytes: gpu.memory.bytes, peakRssBytes },
     };
-    if (process.stderr.isTTY) status("");
+    status("");
     process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : describe(report));
   } finally {
     gpu.close();

@@ -11,10 +11,11 @@ import { type ConvertFormat, convertWeights } from "../../src/weights/convert.ts
 import { noConfig } from "../../src/weights/missing.ts";
 import { openSource, readSmall } from "../../src/weights/source.ts";
 import { verifyConversion } from "../../src/weights/verify.ts";
-import { interruptSignal, status } from "./model.ts";
-import { createFile, createFolder } from "./output.ts";
+import { checkModelFlags, interruptSignal, status } from "./model.ts";
+import { checkAbsent, createFile, createFolder } from "./output.ts";
 import { loadProgress } from "./progress.ts";
 import { LICENCES, SMALL_FILES } from "./small-files.ts";
+import { terminal } from "./status.ts";
 
 interface ConvertFlags {
   model: string;
@@ -49,7 +50,9 @@ function convertedConfig(config: Uint8Array, to: ConvertFormat): string {
 /** Converts a checkpoint's weights, reads them back, and reports bytes and error of every tensor. */
 export async function convertCommand(flags: ConvertFlags): Promise<void> {
   const signal = interruptSignal();
-  const source = await openSource(flags.model, { revision: flags.revision, signal, onProgress: loadProgress(process.stderr) });
+  await checkModelFlags(flags);
+  checkAbsent(flags.out); // not after a download
+  const source = await openSource(flags.model, { revision: flags.revision, signal, onProgress: loadProgress(terminal) });
   const config = await readSmall(source, "config.json");
   if (!config) throw await noConfig(source);
   const parsed = parseConfig(config);
@@ -100,7 +103,7 @@ export async function convertCommand(flags: ConvertFlags): Promise<void> {
     });
     const seconds = (performance.now() - began) / 1000;
     const bytes = report.reduce((sum, tensor) => sum + tensor.bytes, 0);
-    if (process.stderr.isTTY) status("");
+    status("");
     if (flags.json) {
       process.stdout.write(`${JSON.stringify({ to: flags.to, out: flags.out, sourceBytes: total, bytes, seconds, tensors: report })}\n`);
       return;

@@ -1,8 +1,6 @@
 import { spawn } from "node:child_process";
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import { text } from "node:stream/consumers";
-import { EngineError } from "../../src/errors.ts";
+import { EngineError, throwIfAborted } from "../../src/errors.ts";
 import { openGpu } from "../../src/gpu/device.ts";
 import { type BenchReport, type BenchResult, type GoalResult, type PeerResult, runBench } from "../../src/harness/bench.ts";
 import type { BenchCase } from "../../src/harness/bench-case.ts";
@@ -10,6 +8,8 @@ import { benchCases } from "../../src/harness/bench-cases.ts";
 import { jaxPeer } from "../kernels/jax.ts";
 import { ortPeer } from "../kernels/ort.ts";
 import { type RunInfo, toMarkdown } from "../kernels/results.ts";
+import { interrupted } from "./interrupt.ts";
+import { checkPrefix, writeReport } from "./output.ts";
 
 export type Library = "ort" | "jax";
 
@@ -40,9 +40,7 @@ async function writeResults(prefix: string, report: BenchReport, seconds: number
     command: `internvl ${process.argv.slice(2).join(" ")}`,
     seconds: Math.round(seconds),
   };
-  await mkdir(dirname(prefix), { recursive: true });
-  await writeFile(`${prefix}.json`, `${JSON.stringify({ ...info, ...report }, undefined, 1)}\n`);
-  await writeFile(`${prefix}.md`, toMarkdown(report, info));
+  await writeReport(prefix, `${JSON.stringify({ ...info, ...report }, undefined, 1)}\n`, toMarkdown(report, info));
 }
 
 const JAX_OPS = ["matmul", "matvec"]; // what jax-js has as one kernel
@@ -57,6 +55,7 @@ async function goalsOf(op: string, args: readonly string[]): Promise<{ stdout: s
       child.once("error", reject).once("close", (status, signal) => resolve({ status, signal })),
     );
     const [stdout, { status, signal }] = [await text(child.stdout), await ended];
+    throwIfAborted(interrupted); // Ctrl-C has ended it, too
     if (stdout) return { stdout, failed: Boolean(status) };
     const how = `the goals of ${op} did not come to an end (${signal ?? `exit code ${status}`})`;
     if (!signal || attempt === ATTEMPTS) throw new EngineError("bad-input", how, { hint: "leave out --vs, or one of its libraries" });
@@ -111,6 +110,7 @@ function tellGoals(goals: readonly GoalResult[]): void {
 }
 
 export async function kernelsBench(flags: Flags): Promise<void> {
+  await checkPrefix(flags.out);
   if (flags.goals && !flags.op) return allGoals(flags);
   const began = performance.now();
   const gpu = await openGpu({ adapter: flags.adapter, autotune: flags.autotune });
@@ -130,6 +130,7 @@ export async function kernelsBench(flags: Flags): Promise<void> {
         );
       },
       onResult(result) {
+        throwIfAborted(interrupted);
         if (flags.json) return;
         if (!started) process.stdout.write(`${HEADER}\n`);
         started = true;

@@ -1,14 +1,16 @@
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { platform } from "#platform";
-import { EngineError } from "../../src/errors.ts";
+import { EngineError, throwIfAborted } from "../../src/errors.ts";
 import { openGpu } from "../../src/gpu/device.ts";
 import type { KernelCase } from "../../src/harness/case.ts";
 import { kernelCases } from "../../src/harness/index.ts";
 import { type Report, runCases } from "../../src/harness/report.ts";
+import { quoted } from "../../src/options.ts";
 import { chooseCases, reasonsOf, reportJson } from "../kernels/choose.ts";
+import { interrupted } from "./interrupt.ts";
 import { status } from "./model.ts";
+import { checkPrefix, writeReport } from "./output.ts";
 
 interface Flags {
   op?: string;
@@ -28,11 +30,14 @@ async function casesOf(path: string): Promise<KernelCase[]> {
   try {
     own = ((await import(pathToFileURL(resolve(path)).href)) as { default?: unknown }).default;
   } catch (cause) {
-    throw new EngineError("bad-input", `cannot load the cases of ${JSON.stringify(path)}: ${(cause as Error).message}`, { cause });
+    throw new EngineError("bad-input", `cannot load the cases of ${quoted(path)}: ${(cause as Error).message}`, {
+      hint: "give the path of a module",
+      cause,
+    });
   }
   const isCase = (each: unknown) => typeof each === "object" && each !== null && "name" in each && "record" in each;
   if (!Array.isArray(own) || !own.every(isCase)) {
-    throw new EngineError("bad-input", `the default export of ${JSON.stringify(path)} is no list of kernel cases`, {
+    throw new EngineError("bad-input", `the default export of ${quoted(path)} is no list of kernel cases`, {
       hint: "make them with defineKernelCase from internvl-webgpu/testing",
     });
   }
@@ -64,6 +69,7 @@ function table({ adapter, ops, failures, lacking }: Report): string {
 /** `internvl kernels test`: every case on every adapter present, or on the one whose name contains `adapter`. */
 export async function kernelsTest(flags: Flags): Promise<void> {
   const began = performance.now();
+  await checkPrefix(flags.out);
   const all = flags.cases === undefined ? kernelCases(flags.seed) : await casesOf(flags.cases);
   const cases = chooseCases(flags.quick ? all.filter(({ size }) => size !== "full") : all, flags);
   if (typeof cases === "string") {
@@ -77,7 +83,10 @@ export async function kernelsTest(flags: Flags): Promise<void> {
   for (const adapter of adapters) {
     const gpu = await openGpu({ adapter, robustness: flags.robustness });
     try {
-      const each = (name: string, done: number) => status(`${gpu.adapterName}: ${done} of ${cases.length}  ${name}`);
+      const each = (name: string, done: number) => {
+        throwIfAborted(interrupted);
+        status(`${gpu.adapterName}: ${done} of ${cases.length}  ${name}`);
+      };
       const report = await runCases(gpu, cases, { seed: flags.seed, each: ({ name }, done) => each(name, done) });
       status("");
       reports.push(report);
@@ -93,9 +102,8 @@ export async function kernelsTest(flags: Flags): Promise<void> {
     const seconds = Math.round((performance.now() - began) / 1000);
     const page = [`# Kernels against their float64 twins`, `${info.date}, ${seconds} s, by \`${info.command}\``];
     const tables = reports.map((report) => `\`\`\`\n${table(report)}\n\`\`\``);
-    await mkdir(dirname(flags.out), { recursive: true });
-    await writeFile(`${flags.out}.json`, `${JSON.stringify({ ...info, seconds, adapters: reports.map(reportJson) }, undefined, 1)}\n`);
-    await writeFile(`${flags.out}.md`, `${[...page, ...tables].join("\n\n")}\n`);
+    const json = `${JSON.stringify({ ...info, seconds, adapters: reports.map(reportJson) }, undefined, 1)}\n`;
+    await writeReport(flags.out, json, `${[...page, ...tables].join("\n\n")}\n`);
   }
   if (reports.some(({ failed }) => failed > 0)) process.exitCode = 1;
 }

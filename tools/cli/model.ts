@@ -1,7 +1,17 @@
+import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { type GenerationOptions, InternVL, type LoadOptions } from "../../src/index.ts";
+import { type ChatOptions, type GenerationOptions, InternVL, type LoadOptions } from "../../src/index.ts";
+import { quoted } from "../../src/options.ts";
 import type { WeightFormat } from "../../src/weights/checkpoint.ts";
+import { UsageError } from "./failures.ts";
+import { interrupted } from "./interrupt.ts";
 import { loadProgress } from "./progress.ts";
+import { clearStatus, terminal } from "./status.ts";
+
+export { status } from "./status.ts";
+
+/** Fires at the first Ctrl-C; the second one ends the process. */
+export const interruptSignal = (): AbortSignal => interrupted;
 
 /** Flags of every command that loads a model. */
 export interface ModelFlags {
@@ -25,25 +35,34 @@ export interface GenerationFlags {
   stop?: string[];
 }
 
+/** Flags of how pictures and questions are read. */
+export interface ReadingFlags {
+  maxPixels?: number;
+  maxSide?: number;
+  allowTruncated?: boolean;
+  specialTokens?: "text" | "parse";
+}
+
 /** The flags that are generation options; one that was not given is left out. */
 export function generationOptions(flags: GenerationFlags): GenerationOptions {
   const { maxTokens, temperature, topP, topK, minP, repetitionPenalty, seed, stop } = flags;
   return { maxTokens, temperature, topP, topK, minP, repetitionPenalty, seed, stop };
 }
 
+/** The flags that are options of a chat or of a batch's item. */
+export function readingOptions({ maxPixels, maxSide, allowTruncated, specialTokens }: ReadingFlags): Pick<ChatOptions, keyof ReadingFlags> {
+  return { maxPixels, maxSide, allowTruncated, specialTokens };
+}
+
 /** The model that comes with the program. */
 export const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
 
-/** A line on stderr that replaces itself on a terminal; on a pipe nothing is written but the last state. */
-export function status(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
-}
-
-/** Fires at the first Ctrl-C; the second one ends the process as usual. */
-export function interruptSignal(): AbortSignal {
-  const abort = new AbortController();
-  process.once("SIGINT", () => abort.abort());
-  return abort.signal;
+/** Refuses flags that nothing would read. @throws UsageError */
+export async function checkModelFlags({ model, revision }: Pick<ModelFlags, "model" | "revision">): Promise<void> {
+  if (model !== undefined && model.trim() === "") throw new UsageError("--model is an empty text: give a folder, a URL or org/name");
+  if (revision === undefined) return;
+  const folder = model === undefined || (await stat(model).catch(() => undefined));
+  if (folder) throw new UsageError(`--revision is of a model on Hugging Face, not of ${model ? `the folder ${quoted(model)}` : "nano"}`);
 }
 
 export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise<InternVL> {
@@ -53,9 +72,9 @@ export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise
     maxContext: flags.maxContext,
     revision: flags.revision,
     signal,
-    onProgress: loadProgress(process.stderr),
+    onProgress: loadProgress(terminal),
   };
   const vlm = await InternVL.load(flags.model ?? NANO, options);
-  if (process.stderr.isTTY) status("");
+  clearStatus();
   return vlm;
 }

@@ -1,17 +1,20 @@
 import { existsSync } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { access, constants, type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { EngineError } from "../../src/errors.ts";
+import { quoted } from "../../src/options.ts";
 import type { ByteSink } from "../../src/safetensors/index.ts";
+import { fileError, isSystemError, onFile } from "./failures.ts";
+import { alive } from "./lock.ts";
 
-const alive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-};
+/** Makes a folder and those above it. Node's own `recursive` asks for ever where a file system takes no folders (/proc). */
+async function makeFolders(path: string): Promise<void> {
+  if (existsSync(path)) return;
+  await makeFolders(dirname(path));
+  await mkdir(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error;
+  });
+}
 
 /** Removes what runs left behind that were killed before they could. */
 async function sweep(folder: string, prefix: string): Promise<void> {
@@ -19,6 +22,13 @@ async function sweep(folder: string, prefix: string): Promise<void> {
     const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length)) : Number.NaN;
     if (Number.isInteger(pid) && !alive(pid)) await rm(join(folder, name), { recursive: true, force: true });
   }
+}
+
+/** @throws EngineError bad-input where there is something of this name already */
+export function checkAbsent(out: string): void {
+  if (out.trim() === "") throw new EngineError("bad-input", "--out is an empty text", { hint: "give a folder that does not exist" });
+  if (existsSync(out))
+    throw new EngineError("bad-input", `${quoted(out)} exists already`, { hint: "give a folder that does not exist, or remove it first" });
 }
 
 /**
@@ -29,37 +39,25 @@ async function sweep(folder: string, prefix: string): Promise<void> {
  */
 export async function createFolder<T>(out: string, fill: (folder: string) => Promise<T>): Promise<T> {
   const target = resolve(out);
-  const refuse = () =>
-    new EngineError("bad-input", `${JSON.stringify(out)} exists already`, {
-      hint: "give a folder that does not exist, or remove it first",
-    });
-  if (existsSync(target)) throw refuse();
+  checkAbsent(out);
   const parent = dirname(target);
   const prefix = `.${basename(target)}.partial-`;
   const partial = join(parent, prefix + process.pid);
   try {
-    await mkdir(parent, { recursive: true });
+    await makeFolders(parent);
     await sweep(parent, prefix);
     await mkdir(partial);
   } catch (cause) {
-    throw new EngineError("bad-input", `cannot make ${JSON.stringify(out)}: ${(cause as Error).message}`, {
-      hint: "check the path and its rights",
-      cause,
-    });
+    throw fileError(`make ${quoted(out)}`, cause);
   }
   try {
     const result = await fill(partial);
-    if (existsSync(target)) throw refuse();
+    checkAbsent(out);
     await rename(partial, target);
     return result;
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
-    if ((error as NodeJS.ErrnoException).code === "ENOSPC") {
-      throw new EngineError("bad-input", `no space left for ${JSON.stringify(out)}`, {
-        hint: "free some space, or give another disk",
-        cause: error,
-      });
-    }
+    if (isSystemError(error)) throw fileError(`write ${quoted(out)}`, error);
     throw error;
   }
 }
@@ -86,4 +84,18 @@ export async function createFile(folder: string, name: string): Promise<ByteSink
       }
     },
   };
+}
+
+/** Whether reports can be written as PREFIX.json and PREFIX.md: told before the work, not after it. @throws EngineError bad-input */
+export async function checkPrefix(prefix: string | undefined): Promise<void> {
+  if (prefix === undefined) return;
+  const folder = dirname(prefix);
+  await onFile("make", folder, makeFolders(resolve(folder)));
+  await onFile("write into", folder, access(folder, constants.W_OK));
+}
+
+/** Writes a report for programs and one for people. */
+export async function writeReport(prefix: string, json: string, markdown: string): Promise<void> {
+  await onFile("write", `${prefix}.json`, writeFile(`${prefix}.json`, json));
+  await onFile("write", `${prefix}.md`, writeFile(`${prefix}.md`, markdown));
 }

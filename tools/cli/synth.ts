@@ -9,8 +9,9 @@ import { INDEX_NAME, type TensorToWrite, writeSafetensors } from "../../src/safe
 import { syntheticFiller } from "../../src/weights/origin.ts";
 import { planShards, shardIndex } from "../../src/weights/shards.ts";
 import { synthesize, syntheticRule } from "../../src/weights/synthetic.ts";
+import { onFile } from "./failures.ts";
 import { interruptSignal, status } from "./model.ts";
-import { createFile, createFolder } from "./output.ts";
+import { checkAbsent, createFile, createFolder } from "./output.ts";
 import { SMALL_FILES } from "./small-files.ts";
 
 interface SynthFlags {
@@ -53,15 +54,8 @@ type Make = (name: string, shape: readonly number[], seed: number, first: number
 /** Writes a full-size synthetic checkpoint (facts/SYNTHETIC.md): bf16 shards, their index, config.json, and tokenizer files if given. */
 export async function synth(flags: SynthFlags): Promise<void> {
   const signal = interruptSignal();
-  let config: Uint8Array;
-  try {
-    config = await readFile(flags.config);
-  } catch (cause) {
-    throw new EngineError("bad-input", `cannot read ${JSON.stringify(flags.config)}: ${(cause as Error).message}`, {
-      hint: "check the path",
-      cause,
-    });
-  }
+  checkAbsent(flags.out);
+  const config: Uint8Array = await onFile("read", flags.config, readFile(flags.config));
   const specs = checkpointTensors(parseConfig(config)).map((tensor) => ({ ...tensor, dtype: "BF16" as const }));
   const elementsOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
   const total = specs.reduce((sum, { shape }) => sum + 2 * elementsOf(shape), 0);
@@ -122,7 +116,7 @@ export async function synth(flags: SynthFlags): Promise<void> {
       madeBy: gpu?.adapterName ?? "CPU",
       files,
     };
-    if (process.stderr.isTTY) status("");
+    status("");
     process.stdout.write(
       flags.json
         ? `${JSON.stringify(report)}\n`

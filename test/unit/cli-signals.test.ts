@@ -1,0 +1,56 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { pathOf } from "../support.ts";
+
+// The built program, as a user runs it: npm ci builds it.
+const main = pathOf("dist/tools/cli/main.js");
+const folder = mkdtempSync(join(tmpdir(), "internvl-signals-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Starts a command, sends the signal once `ready` says so, and returns what came of it. */
+async function interrupted(args: string[], ready: () => boolean, signal: NodeJS.Signals, env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [main, ...args], { cwd: folder, env: { ...process.env, ...env } });
+  let stderr = "";
+  child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
+  const code = new Promise((resolve) => child.once("close", resolve));
+  while (!ready()) {
+    if (child.exitCode !== null) throw new Error(`${args[0]} ended before it could be interrupted: ${stderr}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  child.kill(signal);
+  const status = await code;
+  return { code: status, lines: stderr.split("\n").filter((line) => line && !line.startsWith("Warning: max")) };
+}
+
+const partial = (name: string) => () =>
+  readdirSync(folder).some((each) => each.startsWith(`.${name}.partial-`) && readdirSync(join(folder, each)).length > 0);
+
+describe("a signal", () => {
+  it.each([
+    ["synth", "SIGINT", 130, ["synth", "--config", pathOf("test/fixtures/internvl2_5-4b.config.json"), "--out", "synth"]],
+    ["convert", "SIGINT", 130, ["convert", "--model", pathOf("weights/nano"), "--to", "q8", "--out", "convert"]],
+    ["synth", "SIGTERM", 143, ["synth", "--config", pathOf("test/fixtures/internvl2_5-4b.config.json"), "--out", "synth"]],
+  ] as const)("ends %s at %s with a line and %i, and nothing is left", async (name, signal, code, args) => {
+    expect(await interrupted([...args], partial(name), signal)).toEqual({ code, lines: [`internvl: aborted: stopped by ${signal}`] });
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it("ends a load from a server that is silent", async () => {
+    let asked = false;
+    const server = createServer(() => {
+      asked = true;
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const args = ["chat", "--model", `http://127.0.0.1:${port}/model`, "What?"];
+    const ended = await interrupted(args, () => asked, "SIGINT", { XDG_CACHE_HOME: folder });
+    server.closeAllConnections();
+    server.close();
+    expect(ended).toEqual({ code: 130, lines: ["internvl: aborted: stopped by SIGINT"] });
+  });
+});

@@ -1,0 +1,128 @@
+import { InvalidArgumentError, Option } from "commander";
+import { GENERATION, type GenerationOptions } from "../../src/api/generation.ts";
+import { EngineError } from "../../src/errors.ts";
+import { quoted, readOptions } from "../../src/options.ts";
+import type { Library } from "./kernels-bench.ts";
+
+/** A positive whole number of a flag. */
+export function count(text: string): number {
+  return upTo(Number.MAX_SAFE_INTEGER)(text);
+}
+
+/** A positive whole number that is no larger than `most`. */
+export const upTo =
+  (most: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (text.trim() === "" || !Number.isInteger(value) || value < 1) throw new InvalidArgumentError("It must be a positive whole number.");
+    if (value > most) throw new InvalidArgumentError(`It must be at most ${most}.`);
+    return value;
+  };
+
+/** A u32. */
+export function seed(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isInteger(value) || value < 0 || value > 0xffffffff)
+    throw new InvalidArgumentError("It must be a whole number from 0 to 4294967295.");
+  return value;
+}
+
+/** Token ids, separated by commas. */
+export function ids(text: string): number[] {
+  if (!/^\d+(,\d+)*$/.test(text)) throw new InvalidArgumentError("It must be whole numbers, separated by commas.");
+  return text.split(",").map(Number);
+}
+
+/** Bytes, also as 5GB, 500MB, 2GiB. */
+function size(text: string): number {
+  const units: Record<string, number> = { "": 1, KB: 1e3, MB: 1e6, GB: 1e9, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30 };
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)\s*([KMG]i?B)?$/i.exec(text) ?? [];
+  const value = Number(digits) * (units[(unit ?? "").toUpperCase()] ?? Number.NaN);
+  if (!(value >= 1)) throw new InvalidArgumentError("It must be a number of bytes, such as 5GB.");
+  return Math.floor(value);
+}
+
+/** Libraries to compare with, separated by commas. */
+export function libraries(text: string): Library[] {
+  const known = ["ort", "jax"] as const;
+  return text.split(",").map((name) => {
+    const library = known.find((each) => each === name);
+    if (!library) throw new InvalidArgumentError(`It must be some of ${known.join(",")}.`);
+    return library;
+  });
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It must be a number.");
+  return value;
+}
+
+/** Lets the library say what is wrong with a value, before anything is loaded. */
+function checked(options: GenerationOptions): void {
+  try {
+    readOptions("a flag", options, GENERATION);
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    throw new InvalidArgumentError(`${error.message.replace(/^\w+ is .*, needs/, "It must be")}.`);
+  }
+}
+
+const generated =
+  (name: keyof GenerationOptions) =>
+  (text: string): number => {
+    const value = number(text);
+    checked({ [name]: value });
+    return value;
+  };
+
+function stop(text: string, before: string[] = []): string[] {
+  checked({ stop: [...before, text] });
+  return [...before, text];
+}
+
+/** The name of a revision: what Git takes and an address can carry. */
+function revision(text: string): string {
+  const good = /^[\w][\w.-]*(\/[\w][\w.-]*)*$/.test(text) && !text.includes("..");
+  if (!good || text.length > 255) throw new InvalidArgumentError(`${quoted(text)} is no branch, tag or commit.`);
+  return text;
+}
+
+export const collect = (value: string, before: string[] = []): string[] => [...before, value];
+
+export const modelOption = () =>
+  new Option("--model <source>", "the checkpoint: a folder, a URL, or org/name on Hugging Face (default: the embedded nano model)");
+export const revisionOption = () =>
+  new Option("--revision <name>", "branch, tag or commit of org/name (default: main)").argParser(revision);
+export const adapterOption = () =>
+  new Option("--adapter <text>", "part of an adapter's name: swiftshader, llvmpipe, nvidia, …").env("INTERNVL_ADAPTER");
+export const jsonOption = () => new Option("--json", "machine-readable output on stdout and nothing else there");
+export const contextOption = () => new Option("--max-context <tokens>", "tokens of prompt and answer together").argParser(count);
+export const shardOption = () => new Option("--shard-size <bytes>", "most bytes a file").argParser(size).default(5e9, "5GB");
+export const weightsOption = () =>
+  new Option("--weights <format>", "how matrices are held on the GPU").choices(["auto", "bf16", "f16", "f32", "q8", "q4"]).default("auto");
+
+/** Flags of how answers are generated. */
+export const generationFlags = (): Option[] => [
+  new Option("--max-tokens <count>", "most new tokens an answer (default: 1024)").argParser(count),
+  new Option("--temperature <number>", "0: greedy (the default); 1: as the model says").argParser(generated("temperature")),
+  new Option("--top-p <number>", "draw among the most probable tokens that hold this share").argParser(generated("topP")),
+  new Option("--top-k <count>", "draw among so many most probable tokens").argParser(generated("topK")),
+  new Option("--min-p <number>", "draw among tokens at least this times as probable as the best").argParser(generated("minP")),
+  new Option("--repetition-penalty <number>", "above 1: makes tokens of the answer less probable again").argParser(
+    generated("repetitionPenalty"),
+  ),
+  new Option("--seed <number>", "the same seed gives the same answer on one adapter").argParser(generated("seed")),
+  new Option("--stop <text>", "end the answer before this text; can be given several times").argParser(stop),
+];
+
+/** Flags of how pictures and questions are read. */
+export const readingFlags = (): Option[] => [
+  new Option("--max-pixels <count>", "most pixels a picture").argParser(count),
+  new Option("--max-side <count>", "most pixels along a picture's side").argParser(count),
+  new Option("--allow-truncated", "take pictures whose end is missing, grey where nothing is known"),
+  new Option("--special-tokens <how>", "what <|im_end|>, <img> and the like are in a question: text, or parsed as upstream does").choices([
+    "text",
+    "parse",
+  ]),
+];

@@ -1,0 +1,101 @@
+import { type FileHandle, open, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { EngineError } from "../../src/errors.ts";
+import { decodeImage } from "../../src/media/decode.ts";
+import { sniff } from "../../src/media/sniff.ts";
+import { sampleFrameIndices } from "../../src/media/video.ts";
+import { quoted } from "../../src/options.ts";
+import { onFile } from "./failures.ts";
+import type { ReadingFlags } from "./model.ts";
+
+const MOST_BYTES = 2 ** 29; // of a pipe, which does not say how much is to come
+const HEAD = 4096;
+/** Files up to this size are decoded before the model is loaded: that takes no time beside a load, and finds what is damaged. */
+const CHEAP_BYTES = 2_000_000;
+
+const FRAMES = "extract its frames into a folder and give that as --video: ffmpeg -i FILE -r 1 FOLDER/%04d.png";
+
+async function readUpTo(handle: FileHandle, most: number): Promise<Uint8Array> {
+  const pieces: Buffer[] = [];
+  let length = 0;
+  while (length < most) {
+    const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(Math.min(most - length, 2 ** 16)), 0, undefined, null);
+    if (bytesRead === 0) break;
+    pieces.push(buffer.subarray(0, bytesRead));
+    length += bytesRead;
+  }
+  return new Uint8Array(Buffer.concat(pieces));
+}
+
+/** What can be told of a picture's bytes before a model is loaded. @throws EngineError bad-image */
+async function checkBytes(bytes: Uint8Array, name: string, whole: boolean, { allowTruncated, maxPixels, maxSide }: ReadingFlags) {
+  const format = sniff(bytes);
+  if (["mp4", "webm", "avi"].includes(format)) throw new EngineError("bad-image", `${name} is a video, not a picture`, { hint: FRAMES });
+  const decoded = format === "png" || format === "jpeg"; // all others are refused by their first bytes
+  if (!decoded || (whole && bytes.length <= CHEAP_BYTES)) await decodeImage(bytes, { name, allowTruncated, maxPixels, maxSide });
+}
+
+/**
+ * Looks at a picture that was named on the command line. A file stays a path; what can be read only once (a pipe) comes back as bytes.
+ *
+ * @throws EngineError bad-input (no such file, a folder), bad-image
+ */
+export async function checkPicture(given: string, flags: ReadingFlags): Promise<string | Uint8Array> {
+  const name = quoted(given);
+  if (/^https?:/i.test(given)) return given;
+  if (/^data:/i.test(given)) {
+    const response = await fetch(given).catch((cause: Error) => {
+      throw new EngineError("bad-input", `${name} is no data URL that can be read`, { hint: "write data:image/png;base64,…", cause });
+    });
+    await checkBytes(new Uint8Array(await response.arrayBuffer()), name, true, flags);
+    return given;
+  }
+  let path = given;
+  try {
+    if (/^file:/i.test(given)) path = fileURLToPath(given);
+  } catch (cause) {
+    throw new EngineError("bad-input", `${name} names no file here: ${(cause as Error).message}`, { hint: "write file:///path", cause });
+  }
+  if (path.includes("\0")) throw new EngineError("bad-input", `${name} is no path: it holds a zero byte`, { hint: "check the path" });
+  const found = await onFile("read", given, stat(path));
+  if (found.isDirectory()) {
+    throw new EngineError("bad-input", `cannot read ${name}: it is a folder, a picture is needed`, {
+      hint: "give each picture with an --image of its own, or a folder of frames with --video",
+    });
+  }
+  const handle = await onFile("read", given, open(path));
+  try {
+    const once = !found.isFile() || /^\/(dev|proc)\//.test(path);
+    const most = once ? MOST_BYTES : found.size <= CHEAP_BYTES ? CHEAP_BYTES : HEAD;
+    const bytes = await onFile("read", given, readUpTo(handle, most));
+    if (once && bytes.length === MOST_BYTES)
+      throw new EngineError("bad-image", `${name} gives more than ${MOST_BYTES} bytes`, {
+        hint: "a picture has fewer: check what is piped in",
+      });
+    await checkBytes(bytes, name, most !== HEAD, flags);
+    return once ? bytes : path;
+  } finally {
+    await handle.close();
+  }
+}
+
+const isFrame = (name: string) => /\.(png|jpe?g)$/i.test(name) && !name.startsWith("."); // macOS puts a `._NAME` beside every file on other disks
+
+/** The frames of a folder, in the order of their names; `count` of them, evenly spaced. @throws EngineError bad-input */
+export async function videoFrames(folder: string, count: number | undefined): Promise<string[]> {
+  const name = quoted(folder);
+  const found = await onFile("read", folder, stat(folder));
+  if (!found.isDirectory()) throw new EngineError("bad-input", `${name} is a file, a folder of frames is needed`, { hint: FRAMES });
+  const entries = await onFile("read", folder, readdir(folder));
+  const names: string[] = [];
+  for (const each of entries.filter(isFrame)) {
+    if ((await stat(join(folder, each)).catch(() => undefined))?.isDirectory()) continue;
+    names.push(each);
+  }
+  names.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  if (names.length === 0)
+    throw new EngineError("bad-input", `${name} holds no PNG or JPEG file`, { hint: "extract the video's frames into it" });
+  const picked = count === undefined ? names : sampleFrameIndices(names.length, count).map((index) => names[index]!);
+  return picked.map((each) => join(folder, each));
+}

@@ -1,0 +1,167 @@
+import { readFileSync } from "node:fs";
+import { Command, Option } from "commander";
+import { batch } from "./batch.ts";
+import { bench } from "./bench.ts";
+import { chat } from "./chat.ts";
+import { convertCommand } from "./convert.ts";
+import { doctor } from "./doctor.ts";
+import {
+  adapterOption,
+  collect,
+  contextOption,
+  count,
+  generationFlags,
+  ids,
+  jsonOption,
+  libraries,
+  modelOption,
+  readingFlags,
+  revisionOption,
+  seed,
+  shardOption,
+  upTo,
+  weightsOption,
+} from "./flags.ts";
+import { inspect } from "./inspect.ts";
+import { kernelsBench } from "./kernels-bench.ts";
+import { kernelsTest } from "./kernels-test.ts";
+import { synth } from "./synth.ts";
+
+const MOST_TILES = 40; // a picture
+const MOST_FRAMES = 1024;
+
+/** A message without the middle of what somebody gave by mistake: a whole file, say. */
+function shortened(text: string): string {
+  return text.length > 600 ? `${text.slice(0, 250)} … ${text.slice(-300)}` : text;
+}
+
+/** The command line: what there is, and what each takes. */
+export function program(): Command {
+  const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string };
+  const root = new Command("internvl")
+    .description("InternVL 2.5 on WebGPU")
+    .version(version)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(shortened(text)) })
+    .showHelpAfterError("(internvl --help lists what there is)");
+  const chatCommand = root
+    .command("chat")
+    .description("answer a question about pictures; without a question: an interactive chat")
+    .argument("[question]", "with an <image> for every picture, or without any: then they are put in front")
+    .addOption(modelOption())
+    .addOption(revisionOption())
+    .option("--image <file>", "a picture: PNG or JPEG, a path or an http(s) or data URL; can be given several times", collect, [])
+    .option("--video <folder>", "a folder of frames (PNG or JPEG), in the order of their names")
+    .addOption(new Option("--frames <count>", "how many frames to take of the video, evenly spaced").argParser(upTo(MOST_FRAMES)))
+    .addOption(new Option("--max-tiles <count>", "most tiles a picture").argParser(upTo(MOST_TILES)))
+    .addOption(contextOption())
+    .addOption(weightsOption())
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(chat);
+  const batchCommand = root
+    .command("batch")
+    .description("answer the conversations of a JSON Lines file")
+    .argument("<input>", 'one {"id", "turns", "images"?, "video"?, "maxTiles"?} a line, paths relative to the file; - is stdin')
+    .option("-o, --out <file>", "write the answers here; what an earlier run has answered there is not asked again (default: stdout)")
+    .option("--in-order", "in the order of the input; without it each answer is written when it is done")
+    .addOption(modelOption())
+    .addOption(revisionOption())
+    .addOption(new Option("--rows <count>", "conversations that are answered together, at most 8 (the default)").argParser(count))
+    .addOption(contextOption())
+    .addOption(weightsOption())
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(batch);
+  for (const command of [chatCommand, batchCommand])
+    for (const option of [...generationFlags(), ...readingFlags()]) command.addOption(option);
+  root
+    .command("convert")
+    .description("write a checkpoint's weights in another format, read them back and report bytes and error of every tensor")
+    .requiredOption("--model <source>", "the checkpoint to convert: a folder, a URL or org/name")
+    .addOption(revisionOption())
+    .requiredOption("--out <folder>", "where the converted checkpoint goes; must not exist")
+    .addOption(new Option("--to <format>", "the new format").choices(["q4", "q8", "f16", "bf16"]).makeOptionMandatory())
+    .addOption(shardOption())
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(convertCommand);
+  root
+    .command("inspect")
+    .description("what a checkpoint holds, from config.json and the headers alone")
+    .argument("<source>", "the checkpoint: a folder, a URL or org/name; nothing is downloaded but headers")
+    .addOption(revisionOption())
+    .option("--verify", "check every rule of the format, every byte, and that the tensors are those that config.json asks for")
+    .addOption(new Option("--adapter <text>", "taken as by every command; nothing is computed on it here"))
+    .addOption(jsonOption())
+    .action(inspect);
+  root
+    .command("synth")
+    .description("write a full-size checkpoint of synthetic weights")
+    .requiredOption("--config <file>", "the model's config.json")
+    .requiredOption("--out <folder>", "where the checkpoint goes; must not exist")
+    .addOption(new Option("--seed <number>", "another seed, other weights").argParser(seed).default(0))
+    .option("--tokenizer <folder>", "tokenizer files to copy (default: those beside the config, where there are any)")
+    .addOption(shardOption())
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(synth);
+  root
+    .command("bench")
+    .description("time loading, vision, prefill and decoding of a whole model against the adapter's ceilings")
+    .addOption(modelOption())
+    .addOption(revisionOption())
+    .option("--synthetic <config>", "a config.json instead of a model: its weights are made on the GPU")
+    .addOption(new Option("--seed <number>", "of the synthetic weights").argParser(seed).default(0))
+    .addOption(new Option("--tiles <count>", "tiles of the vision phase").argParser(upTo(1024)).default(1))
+    .addOption(new Option("--prompt <count>", "tokens of the prefill").argParser(upTo(2 ** 20)).default(256))
+    .addOption(new Option("--prompt-ids <ids>", "the prompt's ids, separated by commas, instead of made-up ones").argParser(ids))
+    .addOption(new Option("--tokens <count>", "tokens to decode").argParser(upTo(2 ** 20)).default(32))
+    .addOption(
+      new Option("--vs <library>", "also decode in turns with onnxruntime-node's webgpu provider, from the folder INTERNVL_ORT").choices([
+        "ort",
+      ]),
+    )
+    .addOption(weightsOption())
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(bench);
+  root
+    .command("doctor")
+    .description("adapters, features and limits of this machine")
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(doctor);
+  const kernels = root.command("kernels").description("the kernels by themselves");
+  kernels
+    .command("bench")
+    .description("speed of every kernel against this adapter's ceilings, its output checked first")
+    .addOption(new Option("--op <name>", "an op, or a word of its name: matmul, matvec, attention, decode, norm, …"))
+    .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled"))
+    .addOption(
+      new Option(
+        "--vs <libraries>",
+        "take turns with others, e.g. ort,jax: onnxruntime-node's webgpu provider from the folder INTERNVL_ORT, @jax-js/jax from INTERNVL_JAX",
+      ).argParser(libraries),
+    )
+    .option("--goals", "only the cases that have goals, each by the variant that the engine takes")
+    .option("--autotune", "let the engine measure which variants it takes, and tell")
+    .option("--out <prefix>", "also write PREFIX.json and PREFIX.md")
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(kernelsBench);
+  kernels
+    .command("test")
+    .description("every kernel against its float64 twin, on every adapter of this machine")
+    .option("--op <name>", "one op: matmul, matvec, attention_prefill, rope, …")
+    .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled")
+    .option("--seed <number>", "of the random shapes and operands", seed, 1)
+    .option("--cases <file>", "a module whose default export lists your own cases (defineKernelCase), instead of the engine's")
+    .option("--quick", "without the cases that take a CPU adapter seconds each")
+    .option("--no-robustness", "without the bounds checks that Dawn puts into shaders")
+    .option("--out <prefix>", "also write PREFIX.json and PREFIX.md")
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(kernelsTest);
+  return root;
+}

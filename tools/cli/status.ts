@@ -1,0 +1,28 @@
+import type { Terminal } from "./progress.ts";
+
+const CLEAR = "\r\u001b[K";
+let shown = false;
+
+/** stderr, for lines that replace themselves: knows whether one is standing there, so that what is said next does not follow on it. */
+export const terminal: Terminal = {
+  get isTTY() {
+    return process.stderr.isTTY;
+  },
+  write(text) {
+    const replaces = text.startsWith(CLEAR);
+    if (!replaces) clearStatus();
+    process.stderr.write(text);
+    shown = replaces && text.length > CLEAR.length;
+  },
+};
+
+/** A line on stderr that replaces itself on a terminal; on a pipe nothing is written. */
+export function status(text: string): void {
+  if (process.stderr.isTTY) terminal.write(CLEAR + text);
+}
+
+/** Takes the line away, where there is one. */
+export function clearStatus(): void {
+  if (shown) process.stderr.write(CLEAR);
+  shown = false;
+}
