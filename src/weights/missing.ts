@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import type { WeightSource } from "./source-types.ts";
+import { hasFile, type WeightSource } from "./source-types.ts";
 
 const bad = (problem: string, hint: string): EngineError => new EngineError("bad-weights", problem, { hint });
 
@@ -10,12 +10,10 @@ const PARALLEL = 8;
 
 const five = (n: number): string => String(n).padStart(5, "0");
 
-/** Whether a source has a file. What cannot be opened is there all the same: it is too large, or a folder. */
-async function hasFile(source: WeightSource, name: string): Promise<boolean> {
+/** Whether something lies under a name. What cannot be opened is there all the same: it is too large, or a folder. */
+async function isThere(source: WeightSource, name: string): Promise<boolean> {
   try {
-    const file = await source.open(name);
-    await file?.close?.();
-    return file !== undefined;
+    return await hasFile(source, name);
   } catch (error) {
     if (error instanceof EngineError && error.code === "bad-weights") return true;
     throw error;
@@ -26,7 +24,7 @@ async function hasFile(source: WeightSource, name: string): Promise<boolean> {
 async function firstOf(source: WeightSource, names: readonly string[]): Promise<string | undefined> {
   for (let at = 0; at < names.length; at += PARALLEL) {
     const some = names.slice(at, at + PARALLEL);
-    const there = await Promise.all(some.map((name) => hasFile(source, name)));
+    const there = await Promise.all(some.map((name) => isThere(source, name)));
     if (there.includes(true)) return some[there.indexOf(true)];
   }
   return undefined;

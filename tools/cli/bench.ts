@@ -63,8 +63,7 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
   const bytes = await readSmall(source, "config.json");
   if (!bytes) throw await noConfig(source);
   const config = parseConfig(bytes);
-  const checkpoint = await openWeights(source, signal);
-  checkTensors(config, storedShapes(checkpoint.tensors));
+  const checkpoint = await openWeights(source, signal, ({ tensors }) => checkTensors(config, storedShapes(tensors)));
   return { config, origin: (gpu) => fileOrigin(gpu, checkpoint), onDisk: true, close: () => checkpoint.close() };
 }
 

@@ -56,9 +56,8 @@ export async function convertCommand(flags: ConvertFlags): Promise<void> {
   const config = await readSmall(source, "config.json");
   if (!config) throw await noConfig(source);
   const parsed = parseConfig(config);
-  const checkpoint = await openWeights(source, signal);
+  const checkpoint = await openWeights(source, signal, ({ tensors }) => checkTensors(parsed, storedShapes(tensors)));
   try {
-    checkTensors(parsed, storedShapes(checkpoint.tensors));
     const total = [...checkpoint.tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0);
     const progress = (what: string) => {
       let done = 0;

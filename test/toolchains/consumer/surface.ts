@@ -5,6 +5,7 @@ import {
   type ChatOptions,
   type ChatReply,
   type ChatResult,
+  type ContentPart,
   cachedModels,
   type DeviceOptions,
   EngineError,
@@ -14,6 +15,7 @@ import {
   InternVL,
   type LoadOptions,
   type MatrixDtype,
+  type Message,
   type Progress,
   type RawImage,
   type Session,
@@ -70,17 +72,36 @@ const asked: ChatOptions = {
   system: "Be short.",
   stop: ["\n"],
   decoder: "js",
+  maxPixels: 1e8,
+  maxSide: 20_000,
+  allowTruncated: true,
+  specialTokens: "parse",
 };
 const reply: ChatReply = vlm.chat("What shape is it?", asked);
 for await (const piece of reply) seen.push(piece.length);
 const result: ChatResult = await reply;
 const { text, tokenIds, promptTokenIds, usage, timings, finishReason, seed, history } = result;
 seen.push(text.length, tokenIds[0], promptTokenIds[0], usage.promptTokens, timings.decode, finishReason === "stop", seed);
-export const race: PromiseLike<string> = reply.then((whole) => whole.text);
+export const whole: Promise<ChatResult> = reply;
+export const race: Promise<string> = reply
+  .then(({ text }) => text)
+  .catch((error: unknown) => (error instanceof EngineError && error.name === "AbortError" ? (error.partialText ?? "") : ""))
+  .finally(() => seen.push("ended"));
 
 // Conversations.
 seen.push((await vlm.chat("And its colour?", { history })).text);
 seen.push((await vlm.chat("And its colour?", { history: [["What is it?", "A cross."]] })).text);
+const content: ContentPart[] = [
+  { type: "text", text: "What is it?" },
+  { type: "image", image: pixels, maxTiles: 6 },
+  { type: "image_url", image_url: { url: "https://host/a.png" } },
+];
+const messages: Message[] = [
+  { role: "system", content: "Be short." },
+  { role: "user", content },
+];
+seen.push((await vlm.chat(messages)).history satisfies Message[]);
+seen.push((await vlm.batch([{ prompt: messages }])).length, vlm.session({ history: [] }).history.length);
 const session: Session = vlm.session({ system: "Be short." });
 seen.push((await session.send("What happens?", { video: ["1.png", "2.png"], maxTokens: 5 })).text, session.history.length);
 
@@ -134,7 +155,7 @@ seen.push(
   (await generateTrace(vlm, { inputIds: [1], steps: 2 })).ids,
   await generateBatch(vlm, [{ inputIds: [1] }], { steps: 2, maxContext: 64 }),
 );
-seen.push(tiles(new Uint8Array(8), { maxTiles: 6 }).grid, (await tokenizer("./model")).encode("a"));
+seen.push((await tiles(new Uint8Array(8), { maxTiles: 6 })).grid, (await tokenizer("./model")).encode("a"));
 
 // What is wrong does not compile.
 // @ts-expect-error: images
@@ -157,6 +178,12 @@ vlm.chat("What?", { video: "a.mp4" });
 vlm.chat("What?", { history: "before" });
 // @ts-expect-error: half a turn
 vlm.chat("What?", { history: [["Hi"]] });
+// @ts-expect-error: no such role
+vlm.chat([{ role: "robot", content: "Hi" }]);
+// @ts-expect-error: no such part
+vlm.chat([{ role: "user", content: [{ type: "video", video: "a.mp4" }] }]);
+// @ts-expect-error: "text" or "parse"
+vlm.chat("What?", { specialTokens: true });
 // @ts-expect-error: an AbortSignal
 vlm.chat("What?", { signal: {} });
 // @ts-expect-error: a text
