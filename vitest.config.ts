@@ -25,7 +25,7 @@ export default defineConfig(async ({ mode }) => ({
       },
       {
         resolve: { alias: platform("web") },
-        optimizeDeps: { include: ["@huggingface/tokenizers", "jpeg-js", "@jsquash/jpeg/codec/dec/mozjpeg_dec.js"] },
+        optimizeDeps: { include: ["@huggingface/tokenizers", "jpeg-js/lib/decoder.js", "@jsquash/jpeg/codec/dec/mozjpeg_dec.js"] },
         test: {
           name: "browser",
           include: ["test/browser/page/**/*.test.ts"],

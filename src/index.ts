@@ -1,4 +1,5 @@
 export type { BatchItem, BatchOptions } from "./api/batch.ts";
+export { cachedModels } from "./api/cached-models.ts";
 export type { GenerationOptions } from "./api/generation.ts";
 export type { ImageDecoder, ImageLike, RawImage } from "./api/images.ts";
 export { type ChatOptions, InternVL } from "./api/internvl.ts";
@@ -12,6 +13,6 @@ export { EngineError, type ErrorCode } from "./errors.ts";
 export type { DeviceOptions } from "./gpu/device.ts";
 export type { KvDtype } from "./ops/kv-cache.ts";
 export type { MatrixDtype } from "./tensor/tensor.ts";
-export { type CachedModel, cachedModels } from "./weights/cached.ts";
+export type { CachedModel } from "./weights/cached.ts";
 export type { WeightFormat } from "./weights/checkpoint.ts";
 export type { HubOptions, SourceLike, WeightSource } from "./weights/source.ts";

@@ -20,8 +20,7 @@ export const quoted = (text: string): string => {
 
 /** A path in quotation marks: its end says most, so a long one is cut in the middle. */
 export const quotedPath = (path: string): string =>
-  JSON.stringify(path.length > 200 ? `${path.slice(0, 60)}…${path.slice(-100)}` : path) +
-  (path.length > 200 ? ` (${path.length} characters)` : "");
+  path.length <= 120 ? JSON.stringify(path) : `${JSON.stringify(`${path.slice(0, 20)}…${path.slice(-60)}`)} (${path.length} characters)`;
 
 /** What a value is, in a few words, for a message: `"5"`, `12`, `a list of 3`, `an object with a, b`, `a Uint8Array`. Never throws. */
 export function described(value: unknown): string {

@@ -1,4 +1,4 @@
-import jpegjs from "jpeg-js";
+import decodeJpeg from "jpeg-js/lib/decoder.js"; // not the package: its encoder would come along
 import { badImage, concat, DAMAGED, type RgbImage } from "./image.ts";
 import { segment } from "./jpeg-segments.ts";
 import type { JpegParts } from "./jpeg-structure.ts";
@@ -29,7 +29,7 @@ export function decodeWithJs(parts: JpegParts): RgbImage {
   }
   let decoded: { width: number; height: number; data: Uint8Array };
   try {
-    decoded = jpegjs.decode(forJs(huffmanCoded(parts)), {
+    decoded = decodeJpeg(forJs(huffmanCoded(parts)), {
       useTArray: true,
       formatAsRGBA: false,
       tolerantDecoding: false,

@@ -3,7 +3,6 @@ import type { FileStore } from "../platform/store.ts";
 import { INDEX_NAME, parseIndex, SINGLE_NAME } from "../safetensors/index.ts";
 import { isCommit, NOTES, PARTIAL, readNotes, repoFolder, repoOf } from "./cache.ts";
 import { readSmall } from "./foreign.ts";
-import type { HubOptions } from "./source.ts";
 import type { WeightSource } from "./source-types.ts";
 
 /** A checkpoint that was downloaded, wholly or in part. */
@@ -114,13 +113,8 @@ async function orDamaged<T>(store: FileStore, source: string, folder: string, lo
   }));
 }
 
-/**
- * The checkpoints that downloads have left: in a page those of the site's private file system, in Node those of Hugging Face's cache.
- *
- * @param options `cacheDir`: where they are kept, as for `InternVL.load`
- * @throws EngineError missing-feature where a browser keeps no files for the page
- */
-export async function cachedModels({ cacheDir }: Pick<HubOptions, "cacheDir"> = {}): Promise<CachedModel[]> {
+/** As `cachedModels` of the library, which reads the options. */
+export async function listCached(cacheDir: string | undefined): Promise<CachedModel[]> {
   const hub = platform.openStore("hub", cacheDir);
   const urls = platform.openStore("urls", cacheDir);
   const folders = async (store: FileStore) => (await store.list("")).filter(({ kind }) => kind === "folder").map(({ name }) => name);

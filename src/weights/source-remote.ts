@@ -8,6 +8,7 @@ import { describe, type RemoteFile } from "./download-describe.ts";
 import { isPageError, isRefusal, pageError, refusal, sleep, type Transport } from "./download-http.ts";
 import { rangeSource } from "./download-ranges.ts";
 import { checkSize } from "./foreign.ts";
+import { parseHubId } from "./hub-id.ts";
 import type { SourceProgress, StagedSource, WeightSource } from "./source-types.ts";
 
 /** Where a checkpoint on a server comes from and goes to. In Node the variables in brackets set the defaults. */
@@ -31,13 +32,6 @@ export interface RemoteOptions extends HubOptions, Partial<Pick<Transport, "slee
 
 const PATIENCE = 5_000; // ms that a server has to answer where the cache can stand in for it
 const PROBES = 3; // tries before an address counts as unreachable: it may well be a mistyped path
-
-/** `org/name` as Hugging Face allows it, or `undefined`. */
-export function parseHubId(text: string): string | undefined {
-  const part = /^(?!.*(?:--|\.\.))[0-9A-Za-z][\w.-]{0,95}$/;
-  const parts = text.split("/");
-  return parts.length === 2 && parts.every((each) => part.test(each)) ? text : undefined;
-}
 
 function endpointOf({ endpoint }: HubOptions): string {
   const text = endpoint ?? platform.env("HF_ENDPOINT") ?? "https://huggingface.co";

@@ -2,8 +2,9 @@ import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { quotedPath, reading, wrong } from "../options.ts";
 import { lookedAt } from "./foreign.ts";
+import { parseHubId } from "./hub-id.ts";
 import { directorySource, filesSource } from "./source-files.ts";
-import { openHub, openHubRanges, openUrl, openUrlRanges, parseHubId, type RemoteOptions } from "./source-remote.ts";
+import type { RemoteOptions } from "./source-remote.ts";
 import type { StagedSource, WeightSource } from "./source-types.ts";
 
 export { readSmall } from "./foreign.ts";
@@ -82,7 +83,11 @@ function noFolder(path: string, kind: "file" | "nothing"): EngineError {
 }
 
 async function openNamed(source: string, options: RemoteOptions, ranges: boolean): Promise<StagedSource> {
-  if (/^https?:/i.test(source)) return ranges ? openUrlRanges(source, options) : openUrl(source, options);
+  const remote = () => import("./source-remote.ts"); // pages that bring their own files never download it
+  if (/^https?:/i.test(source)) {
+    const { openUrl, openUrlRanges } = await remote();
+    return ranges ? openUrlRanges(source, options) : openUrl(source, options);
+  }
   const path = /^file:/i.test(source) ? platform.pathOfUrl(source) : source;
   for (const folder of new Set([path, platform.expandHome(path)])) {
     const kind = await platform.pathKind(folder);
@@ -91,6 +96,7 @@ async function openNamed(source: string, options: RemoteOptions, ranges: boolean
   }
   const id = parseHubId(path);
   if (!id) throw noFolder(path, "nothing");
+  const { openHub, openHubRanges } = await remote();
   return ranges ? openHubRanges(id, options) : openHub(id, options);
 }
 

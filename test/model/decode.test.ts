@@ -48,6 +48,6 @@ describe("decode", () => {
 
   it("refuses a kv format that there is not", async () => {
     const load = InternVL.load(memoryFiles(tinyCheckpoint("tiny-qwen", 0)), { kv: "q8" as never });
-    await expect(load).rejects.toMatchObject({ code: "bad-input", message: 'kv is "q8", supported: auto, f16, f32' });
+    await expect(load).rejects.toMatchObject({ code: "bad-input", message: 'kv is "q8", needs one of auto, f16, f32' });
   });
 });

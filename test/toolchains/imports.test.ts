@@ -58,7 +58,7 @@ for (const start of [() => InternVL.load("node_modules/internvl-webgpu/weights/n
 import { readFileSync } from "node:fs";
 import { tiles, tokenizer } from "internvl-webgpu/testing";
 const nano = "node_modules/internvl-webgpu/weights/nano";
-console.log(tiles(readFileSync(nano + "/images/card-1.png"), { maxTiles: 1 }).grid.join(), (await tokenizer(nano)).encode("What").length > 0);`);
+console.log((await tiles(readFileSync(nano + "/images/card-1.png"), { maxTiles: 1 })).grid.join(), (await tokenizer(nano)).encode("What").length > 0);`);
     expect([status, stdout], stderr).toEqual([0, "1,1 true"]);
   });
 

@@ -4,7 +4,7 @@ import { described, quoted } from "../../src/options.ts";
 import { type Input, openInput } from "./batch-input.ts";
 import { type Asked, type Id, itemOf, keyOf, readLine } from "./batch-line.ts";
 import { type Output, openOutput } from "./batch-output.ts";
-import { asFlags } from "./failures.ts";
+import { withoutPixels } from "./failures.ts";
 import { interrupted } from "./interrupt.ts";
 import {
   checkModelFlags,
@@ -74,7 +74,7 @@ async function compare(input: Input, { answered }: Output, path = ""): Promise<{
 function rowOf(id: Id, result: BatchResult, hash: string | undefined): object {
   if (!("turns" in result)) {
     const { code, message, hint } = result.error;
-    return { id, error: { code, message, ...(hint ? { hint: asFlags(hint) } : {}) } };
+    return { id, error: { code, message, ...(hint ? { hint: withoutPixels(hint) } : {}) } };
   }
   const { turns } = result;
   return { id, answers: turns.map(({ text }) => text), tokenIds: turns.map(({ tokenIds }) => tokenIds), ...(hash ? { hash } : {}) };

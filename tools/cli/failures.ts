@@ -56,12 +56,12 @@ export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
 const FLAGS =
   /\b(maxTokens|maxTiles|maxContext|maxPixels|maxSide|allowTruncated|specialTokens|topP|topK|minP|repetitionPenalty)\b(: (true|false))?/g;
 
-/** The library's words for a user of the command line: an option is called as it is called there, and pixels cannot be given. */
-export function asFlags(text: string): string {
-  return text
-    .replace(FLAGS, (_, name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`)
-    .replace(/,? or (pass|give)?[^,(]*\{ data, width, height \}/, "");
-}
+/** A hint of the library's without what only a program can do: pixels cannot be given on a command line. */
+export const withoutPixels = (hint: string): string => hint.replace(/,? or (pass|give)?[^,(]*\{ data, width, height \}/, "");
+
+/** The library's words for a user of the command line: an option is called as it is called there. */
+const asFlags = (text: string): string =>
+  withoutPixels(text.replace(FLAGS, (_, name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`));
 
 /** What a failure is in one line, and the exit code. */
 export function told(error: unknown): { line: string; code: number } {

@@ -4,8 +4,8 @@ import { EngineError } from "../../src/errors.ts";
 import { cachedModels, type Progress, type WeightFormat, type WeightSource } from "../../src/index.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { memorySource } from "../../src/safetensors/index.ts";
+import { parseHubId } from "../../src/weights/hub-id.ts";
 import { openSource, readSmall } from "../../src/weights/source.ts";
-import { parseHubId } from "../../src/weights/source-remote.ts";
 
 /** A loaded model with what the page shows of it. */
 export interface Loaded {

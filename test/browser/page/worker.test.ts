@@ -35,7 +35,7 @@ describe("InternVLWorker", () => {
   it("reports progress, adapter and memory", () => {
     expect(progress.at(-1)!.phase).toBe("ready");
     const uploads = progress.filter(({ phase }) => phase === "upload").map(({ loaded }) => loaded);
-    expect(uploads.length).toBeGreaterThan(2);
+    expect(uploads.length).toBeGreaterThanOrEqual(2); // the first and the last, and some between where it takes longer
     expect(uploads).toEqual([...uploads].sort((a, b) => a - b));
     expect(vlm.adapter).toMatch(/./);
     expect(vlm.memory().bytes).toBeGreaterThan(1e6);

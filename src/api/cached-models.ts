@@ -1,0 +1,14 @@
+import { readOptions, text } from "../options.ts";
+import type { CachedModel } from "../weights/cached.ts";
+import type { HubOptions } from "../weights/source.ts";
+
+/**
+ * The checkpoints that downloads have left: in a page those of the site's private file system, in Node those of Hugging Face's cache.
+ *
+ * @param options `cacheDir`: where they are kept, as for `InternVL.load`
+ * @throws EngineError bad-input, missing-feature where a browser keeps no files for the page
+ */
+export async function cachedModels(options?: Pick<HubOptions, "cacheDir">): Promise<CachedModel[]> {
+  const { cacheDir } = readOptions("cachedModels", options, { cacheDir: text });
+  return (await import("../weights/cached.ts")).listCached(cacheDir);
+}
