@@ -1,9 +1,11 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
+import { type AdapterKind, kindOf } from "./adapter-kind.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { Kernels } from "./kernel.ts";
-import { type MatrixSyntax, matrixSyntaxOf, readsTexels } from "./language.ts";
-import { Memory, type Wait } from "./memory.ts";
+import { type MatrixSyntax, matrixSyntaxOf } from "./language.ts";
+import { Memory } from "./memory.ts";
+import { pacingOf } from "./pacing.ts";
 import { Tuning } from "./tuning.ts";
 
 /** What `InternVL.load` takes as `device`, apart from a GPUDevice. */
@@ -22,16 +24,14 @@ export interface Gpu {
   readonly device: GPUDevice;
   /** The adapter's name, for people. */
   readonly adapterName: string;
-  /** Whether the adapter computes on the CPU (SwiftShader, lavapipe): barriers cost most there. */
-  readonly software: boolean;
+  /** Whether the adapter is a GPU, or computes on the CPU (lavapipe, SwiftShader, WARP). */
+  readonly kind: AdapterKind;
   readonly memory: Memory;
   readonly kernels: Kernels;
   /** The variants that were measured to be the fastest. */
   readonly tuning: Tuning;
   /** How loads of subgroup matrices are written here; undefined where there are none. */
   readonly matrixSyntax: MatrixSyntax | undefined;
-  /** Whether shaders may read storage textures. */
-  readonly readsTexels: boolean;
   readonly counters: Counters;
   /** Why the device was lost; undefined while it works. */
   lostReason(): string | undefined;
@@ -61,6 +61,14 @@ async function requestDevice(adapter: GPUAdapter, name: string): Promise<GPUDevi
   }
 }
 
+type Loader = (gpu: Gpu) => Promise<void>;
+const loaders: { kind: AdapterKind; load: Loader }[] = [];
+
+/** What layers above have for one kind of adapter only is loaded when one is opened: pages on the other never download it. */
+export function whenOpened(kind: AdapterKind, load: Loader): void {
+  loaders.push({ kind, load });
+}
+
 const isDevice = (value: object): value is GPUDevice => "createBuffer" in value && "queue" in value;
 
 /**
@@ -87,17 +95,18 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
     lost = `${reason}: ${message}`;
   });
   const counters = newCounters();
-  const software = /swiftshader|llvmpipe|lavapipe/i.test(adapterName);
-  const wait: Wait = software ? platform.calmly : (start) => start();
-  const memory = new Memory(device, zeroes, () => lost, wait, counters);
-  return {
+  const { vendor, architecture, description, isFallbackAdapter } = device.adapterInfo ?? {};
+  const kind = kindOf({ name: adapterName, vendor, architecture, description, isFallbackAdapter });
+  const wait = pacingOf(kind);
+  const Storage = zeroes ? Memory : (await import("./unzeroed.ts")).UnzeroedMemory;
+  const memory = new Storage(device, () => lost, wait, counters);
+  const gpu: Gpu = {
     device,
     adapterName,
-    software,
+    kind,
     memory,
     tuning: new Tuning(owned && options.autotune === true),
     matrixSyntax: await matrixSyntaxOf(device),
-    readsTexels: await readsTexels(device),
     kernels: new Kernels(device, wait, counters),
     counters,
     lostReason: () => lost,
@@ -106,4 +115,11 @@ export async function openGpu(options: GPUDevice | DeviceOptions = {}): Promise<
       if (owned) device.destroy();
     },
   };
+  try {
+    for (const each of loaders) if (each.kind === kind) await each.load(gpu);
+    return gpu;
+  } catch (error) {
+    gpu.close();
+    throw error;
+  }
 }

@@ -1,9 +1,8 @@
 import { type Activation, type Bindable, bindingOf, type Rows } from "../tensor/tensor.ts";
 import { Arena, type Scratch } from "./arena.ts";
 import type { Gpu } from "./device.ts";
-import type { KernelSpec } from "./kernel.ts";
+import { type KernelSpec, resourceOf } from "./kernel.ts";
 import { checkDemand } from "./limits.ts";
-import { TEXELS_WIDE } from "./memory.ts";
 
 /** What changes from one replay to the next; lies in a small uniform buffer that every kernel sees at binding 0. */
 export interface Step {
@@ -44,15 +43,14 @@ interface Copy {
   range: (step: Step) => { fromOffset: number; toOffset: number; bytes: number };
 }
 
-interface TexelCopy {
-  /** vec4s of f32, as many as fill the texture's rows. */
-  from: Bindable;
-  to: GPUTexture;
-  /** vec4s of a step; whole rows of texels are copied. */
-  count: (step: Step) => number;
+/** A command between dispatches. */
+export interface Command {
+  /** Whether a step needs it; it always does where absent. */
+  wanted?(step: Step): boolean;
+  encode(encoder: GPUCommandEncoder, step: Step): void;
 }
 
-type Item = Dispatch | Copy | TexelCopy;
+type Item = Dispatch | Command;
 
 interface Built {
   pipeline: GPUComputePipeline;
@@ -80,7 +78,7 @@ export class Program {
   readonly #step: GPUBuffer;
   readonly #items: Item[] = [];
   readonly #words = new Uint32Array(STEP_BYTES / 4); // what goes into #step
-  #built: (Built | Copy | TexelCopy | undefined)[] = []; // undefined: optional, and not prepared yet
+  #built: (Built | Command | undefined)[] = []; // undefined: optional, and not prepared yet
   #params: GPUBuffer | undefined;
 
   constructor(gpu: Gpu, label: string, maxUnits: number, arena: Scratch, step: GPUBuffer) {
@@ -108,13 +106,18 @@ export class Program {
     this.#items.push(dispatch);
   }
 
-  copy(copy: Copy): void {
-    this.#items.push(copy);
+  copy({ from, to, range }: Copy): void {
+    const [source, target] = [bindingOf(from), bindingOf(to)];
+    this.command({
+      encode(encoder, step) {
+        const { fromOffset, toOffset, bytes } = range(step);
+        encoder.copyBufferToBuffer(source.buffer, (source.offset ?? 0) + fromOffset, target.buffer, (target.offset ?? 0) + toOffset, bytes);
+      },
+    });
   }
 
-  /** Texels from a buffer: on CPU adapters faster than a kernel that stores them one by one. */
-  copyTexels(copy: TexelCopy): void {
-    this.#items.push(copy);
+  command(command: Command): void {
+    this.#items.push(command);
   }
 
   /** Dispatches in one replay. */
@@ -141,7 +144,7 @@ export class Program {
   }
 
   /** Every item ready to run; of dispatches those that are wanted, and those that already were. */
-  #compile(wanted: (item: Dispatch) => boolean): Promise<(Built | Copy | TexelCopy | undefined)[]> {
+  #compile(wanted: (item: Dispatch) => boolean): Promise<(Built | Command | undefined)[]> {
     let dispatches = 0;
     return Promise.all(
       this.#items.map(async (item, i) => {
@@ -190,10 +193,10 @@ export class Program {
         pass.dispatchWorkgroups(x, y, z);
         counters.dispatches++;
       } else {
-        if ("count" in item && item.count(step) === 0) continue;
+        if (item.wanted?.(step) === false) continue;
         pass?.end();
         pass = undefined;
-        encodeCopy(encoder, item, step);
+        item.encode(encoder, step);
       }
     }
     pass?.end();
@@ -240,21 +243,6 @@ export class Programs {
     });
   }
 }
-
-function encodeCopy(encoder: GPUCommandEncoder, copy: Copy | TexelCopy, step: Step): void {
-  const { buffer, offset = 0 } = bindingOf(copy.from);
-  if ("count" in copy) {
-    const rows = Math.ceil(copy.count(step) / TEXELS_WIDE);
-    encoder.copyBufferToTexture({ buffer, offset, bytesPerRow: 16 * TEXELS_WIDE }, { texture: copy.to }, [TEXELS_WIDE, rows]);
-  } else {
-    const { fromOffset, toOffset, bytes } = copy.range(step);
-    const to = bindingOf(copy.to);
-    encoder.copyBufferToBuffer(buffer, offset + fromOffset, to.buffer, (to.offset ?? 0) + toOffset, bytes);
-  }
-}
-
-const resourceOf = (storage: Bindable | GPUTexture): GPUBindingResource =>
-  "createView" in storage ? storage.createView() : bindingOf(storage);
 
 /** The number of rows in a step. */
 export const rowsOf = (rows: Rows, step: Step): number => rows.base + rows.unit * step.units;

@@ -1,4 +1,5 @@
-import { chosenVariant, type MatmulVariant, matmul, matmulVariants } from "../ops/matmul.ts";
+import { type MatmulVariant, variantsOf } from "../ops/choose.ts";
+import { chosenVariant, matmul } from "../ops/matmul.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
 import { activationOf, type BenchCase, type Goal } from "./bench-case.ts";
 import { Noise, nmse, randomMatrix, uploadMatrix } from "./bench-data.ts";
@@ -15,7 +16,7 @@ function matmulCase(m: number, n: number, k: number, dtype: MatrixDtype, goals: 
     bytes: weightBytes + 4 * m * (k + n),
     ceiling: m === 1 ? "streamGBps" : "fmaGflops",
     accuracy: isQuantized(dtype) ? "quantized" : "f32",
-    variants: (gpu) => matmulVariants(gpu, dtype, m),
+    variants: (gpu) => variantsOf(gpu, "matmul", { dtype, rows: m }),
     chosen: (gpu) => chosenVariant(gpu, { shape: [n, k], dtype }, m, "f32"),
     prepare(gpu) {
       const noise = new Noise(m + n + k);

@@ -3,6 +3,7 @@ import { freemem, homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
+import { kindOf } from "../gpu/adapter-kind.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import { calmly } from "./calm.ts";
 import { expandHome, nodeSha256, nodeStore } from "./node-store.ts";
@@ -14,8 +15,6 @@ type Dawn = typeof import("webgpu");
 
 // Node crashes under garbage collection when the object that made a device is collected before the device: they stay here.
 const instances = new Map<string, GPU>();
-
-const SOFTWARE = /llvmpipe|swiftshader|lavapipe/i;
 
 async function loadDawn(): Promise<Dawn> {
   try {
@@ -60,7 +59,7 @@ function hasVulkanLoader(): boolean {
   return true;
 }
 
-const rank = (name: string): number => (/swiftshader/i.test(name) ? 2 : SOFTWARE.test(name) ? 1 : 0);
+const rank = (name: string): number => (/swiftshader/i.test(name) ? 2 : kindOf({ name }) === "cpu" ? 1 : 0);
 
 let known: string[] | undefined;
 
@@ -91,7 +90,7 @@ async function requestAdapter({ adapter: wanted, powerPreference, robustness = t
   // Without a wish and with real GPUs, Dawn's own order and the power preference decide among them.
   const free = !text && rank(name) === 0 && powerPreference !== undefined;
   const toggles = robustness ? TOGGLES : `${TOGGLES},disable_robustness`;
-  const zeroes = !SOFTWARE.test(name);
+  const zeroes = kindOf({ name }) === "gpu";
   const options = [toggles, ...(zeroes ? [] : [UNZEROED]), ...(free ? [] : [`adapter=${name}`])];
   const gpu = instances.get(options.join()) ?? dawn.create(options);
   const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {});

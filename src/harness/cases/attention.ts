@@ -1,6 +1,6 @@
 import type { Gpu } from "../../gpu/device.ts";
-import { type AttentionVariant, attentionVariants, causalAttention, visionAttention } from "../../ops/attention.ts";
-import { attentionDecodeVariants, type DecodeVariant } from "../../ops/attention-decode.ts";
+import { causalAttention, visionAttention } from "../../ops/attention.ts";
+import { type AttentionVariant, type DecodeVariant, VARIANTS, variantsOf } from "../../ops/choose.ts";
 import type { KvCache, KvDtype } from "../../ops/kv-cache.ts";
 import * as reference from "../../reference/attention.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands } from "../case.ts";
@@ -96,7 +96,7 @@ function pickedHeads(
 }
 
 const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
-  variant !== undefined && !attentionVariants(gpu).includes(variant);
+  variant !== undefined && !variantsOf(gpu, "attention").includes(variant);
 
 function causalCase(spec: Causal): KernelCase {
   const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, kv = "f32", variant, prefill, size } = spec;
@@ -121,7 +121,7 @@ function causalCase(spec: Causal): KernelCase {
     maxUnits: tokens + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      (variant && !attentionDecodeVariants(gpu, headDim).includes(variant)) || lacks(gpu, prefill)
+      (variant && !variantsOf(gpu, "decode", { width: headDim }).includes(variant)) || lacks(gpu, prefill)
         ? `this adapter does not run the variant ${variant ?? prefill}`
         : undefined,
     record(program, operands): Expectation[] {
@@ -205,7 +205,7 @@ const GROUPS = [
   [16, 2],
 ] as const; // 14/2: 1B, 16/2: 4B
 
-const DECODE_VARIANTS: readonly DecodeVariant[] = ["split", "lanes", "octs"];
+const DECODE_VARIANTS = VARIANTS.decode;
 
 /** A decode pipeline is one of a head width and a group, and costs seconds of compilation: these stand for all in the ordinary run. */
 const isUsual = (headDim: number, heads: number, variant: DecodeVariant): boolean =>
@@ -268,7 +268,7 @@ export function attentionCases(random: Random): KernelCase[] {
   }
   cases.push(visionCase(1, 64, 1025), visionCase(16, 64, 1025, 1, "full"));
   // Each way to attend to many rows at once, which compile for seconds: the narrowest heads that all of them take, and the models'.
-  for (const prefill of ["flash", "panels", "thread"] as const) {
+  for (const prefill of VARIANTS.attention) {
     for (const headDim of [32, 64, 96, 128]) {
       const size = headDim === 32 ? undefined : ("full" as const);
       for (const [tokens, start] of [

@@ -1,4 +1,5 @@
-import { gatedMatmul, MATMUL_VARIANTS, type MatmulVariant, matmul, matmulVariants, precisionOf } from "../../ops/matmul.ts";
+import { type MatmulVariant, precisionOf, VARIANTS, variantsOf } from "../../ops/choose.ts";
+import { gatedMatmul, matmul } from "../../ops/matmul.ts";
 import * as reference from "../../reference/matmul.ts";
 import { norm as normReference } from "../../reference/norm.ts";
 import type { MatrixDtype, Rows } from "../../tensor/tensor.ts";
@@ -88,7 +89,7 @@ function matmulCase(spec: Spec): KernelCase {
     maxUnits: units + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      variant && !matmulVariants(gpu, weights, m, precision).includes(variant)
+      variant && !variantsOf(gpu, "matmul", { dtype: weights, rows: m, precision }).includes(variant)
         ? `this adapter does not run the variant ${variant}`
         : undefined,
     record(program, operands) {
@@ -187,7 +188,7 @@ const GATED: readonly (readonly [m: number, n: number, k: number])[] = [
 ];
 
 /** What the engine chooses itself; then every variant. */
-const CHOICES = [undefined, ...MATMUL_VARIANTS] as const;
+const CHOICES = [undefined, ...VARIANTS.matmul] as const;
 type Choice = (typeof CHOICES)[number];
 
 /** Compiles fastest, and has one pipeline for any number of rows: it stands for what differs in a library only. */

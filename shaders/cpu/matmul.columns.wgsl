@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(subgroup_invocation_id) l
     var second: array<vec4<f32>, 8>;
     hand_round(&a, &first);
     hand_round(&b, &second);
-    for (var c = 0u; c < p.lane_columns; c++) {
+    for (var c = 0u; c < p.rounds; c++) {
       // Columns past the end repeat the last one; they are not stored.
       let at = weight_row(min(column + c, p.n - 1u)) * groups + group;
       let both = EVEN || group + 1u < groups;
@@ -66,7 +66,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(subgroup_invocation_id) l
   }
   // One copy of the epilogue, in a loop whose end is known at run time only: copies cost seconds of compilation.
   var results = products;
-  for (var c = 0u; c < p.lane_columns; c += 2u) {
+  for (var c = 0u; c < p.rounds; c += 2u) {
     if (column + c < p.n) {
       store_pair(row, column + c, vec2<f32>(results[c], results[c + 1u]));
     }
