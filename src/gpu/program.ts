@@ -1,4 +1,6 @@
+import { throwIfAborted } from "../errors.ts";
 import { type Activation, type Bindable, bindingOf, type Rows } from "../tensor/tensor.ts";
+import { compilesLate } from "./adapter-kind.ts";
 import { Arena, type Scratch } from "./arena.ts";
 import type { Gpu } from "./device.ts";
 import { type KernelSpec, resourceOf } from "./kernel.ts";
@@ -10,16 +12,17 @@ export interface Step {
   units: number;
   /** Position of the first token in the sequence; of rows that are sequences of their own, the furthest of their positions. */
   start: number;
-  /** Where each of those rows is; undefined for one that sits this step out. By default row r is at `start` + r. */
-  positions?: readonly (number | undefined)[] | undefined;
+  /** Where each of those rows is in its sequence; by default row r is at `start` + r. */
+  positions?: readonly number[] | undefined;
+  /** Whose sequence each of them belongs to: the place of its cache, settings and id. By default row r is slot r's. */
+  slots?: readonly number[] | undefined;
 }
 
-/** The most rows that can be sequences of their own. */
+/** The most rows that can be sequences of their own, and slots for them. */
 export const MAX_ROWS = 8;
 
-/** lib/step: units, start, two words of nothing, the positions. */
-export const STEP_BYTES = 16 + 4 * MAX_ROWS;
-const NOWHERE = 0xffffffff;
+/** lib/step: units, start, two words of nothing, the positions, the slots. */
+export const STEP_BYTES = 16 + 2 * 4 * MAX_ROWS;
 
 const PARAMS_BYTES = 48; // the largest Params, rounded up to 16
 const PARAMS_STRIDE = 256; // minUniformBufferOffsetAlignment is at most this
@@ -166,6 +169,11 @@ export class Program {
     return { pipeline, bindGroup, workgroups: item.workgroups };
   }
 
+  /** Every pipeline that is built, with what one of its dispatches binds. */
+  pipelines(): Map<GPUComputePipeline, GPUBindGroup> {
+    return new Map(this.#built.flatMap((item) => (item && "bindGroup" in item ? [[item.pipeline, item.bindGroup]] : [])));
+  }
+
   /** Gives back what build() made; the program cannot run afterwards. */
   dispose(): void {
     if (this.#params) this.gpu.memory.destroy(this.#params);
@@ -206,11 +214,14 @@ export class Program {
     counters.cpuMs += performance.now() - began;
   }
 
-  #writeStep({ units, start, positions }: Step): void {
+  #writeStep({ units, start, positions, slots }: Step): void {
     const words = this.#words;
     words[0] = units;
     words[1] = start;
-    for (let row = 0; row < MAX_ROWS; row++) words[4 + row] = positions ? (positions[row] ?? NOWHERE) : start + row;
+    for (let row = 0; row < MAX_ROWS; row++) {
+      words[4 + row] = positions?.[row] ?? start + row;
+      words[4 + MAX_ROWS + row] = slots?.[row] ?? row;
+    }
     this.gpu.device.queue.writeBuffer(this.#step, 0, words);
   }
 }
@@ -220,11 +231,44 @@ export class Programs {
   readonly gpu: Gpu;
   readonly arena: Arena;
   readonly #step: GPUBuffer;
+  readonly #warm = new WeakSet<GPUComputePipeline>(); // that have run
 
   constructor(gpu: Gpu) {
     this.gpu = gpu;
     this.arena = new Arena(gpu.memory);
     this.#step = gpu.memory.create("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  }
+
+  /**
+   * Has the adapter compile what it has not compiled yet: where pipelines are compiled late, one workgroup of each that these programs have
+   * is run, of the smallest step. It overwrites what such a step would: only for programs that nothing has come out of yet.
+   *
+   * @param onPipeline called before the first and after each, with how many there are in all
+   * @throws EngineError aborted, device-lost
+   */
+  async warm(programs: readonly Program[], signal?: AbortSignal, onPipeline?: (done: number, total: number) => void): Promise<void> {
+    const { device, kind, memory } = this.gpu;
+    const all = new Map(programs.flatMap((program) => [...program.pipelines()]));
+    const cold = [...all].filter(([pipeline]) => compilesLate(kind) && !this.#warm.has(pipeline));
+    memory.write(
+      this.#step,
+      0,
+      Uint32Array.from({ length: STEP_BYTES / 4 }, (_, word) => (word === 0 ? 1 : 0)),
+    );
+    onPipeline?.(0, cold.length);
+    for (const [i, [pipeline, bindGroup]] of cold.entries()) {
+      throwIfAborted(signal);
+      const encoder = device.createCommandEncoder({ label: `warm ${pipeline.label}` });
+      const pass = encoder.beginComputePass();
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindGroup);
+      pass.dispatchWorkgroups(1);
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+      await memory.flush();
+      this.#warm.add(pipeline);
+      onPipeline?.(i + 1, cold.length);
+    }
   }
 
   /** Gives the step buffer back, when no program of these runs any more. */

@@ -5,7 +5,7 @@ import { ATTENTIONS, type AttentionKernel, DECODES, type DecodeKernel } from "./
 import { need } from "./check.ts";
 import { MATMULS, type MatmulKernel } from "./matmul-kernels.ts";
 import { type MatmulPrecision, meets, type Shape } from "./needs.ts";
-import { NORMS, type NormKernel, QK_NORMS } from "./norm-kernels.ts";
+import { NORMS, type NormKernel } from "./norm-kernels.ts";
 
 /** Every kernel's name, by op. */
 export const VARIANTS = {
@@ -63,7 +63,7 @@ const GPU: Table = {
 /** Measured on lavapipe and SwiftShader: loads cost lane by lane, barriers cost most, and kernels with many take up to a minute to compile. */
 const CPU: Table = {
   matmul: [
-    { rows: 6, formats: ["q8", "q4"], tries: ["columns", "subgroup", "rows", "thread"] },
+    { rows: 8, formats: ["q8", "q4"], tries: ["columns", "subgroup", "rows", "thread"] },
     { rows: 4, tries: ["subgroup", "rows", "thread"] },
     { rows: 8, tries: ["rows", "thread", "subgroup", "lanes"] },
     { rows: 23, tries: ["lanes", "block", "rows"] },
@@ -82,7 +82,7 @@ const CPU: Table = {
 
 type Kernels = { readonly [O in Op]: Readonly<Partial<Record<Variant<O>, Ops[O]>>> };
 
-const EVERYWHERE: Kernels = { matmul: MATMULS, attention: ATTENTIONS, decode: DECODES, norm: NORMS, qkNorm: QK_NORMS };
+const EVERYWHERE: Kernels = { matmul: MATMULS, attention: ATTENTIONS, decode: DECODES, norm: NORMS, qkNorm: NORMS };
 let onCpu: Kernels | undefined;
 
 whenOpened("cpu", async (gpu) => {

@@ -18,7 +18,7 @@ export interface KvCache {
   context: number;
   /**
    * The sequence that all tokens of a step belong to, from position `start` on (prefill). Undefined: token r of a step is the next one
-   * of sequence r, at the step's position for it (decode).
+   * of the sequence in the step's slot for it, at the step's position for it (decode).
    */
   row?: number | undefined;
 }

@@ -30,6 +30,3 @@ export const NORMS = {
     plan: () => ({ source: ROW, libs: ["lib/total.subgroups"], directives: ["enable subgroups;"], threads: 128, rows: 1 }),
   },
 } satisfies Record<string, NormKernel>;
-
-/** The norm of q and k, which is written for whole rows: the same sums. */
-export const QK_NORMS = NORMS;

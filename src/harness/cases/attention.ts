@@ -3,7 +3,7 @@ import { causalAttention, visionAttention } from "../../ops/attention.ts";
 import { type AttentionVariant, type DecodeVariant, VARIANTS, variantsOf } from "../../ops/choose.ts";
 import type { KvCache, KvDtype } from "../../ops/kv-cache.ts";
 import * as reference from "../../reference/attention.ts";
-import { defineCase, type Expectation, type KernelCase, type Operands } from "../case.ts";
+import { defineCase, type Expectation, type KernelCase, type Operands, stepOf } from "../case.ts";
 import { rounded } from "../encode.ts";
 import { POISON } from "../guard.ts";
 import type { Random } from "../random.ts";
@@ -16,7 +16,7 @@ interface Causal {
   /** Queries of one sequence, the second of the cache's two: a prefill. */
   tokens?: number;
   start?: number;
-  /** Or a query of each row, by their positions: a decode step. */
+  /** Or a query of each slot that has a position: a decode step. */
   positions?: readonly (number | undefined)[];
   /** Positions that the cache has room for beyond the last key. */
   room?: number;
@@ -100,8 +100,8 @@ const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
 
 function causalCase(spec: Causal): KernelCase {
   const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, kv = "f32", variant, prefill, size } = spec;
-  const tokens = spec.tokens ?? positions!.length;
-  const start = spec.start ?? Math.max(...positions!.map((position) => position ?? 0));
+  const decoded = positions && stepOf(positions);
+  const { units: tokens, start } = decoded ?? { units: spec.tokens!, start: spec.start! };
   const context = (positions ? start + 1 : start + tokens) + room;
   const several = positions && positions.length > 1;
   const params = {
@@ -117,7 +117,7 @@ function causalCase(spec: Causal): KernelCase {
     variant: variant ?? prefill,
   };
   return defineCase(positions ? "attention_decode" : "attention_prefill", params, {
-    step: { units: tokens, start, positions },
+    step: decoded ?? { units: tokens, start },
     maxUnits: tokens + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
@@ -128,9 +128,9 @@ function causalCase(spec: Causal): KernelCase {
       const { random } = operands;
       const width = heads * headDim;
       const qs = random.values(tokens * width);
-      const shape = { rows: positions ? tokens + spare : 2, kvHeads, context, headDim };
+      const shape = { rows: positions ? positions.length + spare : 2, kvHeads, context, headDim };
       const row = positions ? undefined : 1;
-      /** The last query of a row of the cache sees so many keys. */
+      /** The last query of a slot of the cache sees so many keys. */
       const seen = (of: number) => (positions ? (positions[of] ?? -1) + 1 : of === row ? start + tokens : 0);
       const keys = drawCache(random, shape, seen);
       const values = drawCache(random, shape, seen);
@@ -144,16 +144,16 @@ function causalCase(spec: Causal): KernelCase {
         row,
       };
       const out = causalAttention(program, q, cache, heads, { decode: variant, variant: prefill });
-      const present = Array.from({ length: tokens }, (_, i) => i).filter((i) => !positions || positions[i] !== undefined);
-      const sample = pickedHeads(present, heads, headDim, start + tokens, random, (query, head) => {
-        const base = ((row ?? query) * kvHeads + Math.floor(head / (heads / kvHeads))) * context;
+      const every = Array.from({ length: tokens }, (_, i) => i);
+      const sample = pickedHeads(every, heads, headDim, start + tokens, random, (query, head) => {
+        const slot = decoded ? decoded.slots[query]! : row!;
+        const base = (slot * kvHeads + Math.floor(head / (heads / kvHeads))) * context;
         const at: reference.Place = (j, i) => (base + j) * headDim + i;
         const from = query * width + head * headDim;
-        const count = positions ? seen(query) : start + query + 1;
+        const count = decoded ? seen(slot) : start + query + 1;
         return reference.attention(qs.subarray(from, from + headDim), count, { data: keys, at }, { data: values, at });
       });
-      const spares = (word: number) => positions !== undefined && positions[Math.floor(word / width)] === undefined;
-      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, spares, ...sample }];
+      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample }];
     },
   });
 }
@@ -296,7 +296,7 @@ export function attentionCases(random: Random): KernelCase[] {
         causalCase({ ...wide, kvHeads: 2, kv, positions: [2047] }),
         causalCase({ ...wide, kvHeads: 1, kv, positions: [8191] }),
       );
-      // Rows that are sequences of their own: with one split and with many, side by side, and some that sit the step out.
+      // Rows that are sequences of their own: with one split and with many, side by side, and of some slots only.
       for (const positions of [
         [5, 0],
         [300, 3, undefined, 62],

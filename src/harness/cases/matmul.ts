@@ -275,6 +275,18 @@ function* specs(random: Random): Generator<Spec> {
       yield { ...of, m: 1, n: 151674, k: 896, size: "full" };
     }
   }
+  // What decodes several sequences at once: every number of rows, with what the engine chooses and with the kernel that shares codes.
+  for (const variant of [undefined, "columns"] as const) {
+    for (const weights of variant ? (["q8", "q4"] as const) : DTYPES) {
+      for (const m of [2, 3, 4, 5, 6, 7, 8]) {
+        const of = { m, weights, variant };
+        yield { ...of, ...LINEAR, n: 69, k: 96 };
+        yield { ...of, norm: true, bias: true, n: 70, k: 320, spare: 8 - m, outliers: m % 2 === 0 };
+        yield { ...of, norm: true, swiglu: true, n: 136, k: 64, parts: 1 + (m % 2) };
+        yield { ...of, ...LINEAR, n: 1152, k: 896, size: "full" };
+      }
+    }
+  }
   // The whole products of a prompt and of a picture, with the kernels that the engine chooses itself.
   for (const weights of DTYPES) {
     const of = { weights, variant: undefined, size: "full" as const };

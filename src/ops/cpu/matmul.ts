@@ -20,18 +20,19 @@ export const MATMULS = {
   /** A lane 8 columns of quantised weights, whose codes become floats once for all the rows of a workgroup. */
   columns: {
     needs: { formats: QUANTIZED, subgroupSize: [4, 8] },
-    plan(gpu, { dtype, k }) {
+    plan(gpu, { dtype, k, rows }) {
       const size = subgroupSize(gpu) as 4 | 8;
+      const atOnce = Math.min(4, 2 ** Math.ceil(Math.log2(rows))); // 8 would not fit the first cache
       return {
         source: kernel("cpu/matmul.columns"),
         libs: [lib(`lanes.${size}`)],
         directives: SUBGROUPS,
-        consts: { COLUMNS: LANE_COLUMNS, EVEN: k % (2 * GROUP) === 0 },
+        consts: { ROWS: atOnce, COLUMNS: LANE_COLUMNS, EVEN: k % (2 * GROUP) === 0 },
         reader: lib(`group.${dtype as "q8" | "q4"}`),
         rounds: LANE_COLUMNS,
         prologue: true,
         columns: LANE_COLUMNS * size,
-        rows: 1,
+        rows: atOnce,
       };
     },
   },
