@@ -10,7 +10,7 @@ import { NORMS, type NormKernel } from "./norm-kernels.ts";
 /** Every kernel's name, by op. */
 export const VARIANTS = {
   // biome-ignore format: a line
-  matmul: ["thread", "columns", "rows", "block", "lanes", "panels", "vector", "subgroup", "tiled", "wide", "half", "matrix", "packed"],
+  matmul: ["thread", "columns", "shared", "rows", "block", "lanes", "panels", "vector", "subgroup", "tiled", "wide", "half", "matrix", "packed"],
   attention: ["flash", "panels", "thread"],
   decode: ["split", "lanes", "octs"],
   norm: ["row", "subgroups", "subgroup", "thread"],
@@ -63,7 +63,8 @@ const GPU: Table = {
 /** Measured on lavapipe and SwiftShader: loads cost lane by lane, barriers cost most, and kernels with many take up to a minute to compile. */
 const CPU: Table = {
   matmul: [
-    { rows: 8, formats: ["q8", "q4"], tries: ["columns", "subgroup", "rows", "thread"] },
+    { rows: 1, formats: ["q8", "q4"], tries: ["columns", "subgroup", "thread"] },
+    { rows: 8, formats: ["q8", "q4"], tries: ["shared", "columns", "subgroup", "rows", "thread"] },
     { rows: 4, tries: ["subgroup", "rows", "thread"] },
     { rows: 8, tries: ["rows", "thread", "subgroup", "lanes"] },
     { rows: 23, tries: ["lanes", "block", "rows"] },

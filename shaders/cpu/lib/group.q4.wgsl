@@ -9,28 +9,15 @@ fn code_factors(i: u32) -> vec4<f32> {
   return select(vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24), vec4<f32>(0x1p-4, 0x1p-12, 0x1p-20, 1.0), i % 2u == 1u);
 }
 
-// The codes of a word times the quads i and i + 1 of each row.
-fn add_word(word: u32, i: u32, x: ptr<function, array<array<vec4<f32>, 8>, ROWS>>, to: ptr<function, array<f32, ROWS>>) {
-  let low = vec4<f32>(vec4<i32>(vec4<u32>(word) & vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u)));
-  let high = vec4<f32>(vec4<i32>(vec4<u32>(word & 0xf0u, word & 0xf000u, word & 0xf00000u, word >> 28u)));
-  for (var r = 0u; r < ROWS; r++) {
-    (*to)[r] += dot(low, (*x)[r][i]) + dot(high, (*x)[r][i + 1u]);
-  }
+fn word_product(word: u32, a: vec4<f32>, b: vec4<f32>) -> f32 {
+  let low = vec4<u32>(word) & vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u);
+  let high = vec4<u32>(word & 0xf0u, word & 0xf000u, word & 0xf00000u, word >> 28u);
+  return dot(vec4<f32>(vec4<i32>(low)), a) + dot(vec4<f32>(vec4<i32>(high)), b);
 }
 
-// Σ (code - 8) x of a group for each row, for x times its factors and Σ x.
-fn group_products(group: u32, x: ptr<function, array<array<vec4<f32>, 8>, ROWS>>, sums: ptr<function, array<f32, ROWS>>) -> array<f32, ROWS> {
+// Σ (code - 8) x of a group, for x times its factors and Σ x.
+fn codes_product(group: u32, x: ptr<function, array<vec4<f32>, 8>>, sum: f32) -> f32 {
   let words = w[group];
-  var products: array<f32, ROWS>;
-  for (var r = 0u; r < ROWS; r++) {
-    products[r] = 0.0; // by hand: lavapipe keeps a loop's array from round to round
-  }
-  add_word(words.x, 0u, x, &products);
-  add_word(words.y, 2u, x, &products);
-  add_word(words.z, 4u, x, &products);
-  add_word(words.w, 6u, x, &products);
-  for (var r = 0u; r < ROWS; r++) {
-    products[r] -= 8.0 * (*sums)[r];
-  }
-  return products;
+  return word_product(words.x, (*x)[0], (*x)[1]) + word_product(words.y, (*x)[2], (*x)[3])
+    + word_product(words.z, (*x)[4], (*x)[5]) + word_product(words.w, (*x)[6], (*x)[7]) - 8.0 * sum;
 }

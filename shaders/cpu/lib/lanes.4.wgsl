@@ -35,15 +35,13 @@ fn add_rows(a: ptr<function, array<vec4<f32>, BRINGS>>, b: vec4<f32>, sums: ptr<
 }
 
 // All 8 vec4s that the lanes bring, lane l the lth and the (l + 4)th.
-fn hand_round(a: ptr<function, array<vec4<f32>, BRINGS>>) -> array<vec4<f32>, 8> {
-  return array<vec4<f32>, 8>(
-    subgroupBroadcast((*a)[0], 0u),
-    subgroupBroadcast((*a)[0], 1u),
-    subgroupBroadcast((*a)[0], 2u),
-    subgroupBroadcast((*a)[0], 3u),
-    subgroupBroadcast((*a)[1], 0u),
-    subgroupBroadcast((*a)[1], 1u),
-    subgroupBroadcast((*a)[1], 2u),
-    subgroupBroadcast((*a)[1], 3u),
-  );
+fn hand_round(a: ptr<function, array<vec4<f32>, BRINGS>>, to: ptr<function, array<vec4<f32>, 8>>) {
+  (*to)[0] = subgroupBroadcast((*a)[0], 0u);
+  (*to)[1] = subgroupBroadcast((*a)[0], 1u);
+  (*to)[2] = subgroupBroadcast((*a)[0], 2u);
+  (*to)[3] = subgroupBroadcast((*a)[0], 3u);
+  (*to)[4] = subgroupBroadcast((*a)[1], 0u);
+  (*to)[5] = subgroupBroadcast((*a)[1], 1u);
+  (*to)[6] = subgroupBroadcast((*a)[1], 2u);
+  (*to)[7] = subgroupBroadcast((*a)[1], 3u);
 }

@@ -195,7 +195,7 @@ type Choice = (typeof CHOICES)[number];
 const CHEAPEST = "thread" satisfies MatmulVariant;
 
 /** Variants that take nothing but q8 and q4. */
-const isQuantizedOnly = (variant: Choice): boolean => variant === "packed" || variant === "columns";
+const isQuantizedOnly = (variant: Choice): boolean => variant === "packed" || variant === "columns" || variant === "shared";
 
 /**
  * On CPU adapters compiling a pipeline takes longer than all its cases. The ordinary set has every variant with one format, every format with
@@ -259,7 +259,7 @@ function* specs(random: Random): Generator<Spec> {
     }
   }
   // RMSNorm in front of the products of a decoded token: in the kernels for few rows, and by a kernel of its own before a tiled one.
-  for (const variant of [undefined, "thread", "columns", "rows", "vector", "subgroup", "block"] as const) {
+  for (const variant of [undefined, "thread", "columns", "shared", "rows", "vector", "subgroup", "block"] as const) {
     for (const weights of DTYPES) {
       const of = { norm: true, weights, variant };
       const size = sizeOf(variant, weights, 1);
@@ -276,7 +276,7 @@ function* specs(random: Random): Generator<Spec> {
     }
   }
   // What decodes several sequences at once: every number of rows, with what the engine chooses and with the kernel that shares codes.
-  for (const variant of [undefined, "columns"] as const) {
+  for (const variant of [undefined, "columns", "shared"] as const) {
     for (const weights of variant ? (["q8", "q4"] as const) : DTYPES) {
       for (const m of [2, 3, 4, 5, 6, 7, 8]) {
         const of = { m, weights, variant };

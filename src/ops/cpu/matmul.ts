@@ -1,5 +1,5 @@
 import { GROUP } from "../../tensor/tensor.ts";
-import { type MatmulKernel, QUANTIZED } from "../matmul-kernels.ts";
+import { type MatmulKernel, type MatmulPlan, type MatmulShape, QUANTIZED } from "../matmul-kernels.ts";
 import { subgroupSize } from "../needs.ts";
 import { inPanels } from "./matmul-panels.ts";
 import { kernel, lib } from "./source.ts";
@@ -10,6 +10,20 @@ const LANE_COLUMNS = 8;
 
 const SUBGROUPS = ["enable subgroups;"];
 
+function ofColumns({ dtype, k }: MatmulShape, size: 4 | 8): MatmulPlan {
+  return {
+    source: kernel("cpu/matmul.columns"),
+    libs: [lib(`lanes.${size}`), lib("columns")],
+    directives: SUBGROUPS,
+    consts: { COLUMNS: LANE_COLUMNS, EVEN: k % (2 * GROUP) === 0 },
+    reader: lib(`group.${dtype as "q8" | "q4"}`),
+    rounds: LANE_COLUMNS,
+    prologue: true,
+    columns: LANE_COLUMNS * size,
+    rows: 1,
+  };
+}
+
 /** Products for adapters that compute on the CPU: loads cost lane by lane there, and a barrier costs most. */
 export const MATMULS = {
   /** A thread a pair of columns. Everywhere. */
@@ -17,23 +31,19 @@ export const MATMULS = {
     needs: {},
     plan: () => ({ source: kernel("cpu/matmul.thread"), libs: [], prologue: true, columns: 128, rows: 1 }),
   },
-  /** A lane 8 columns of quantised weights, whose codes become floats once for all the rows of a workgroup. */
+  /** A lane 8 columns of quantised weights. */
   columns: {
     needs: { formats: QUANTIZED, subgroupSize: [4, 8] },
-    plan(gpu, { dtype, k, rows }) {
-      const size = subgroupSize(gpu) as 4 | 8;
-      const atOnce = Math.min(4, 2 ** Math.ceil(Math.log2(rows))); // 8 would not fit the first cache
-      return {
-        source: kernel("cpu/matmul.columns"),
-        libs: [lib(`lanes.${size}`)],
-        directives: SUBGROUPS,
-        consts: { ROWS: atOnce, COLUMNS: LANE_COLUMNS, EVEN: k % (2 * GROUP) === 0 },
-        reader: lib(`group.${dtype as "q8" | "q4"}`),
-        rounds: LANE_COLUMNS,
-        prologue: true,
-        columns: LANE_COLUMNS * size,
-        rows: atOnce,
-      };
+    plan: (gpu, shape) => ofColumns(shape, subgroupSize(gpu) as 4 | 8),
+  },
+  /** A lane 8 columns of several rows: codes become floats once for all of them. */
+  shared: {
+    needs: { formats: QUANTIZED, subgroupSize: [8] },
+    plan(_, shape) {
+      const { libs, consts, ...plan } = ofColumns(shape, 8);
+      const rows = Math.min(4, 2 ** Math.ceil(Math.log2(shape.rows))); // 8 would not fit the first cache
+      const source = kernel("cpu/matmul.shared");
+      return { ...plan, source, libs: [...libs, lib(`shared.${shape.dtype as "q8" | "q4"}`)], consts: { ...consts, ROWS: rows }, rows };
     },
   },
   /** A lane 2 columns of 8 rows. */
