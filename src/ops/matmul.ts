@@ -31,7 +31,15 @@ export interface MatmulOptions {
 const MAX_GROUPS = 65535; // workgroups in a dimension that every device takes
 
 /** How many rows a kernel is chosen for, as a class: what is tuned or known holds for all shapes of a class. */
-const rowsClass = (rows: number): string => (rows <= 1 ? "1" : rows <= 8 ? "2-8" : rows <= 64 ? "9-64" : "65-");
+const ROWS_CLASSES = [
+  [1, "1"],
+  [2, "2"],
+  [4, "3-4"],
+  [8, "5-8"],
+  [64, "9-64"],
+  [Number.POSITIVE_INFINITY, "65-"],
+] as const;
+const rowsClass = (rows: number): string => ROWS_CLASSES.find(([most]) => rows <= most)![1];
 
 /** The shape class of a product, as it stands in `gpu.tuning`: sizes by their power of two. */
 export const matmulClass = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): string =>

@@ -24,8 +24,8 @@ export interface Needs {
   storageBuffers?: number;
   /** Formats of weights that it reads. */
   formats?: readonly MatrixDtype[];
-  /** What the width is a multiple of: of heads, of rows. */
-  widthOf?: number;
+  /** Of heads, of rows: what the width must be a multiple of. */
+  widthMultipleOf?: number;
   /** Permission to lose precision. */
   precision?: MatmulPrecision;
   /** What else a device must have. */
@@ -58,7 +58,7 @@ export function meets(gpu: Gpu, needs: Needs, { width, dtype, precision = "f32" 
     limits.maxComputeWorkgroupStorageSize >= (needs.workgroupBytes ?? 0) &&
     limits.maxStorageBuffersPerShaderStage >= (needs.storageBuffers ?? 0) &&
     (!dtype || !needs.formats || needs.formats.includes(dtype)) &&
-    (!width || width % (needs.widthOf ?? 1) === 0) &&
+    (!width || width % (needs.widthMultipleOf ?? 1) === 0) &&
     LOOSENESS.indexOf(needs.precision ?? "f32") <= LOOSENESS.indexOf(precision) &&
     needs.device?.(gpu) !== false
   );

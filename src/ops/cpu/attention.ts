@@ -33,7 +33,7 @@ export const DECODES = {
     }),
   },
   octs: {
-    needs: { subgroupSize: [8], widthOf: 8 },
+    needs: { subgroupSize: [8], widthMultipleOf: 8 },
     span,
     spec: (cache, group) => ({
       ...kernel("cpu/attention.decode_octs"),
