@@ -16,7 +16,7 @@ const QUADS = D / 4u;
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) column: u32) {
   let position = position_of(group.y);
-  if (column >= QUADS || position < p.span || position == NOWHERE) {
+  if (column >= QUADS || position < p.span) {
     return;
   }
   let head = group.y * p.heads + group.x;

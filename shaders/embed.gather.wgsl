@@ -1,4 +1,4 @@
-// x[r] = table[ids[start + r]] (SEPARATE, rows that are sequences of their own: ids[r]), or, where bit 31 of the id is set, visual[the other bits] (MODEL.md §4, the merge).
+// x[r] = table[ids[start + r]] (SEPARATE, rows that are sequences of their own: ids[slot_of(r)]), or, where bit 31 of the id is set, visual[the other bits] (MODEL.md §4, the merge).
 //   ids: u32 [context]   table: [ROWS, WIDTH], the rows FIRST.. of the whole matrix   visual: f32 [visual tokens, WIDTH]   x: f32 [rows, WIDTH]
 // Workgroup (block of 64 vec4s, row), a thread a vec4. Ids of other parts of the table are left to their own dispatches;
 // the part with FIRST = 0 takes the visual rows.
@@ -22,7 +22,7 @@ fn main(@builtin(global_invocation_id) thread: vec3<u32>) {
     return;
   }
   let to = thread.y * p.quads + thread.x;
-  let id = ids[select(step.start + thread.y, thread.y, p.separate != 0u)];
+  let id = ids[select(step.start + thread.y, slot_of(thread.y), p.separate != 0u)];
   if ((id & VISUAL) != 0u) {
     if (p.first == 0u) {
       x[to] = visual[(id & ~VISUAL) * p.quads + thread.x];

@@ -2,7 +2,7 @@
 //   y[j] = x[j] cos[j] - x[j + D/2] sin[j],  y[j + D/2] = x[j + D/2] cos[j] + x[j] sin[j],  j < D/2
 //   qkv: f32 [rows, (HEADS + 2 KV_HEADS) D] as q heads | k heads | v heads   table: (cos, sin) [CONTEXT, D/2]
 //   q: f32 [rows, HEADS D]   keys, values: f32 or f16 [sequences, KV_HEADS, CONTEXT, D]
-// SEPARATE: row r is the next token of sequence r, at position_of(r); a row that is NOWHERE is left out, its q stays undefined.
+// SEPARATE: row r is the next token of the sequence in slot_of(r), at position_of(r).
 // Otherwise the rows are the positions from step.start on of one sequence, which is SEQUENCE.
 // Workgroup (row, head of q|k|v); a thread two neighbouring columns of each half. The table is computed on the CPU: WGSL's sin and cos
 // are good to 2^-11 only.
@@ -29,10 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var sequence = p.sequence;
   if (separate) {
     position = position_of(row);
-    sequence = row;
-  }
-  if (separate && position == NOWHERE) {
-    return;
+    sequence = slot_of(row);
   }
   let origin = (row * (p.heads + 2u * p.kv_heads) + head) * 2u * p.pairs;
   // Of a head of keys or values; wraps round for q, which does not use it.

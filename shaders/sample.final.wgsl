@@ -19,7 +19,7 @@ const THREADS = 64u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let row = p.first + group.y;
+  let row = state_row(p.first, group.y);
   let greedy = settings[row].temperature <= 0.0;
   var value = LOWEST;
   var id = p.count;

@@ -30,7 +30,7 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let row = p.first + group.y;
+  let row = state_row(p.first, group.y);
   let s = settings[row];
   let mass = p.pass_ >= COUNT_PASSES;
   if (s.temperature <= 0.0 || (mass && s.top_p == 0u) || (!mass && s.top_k == 0u)) {

@@ -15,11 +15,11 @@ struct Params {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) thread: vec3<u32>) {
   let words = (p.count + 31u) / 32u;
-  let penalty = settings[p.first + thread.y].penalty;
+  let penalty = settings[state_row(p.first, thread.y)].penalty;
   if (thread.x >= words || penalty == 1.0) {
     return;
   }
-  var bits = seen[(p.first + thread.y) * words + thread.x];
+  var bits = seen[state_row(p.first, thread.y) * words + thread.x];
   while (bits != 0u) {
     let at = thread.y * p.count + thread.x * 32u + firstTrailingBit(bits);
     let l = logits[at];

@@ -34,7 +34,7 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let row = p.first + group.y;
+  let row = state_row(p.first, group.y);
   let s = settings[row];
   if (s.temperature <= 0.0) {
     return;

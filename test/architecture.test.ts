@@ -7,6 +7,7 @@ import { pathOf } from "./support.ts";
 /** DESIGN §2, lowest first. A file imports its own layer and lower ones. */
 const LAYERS = [
   "errors.ts",
+  "gpu/adapter-kind.ts", // asks nobody anything: the platform, too, says by it what an adapter is
   "options.ts",
   "json.ts",
   "safetensors",
@@ -25,8 +26,8 @@ const LAYERS = [
   "index.ts testing.ts worker-thread.ts",
 ];
 const layerOf = (file: string): number => {
-  const top = file.split("/")[1]!;
-  const layer = LAYERS.findIndex((names) => names.split(" ").includes(top));
+  const inside = file.slice("src/".length);
+  const layer = LAYERS.findIndex((names) => names.split(" ").some((name) => name === inside || name === inside.split("/")[0]));
   if (layer < 0) throw new Error(`${file} belongs to no layer`);
   return layer;
 };
@@ -74,6 +75,25 @@ describe("the house", () => {
       (file) => layerOf(file) !== layerOf("src/platform/node.ts") && /["']node:/.test(readFileSync(join(root, file), "utf8")),
     );
     expect(offenders).toEqual([]);
+  });
+
+  it("reaches what only CPU adapters need through ops/choose.ts alone", () => {
+    const isCpu = (file: string) => file.startsWith("src/ops/cpu/");
+    const others = files.filter((file) => !isCpu(file) && importsOf(file).some(isCpu));
+    expect(others).toEqual(["src/ops/choose.ts"]);
+    // And there when such an adapter is opened, not before.
+    const text = readFileSync(join(root, "src/ops/choose.ts"), "utf8");
+    expect(text.match(/^.*\.\/cpu\/.*$/gm)).toEqual([expect.stringContaining('await import("./cpu/index.ts")')]);
+  });
+
+  it("asks in one place what an adapter is, and chooses kernels by it in one", () => {
+    const text = (file: string) => readFileSync(join(root, file), "utf8");
+    const code = files.filter((file) => !file.endsWith(".gen.ts"));
+    expect(code.filter((file) => /\bkind [=!]== "[cg]pu"|\[gpu\.kind\]/.test(text(file)) && /^src\/(ops|model)\//.test(file))).toEqual([
+      "src/ops/choose.ts",
+    ]);
+    const names = /\/[^/\n]*(llvmpipe|lavapipe|basic render|isFallback)[^/\n]*\/i?\b|isFallbackAdapter (=|\?|&|\|)/i;
+    expect(code.filter((file) => names.test(text(file)))).toEqual(["src/gpu/adapter-kind.ts"]);
   });
 
   it("keeps files within their sizes", () => {

@@ -1,10 +1,10 @@
 // Bindings and layout of attention of one query a head over the KV cache, its keys split over workgroups (src/ops/attention-decode.ts).
-//   q, out: f32 [rows, HEADS D]   k, v: lib kv.*, [rows, KV_HEADS, CONTEXT, D]; the GROUP heads from g GROUP on share kv head g
+//   q, out: f32 [rows, HEADS D]   k, v: lib kv.*, [slots, KV_HEADS, CONTEXT, D]; the GROUP heads from g GROUP on share kv head g
 //   parts: f32 [rows, HEADS, SPLITS, D + 4]: what a split makes of a head before it is divided: Σ exp(s - top) v, then top, Σ exp(s - top), 0, 0
-// Row r sees the keys 0..position_of(r) of its own. Workgroup (kv head, split, row) takes those from split SPAN to below (split + 1) SPAN.
-// Where one split has them all, it writes to out. A row that is NOWHERE has none: its part of out stays undefined.
+// Row r sees the keys 0..position_of(r) of slot_of(r). Workgroup (kv head, split, row) takes those from split SPAN to below (split + 1) SPAN.
+// Where one split has them all, it writes to out.
 // Rows and heads are counted together: HEADS = KV_HEADS GROUP, so kv head g of row r is the (r KV_HEADS + g)th, with the GROUP heads from
-// (r KV_HEADS + g) GROUP on.
+// (r KV_HEADS + g) GROUP on. So are slots and kv heads.
 // Needs: D (a multiple of 4), GROUP; libs step and kv.*.
 struct Params {
   splits: u32, // room in parts
@@ -22,7 +22,6 @@ struct Params {
 const QUADS = D / 4u;
 const LOWEST = -3.0e38; // stands for -infinity: exp(LOWEST - anything seen) is 0
 
-// None for NOWHERE: it wraps round.
 fn key_count(row: u32) -> u32 {
   return position_of(row) + 1u;
 }
@@ -46,13 +45,14 @@ fn store_sum(row: u32, head: u32, split: u32, top: f32, sum: f32) {
 struct Part {
   row: u32,
   head0: u32, // the first of its GROUP heads, of all rows
-  base: u32, // its first key, counted through all rows and kv heads
+  base: u32, // its first key, counted through all slots and kv heads
   count: u32, // of keys, 0 where the split lies behind the last one
 }
 
 fn part_of(group: vec3<u32>) -> Part {
-  let kv_head = group.z * p.kv_heads + group.x;
+  let heads = group.z * p.kv_heads + group.x;
+  let kv_head = slot_of(group.z) * p.kv_heads + group.x;
   let first = group.y * p.span;
   let keys = key_count(group.z);
-  return Part(group.z, kv_head * GROUP, kv_head * p.context + first, min(max(keys, first) - first, p.span));
+  return Part(group.z, heads * GROUP, kv_head * p.context + first, min(max(keys, first) - first, p.span));
 }

@@ -19,7 +19,7 @@ struct Params {
   out_stride: u32,
   switches: u32,
   eps: f32, // of the norm in front, where there is one (lib prologue.norm)
-  lane_columns: u32, // COLUMNS of matmul.columns again, for loops that must stay loops
+  rounds: u32, // of a kernel that has a loop which must stay one: how often it runs
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;

@@ -25,6 +25,16 @@ struct Search {
   floor: u32, // the key below which top-k cuts
 }
 
+const BY_SLOT = 0xffffffffu; // as FIRST: a row's state is that of its slot
+
+// The row of the state that belongs to a row of logits: they follow each other from `first` on, or are as the step says.
+fn state_row(first: u32, row: u32) -> u32 {
+  if (first == BY_SLOT) {
+    return slot_of(row);
+  }
+  return first + row;
+}
+
 const BLOCK = 2048u; // logits a workgroup
 const BINS = 256u;
 const COUNT_PASSES = 4u; // digits of 8 bits; the mass passes follow

@@ -5,12 +5,15 @@ struct Step {
   start: u32, // position of the first token in the sequence
   unused0: u32,
   unused1: u32,
-  positions: array<vec4<u32>, 2>, // of rows that are sequences of their own; NOWHERE for a row that sits this step out
+  positions: array<vec4<u32>, 2>, // of rows that are sequences of their own
+  slots: array<vec4<u32>, 2>, // and where the caches, settings and ids of these sequences are
 }
 @group(0) @binding(0) var<uniform> step: Step;
 
-const NOWHERE = 0xffffffffu;
-
 fn position_of(row: u32) -> u32 {
   return step.positions[row / 4u][row % 4u];
+}
+
+fn slot_of(row: u32) -> u32 {
+  return step.slots[row / 4u][row % 4u];
 }

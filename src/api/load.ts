@@ -87,9 +87,10 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
         onBytes: (loaded) => upload((furthest = Math.max(furthest, loaded))),
         onNote: (note) => upload(furthest, note),
       });
-      onProgress?.({ phase: "compile", loaded: 0, total: 1 });
-      await model.recordVision(config.tileSize);
-      onProgress?.({ phase: "compile", loaded: 1, total: 1 });
+      const compiled = (loaded: number, total: number) => onProgress?.({ phase: "compile", loaded, total });
+      compiled(0, 1);
+      // One step is the vision tower's own pipelines, and each that the adapter would otherwise compile in the first answer another.
+      await model.prepare(config.tileSize, signal, (done, total) => compiled(1 + done, 1 + total));
       throwIfAborted(signal);
       const stepper = new Stepper(gpu, model.lanes);
       return { gpu, model, tokenizer, config, weights, imageContextId, stopId, queue: new Queue(), pictures: new TileCache(), stepper };

@@ -1,10 +1,12 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
+import { type AdapterKind, kindOf } from "./adapter-kind.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { checkLimits, type DeviceOptions, deviceOption } from "./device-options.ts";
 import { Kernels } from "./kernel.ts";
-import { type MatrixSyntax, matrixSyntaxOf, readsTexels } from "./language.ts";
-import { Memory, type Wait } from "./memory.ts";
+import { type MatrixSyntax, matrixSyntaxOf } from "./language.ts";
+import { Memory } from "./memory.ts";
+import { pacingOf } from "./pacing.ts";
 import { Tuning } from "./tuning.ts";
 
 export type { DeviceOptions };
@@ -14,16 +16,14 @@ export interface Gpu {
   readonly device: GPUDevice;
   /** The adapter's name, for people. */
   readonly adapterName: string;
-  /** Whether the adapter computes on the CPU (SwiftShader, lavapipe): barriers cost most there. */
-  readonly software: boolean;
+  /** Whether the adapter is a GPU, or computes on the CPU (lavapipe, SwiftShader, WARP). */
+  readonly kind: AdapterKind;
   readonly memory: Memory;
   readonly kernels: Kernels;
   /** The variants that were measured to be the fastest. */
   readonly tuning: Tuning;
   /** How loads of subgroup matrices are written here; undefined where there are none. */
   readonly matrixSyntax: MatrixSyntax | undefined;
-  /** Whether shaders may read storage textures. */
-  readonly readsTexels: boolean;
   readonly counters: Counters;
   /** Why the device was lost; undefined while it works. */
   lostReason(): string | undefined;
@@ -57,15 +57,19 @@ async function requestDevice(adapter: GPUAdapter, name: string): Promise<GPUDevi
   return device;
 }
 
+type Loader = (gpu: Gpu) => Promise<void>;
+const loaders: { kind: AdapterKind; load: Loader }[] = [];
+
+/** What layers above have for one kind of adapter only is loaded when one is opened: pages on the other never download it. */
+export function whenOpened(kind: AdapterKind, load: Loader): void {
+  loaders.push({ kind, load });
+}
+
 /** How this device's compiler takes what differs, asked by compiling. @throws EngineError device-lost for a device that does not work any more */
-async function probe(
-  device: GPUDevice,
-  owned: boolean,
-  lostReason: () => string | undefined,
-): Promise<Pick<Gpu, "matrixSyntax" | "readsTexels">> {
+async function probe(device: GPUDevice, owned: boolean, lostReason: () => string | undefined): Promise<MatrixSyntax | undefined> {
   let cause: unknown;
   try {
-    const found = { matrixSyntax: await matrixSyntaxOf(device), readsTexels: await readsTexels(device) };
+    const found = await matrixSyntaxOf(device);
     if (lostReason() === undefined) return found; // Dawn tells of a device that was destroyed once it is asked for anything
   } catch (error) {
     cause = error;
@@ -105,20 +109,23 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
   device.lost.then(({ reason, message }) => {
     lost = `${reason}: ${message}`;
   });
+  let gpu: Gpu | undefined;
   try {
     checkLimits(device, adapterName);
-    const probed = await probe(device, owned, () => lost);
+    const matrixSyntax = await probe(device, owned, () => lost);
     const counters = newCounters();
-    const software = /swiftshader|llvmpipe|lavapipe/i.test(adapterName);
-    const wait: Wait = software ? platform.calmly : (start) => start();
-    const memory = new Memory(device, zeroes, () => lost, wait, counters);
-    return {
+    const { vendor, architecture, description, isFallbackAdapter } = device.adapterInfo ?? {};
+    const kind = kindOf({ name: adapterName, vendor, architecture, description, isFallbackAdapter });
+    const wait = pacingOf(kind);
+    const Storage = zeroes ? Memory : (await import("./unzeroed.ts")).UnzeroedMemory;
+    const memory = new Storage(device, () => lost, wait, counters);
+    gpu = {
       device,
       adapterName,
-      software,
+      kind,
       memory,
       tuning: new Tuning(owned && given.options.autotune === true),
-      ...probed,
+      matrixSyntax,
       kernels: new Kernels(device, wait, counters),
       counters,
       lostReason: () => lost,
@@ -127,7 +134,10 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
         if (owned) device.destroy();
       },
     };
+    for (const each of loaders) if (each.kind === kind) await each.load(gpu);
+    return gpu;
   } catch (error) {
+    gpu?.close();
     if (owned) device.destroy();
     throw error;
   }

@@ -1,21 +1,23 @@
 import { EngineError } from "../errors.ts";
+import { type Bindable, bindingOf } from "../tensor/tensor.ts";
 import type { Counters } from "./counters.ts";
-import type { Wait } from "./memory.ts";
+import type { Wait } from "./pacing.ts";
 import { type ShaderName, shaders } from "./shaders.gen.ts";
 
-/** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written, `t` texels that are read. */
+/** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written, `t` a texture of vec4s that is read. */
 export type BindingKind = "u" | "r" | "w" | "t";
 
+/** The WGSL of a kernel: one of shaders.gen.ts, or a kernel from elsewhere with a name for messages. */
+export type KernelSource = { shader: ShaderName } | { shader: string; code: string };
+
+/** WGSL that goes before it. */
+export type Library = ShaderName | { code: string };
+
 /** A shader with its libraries and constants: what a pipeline is made of. */
-export type KernelSpec = KernelOptions &
-  (
-    | { shader: ShaderName }
-    /** A kernel from outside: its WGSL, and a name for messages. */
-    | { shader: string; code: string }
-  );
+export type KernelSpec = KernelOptions & KernelSource;
 
 interface KernelOptions {
-  libs?: readonly ShaderName[];
+  libs?: readonly Library[];
   /** Switches, and sizes that arrays depend on, put before the source as `const NAME = value;` (numbers become u32). */
   consts: Readonly<Record<string, number | boolean>>;
   /** WGSL directives, `enable f16;` and the like, which have to stand at the very start. */
@@ -34,7 +36,12 @@ export function kernelSource(spec: KernelSpec): string {
   const { libs = [], consts, directives = [] } = spec;
   const head = directives.map((directive) => `${directive}\n`);
   const prelude = Object.entries(consts).map(([name, value]) => `const ${name} = ${typeof value === "number" ? `${value}u` : value};\n`);
-  return [...head, ...prelude, ...libs.map((lib) => shaders[lib]), "code" in spec ? spec.code : shaders[spec.shader]].join("");
+  return [
+    ...head,
+    ...prelude,
+    ...libs.map((lib) => (typeof lib === "string" ? shaders[lib] : lib.code)),
+    "code" in spec ? spec.code : shaders[spec.shader],
+  ].join("");
 }
 
 const TYPES: Readonly<Record<BindingKind, Omit<GPUBindGroupLayoutEntry, "binding" | "visibility">>> = {
@@ -43,6 +50,10 @@ const TYPES: Readonly<Record<BindingKind, Omit<GPUBindGroupLayoutEntry, "binding
   w: { buffer: { type: "storage" } },
   t: { storageTexture: { access: "read-only", format: "rgba32float" } },
 };
+
+/** What is bound for a buffer or a texture. */
+export const resourceOf = (storage: Bindable | GPUTexture): GPUBindingResource =>
+  "createView" in storage ? storage.createView() : bindingOf(storage);
 
 /** The device's pipelines, one for each distinct kernel. */
 export class Kernels {

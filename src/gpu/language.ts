@@ -3,7 +3,8 @@
 /** typed: `subgroupMatrixLoad<T, row_major>(p, offset, stride)`; flag: `subgroupMatrixLoad<T>(p, offset, false, stride)`. */
 export type MatrixSyntax = "typed" | "flag";
 
-async function compiles(device: GPUDevice, what: string, code: string): Promise<boolean> {
+/** Whether the compiler takes a module. */
+export async function compiles(device: GPUDevice, what: string, code: string): Promise<boolean> {
   device.pushErrorScope("validation");
   device.createShaderModule({ label: `probe ${what}`, code });
   return (await device.popErrorScope()) === null;
@@ -34,7 +35,3 @@ export async function matrixSyntaxOf(device: GPUDevice): Promise<MatrixSyntax | 
   }
   return undefined;
 }
-
-/** Whether shaders may read storage textures (the language feature readonly_and_readwrite_storage_textures, in Chromium since 124). */
-export const readsTexels = (device: GPUDevice): Promise<boolean> =>
-  compiles(device, "texels", "@group(0) @binding(0) var probe: texture_storage_2d<rgba32float, read>;");

@@ -36,12 +36,12 @@ export function checkDemand({ limits }: GPUDevice, demand: Demand): void {
   }
   const ranges = buffers.flatMap((storage, i) => {
     const kind = bindings[i + 2];
-    const texels = "createView" in storage;
-    if (texels !== (kind === "t")) {
-      const problem = texels ? "is texels, it has to be a buffer" : "is no texels, which it has to be";
+    const texture = "createView" in storage;
+    if (texture !== (kind === "t")) {
+      const problem = texture ? "is a texture, it has to be a buffer" : "is a buffer, it has to be a texture";
       reject("bad-input", demand, `binding ${i + 2} (${JSON.stringify(labelOf(storage))}) ${problem}`);
     }
-    if (texels) return [];
+    if (texture) return [];
     const { buffer, offset = 0, size = buffer.size - offset } = bindingOf(storage) as GPUBufferBinding & { buffer: GPUBuffer };
     const name = `binding ${i + 2} (${JSON.stringify(buffer.label)})`;
     if (!(buffer.usage & GPUBufferUsage.STORAGE)) reject("bad-input", demand, `${name} is no storage buffer`);

@@ -1,9 +1,7 @@
 import { EngineError } from "../errors.ts";
 import { type Bindable, bindingOf } from "../tensor/tensor.ts";
 import type { Counters } from "./counters.ts";
-
-/** Calls what starts work of the device: `platform.calmly`, or plainly. */
-export type Wait = <T>(start: () => T) => T;
+import type { Wait } from "./pacing.ts";
 
 /** A line of the ledger: who holds how much. */
 export interface LedgerEntry {
@@ -13,24 +11,18 @@ export interface LedgerEntry {
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-/** Texels in a row of a scratch texture: the lib texels counts on through the rows. */
-export const TEXELS_WIDE = 4096;
-
 const STORAGE = 0x80 | 0x08 | 0x04; // GPUBufferUsage.STORAGE, COPY_DST and COPY_SRC, which a module cannot name before there is WebGPU
 
 /** Every buffer and texture of a device comes from here and stands in the ledger until it is destroyed. */
 export class Memory {
-  readonly #device: GPUDevice;
-  readonly #zeroes: boolean;
+  readonly device: GPUDevice;
   readonly #lostReason: () => string | undefined;
   readonly #wait: Wait;
   readonly #counters: Counters;
   readonly #ledger = new Map<GPUBuffer | GPUTexture, LedgerEntry>();
 
-  /** @param zeroes whether the device zeroes storage before its first use by itself; else that is done here */
-  constructor(device: GPUDevice, zeroes: boolean, lostReason: () => string | undefined, wait: Wait, counters: Counters) {
-    this.#device = device;
-    this.#zeroes = zeroes;
+  constructor(device: GPUDevice, lostReason: () => string | undefined, wait: Wait, counters: Counters) {
+    this.device = device;
     this.#wait = wait;
     this.#counters = counters;
     this.#lostReason = lostReason;
@@ -50,7 +42,7 @@ export class Memory {
 
   /** The largest buffer that one binding can hold. */
   get maxBinding(): number {
-    return Math.min(this.#device.limits.maxStorageBufferBindingSize, this.#device.limits.maxBufferSize);
+    return Math.min(this.device.limits.maxStorageBufferBindingSize, this.device.limits.maxBufferSize);
   }
 
   /**
@@ -59,60 +51,28 @@ export class Memory {
    * @throws EngineError limit-exceeded: createBuffer itself does not throw, the error would come later and elsewhere
    */
   create(label: string, bytes: number, usage = STORAGE): GPUBuffer {
-    if (this.#zeroes || usage & GPUBufferUsage.MAP_READ) return this.#allocate(label, bytes, usage); // what is mapped is copied to before
-    const buffer = this.#allocate(label, bytes, usage | GPUBufferUsage.COPY_DST);
-    this.#zero(buffer);
-    return buffer;
-  }
-
-  /** The same for a caller who fills all of it before anything reads it: on some devices its content is undefined until then. */
-  createToFill(label: string, bytes: number): GPUBuffer {
-    const buffer = this.#allocate(label, bytes, STORAGE);
-    if (!this.#zeroes && buffer.size > bytes) this.#zero(buffer); // the rest of the last vec4
-    return buffer;
-  }
-
-  #zero(buffer: GPUBuffer): void {
-    const encoder = this.#device.createCommandEncoder({ label: `zero ${buffer.label}` });
-    encoder.clearBuffer(buffer);
-    this.#device.queue.submit([encoder.finish()]);
-  }
-
-  #allocate(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
-    const limit = usage & GPUBufferUsage.STORAGE ? this.maxBinding : this.#device.limits.maxBufferSize;
+    const limit = usage & GPUBufferUsage.STORAGE ? this.maxBinding : this.device.limits.maxBufferSize;
     if (size > limit) {
       throw new EngineError("limit-exceeded", `buffer "${label}" needs ${mebibytes(size)}, this adapter allows ${mebibytes(limit)}`, {
         hint: "use a smaller maxContext or another adapter",
       });
     }
-    this.assertAlive();
-    this.#counters.buffers++;
-    const buffer = this.#device.createBuffer({ label, size, usage });
-    this.#ledger.set(buffer, { label, bytes: size });
-    return buffer;
+    return this.hold({ label, bytes: size }, () => this.device.createBuffer({ label, size, usage }));
   }
 
-  /**
-   * Creates a texture of at least `count` vec4s of f32, for what CPU adapters read faster so: kernels read texel i by lib texels,
-   * `Program.copyTexels` fills it.
-   *
-   * @throws EngineError limit-exceeded
-   */
-  createTexels(label: string, count: number): GPUTexture {
-    const height = Math.max(1, Math.ceil(count / TEXELS_WIDE));
-    const most = this.#device.limits.maxTextureDimension2D;
-    if (height > most) {
-      throw new EngineError("limit-exceeded", `texture "${label}" needs ${height} rows of texels, this adapter allows ${most}`, {
-        hint: "use fewer tiles or a smaller maxContext",
-      });
-    }
+  /** The same for a caller who fills all of it before anything reads it: its content need not be zeros until then. */
+  createToFill(label: string, bytes: number): GPUBuffer {
+    return this.create(label, bytes);
+  }
+
+  /** Makes storage and enters it into the ledger. */
+  hold<T extends GPUBuffer | GPUTexture>(entry: LedgerEntry, make: () => T): T {
     this.assertAlive();
     this.#counters.buffers++;
-    const usage = GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST;
-    const texture = this.#device.createTexture({ label, size: [TEXELS_WIDE, height], format: "rgba32float", usage });
-    this.#ledger.set(texture, { label, bytes: 16 * TEXELS_WIDE * height });
-    return texture;
+    const storage = make();
+    this.#ledger.set(storage, entry);
+    return storage;
   }
 
   destroy(storage: GPUBuffer | GPUTexture): void {
@@ -149,12 +109,12 @@ export class Memory {
   /** Writes bytes into a buffer. `offset` and the length are multiples of 4. */
   write(to: Bindable, offset: number, data: ArrayBufferView<ArrayBuffer>): void {
     const { buffer, offset: start = 0 } = bindingOf(to);
-    this.#device.queue.writeBuffer(buffer, start + offset, data.buffer, data.byteOffset, data.byteLength);
+    this.device.queue.writeBuffer(buffer, start + offset, data.buffer, data.byteOffset, data.byteLength);
   }
 
   /** Waits until the queue has taken what was written, so that staging copies do not pile up. */
   async flush(): Promise<void> {
-    await this.guard(() => this.#device.queue.onSubmittedWorkDone());
+    await this.guard(() => this.device.queue.onSubmittedWorkDone());
     this.assertAlive(); // a lost device may call its work done
   }
 
@@ -171,14 +131,14 @@ export class Memory {
     const total = ranges.reduce((sum, { bytes }) => sum + padded(bytes), 0);
     const staging = this.create("readback", total, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
     try {
-      const encoder = this.#device.createCommandEncoder();
+      const encoder = this.device.createCommandEncoder();
       let at = 0;
       for (const { from, offset, bytes } of ranges) {
         const { buffer, offset: start = 0 } = bindingOf(from);
         encoder.copyBufferToBuffer(buffer, start + offset, staging, at, padded(bytes));
         at += padded(bytes);
       }
-      this.#device.queue.submit([encoder.finish()]);
+      this.device.queue.submit([encoder.finish()]);
       await this.guard(() => staging.mapAsync(GPUMapMode.READ));
       const mapped = staging.getMappedRange(0, total);
       at = 0;
@@ -195,11 +155,11 @@ export class Memory {
   /** Runs something that allocates under error scopes: what fails on the GPU's side is an error here, not later. */
   async scoped<T>(what: string, work: () => Promise<T>): Promise<T> {
     this.assertAlive();
-    this.#device.pushErrorScope("out-of-memory");
-    this.#device.pushErrorScope("validation");
+    this.device.pushErrorScope("out-of-memory");
+    this.device.pushErrorScope("validation");
     const [outcome] = await Promise.allSettled([work()]);
-    const validation = await this.#wait(() => this.#device.popErrorScope());
-    const outOfMemory = await this.#wait(() => this.#device.popErrorScope());
+    const validation = await this.#wait(() => this.device.popErrorScope());
+    const outOfMemory = await this.#wait(() => this.device.popErrorScope());
     if (outcome.status === "rejected") throw outcome.reason;
     if (outOfMemory) {
       throw new EngineError("out-of-memory", `${what}: the GPU has no room beside the ${mebibytes(this.bytes)} in use`, {
@@ -223,7 +183,7 @@ export class Memory {
       return await this.#wait(start);
     } catch (error) {
       // A lost device fails its work before it says that it is lost.
-      if (this.#lostReason() === undefined) await Promise.race([this.#device.lost, new Promise((resolve) => setTimeout(resolve, 20))]);
+      if (this.#lostReason() === undefined) await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 20))]);
       const reason = this.#lostReason();
       throw reason === undefined ? error : lost(reason, error);
     }

@@ -1,9 +1,10 @@
+import { throwIfAborted } from "../errors.ts";
 import { type Activation, type Bindable, bindingOf, type Rows } from "../tensor/tensor.ts";
+import { compilesLate } from "./adapter-kind.ts";
 import { Arena, type Scratch } from "./arena.ts";
 import type { Gpu } from "./device.ts";
-import type { KernelSpec } from "./kernel.ts";
+import { type KernelSpec, resourceOf } from "./kernel.ts";
 import { checkDemand } from "./limits.ts";
-import { TEXELS_WIDE } from "./memory.ts";
 
 /** What changes from one replay to the next; lies in a small uniform buffer that every kernel sees at binding 0. */
 export interface Step {
@@ -11,16 +12,17 @@ export interface Step {
   units: number;
   /** Position of the first token in the sequence; of rows that are sequences of their own, the furthest of their positions. */
   start: number;
-  /** Where each of those rows is; undefined for one that sits this step out. By default row r is at `start` + r. */
-  positions?: readonly (number | undefined)[] | undefined;
+  /** Where each of those rows is in its sequence; by default row r is at `start` + r. */
+  positions?: readonly number[] | undefined;
+  /** Whose sequence each of them belongs to: the place of its cache, settings and id. By default row r is slot r's. */
+  slots?: readonly number[] | undefined;
 }
 
-/** The most rows that can be sequences of their own. */
+/** The most rows that can be sequences of their own, and slots for them. */
 export const MAX_ROWS = 8;
 
-/** lib/step: units, start, two words of nothing, the positions. */
-export const STEP_BYTES = 16 + 4 * MAX_ROWS;
-const NOWHERE = 0xffffffff;
+/** lib/step: units, start, two words of nothing, the positions, the slots. */
+export const STEP_BYTES = 16 + 2 * 4 * MAX_ROWS;
 
 const PARAMS_BYTES = 48; // the largest Params, rounded up to 16
 const PARAMS_STRIDE = 256; // minUniformBufferOffsetAlignment is at most this
@@ -44,15 +46,14 @@ interface Copy {
   range: (step: Step) => { fromOffset: number; toOffset: number; bytes: number };
 }
 
-interface TexelCopy {
-  /** vec4s of f32, as many as fill the texture's rows. */
-  from: Bindable;
-  to: GPUTexture;
-  /** vec4s of a step; whole rows of texels are copied. */
-  count: (step: Step) => number;
+/** A command between dispatches. */
+export interface Command {
+  /** Whether a step needs it; it always does where absent. */
+  wanted?(step: Step): boolean;
+  encode(encoder: GPUCommandEncoder, step: Step): void;
 }
 
-type Item = Dispatch | Copy | TexelCopy;
+type Item = Dispatch | Command;
 
 interface Built {
   pipeline: GPUComputePipeline;
@@ -80,7 +81,7 @@ export class Program {
   readonly #step: GPUBuffer;
   readonly #items: Item[] = [];
   readonly #words = new Uint32Array(STEP_BYTES / 4); // what goes into #step
-  #built: (Built | Copy | TexelCopy | undefined)[] = []; // undefined: optional, and not prepared yet
+  #built: (Built | Command | undefined)[] = []; // undefined: optional, and not prepared yet
   #params: GPUBuffer | undefined;
 
   constructor(gpu: Gpu, label: string, maxUnits: number, arena: Scratch, step: GPUBuffer) {
@@ -108,13 +109,18 @@ export class Program {
     this.#items.push(dispatch);
   }
 
-  copy(copy: Copy): void {
-    this.#items.push(copy);
+  copy({ from, to, range }: Copy): void {
+    const [source, target] = [bindingOf(from), bindingOf(to)];
+    this.command({
+      encode(encoder, step) {
+        const { fromOffset, toOffset, bytes } = range(step);
+        encoder.copyBufferToBuffer(source.buffer, (source.offset ?? 0) + fromOffset, target.buffer, (target.offset ?? 0) + toOffset, bytes);
+      },
+    });
   }
 
-  /** Texels from a buffer: on CPU adapters faster than a kernel that stores them one by one. */
-  copyTexels(copy: TexelCopy): void {
-    this.#items.push(copy);
+  command(command: Command): void {
+    this.#items.push(command);
   }
 
   /** Dispatches in one replay. */
@@ -141,7 +147,7 @@ export class Program {
   }
 
   /** Every item ready to run; of dispatches those that are wanted, and those that already were. */
-  #compile(wanted: (item: Dispatch) => boolean): Promise<(Built | Copy | TexelCopy | undefined)[]> {
+  #compile(wanted: (item: Dispatch) => boolean): Promise<(Built | Command | undefined)[]> {
     let dispatches = 0;
     return Promise.all(
       this.#items.map(async (item, i) => {
@@ -161,6 +167,11 @@ export class Program {
     counters.bindGroups++;
     const bindGroup = device.createBindGroup({ label: item.kernel.shader, layout, entries });
     return { pipeline, bindGroup, workgroups: item.workgroups };
+  }
+
+  /** Every pipeline that is built, with what one of its dispatches binds. */
+  pipelines(): Map<GPUComputePipeline, GPUBindGroup> {
+    return new Map(this.#built.flatMap((item) => (item && "bindGroup" in item ? [[item.pipeline, item.bindGroup]] : [])));
   }
 
   /** Gives back what build() made; the program cannot run afterwards. */
@@ -190,10 +201,10 @@ export class Program {
         pass.dispatchWorkgroups(x, y, z);
         counters.dispatches++;
       } else {
-        if ("count" in item && item.count(step) === 0) continue;
+        if (item.wanted?.(step) === false) continue;
         pass?.end();
         pass = undefined;
-        encodeCopy(encoder, item, step);
+        item.encode(encoder, step);
       }
     }
     pass?.end();
@@ -203,11 +214,14 @@ export class Program {
     counters.cpuMs += performance.now() - began;
   }
 
-  #writeStep({ units, start, positions }: Step): void {
+  #writeStep({ units, start, positions, slots }: Step): void {
     const words = this.#words;
     words[0] = units;
     words[1] = start;
-    for (let row = 0; row < MAX_ROWS; row++) words[4 + row] = positions ? (positions[row] ?? NOWHERE) : start + row;
+    for (let row = 0; row < MAX_ROWS; row++) {
+      words[4 + row] = positions?.[row] ?? start + row;
+      words[4 + MAX_ROWS + row] = slots?.[row] ?? row;
+    }
     this.gpu.device.queue.writeBuffer(this.#step, 0, words);
   }
 }
@@ -217,11 +231,44 @@ export class Programs {
   readonly gpu: Gpu;
   readonly arena: Arena;
   readonly #step: GPUBuffer;
+  readonly #warm = new WeakSet<GPUComputePipeline>(); // that have run
 
   constructor(gpu: Gpu) {
     this.gpu = gpu;
     this.arena = new Arena(gpu.memory);
     this.#step = gpu.memory.create("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  }
+
+  /**
+   * Has the adapter compile what it has not compiled yet: where pipelines are compiled late, one workgroup of each that these programs have
+   * is run, of the smallest step. It overwrites what such a step would: only for programs that nothing has come out of yet.
+   *
+   * @param onPipeline called before the first and after each, with how many there are in all
+   * @throws EngineError aborted, device-lost
+   */
+  async warm(programs: readonly Program[], signal?: AbortSignal, onPipeline?: (done: number, total: number) => void): Promise<void> {
+    const { device, kind, memory } = this.gpu;
+    const all = new Map(programs.flatMap((program) => [...program.pipelines()]));
+    const cold = [...all].filter(([pipeline]) => compilesLate(kind) && !this.#warm.has(pipeline));
+    memory.write(
+      this.#step,
+      0,
+      Uint32Array.from({ length: STEP_BYTES / 4 }, (_, word) => (word === 0 ? 1 : 0)),
+    );
+    onPipeline?.(0, cold.length);
+    for (const [i, [pipeline, bindGroup]] of cold.entries()) {
+      throwIfAborted(signal);
+      const encoder = device.createCommandEncoder({ label: `warm ${pipeline.label}` });
+      const pass = encoder.beginComputePass();
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindGroup);
+      pass.dispatchWorkgroups(1);
+      pass.end();
+      device.queue.submit([encoder.finish()]);
+      await memory.flush();
+      this.#warm.add(pipeline);
+      onPipeline?.(i + 1, cold.length);
+    }
   }
 
   /** Gives the step buffer back, when no program of these runs any more. */
@@ -240,21 +287,6 @@ export class Programs {
     });
   }
 }
-
-function encodeCopy(encoder: GPUCommandEncoder, copy: Copy | TexelCopy, step: Step): void {
-  const { buffer, offset = 0 } = bindingOf(copy.from);
-  if ("count" in copy) {
-    const rows = Math.ceil(copy.count(step) / TEXELS_WIDE);
-    encoder.copyBufferToTexture({ buffer, offset, bytesPerRow: 16 * TEXELS_WIDE }, { texture: copy.to }, [TEXELS_WIDE, rows]);
-  } else {
-    const { fromOffset, toOffset, bytes } = copy.range(step);
-    const to = bindingOf(copy.to);
-    encoder.copyBufferToBuffer(buffer, offset + fromOffset, to.buffer, (to.offset ?? 0) + toOffset, bytes);
-  }
-}
-
-const resourceOf = (storage: Bindable | GPUTexture): GPUBindingResource =>
-  "createView" in storage ? storage.createView() : bindingOf(storage);
 
 /** The number of rows in a step. */
 export const rowsOf = (rows: Rows, step: Step): number => rows.base + rows.unit * step.units;

@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
-import { type AttentionVariant, attentionVariants, causalAttention, visionAttention } from "../ops/attention.ts";
-import { attentionDecodeVariants, type DecodeVariant } from "../ops/attention-decode.ts";
+import { causalAttention, visionAttention } from "../ops/attention.ts";
+import { type AttentionVariant, type DecodeVariant, triesOf, variantsOf } from "../ops/choose.ts";
 import { activationOf, type BenchCase, storageOf } from "./bench-case.ts";
 import { Noise, nmse } from "./bench-data.ts";
 import { rounded } from "./encode.ts";
@@ -47,7 +47,8 @@ function visionCase(tokens: number, heads: number, headDim: number): BenchCase {
     bytes: 4 * 4 * tokens * width,
     ceiling: "fmaGflops",
     accuracy: "f32",
-    variants: attentionVariants,
+    variants: (gpu) => variantsOf(gpu, "attention", { width: headDim }),
+    chosen: (gpu) => triesOf(gpu, "attention", { width: headDim })[0]!,
     prepare(gpu) {
       const noise = new Noise(tokens + width);
       const qkv = noise.values(tokens * 3 * width);
@@ -87,7 +88,8 @@ function causalCase(tokens: number, context: number, heads: number, kvHeads: num
     bytes: 2 * headDim * (4 * tokens * heads + 2 * context * kvHeads), // q and out are f32, keys and values f16
     ceiling: tokens === 1 ? "streamGBps" : "fmaGflops",
     accuracy: "f32",
-    variants: (gpu) => (tokens === 1 ? attentionDecodeVariants(gpu, headDim) : attentionVariants(gpu)),
+    variants: (gpu) => variantsOf(gpu, tokens === 1 ? "decode" : "attention", { width: headDim }),
+    chosen: (gpu) => triesOf(gpu, tokens === 1 ? "decode" : "attention", { width: headDim })[0]!,
     prepare(gpu: Gpu) {
       const noise = new Noise(context + heads);
       const width = heads * headDim;

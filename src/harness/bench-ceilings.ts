@@ -49,9 +49,9 @@ export interface CeilingContender extends Contender {
  * Some configurations a ceiling: chains of fused or separate multiply-adds in registers; buffers far larger than the caches, where the
  * adapter's bindings permit, read by neighbouring threads side by side or in stretches.
  */
-function probesOf({ memory, software }: Gpu): Probe[] {
+function probesOf({ memory, kind }: Gpu): Probe[] {
   const out = memory.create("bench.out", 16);
-  const groups = software ? 64 : 4096;
+  const groups = kind === "cpu" ? 64 : 4096;
   const probes: Probe[] = CHAINS.map(([chains, links, fused]) => {
     const rounds = Math.ceil(16384 / (chains * links));
     return {
@@ -70,7 +70,7 @@ function probesOf({ memory, software }: Gpu): Probe[] {
   const x = memory.create("bench.x", bytes);
   const y = memory.create("bench.y", bytes);
   for (const split of [false, true]) {
-    for (const threads of software ? [2 ** 10, 2 ** 14] : [2 ** 16, 2 ** 18]) {
+    for (const threads of kind === "cpu" ? [2 ** 10, 2 ** 14] : [2 ** 16, 2 ** 18]) {
       const common = { params: [bytes / 16, threads], workgroups: () => [threads / THREADS, 1, 1] as const };
       const kernel = { consts: { SPLIT: split }, bindings: "uurw" };
       const stream = { ...common, kernel: { ...kernel, shader: "bench.stream" }, buffers: [x, out] } as const;

@@ -1,4 +1,5 @@
-import { chosenVariant, type MatmulVariant, matmul, matmulVariants } from "../ops/matmul.ts";
+import { type MatmulVariant, variantsOf } from "../ops/choose.ts";
+import { chosenVariant, matmul } from "../ops/matmul.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
 import { activationOf, type BenchCase, type Goal } from "./bench-case.ts";
 import { Noise, nmse, randomMatrix, uploadMatrix } from "./bench-data.ts";
@@ -13,9 +14,9 @@ function matmulCase(m: number, n: number, k: number, dtype: MatrixDtype, goals: 
     params: `m=${m},n=${n},k=${k},weights=${dtype}`,
     flops: 2 * m * n * k,
     bytes: weightBytes + 4 * m * (k + n),
-    ceiling: m === 1 ? "streamGBps" : "fmaGflops",
+    ceiling: m <= 8 ? "streamGBps" : "fmaGflops",
     accuracy: isQuantized(dtype) ? "quantized" : "f32",
-    variants: (gpu) => matmulVariants(gpu, dtype, m),
+    variants: (gpu) => variantsOf(gpu, "matmul", { dtype, rows: m }),
     chosen: (gpu) => chosenVariant(gpu, { shape: [n, k], dtype }, m, "f32"),
     prepare(gpu) {
       const noise = new Noise(m + n + k);
@@ -68,4 +69,6 @@ export const matmulCases = (): BenchCase[] => [
     matmulCase(1, 11008, 2048, dtype, dtype === "f32" ? GEMV : dtype === "q4" ? Q4_GEMV : []),
   ),
   ...(["bf16", "q4"] as const).map((dtype) => matmulCase(1, 2048, 11008, dtype)),
+  // Sequences that decode together: m rows must take no longer than m times one.
+  ...(["bf16", "q8", "q4"] as const).flatMap((dtype) => [1, 2, 3, 4, 5, 6, 7, 8].map((m) => matmulCase(m, 4864, 896, dtype))),
 ];

@@ -1,4 +1,5 @@
-import { chosenNorm, type NormVariant, norm, normVariants } from "../ops/norm.ts";
+import { type NormVariant, triesOf, variantsOf } from "../ops/choose.ts";
+import { norm } from "../ops/norm.ts";
 import { inverseFrequencies, ropeAppend, ropeTable } from "../ops/rope.ts";
 import { embed, swiglu } from "../ops/rowwise.ts";
 import { createSampleState, sample } from "../ops/sample.ts";
@@ -15,8 +16,8 @@ function normCase(rows: number, width: number, layer: boolean): BenchCase {
     bytes: 4 * (2 * rows * width + (layer ? 2 : 1) * width),
     ceiling: "streamGBps",
     accuracy: "f32",
-    variants: normVariants,
-    chosen: (gpu) => chosenNorm(gpu, rows, width),
+    variants: (gpu) => variantsOf(gpu, "norm", { rows, width }),
+    chosen: (gpu) => triesOf(gpu, "norm", { rows, width })[0]!,
     prepare(gpu) {
       const noise = new Noise(rows + width);
       const eps = 1e-6;

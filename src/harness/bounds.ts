@@ -27,7 +27,7 @@ const HALVES: Bound = { nmse: 2.4e-7, largest: 4.9e-4 };
 const LARGE_SCORES: Bound = { nmse: 5e-9, largest: 2e-4 };
 
 /**
- * One line an op; where a precision (ops/matmul-variants.ts) or outliers need another bound, a line of its own, `op kind`.
+ * One line an op; where a precision (ops/needs.ts) or outliers need another bound, a line of its own, `op kind`.
  * Operands are compared as their bits stand: the rounding of a bf16, q8 or q4 weight is no error here, only the kernel's own arithmetic is.
  */
 const BOUNDS: Readonly<Record<string, Bound>> = {

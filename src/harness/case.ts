@@ -35,8 +35,6 @@ export interface Expectation {
   kind: "f32" | "f16" | "u32";
   /** Elements from the start of the buffer that the op writes; those behind must stay as they were. */
   length: number;
-  /** Words among those that it must leave as they were. */
-  spares?: (word: number) => boolean;
   /** Which of them are compared; all where absent. */
   indices?: Uint32Array;
   /** Their values, from a float64 reference. Called after the run. */
@@ -75,6 +73,17 @@ function caseName(op: string, params: CaseParams): string {
 /** Puts a case together; its name follows from its parameters. */
 export function defineCase(op: string, params: CaseParams, rest: Omit<KernelCase, "op" | "params" | "name">): KernelCase {
   return { op, params, name: caseName(op, params), ...rest };
+}
+
+/**
+ * A step of rows that are sequences of their own, from the position of each slot's: those without one have no row. Where there are such, the
+ * rows stand in another order than their slots.
+ */
+export function stepOf(positions: readonly (number | undefined)[]) {
+  const busy = [...positions.keys()].filter((slot) => positions[slot] !== undefined);
+  const slots = busy.length < positions.length ? busy.reverse() : busy;
+  const own = slots.map((slot) => positions[slot]!);
+  return { units: slots.length, start: Math.max(...own), positions: own, slots };
 }
 
 /** The whole of an f32 output of so many elements. */

@@ -1,4 +1,4 @@
-import type { Scratch } from "../gpu/arena.ts";
+import type { Scratch, ScratchKind } from "../gpu/arena.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Bindable } from "../tensor/tensor.ts";
 
@@ -38,14 +38,15 @@ export class GuardedScratch implements Scratch {
     return this.place("scratch", Math.ceil(bytes / 4), undefined);
   }
 
-  /** Poison in every texel. A texture needs no guards: no kernel can reach beyond its own. */
-  takeTexels(count: number): GPUTexture {
-    const texture = this.#gpu.memory.createTexels("guarded texels", count);
-    this.#textures.push(texture);
-    const { width, height } = texture;
+  /** A texture of vec4s, poison in every one. A texture needs no guards: no kernel can reach beyond its own. */
+  takeOther<T extends GPUBuffer | GPUTexture>(kind: ScratchKind<T>, size: number): T {
+    const storage = kind.make(this.#gpu.memory, size);
+    if (!("createView" in storage)) throw new Error("a buffer of scratch storage has no guards but by `take`");
+    this.#textures.push(storage);
+    const { width, height } = storage;
     const poison = new Uint32Array(4 * width * height).fill(POISON);
-    this.#gpu.device.queue.writeTexture({ texture }, poison, { bytesPerRow: 16 * width }, [width, height]);
-    return texture;
+    this.#gpu.device.queue.writeTexture({ texture: storage }, poison, { bytesPerRow: 16 * width }, [width, height]);
+    return storage;
   }
 
   scope<T>(record: () => T): T {

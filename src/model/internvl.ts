@@ -123,6 +123,15 @@ export class Model {
     return stage;
   }
 
+  /**
+   * Records the vision tower for tiles of `size` pixels a side, and has the adapter compile everything that an answer needs: nothing is
+   * left to the first one. `onPipeline` as for `Programs.warm`. @throws EngineError aborted, device-lost
+   */
+  async prepare(size: number, signal?: AbortSignal, onPipeline?: (done: number, total: number) => void): Promise<void> {
+    const { program } = await this.recordVision(size);
+    await this.#programs.warm([...this.lanes.programs(), program], signal, onPipeline);
+  }
+
   async #buildVision(size: number, tap?: Tap): Promise<VisionStage> {
     const { vision, language } = this.config;
     const { memory } = this.gpu;

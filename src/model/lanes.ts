@@ -57,7 +57,7 @@ export class Lanes {
   #caches: KvCache[] = []; // of every layer
   readonly #rows: Row[] = [];
   readonly #logits: Activation; // [rows, vocab]
-  #decode!: Program;
+  readonly #decodes: Program[] = []; // for 1, 2, … busy rows
 
   private constructor(parts: DecoderParts, rows: number, context: number) {
     this.#parts = parts;
@@ -76,7 +76,10 @@ export class Lanes {
       try {
         lanes.#caches = createCaches(parts.gpu, parts.config.language, context, rows, parts.kv);
         for (let i = 0; i < rows; i++) await lanes.#openRow(i);
-        lanes.#decode = await parts.programs.record("decode", rows, (p) => lanes.#recordDecode(p), { defer: true });
+        // A program a number of rows: which kernels are best differs, and what is computed for rows that are not there is lost.
+        for (let busy = 1; busy <= rows; busy++) {
+          lanes.#decodes.push(await parts.programs.record("decode", busy, (p) => lanes.#recordDecode(p), { defer: true }));
+        }
         return lanes;
       } catch (error) {
         lanes.dispose();
@@ -92,6 +95,11 @@ export class Lanes {
     const prefill = await programs.record("prefill", chunk, (p) => this.#recordPrefill(p, caches));
     const head = await programs.record("head", chunk, (p) => this.#recordHead(p, row), { defer: true });
     this.#rows.push({ prefill, head });
+  }
+
+  /** Every program, for `Programs.warm`. */
+  programs(): Program[] {
+    return [...this.#rows.flatMap(({ prefill, head }) => [prefill, head]), ...this.#decodes];
   }
 
   /** A chunk of one sequence: `step.units` of its ids from `step.start` on. */
@@ -114,7 +122,7 @@ export class Lanes {
     sample(p, logits, this.state, row);
   }
 
-  /** One token of every row: the last id of each goes in, the next one comes out, in `state.next`. */
+  /** One token of every busy row: the last id of each goes in, the next one comes out, in `state.next`. */
   #recordDecode(p: Program): void {
     const { language, visual, x, rope, config } = this.#parts;
     embed(p, this.state.next, language.embed, visual, x, { separate: true });
@@ -122,7 +130,7 @@ export class Lanes {
       recordLanguageLayer(p, layer, x, this.#caches[i]!, rope, config.language.heads);
     }
     matmul(p, x, language.head, { norm: language.norm, out: this.#logits });
-    sample(p, this.#logits, this.state);
+    sample(p, this.#logits, this.state, "slots");
   }
 
   /**
@@ -152,7 +160,7 @@ export class Lanes {
   /** Compiles what greedy decoding does without, where a way to sample needs it. */
   async prepareSampling(row: number, { temperature, repetitionPenalty }: Sampling): Promise<void> {
     if (temperature === 0 && repetitionPenalty === 1) return;
-    await Promise.all([this.#rows[row]!.head.prepare(), this.#decode.prepare()]);
+    await Promise.all([this.#rows[row]!.head, ...this.#decodes].map((program) => program.prepare()));
   }
 
   /** Sets how a row samples; its random numbers and the ids it has seen begin anew. */
@@ -196,15 +204,11 @@ export class Lanes {
 
   /** Decodes one token of each row that has a position: where its last id goes in. Nothing is waited for. */
   decode(positions: readonly (number | undefined)[], copy?: CopyOut): void {
-    let units = 0;
-    let start = 0;
-    for (const [row, position] of positions.entries()) {
-      if (position === undefined) continue;
-      units = row + 1;
-      start = Math.max(start, position);
-    }
+    const slots = [...positions.keys()].filter((slot) => positions[slot] !== undefined);
+    const busy = slots.map((slot) => positions[slot]!);
     this.#parts.gpu.counters.decodeSteps++;
-    this.#decode.run({ units, start, positions }, { tail: copy });
+    const step = { units: busy.length, start: Math.max(...busy), positions: busy, slots };
+    this.#decodes[busy.length - 1]!.run(step, { tail: copy });
   }
 
   /** Row 0's logits of the last step [vocab]. */
@@ -225,7 +229,7 @@ export class Lanes {
       prefill.dispose();
       head.dispose();
     }
-    this.#decode?.dispose();
+    for (const decode of this.#decodes) decode.dispose();
     destroySampleState(memory, this.state);
     memory.destroy(bindingOf(this.#logits.buffer).buffer);
   }

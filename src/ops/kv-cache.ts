@@ -18,7 +18,7 @@ export interface KvCache {
   context: number;
   /**
    * The sequence that all tokens of a step belong to, from position `start` on (prefill). Undefined: token r of a step is the next one
-   * of sequence r, at the step's position for it (decode).
+   * of the sequence in the step's slot for it, at the step's position for it (decode).
    */
   row?: number | undefined;
 }
@@ -31,9 +31,8 @@ export const rowElements = ({ kvHeads, headDim, context }: Shape): number => kvH
 /** Bytes of one sequence's keys, and of its values. */
 export const rowBytes = (shape: Shape): number => rowElements(shape) * BYTES[shape.dtype];
 
-/** The libraries that read quads or octs of keys and values, and that append to them. */
+/** The libraries that read quads of keys and values, and that append to them. */
 export const kvReader = ({ dtype }: KvCache): ShaderName => `lib/kv.${dtype}`;
-export const kvOctReader = ({ dtype }: KvCache): ShaderName => `lib/kv_octs.${dtype}`;
 export const kvWriter = ({ dtype }: KvCache): readonly ShaderName[] =>
   dtype === "f16" ? ["lib/half", "lib/append.f16"] : ["lib/append.f32"];
 

@@ -1,6 +1,7 @@
+import type { ScratchKind } from "../gpu/arena.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Program, STEP_BYTES } from "../gpu/program.ts";
-import type { MatmulVariant } from "./matmul-variants.ts";
+import type { MatmulVariant } from "./choose.ts";
 
 const ROUNDS = 3;
 const HOPELESS = 3; // slower than the best so far by this factor at first sight: not timed again
@@ -20,7 +21,7 @@ export async function fastestVariant(
   const step = keep(gpu.memory.create("tuning step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST));
   const scratch = {
     take: (bytes: number) => keep(gpu.memory.create("tuning", bytes)),
-    takeTexels: (count: number) => keep(gpu.memory.createTexels("tuning", count)),
+    takeOther: <T extends GPUBuffer | GPUTexture>(kind: ScratchKind<T>, size: number) => keep(kind.make(gpu.memory, size)),
     scope: <T>(work: () => T) => work(),
   };
   const programs: Program[] = [];

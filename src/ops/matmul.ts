@@ -3,21 +3,12 @@ import type { Gpu } from "../gpu/device.ts";
 import { type Dispatch, type Program, rowsOf } from "../gpu/program.ts";
 import { type Activation, type Bindable, GROUP, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { f32Bits, need, needActivation, needMatrix, needVector } from "./check.ts";
-import { inPanels } from "./matmul-panels.ts";
+import { choose, type MatmulVariant, timedRows, triesOf } from "./choose.ts";
+import type { MatmulPlan } from "./matmul-kernels.ts";
 import { fastestVariant } from "./matmul-tune.ts";
-import {
-  candidates,
-  defaultVariant,
-  LANE_COLUMNS,
-  type MatmulKernel,
-  type MatmulPrecision,
-  type MatmulVariant,
-  matmulKernel,
-} from "./matmul-variants.ts";
+import type { MatmulPrecision } from "./needs.ts";
 import { type NormWeights, norm } from "./norm.ts";
 import { swiglu } from "./rowwise.ts";
-
-export { MATMUL_VARIANTS, type MatmulPrecision, type MatmulVariant, matmulVariants, precisionOf } from "./matmul-variants.ts";
 
 export interface MatmulOptions {
   /** RMSNorm of the rows of x first: in front of the same product where the variant can (few rows), else in a dispatch of its own. */
@@ -40,28 +31,35 @@ export interface MatmulOptions {
 const MAX_GROUPS = 65535; // workgroups in a dimension that every device takes
 
 /** How many rows a kernel is chosen for, as a class: what is tuned or known holds for all shapes of a class. */
-const rowsClass = (rows: number): string => (rows <= 1 ? "1" : rows <= 8 ? "2-8" : rows <= 64 ? "9-64" : "65-");
+const ROWS_CLASSES = [
+  [1, "1"],
+  [2, "2"],
+  [4, "3-4"],
+  [8, "5-8"],
+  [64, "9-64"],
+  [Number.POSITIVE_INFINITY, "65-"],
+] as const;
+const rowsClass = (rows: number): string => ROWS_CLASSES.find(([most]) => rows <= most)![1];
 
 /** The shape class of a product, as it stands in `gpu.tuning`: sizes by their power of two. */
 export const matmulClass = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): string =>
   `matmul(m=${rowsClass(rows)},n~2^${Math.round(Math.log2(w.shape[0]))},k~2^${Math.round(Math.log2(w.shape[1]))},weights=${w.dtype},precision=${precision})`;
 
-const TUNED_ROWS = { software: 64, gpu: 512 }; // of the product that is timed, at most
+const shapeOf = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision) =>
+  ({ rows, dtype: w.dtype, width: w.shape[1], precision }) as const;
 
-/** The variant that the engine takes by itself for so many rows: the one that was measured, else what is known of the adapter. */
+/** The variant that the engine takes by itself for so many rows: the one that was measured, else the first of the adapter's table. */
 export const chosenVariant = (gpu: Gpu, w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): MatmulVariant =>
-  (gpu.tuning.known(matmulClass(w, rows, precision)) as MatmulVariant | undefined) ?? defaultVariant(gpu, w.dtype, rows, precision);
+  (gpu.tuning.known(matmulClass(w, rows, precision)) as MatmulVariant | undefined) ??
+  triesOf(gpu, "matmul", shapeOf(w, rows, precision))[0]!;
 
-function choose(program: Program, x: Activation, w: Matrix, rows: number, options: MatmulOptions): MatmulVariant {
-  if (options.variant) return options.variant;
+function variantFor(program: Program, x: Activation, w: Matrix, rows: number, precision: MatmulPrecision): MatmulVariant {
   const { gpu } = program;
-  const precision = options.precision ?? "f32";
-  gpu.tuning.want(matmulClass(w, rows, precision), () => {
-    const timed = Math.min(rows, gpu.software ? TUNED_ROWS.software : TUNED_ROWS.gpu);
-    return fastestVariant(gpu, candidates(gpu, w.dtype, rows, precision), timed, (trial, variant) => {
-      matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant });
-    });
-  });
+  gpu.tuning.want(matmulClass(w, rows, precision), () =>
+    fastestVariant(gpu, triesOf(gpu, "matmul", shapeOf(w, rows, precision)), timedRows(gpu, rows), (trial, variant) => {
+      matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant, precision });
+    }),
+  );
   return chosenVariant(gpu, w, rows, precision);
 }
 
@@ -102,11 +100,11 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   if (scale) needVector(op, scale, n);
   need(!(into && options.out), op, "into and out exclude each other");
   const maxRows = program.maxRows(x.rows);
-  const variant = choose(program, x, w, maxRows, options);
-  const kernel = matmulKernel(program.gpu, variant, w.dtype, maxRows, k);
-  need(kernel !== undefined, op, `the device has no variant "${variant}" for ${w.dtype} weights`);
-  const { norm: gain } = options;
-  if (gain && !kernel.prologue) return record(program, norm(program, x, gain), w, { ...options, norm: undefined, variant }, gated);
+  const { norm: gain, precision = "f32", variant = variantFor(program, x, w, maxRows, precision) } = options;
+  // A variant by its name may lose what it loses.
+  const shape = shapeOf(w, maxRows, options.variant ? "q8" : precision);
+  const plan: MatmulPlan = choose(program.gpu, "matmul", op, shape, variant).plan(program.gpu, { dtype: w.dtype, rows: maxRows, k });
+  if (gain && !plan.prologue) return record(program, norm(program, x, gain), w, { ...options, norm: undefined, variant }, gated);
   if (gain) {
     need(!gain.bias, op, "the norm in front has a bias, it must be an RMSNorm");
     needVector(op, gain.weight, k);
@@ -116,8 +114,8 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   needActivation(program, op, y, width);
   need(program.maxRows(y.rows) >= maxRows, op, `${y.label} has fewer rows than ${x.label}`);
   const widest = Math.max(
-    ...w.parts.map((part) => Math.ceil(part.rows / kernel.columns)),
-    variant === "packed" ? maxRows : Math.ceil(maxRows / kernel.rows),
+    ...w.parts.map((part) => Math.ceil(part.rows / plan.columns)),
+    plan.codes ? maxRows : Math.ceil(maxRows / plan.rows),
   );
   if (widest > MAX_GROUPS) {
     throw new EngineError(
@@ -128,21 +126,21 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
       },
     );
   }
-  const prologue = kernel.prologue ? ([gain ? "lib/prologue.norm" : "lib/prologue.none"] as const) : [];
+  const prologue = plan.prologue ? ([gain ? "lib/prologue.norm" : "lib/prologue.none"] as const) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
-  const codes = variant === "packed" ? quantizeRows(program, x) : [];
-  const reader = kernel.finishes ? [] : [kernel.reader ?? (`lib/weight.${w.dtype}` as const)];
+  const codes = plan.codes ? quantizeRows(program, x) : [];
+  const reader = plan.before ? [] : [plan.reader ?? (`lib/weight.${w.dtype}` as const)];
   /** Columns column .. column + n of y, from x and w as the kernel wants them. */
   const product = (xs: Bindable, [ws, scales]: readonly [Bindable, Bindable], n: number, column: number) =>
     program.dispatch({
       kernel: {
-        shader: kernel.shader,
-        libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...kernel.libs],
-        directives: kernel.directives,
-        consts: kernel.consts,
+        ...plan.source,
+        libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...plan.libs],
+        directives: plan.directives,
+        consts: plan.consts ?? {},
         bindings: `uurrrrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
       },
-      params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0), LANE_COLUMNS],
+      params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0), plan.rounds ?? 0],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
       buffers: [
         xs,
@@ -154,10 +152,10 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
         ...codes,
         ...(gain ? [gain.weight.buffer] : []),
       ],
-      workgroups: grid(kernel, n, x),
+      workgroups: grid(plan, n, x),
     });
-  if (kernel.finishes) {
-    inPanels(program, x, w, gated, (products, n, column) => product(products, [x.buffer, x.buffer], n, column));
+  if (plan.before) {
+    plan.before(program, x, w, gated, (products, n, column) => product(products, [x.buffer, x.buffer], n, column));
     return y;
   }
   for (const part of w.parts) product(x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
@@ -168,8 +166,8 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
 const bits = (flags: readonly boolean[]): number => flags.reduce((sum, flag, i) => sum + (flag ? 2 ** i : 0), 0);
 
 const grid =
-  (kernel: MatmulKernel, columns: number, x: Activation): Dispatch["workgroups"] =>
-  (step) => [Math.ceil(columns / kernel.columns), Math.ceil(rowsOf(x.rows, step) / kernel.rows), 1];
+  (plan: MatmulPlan, columns: number, x: Activation): Dispatch["workgroups"] =>
+  (step) => [Math.ceil(columns / plan.columns), Math.ceil(rowsOf(x.rows, step) / plan.rows), 1];
 
 /** x in 8 bits: codes [rows, K / 4] and the scales [rows, K / 32] of its groups. */
 function quantizeRows(program: Program, x: Activation): Bindable[] {

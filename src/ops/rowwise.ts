@@ -56,7 +56,7 @@ export const VISUAL_FLAG = 0x80000000;
 
 /**
  * Rows of `table` [vocabulary, width] and of `visual` [visual tokens, width] into x [tokens, width], by `ids` from the step's `start` on; with
- * `separate` (rows that are sequences of their own) from the first on.
+ * `separate` (rows that are sequences of their own) by those of the rows' slots.
  */
 export function embed(
   program: Program,

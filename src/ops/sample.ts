@@ -91,15 +91,17 @@ export function setSampling(memory: Memory, state: SampleState, row: number, sam
   state.asked[row] = sampling;
 }
 
+const BY_SLOT = 0xffffffff; // lib/sample
+
 /**
- * Chooses the next id of each row of logits [rows, vocab] into `state.next`. Row i uses the state of row `first` + i; the step has as many
- * units as there are rows, or logits is one row. Kernels that no row asks for are left out of a step.
+ * Chooses the next id of each row of logits [rows, vocab] into `state.next`. Row i uses the state of row `from` + i, or that of its slot; the step has as many units as there are rows, or logits is one row. Kernels that no row asks for are left out of a step.
  */
-export function sample(program: Program, logits: Activation, state: SampleState, first = 0): void {
+export function sample(program: Program, logits: Activation, state: SampleState, from: number | "slots" = 0): void {
   const count = state.vocabSize;
   need(logits.width === count, "sampling", `${logits.label} has width ${logits.width}, needs ${count}`);
   needActivation(program, "sampling", logits);
   const { base, unit } = logits.rows;
+  const first = from === "slots" ? 0 : from;
   const most = first + program.maxRows(logits.rows);
   need(
     first >= 0 && most <= state.rows,
@@ -110,33 +112,34 @@ export function sample(program: Program, logits: Activation, state: SampleState,
   const rowsIn = (step: Step) => logits.rows.base + logits.rows.unit * step.units;
   const asked = (wanted: (s: Sampling) => boolean) => (step: Step) => {
     const rows = rowsIn(step);
-    for (const each of state.asked.slice(first, first + rows)) if (wanted(each)) return rows;
+    for (let row = 0; row < rows; row++) if (wanted(state.asked[from === "slots" ? (step.slots?.[row] ?? row) : first + row]!)) return rows;
     return 0;
   };
   const drawn = asked((s) => s.temperature > 0);
   const topK = asked((s) => s.temperature > 0 && s.topK > 0);
   const topP = asked((s) => s.temperature > 0 && s.topP < 1);
   const penalised = asked((s) => s.repetitionPenalty !== 1);
+  const stateRow = from === "slots" ? BY_SLOT : from;
   const kernel = (shader: "penalize" | "blocks" | "histogram" | "pick" | "final", bindings: string) =>
     ({ shader: `sample.${shader}`, libs: ["lib/step", "lib/wide", "lib/sample"], consts: {}, bindings }) as const;
   const { settings, seen, best, noisy, histogram, searches, next } = state;
   program.dispatch({
     kernel: kernel("penalize", "uurrw"),
-    params: [count, first],
+    params: [count, stateRow],
     buffers: [settings, seen, logits.buffer],
     optional: true,
     workgroups: (step) => [Math.ceil(seenWords(count) / 64), penalised(step), 1],
   });
   program.dispatch({
     kernel: kernel("blocks", "uurrww"),
-    params: [count, first],
+    params: [count, stateRow],
     buffers: [settings, logits.buffer, best, histogram],
     workgroups: (step) => [blocks, rowsIn(step), 1],
   });
   for (let pass = 0; pass < PASSES; pass++) {
     program.dispatch({
       kernel: kernel("histogram", "uurrrww"),
-      params: [count, first, pass],
+      params: [count, stateRow, pass],
       buffers: [settings, logits.buffer, best, histogram, searches],
       optional: true,
       workgroups: (step) => [blocks, pass < PASSES / 2 ? topK(step) : topP(step), 1],
@@ -144,14 +147,14 @@ export function sample(program: Program, logits: Activation, state: SampleState,
   }
   program.dispatch({
     kernel: kernel("pick", "uurrrwrw"),
-    params: [count, first],
+    params: [count, stateRow],
     buffers: [settings, logits.buffer, histogram, searches, best, noisy],
     optional: true,
     workgroups: (step) => [blocks, drawn(step), 1],
   });
   program.dispatch({
     kernel: kernel("final", "uurrwww"),
-    params: [count, first, blocks],
+    params: [count, stateRow, blocks],
     buffers: [best, noisy, settings, seen, next],
     workgroups: (step) => [1, rowsIn(step), 1],
   });

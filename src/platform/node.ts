@@ -1,6 +1,7 @@
 import { freemem, homedir } from "node:os";
 import { join } from "node:path";
 import { EngineError } from "../errors.ts";
+import { kindOf } from "../gpu/adapter-kind.ts";
 import { calmly } from "./calm.ts";
 import { expandHome, openFile, pathKind, pathOfUrl, readFile } from "./files.ts";
 import { noSuchAdapter, notGiven, notListed } from "./no-adapter.ts";
@@ -12,8 +13,6 @@ import type { FileStore } from "./store.ts";
 import { offerSwiftShader } from "./swiftshader.ts";
 
 type Dawn = typeof import("webgpu");
-
-const SOFTWARE = /llvmpipe|swiftshader|lavapipe/i;
 
 const loadDawn = once(async (): Promise<Dawn> => {
   try {
@@ -78,7 +77,7 @@ function hasVulkanLoader(): boolean {
   return true;
 }
 
-const rank = (name: string): number => (/swiftshader/i.test(name) ? 2 : SOFTWARE.test(name) ? 1 : 0);
+const rank = (name: string): number => (/swiftshader/i.test(name) ? 2 : kindOf({ name }) === "cpu" ? 1 : 0);
 
 const installedNames = once(async () => {
   if (process.platform === "linux" && !hasVulkanLoader()) await offerSwiftShader(true);
@@ -109,7 +108,7 @@ async function requestAdapter({ adapter: wanted, powerPreference, robustness = t
   // Without a wish and with real GPUs, Dawn's own order and the power preference decide among them.
   const free = !text && rank(name) === 0 && powerPreference !== undefined;
   const toggles = robustness ? TOGGLES : `${TOGGLES},disable_robustness`;
-  const zeroes = !SOFTWARE.test(name);
+  const zeroes = kindOf({ name }) === "gpu";
   const gpu = instanceOf(dawn, [toggles, ...(zeroes ? [] : [UNZEROED]), ...(free ? [] : [`adapter=${name}`])]);
   let adapter: GPUAdapter | null;
   try {

@@ -52,7 +52,7 @@ async function allocates(gpu: Gpu, bytes: number): Promise<boolean> {
  * which is promised before it is there: `available` bytes are the measure. Any other adapter is tried.
  */
 export async function misfit(gpu: Gpu, bytes: number, available: number | undefined): Promise<string | undefined> {
-  if (gpu.software && available !== undefined) {
+  if (gpu.kind === "cpu" && available !== undefined) {
     return bytes > available ? `needs ${gibibytes(bytes)}, the machine has ${gibibytes(available)} free` : undefined;
   }
   return (await allocates(gpu, bytes)) ? undefined : `needs ${gibibytes(bytes)}, which the GPU does not give`;

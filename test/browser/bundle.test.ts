@@ -1,6 +1,7 @@
 import { gzipSync } from "node:zlib";
 import { build, type InlineConfig, type Rollup } from "vite";
 import { beforeAll, describe, expect, it } from "vitest";
+import { shaders } from "../../src/ops/cpu/shaders.gen.ts";
 import { pathOf } from "../support.ts";
 
 /** The library as a page's bundler takes it: minified, `#platform` resolved as browsers do. */
@@ -57,6 +58,18 @@ describe("the library in a bundle", () => {
     const later = ["src/weights/source-remote.ts", "src/weights/cached.ts", "jpeg-js/lib/decoder.js", "src/media/png.ts"];
     for (const module of later) expect(first, module).not.toContain(chunkOf(module));
     expect(chunks.some(({ moduleIds }) => moduleIds.some((id) => id.includes("jpeg-js/lib/encoder")))).toBe(false);
+  });
+
+  it("holds no kernel that only CPU adapters run: those come when such an adapter is opened", () => {
+    const first = new Set(withImports(chunks.find(({ isEntry }) => isEntry)!.fileName));
+    const inFirst = chunks.filter(({ fileName }) => first.has(fileName));
+    expect(inFirst.flatMap(({ moduleIds }) => moduleIds).filter((id) => /ops\/cpu\/|gpu\/unzeroed/.test(id))).toEqual([]);
+    // Not by another way either: what a shader says in its first line stands in one file only.
+    const firstLines = Object.values(shaders).map((text) => text.split("\n")[0]!.replaceAll("`", "\\`"));
+    expect(firstLines.length).toBeGreaterThan(25);
+    const codeOf = (of: readonly Rollup.OutputChunk[]) => of.map(({ code }) => code).join("\n");
+    expect(firstLines.filter((line) => codeOf(inFirst).includes(line))).toEqual([]);
+    expect(firstLines.filter((line) => !codeOf(chunks).includes(line))).toEqual([]);
   });
 
   it("the worker brings its own script along", async () => {

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
 import { Noise, randomMatrix, uploadMatrix } from "../../src/harness/bench-data.ts";
-import { matmul, matmulVariants } from "../../src/ops/matmul.ts";
+import { triesOf, variantsOf } from "../../src/ops/choose.ts";
+import { matmul } from "../../src/ops/matmul.ts";
 import type { Activation } from "../../src/tensor/tensor.ts";
 
 /** What each variant computes is the harness's business (matmul.test.ts). */
@@ -15,8 +16,8 @@ describe("the choice of matmul's variant", () => {
   afterAll(() => gpu.close());
 
   it("keeps to f32 unless allowed, and refuses what the device or the shape does not have", async () => {
-    expect(matmulVariants(gpu, "bf16", 100)).not.toEqual(expect.arrayContaining(["half"]));
-    expect(matmulVariants(gpu, "f32", 100, "q8")).not.toContain("packed");
+    expect(variantsOf(gpu, "matmul", { dtype: "bf16", rows: 100 })).not.toEqual(expect.arrayContaining(["half"]));
+    expect(variantsOf(gpu, "matmul", { dtype: "f32", rows: 100, precision: "q8" })).not.toContain("packed");
     const matrix = uploadMatrix(gpu.memory, "w", randomMatrix(noise, "f32", 8, 8));
     const input: Activation = { label: "x", rows: { base: 0, unit: 1 }, width: 8, buffer: gpu.memory.create("x", 8 * 4) };
     const record = (run: Parameters<Programs["record"]>[2]) => new Programs(gpu).record("bad", 1, run);
@@ -41,7 +42,7 @@ describe("the choice of matmul's variant", () => {
       expect(recorded).toBe(2); // once to learn the shapes, once with the choice
       const [choice] = Object.entries(tuned.tuning.toJSON());
       expect(choice![0]).toBe("matmul(m=1,n~2^6,k~2^6,weights=bf16,precision=f32)");
-      expect(matmulVariants(tuned, "bf16", 1)).toContain(choice![1]);
+      expect(triesOf(tuned, "matmul", { dtype: "bf16", rows: 1 })).toContain(choice![1]);
       program.dispose();
       // The program's params are gone; what stays is the step and the arena of `programs`.
       expect(tuned.memory.entries().length).toBeLessThanOrEqual(held + 2);

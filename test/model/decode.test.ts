@@ -3,6 +3,7 @@ import { partsOf } from "../../src/api/internvl.ts";
 import { InternVL } from "../../src/index.ts";
 import { kvBytes } from "../../src/model/language.ts";
 import { generateTrace } from "../../src/testing.ts";
+import { watchDispatches } from "../passes.ts";
 import { memoryFiles, relativeL2, tinyCheckpoint } from "../support.ts";
 
 const CONTEXT = 384; // more than one split of decode attention, on every adapter
@@ -44,6 +45,38 @@ describe("decode", () => {
     expect(Math.min(...errors)).toBeGreaterThan(1e-6);
     await vlm.dispose();
     await exact.dispose();
+  });
+
+  it("does the work of the rows that are busy, wherever their slots are", async () => {
+    const vlm = await InternVL.load(memoryFiles(tinyCheckpoint("tiny-qwen", 0)), { maxContext: CONTEXT });
+    const { gpu, model } = partsOf(vlm);
+    const slots = await model.openLanes(8, CONTEXT);
+    for (const row of [2, 5]) await slots.prefill(row, Uint32Array.from(IDS.slice(0, 20 + row)), 0);
+    for (const row of [2, 5]) slots.first(row, 20 + row);
+    await gpu.memory.flush();
+    const seen = watchDispatches(gpu.device);
+    const work = (decode: () => void) => {
+      const start = seen.length;
+      decode();
+      return seen.slice(start).map(({ workgroups }) => workgroups);
+    };
+    const none = undefined;
+    const first = work(() => model.lanes.decode([30]));
+    expect(work(() => slots.decode([none, none, none, none, none, none, none, 30]))).toEqual(first);
+    expect(work(() => slots.decode([30, 30]))).toEqual(work(() => slots.decode([none, none, 30, none, none, none, 30])));
+
+    // What comes out for a slot does not depend on who else is busy.
+    const next = async () => [...new Uint32Array(await gpu.memory.read(slots.state.next, 0, 32))];
+    const [, , two, , , five] = await next();
+    slots.decode([none, none, 22, none, none, 25]);
+    const together = await next();
+    gpu.memory.write(slots.state.next, 8, Uint32Array.of(two!));
+    gpu.memory.write(slots.state.next, 20, Uint32Array.of(five!));
+    slots.decode([none, none, none, none, none, 25]);
+    slots.decode([none, none, 22]);
+    expect(await next()).toEqual(together);
+    slots.dispose();
+    await vlm.dispose();
   });
 
   it("refuses a kv format that there is not", async () => {

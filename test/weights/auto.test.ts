@@ -67,7 +67,7 @@ describe('weights: "auto"', () => {
   });
 
   it("measures a software adapter by the machine's free memory", async () => {
-    gpu = { ...(await openGpu()), software: true };
+    gpu = { ...(await openGpu()), kind: "cpu" };
     expect(await misfit(gpu, 8 * 2 ** 30, 4 * 2 ** 30)).toBe("needs 8.0 GiB, the machine has 4.0 GiB free");
     expect(await misfit(gpu, 2 * 2 ** 30, 4 * 2 ** 30)).toBeUndefined();
   });

@@ -43,7 +43,7 @@ export async function doctor(flags: { adapter?: string; json?: boolean }): Promi
   const lines = [
     `Node ${report.node} on ${report.platform}`,
     `adapters, best first: ${adapters.join(", ")}`,
-    `chosen: ${name}${/swiftshader|llvmpipe/i.test(name) ? " (a software adapter: right, but slow; install your GPU's Vulkan driver)" : ""}`,
+    `chosen: ${name}${gpu.kind === "cpu" ? " (a software adapter: right, but slow; install your GPU's Vulkan driver)" : ""}`,
     ...FEATURES.map(
       (feature) =>
         `  ${report.features[feature] ? "yes" : "no "}  ${feature}${report.features[feature] ? "" : " (not needed, faster with it)"}`,

@@ -1,9 +1,9 @@
 import type { Gpu } from "../../gpu/device.ts";
-import { type AttentionVariant, attentionVariants, causalAttention, visionAttention } from "../../ops/attention.ts";
-import { attentionDecodeVariants, type DecodeVariant } from "../../ops/attention-decode.ts";
+import { causalAttention, visionAttention } from "../../ops/attention.ts";
+import { type AttentionVariant, type DecodeVariant, VARIANTS, variantsOf } from "../../ops/choose.ts";
 import type { KvCache, KvDtype } from "../../ops/kv-cache.ts";
 import * as reference from "../../reference/attention.ts";
-import { defineCase, type Expectation, type KernelCase, type Operands } from "../case.ts";
+import { defineCase, type Expectation, type KernelCase, type Operands, stepOf } from "../case.ts";
 import { rounded } from "../encode.ts";
 import { POISON } from "../guard.ts";
 import type { Random } from "../random.ts";
@@ -16,7 +16,7 @@ interface Causal {
   /** Queries of one sequence, the second of the cache's two: a prefill. */
   tokens?: number;
   start?: number;
-  /** Or a query of each row, by their positions: a decode step. */
+  /** Or a query of each slot that has a position: a decode step. */
   positions?: readonly (number | undefined)[];
   /** Positions that the cache has room for beyond the last key. */
   room?: number;
@@ -96,12 +96,12 @@ function pickedHeads(
 }
 
 const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
-  variant !== undefined && !attentionVariants(gpu).includes(variant);
+  variant !== undefined && !variantsOf(gpu, "attention").includes(variant);
 
 function causalCase(spec: Causal): KernelCase {
   const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, kv = "f32", variant, prefill, size } = spec;
-  const tokens = spec.tokens ?? positions!.length;
-  const start = spec.start ?? Math.max(...positions!.map((position) => position ?? 0));
+  const decoded = positions && stepOf(positions);
+  const { units: tokens, start } = decoded ?? { units: spec.tokens!, start: spec.start! };
   const context = (positions ? start + 1 : start + tokens) + room;
   const several = positions && positions.length > 1;
   const params = {
@@ -117,20 +117,20 @@ function causalCase(spec: Causal): KernelCase {
     variant: variant ?? prefill,
   };
   return defineCase(positions ? "attention_decode" : "attention_prefill", params, {
-    step: { units: tokens, start, positions },
+    step: decoded ?? { units: tokens, start },
     maxUnits: tokens + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      (variant && !attentionDecodeVariants(gpu, headDim).includes(variant)) || lacks(gpu, prefill)
+      (variant && !variantsOf(gpu, "decode", { width: headDim }).includes(variant)) || lacks(gpu, prefill)
         ? `this adapter does not run the variant ${variant ?? prefill}`
         : undefined,
     record(program, operands): Expectation[] {
       const { random } = operands;
       const width = heads * headDim;
       const qs = random.values(tokens * width);
-      const shape = { rows: positions ? tokens + spare : 2, kvHeads, context, headDim };
+      const shape = { rows: positions ? positions.length + spare : 2, kvHeads, context, headDim };
       const row = positions ? undefined : 1;
-      /** The last query of a row of the cache sees so many keys. */
+      /** The last query of a slot of the cache sees so many keys. */
       const seen = (of: number) => (positions ? (positions[of] ?? -1) + 1 : of === row ? start + tokens : 0);
       const keys = drawCache(random, shape, seen);
       const values = drawCache(random, shape, seen);
@@ -144,16 +144,16 @@ function causalCase(spec: Causal): KernelCase {
         row,
       };
       const out = causalAttention(program, q, cache, heads, { decode: variant, variant: prefill });
-      const present = Array.from({ length: tokens }, (_, i) => i).filter((i) => !positions || positions[i] !== undefined);
-      const sample = pickedHeads(present, heads, headDim, start + tokens, random, (query, head) => {
-        const base = ((row ?? query) * kvHeads + Math.floor(head / (heads / kvHeads))) * context;
+      const every = Array.from({ length: tokens }, (_, i) => i);
+      const sample = pickedHeads(every, heads, headDim, start + tokens, random, (query, head) => {
+        const slot = decoded ? decoded.slots[query]! : row!;
+        const base = (slot * kvHeads + Math.floor(head / (heads / kvHeads))) * context;
         const at: reference.Place = (j, i) => (base + j) * headDim + i;
         const from = query * width + head * headDim;
-        const count = positions ? seen(query) : start + query + 1;
+        const count = decoded ? seen(slot) : start + query + 1;
         return reference.attention(qs.subarray(from, from + headDim), count, { data: keys, at }, { data: values, at });
       });
-      const spares = (word: number) => positions !== undefined && positions[Math.floor(word / width)] === undefined;
-      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, spares, ...sample }];
+      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample }];
     },
   });
 }
@@ -205,7 +205,7 @@ const GROUPS = [
   [16, 2],
 ] as const; // 14/2: 1B, 16/2: 4B
 
-const DECODE_VARIANTS: readonly DecodeVariant[] = ["split", "lanes", "octs"];
+const DECODE_VARIANTS = VARIANTS.decode;
 
 /** A decode pipeline is one of a head width and a group, and costs seconds of compilation: these stand for all in the ordinary run. */
 const isUsual = (headDim: number, heads: number, variant: DecodeVariant): boolean =>
@@ -268,7 +268,7 @@ export function attentionCases(random: Random): KernelCase[] {
   }
   cases.push(visionCase(1, 64, 1025), visionCase(16, 64, 1025, 1, "full"));
   // Each way to attend to many rows at once, which compile for seconds: the narrowest heads that all of them take, and the models'.
-  for (const prefill of ["flash", "panels", "thread"] as const) {
+  for (const prefill of VARIANTS.attention) {
     for (const headDim of [32, 64, 96, 128]) {
       const size = headDim === 32 ? undefined : ("full" as const);
       for (const [tokens, start] of [
@@ -296,7 +296,7 @@ export function attentionCases(random: Random): KernelCase[] {
         causalCase({ ...wide, kvHeads: 2, kv, positions: [2047] }),
         causalCase({ ...wide, kvHeads: 1, kv, positions: [8191] }),
       );
-      // Rows that are sequences of their own: with one split and with many, side by side, and some that sit the step out.
+      // Rows that are sequences of their own: with one split and with many, side by side, and of some slots only.
       for (const positions of [
         [5, 0],
         [300, 3, undefined, 62],

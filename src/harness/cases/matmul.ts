@@ -1,4 +1,5 @@
-import { gatedMatmul, MATMUL_VARIANTS, type MatmulVariant, matmul, matmulVariants, precisionOf } from "../../ops/matmul.ts";
+import { type MatmulVariant, precisionOf, VARIANTS, variantsOf } from "../../ops/choose.ts";
+import { gatedMatmul, matmul } from "../../ops/matmul.ts";
 import * as reference from "../../reference/matmul.ts";
 import { norm as normReference } from "../../reference/norm.ts";
 import type { MatrixDtype, Rows } from "../../tensor/tensor.ts";
@@ -88,7 +89,7 @@ function matmulCase(spec: Spec): KernelCase {
     maxUnits: units + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      variant && !matmulVariants(gpu, weights, m, precision).includes(variant)
+      variant && !variantsOf(gpu, "matmul", { dtype: weights, rows: m, precision }).includes(variant)
         ? `this adapter does not run the variant ${variant}`
         : undefined,
     record(program, operands) {
@@ -187,14 +188,14 @@ const GATED: readonly (readonly [m: number, n: number, k: number])[] = [
 ];
 
 /** What the engine chooses itself; then every variant. */
-const CHOICES = [undefined, ...MATMUL_VARIANTS] as const;
+const CHOICES = [undefined, ...VARIANTS.matmul] as const;
 type Choice = (typeof CHOICES)[number];
 
 /** Compiles fastest, and has one pipeline for any number of rows: it stands for what differs in a library only. */
 const CHEAPEST = "thread" satisfies MatmulVariant;
 
 /** Variants that take nothing but q8 and q4. */
-const isQuantizedOnly = (variant: Choice): boolean => variant === "packed" || variant === "columns";
+const isQuantizedOnly = (variant: Choice): boolean => variant === "packed" || variant === "columns" || variant === "shared";
 
 /**
  * On CPU adapters compiling a pipeline takes longer than all its cases. The ordinary set has every variant with one format, every format with
@@ -258,7 +259,7 @@ function* specs(random: Random): Generator<Spec> {
     }
   }
   // RMSNorm in front of the products of a decoded token: in the kernels for few rows, and by a kernel of its own before a tiled one.
-  for (const variant of [undefined, "thread", "columns", "rows", "vector", "subgroup", "block"] as const) {
+  for (const variant of [undefined, "thread", "columns", "shared", "rows", "vector", "subgroup", "block"] as const) {
     for (const weights of DTYPES) {
       const of = { norm: true, weights, variant };
       const size = sizeOf(variant, weights, 1);
@@ -272,6 +273,18 @@ function* specs(random: Random): Generator<Spec> {
       yield { ...of, swiglu: true, m: 1, n: 136, k: 64, parts: 2, size };
       yield { ...of, bias: true, m: 1, n: 1152, k: 896, outliers: true, size };
       yield { ...of, m: 1, n: 151674, k: 896, size: "full" };
+    }
+  }
+  // What decodes several sequences at once: every number of rows, with what the engine chooses and with the kernel that shares codes.
+  for (const variant of [undefined, "columns", "shared"] as const) {
+    for (const weights of variant ? (["q8", "q4"] as const) : DTYPES) {
+      for (const m of [2, 3, 4, 5, 6, 7, 8]) {
+        const of = { m, weights, variant };
+        yield { ...of, ...LINEAR, n: 69, k: 96 };
+        yield { ...of, norm: true, bias: true, n: 70, k: 320, spare: 8 - m, outliers: m % 2 === 0 };
+        yield { ...of, norm: true, swiglu: true, n: 136, k: 64, parts: 1 + (m % 2) };
+        yield { ...of, ...LINEAR, n: 1152, k: 896, size: "full" };
+      }
     }
   }
   // The whole products of a prompt and of a picture, with the kernels that the engine chooses itself.

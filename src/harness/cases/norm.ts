@@ -1,5 +1,6 @@
 import type { Gpu } from "../../gpu/device.ts";
-import { NORM_VARIANTS, type NormVariant, norm, normVariants, qkNorm } from "../../ops/norm.ts";
+import { type NormVariant, type QkNormVariant, VARIANTS, variantsOf } from "../../ops/choose.ts";
+import { norm, qkNorm } from "../../ops/norm.ts";
 import * as reference from "../../reference/norm.ts";
 import { defineCase, type KernelCase } from "../case.ts";
 import type { Random } from "../random.ts";
@@ -20,7 +21,7 @@ interface Spec {
 
 /** Why a device cannot run a variant, if it cannot. */
 const lacks = (variant: NormVariant | undefined) => (gpu: Gpu) =>
-  variant && !normVariants(gpu).includes(variant) ? `this adapter does not run the variant ${variant}` : undefined;
+  variant && !variantsOf(gpu, "norm").includes(variant) ? `this adapter does not run the variant ${variant}` : undefined;
 
 function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spare = 0, variant }: Spec): KernelCase {
   const params = { rows, width, eps, last, outliers, ...(spare ? { spare } : {}), variant };
@@ -43,7 +44,7 @@ function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spar
   });
 }
 
-function qkNormCase(rows: number, width: number, eps: number, tiles = 1, variant?: Exclude<NormVariant, "thread">): KernelCase {
+function qkNormCase(rows: number, width: number, eps: number, tiles = 1, variant?: QkNormVariant): KernelCase {
   return defineCase(
     "qk_norm",
     { rows, width, eps, ...(tiles > 1 ? { tiles } : {}), variant },
@@ -92,7 +93,7 @@ export function normCases(random: Random): KernelCase[] {
     for (const rows of [1, 3, 65]) cases.push(qkNormCase(rows, width, 1e-6));
     cases.push(qkNormCase(17, width, 1e-6, 2));
   }
-  for (const variant of NORM_VARIANTS) {
+  for (const variant of VARIANTS.norm) {
     for (const layer of [true, false]) {
       for (const width of [4, 260, 1024]) {
         for (const rows of [1, 17]) cases.push(normCase({ rows, width, layer, outliers: true, spare: rows === 17 ? 2 : 0, variant }));

@@ -2,16 +2,15 @@ import type { KvDtype } from "../../ops/kv-cache.ts";
 import { inverseFrequencies, ropeAppend, ropeTable } from "../../ops/rope.ts";
 import * as reference from "../../reference/rope.ts";
 import { boundOf } from "../bounds.ts";
-import { defineCase, type Expectation, type KernelCase, wholeOf } from "../case.ts";
+import { defineCase, type Expectation, type KernelCase, stepOf, wholeOf } from "../case.ts";
 import { rounded } from "../encode.ts";
 import type { Random } from "../random.ts";
-import { indicesOf } from "../sample.ts";
 
 interface Spec {
   /** Tokens of one sequence, the second of the cache's two. */
   tokens?: number;
   start?: number;
-  /** Or rows that are sequences of their own, by their positions. */
+  /** Or a row for each slot that has a position: sequences of their own. */
   positions?: readonly (number | undefined)[];
   heads: number;
   kvHeads: number;
@@ -24,8 +23,9 @@ interface Spec {
 
 /** Both are the one op `ropeAppend`: as `rope` the rotated queries are what is looked at, as `kv_append` the whole cache. */
 function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
-  const { heads, kvHeads, headDim: d, context, theta, positions, tokens = positions!.length, kv = "f32", spare = 0 } = spec;
-  const start = spec.start ?? Math.max(...positions!.map((position) => position ?? 0));
+  const { heads, kvHeads, headDim: d, context, theta, positions, kv = "f32", spare = 0 } = spec;
+  const decoded = positions && stepOf(positions);
+  const { units: tokens, start } = decoded ?? { units: spec.tokens!, start: spec.start! };
   const params = {
     tokens,
     ...(positions ? { at: positions.map((position) => position ?? "none").join("/") } : { start }),
@@ -34,13 +34,13 @@ function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
   };
   return defineCase(op, params, {
     bound: boundOf(op, kv),
-    step: { units: tokens, start, positions },
+    step: decoded ?? { units: tokens, start },
     maxUnits: tokens + spare,
     record(program, operands): Expectation[] {
       const { random } = operands;
       const width = (heads + 2 * kvHeads) * d;
       const xs = random.withOutliers(tokens * width, width);
-      const rows = positions ? tokens + spare : 2;
+      const rows = positions ? positions.length + spare : 2;
       const content = () => rounded(random.values(rows * kvHeads * context * d), kv);
       const before = { keys: content(), values: content() };
       const cache = {
@@ -52,7 +52,7 @@ function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
       const table = operands.storage("table", ropeTable(context, inverseFrequencies(d, theta)));
       const q = ropeAppend(program, operands.activation("qkv", { base: 0, unit: 1 }, width, xs), table, cache, heads);
       const head = (row: number, i: number) => xs.subarray(row * width + i * d, row * width + (i + 1) * d);
-      const positionOf = (row: number) => (positions ? positions[row] : start + row);
+      const positionOf = (row: number) => decoded?.positions[row] ?? start + row;
 
       /** The cache as it was, with the step's rows of `kvHeads` heads put in. */
       const appended = (old: Float32Array, rowOf: (row: number, head: number, position: number) => ArrayLike<number>) => {
@@ -60,28 +60,21 @@ function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
         for (let h = 0; h < kvHeads; h++) {
           for (let row = 0; row < tokens; row++) {
             const position = positionOf(row);
-            if (position === undefined) continue;
-            const sequence = positions ? row : 1;
+            const sequence = decoded ? decoded.slots[row]! : 1;
             all.set(rowOf(row, h, position), ((sequence * kvHeads + h) * context + position) * d);
           }
         }
         return all;
       };
-      const present = Array.from({ length: tokens }, (_, row) => row).filter((row) => positionOf(row) !== undefined);
       const queries = () => {
-        const all = new Float64Array(present.length * heads * d);
-        for (const [i, row] of present.entries()) {
-          for (let h = 0; h < heads; h++) all.set(reference.rope(head(row, h), positionOf(row)!, theta), (i * heads + h) * d);
+        const all = new Float64Array(tokens * heads * d);
+        for (let row = 0; row < tokens; row++) {
+          for (let h = 0; h < heads; h++) all.set(reference.rope(head(row, h), positionOf(row), theta), (row * heads + h) * d);
         }
         return all;
       };
-      const columns = Array.from({ length: heads * d }, (_, i) => i);
       return [
-        {
-          ...wholeOf("q", q.buffer, tokens * heads * d, queries),
-          indices: indicesOf({ rows: present, columns }, heads * d),
-          spares: (word) => positionOf(Math.floor(word / (heads * d))) === undefined,
-        },
+        wholeOf("q", q.buffer, tokens * heads * d, queries),
         {
           ...wholeOf("keys", cache.keys, before.keys.values.length, () =>
             appended(before.keys.values, (row, h, position) => reference.rope(head(row, heads + h), position, theta)),
@@ -148,7 +141,7 @@ export function ropeCases(random: Random): KernelCase[] {
       );
     }
   }
-  // Keys and values in f16, and rows that are sequences of their own: some far apart, some that sit the step out.
+  // Keys and values in f16, and rows that are sequences of their own: some far apart, of all slots and of some.
   for (const headDim of [4, 20, 64, 80, 128]) {
     const of = { heads: 6, kvHeads: 2, headDim, theta: 1e6 };
     for (const op of ["rope", "kv_append"] as const) {

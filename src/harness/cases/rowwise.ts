@@ -68,8 +68,10 @@ function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, v
     ...(parts > 1 ? { parts } : {}),
     separate,
   };
+  // Rows that are sequences of their own find their ids in their slots, which need not be in the rows' order.
+  const slots = separate ? Array.from({ length: tokens }, (_, row) => tokens - 1 - row) : undefined;
   return defineCase("embed", params, {
-    step: { units: tokens, start },
+    step: { units: tokens, start, slots },
     maxUnits: tokens + 1,
     record(program, operands) {
       const { random } = operands;
@@ -80,9 +82,8 @@ function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, v
       for (let i = 0; i < visual && tokens > 2; i++) ids[random.integer(1, tokens - 2)] = (VISUAL_FLAG | i) >>> 0;
       const rows = random.values(Math.max(1, visual) * width);
       const table = operands.matrix("table", vocabulary, width, weights, parts);
-      const first = separate ? 0 : start;
       const history = new Uint32Array(start + tokens).fill(POISON);
-      history.set(ids, first);
+      for (const [row, id] of ids.entries()) history[slots ? slots[row]! : start + row] = id;
       const x = program.activation("x", { base: 0, unit: 1 }, width);
       embed(program, operands.storage("ids", history, start + tokens + 1), table.matrix, operands.storage("visual", rows), x, { separate });
       return [wholeOf("x", x.buffer, tokens * width, () => embedReference(ids, table.values, rows, width))];

@@ -24,24 +24,29 @@ function stateOf(program: Program, rows: number, vocabSize: number, seen?: Sampl
 }
 
 /** Greedy sampling. `ties`: how many further places the largest value stands at, where the first must win. */
-function argmaxCase(count: number, rows: number, ties: number): KernelCase {
+function argmaxCase(count: number, rows: number, ties: number, slots?: readonly number[]): KernelCase {
   return defineCase(
     "argmax",
-    { count, rows, ...(ties ? { ties } : {}) },
+    { count, rows, ...(ties ? { ties } : {}), slots: slots?.join("/") },
     {
-      step: { units: rows, start: 0 },
+      step: { units: rows, start: 0, slots },
       record(program, operands) {
         const { random } = operands;
         const values = random.values(rows * count).map((v) => v - 2); // all below zero
         for (let row = 0; row < rows; row++) {
           for (let i = 0; i <= ties; i++) values[row * count + random.integer(0, count - 1)] = -0.5;
         }
-        const state = stateOf(program, rows, count);
-        for (let row = 0; row < rows; row++) setSampling(program.gpu.memory, state, row, GREEDY);
-        sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state);
+        const state = stateOf(program, slots ? Math.max(...slots) + 1 : rows, count);
+        for (let row = 0; row < state.rows; row++) setSampling(program.gpu.memory, state, row, GREEDY);
+        sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state, slots && "slots");
         const row = (i: number) => values.subarray(i * count, (i + 1) * count);
-        const expected = () => Array.from({ length: rows }, (_, i) => argmax(row(i)));
-        return [{ label: "ids", buffer: state.next, kind: "u32", length: rows, expected }];
+        const ids = () => Array.from({ length: rows }, (_, i) => argmax(row(i)));
+        if (!slots) return [{ label: "ids", buffer: state.next, kind: "u32", length: rows, expected: ids }];
+        // The ids of the slots that have a row; the others' stay as they were.
+        const content = Uint32Array.from({ length: state.rows }, (_, slot) => 7 * slot);
+        program.gpu.memory.write(state.next, 0, content);
+        const expected = () => content.map((old, slot) => (slots.includes(slot) ? ids()[slots.indexOf(slot)]! : old));
+        return [{ label: "ids", buffer: state.next, kind: "u32", length: state.rows, expected }];
       },
     },
   );
@@ -150,6 +155,7 @@ export function sampleCases(random: Random): KernelCase[] {
   const cases: KernelCase[] = [];
   for (const count of [1, 2, 3, 63, 65, 255, 256, 257, 1025, 151674]) {
     for (const ties of [0, 1, 5]) cases.push(argmaxCase(count, 1, ties), argmaxCase(count, 3, ties));
+    for (const slots of [[3], [2, 0], [6, 1, 7]]) cases.push(argmaxCase(count, slots.length, 0, slots));
   }
   for (const vocabulary of [3, 63, 65, 1025, 2049]) {
     for (const temperature of [0.3, 1, 2]) {

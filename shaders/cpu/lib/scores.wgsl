@@ -1,4 +1,4 @@
-// Sizes of attention by panels (src/ops/attention-panels.ts) and what a query sees. A head is (batch, head) counted as one:
+// Sizes of attention by panels (src/ops/cpu/attention-panels.ts) and what a query sees. A head is (batch, head) counted as one:
 // z = batch HEADS + head; query head h reads kv head h / GROUP. causal: one batch of step.units queries, query r sees the keys
 // 0 .. start + r. Otherwise ROWS queries see ROWS keys. Panels lie as close together as a step's sizes allow. Needs: lib step.
 //   scores: [heads of a slice, row panels, key quads, 16] vec4s, read as texels: those of four keys and a row

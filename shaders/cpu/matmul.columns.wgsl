@@ -3,34 +3,8 @@
 // subgroup a lane makes COLUMNS columns, two groups of 32 at a time: the lanes bring x side by side and hand it round, then take
 // column by column, in a loop of one short round each (written out, compilers put all loads first and spill them).
 // Needs: COLUMNS (even), K a multiple of 32, EVEN: whether of 64; libs matmul and its own, prologue.*, group.* (instead of weight.*),
-// lanes.*, the extension subgroups.
+// columns, lanes.*, the extension subgroups.
 // Limits: LANES invocations, 7 storage bindings. Reference: reference/matmul.
-
-// What a lane brings of a group's x, and the sum of the whole.
-fn bring(row: u32, group: u32, lane: u32, a: ptr<function, array<vec4<f32>, BRINGS>>, squares: ptr<function, f32>) -> f32 {
-  let there = EVEN || 8u * group < p.quads; // the second of two groups may lie past the end
-  var sum = 0.0;
-  for (var i = 0u; i < BRINGS; i++) {
-    let k = select(0u, 8u * group, there) + i * LANES + lane;
-    let own = select(vec4<f32>(), x[row * p.quads + k], there);
-    if (NORM) {
-      *squares += dot(own, own);
-    }
-    let brought = gained(own, gain_at(k));
-    sum += dot(brought, vec4<f32>(1.0));
-    (*a)[i] = brought * code_factors(i * LANES + lane);
-  }
-  return sum_of_lanes(sum);
-}
-
-// Of groups `group` and `group` + 1, which share a word or lie in two; 0 for the second where it is not of this row.
-fn scale_pair(group: u32, both: bool) -> vec2<f32> {
-  var pair = unpack2x16float(scales[group / 2u]);
-  if (!EVEN && group % 2u == 1u) {
-    pair = vec2<f32>(pair.y, unpack2x16float(scales[min(group / 2u + 1u, arrayLength(&scales) - 1u)]).x);
-  }
-  return vec2<f32>(pair.x, select(0.0, pair.y, both));
-}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -47,7 +21,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(subgroup_invocation_id) l
     var second: array<vec4<f32>, 8>;
     hand_round(&a, &first);
     hand_round(&b, &second);
-    for (var c = 0u; c < p.lane_columns; c++) {
+    for (var c = 0u; c < p.rounds; c++) {
       // Columns past the end repeat the last one; they are not stored.
       let at = weight_row(min(column + c, p.n - 1u)) * groups + group;
       let both = EVEN || group + 1u < groups;
@@ -66,7 +40,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(subgroup_invocation_id) l
   }
   // One copy of the epilogue, in a loop whose end is known at run time only: copies cost seconds of compilation.
   var results = products;
-  for (var c = 0u; c < p.lane_columns; c += 2u) {
+  for (var c = 0u; c < p.rounds; c += 2u) {
     if (column + c < p.n) {
       store_pair(row, column + c, vec2<f32>(results[c], results[c + 1u]));
     }

@@ -1,4 +1,4 @@
-// Where the rows of a head lie that go into panels (src/ops/attention-panels.ts): head z = batch HEADS + head. Needs: lib step.
+// Where the rows of a head lie that go into panels (src/ops/cpu/attention-panels.ts): head z = batch HEADS + head. Needs: lib step.
 struct Params {
   rows: u32, // of a batch; causal: step.units (1), or step.start + step.units (2)
   causal: u32,

@@ -1,41 +1,19 @@
-import { TEXELS_WIDE } from "../gpu/memory.ts";
-import type { Program, Step } from "../gpu/program.ts";
-import type { ShaderName } from "../gpu/shaders.gen.ts";
-import type { Bindable } from "../tensor/tensor.ts";
-import { f32Bits } from "./check.ts";
+import type { Library } from "../../gpu/kernel.ts";
+import type { Program, Step } from "../../gpu/program.ts";
+import type { Bindable } from "../../tensor/tensor.ts";
+import type { RowsAttention } from "../attention-kernels.ts";
+import { f32Bits } from "../check.ts";
+import { kernel, lib } from "./source.ts";
+import { TEXELS_WIDE, texelsOf } from "./texels.ts";
 
 const ROWS = 16; // queries of a panel
 const COLUMNS = 64; // keys, or elements of a head, of a panel
 const SCORES_BYTES = 2 ** 24; // of the heads whose scores are in memory at once, twice
 
-/** Attention of many rows, as every kernel for it has to know it; offsets and strides in elements. */
-export interface RowsAttention {
-  causal: boolean;
-  /** Queries, and keys, of a batch; causal: the most of them. */
-  rows: number;
-  keys: number;
-  heads: number;
-  group: number;
-  headDim: number;
-  batches: number;
-  q: Bindable;
-  qStride: number;
-  k: Bindable;
-  v: Bindable;
-  /** The library that reads quads of keys and values. */
-  reader: ShaderName;
-  kOffset: number;
-  vOffset: number;
-  kvBatch: number;
-  kvHead: number;
-  kvStride: number;
-  out: Bindable;
-}
-
 /** Rows of heads that go into panels: lib/heads. */
 interface Heads {
   buffer: Bindable;
-  reader: ShaderName;
+  reader: Library;
   /** What is counted where it is causal: 1 the step's rows, 2 those before them too. */
   counted: 1 | 2;
   /** In elements. */
@@ -63,21 +41,18 @@ export function panelAttention(program: Program, a: RowsAttention): void {
   const batchesOf = (step: Step) => (causal ? 1 : step.units);
   const queriesOf = (step: Step) => (causal ? step.units : rows);
   const keysOf = (step: Step) => (causal ? step.start + step.units : keys);
-  /** Texels of what `fill` writes to a buffer: `most` vec4s, as many as `count` says in a step. */
-  const texels = (most: number, count: (step: Step) => number, fill: (staged: Bindable) => void): GPUTexture => {
-    const to = program.arena.takeTexels(most);
-    program.arena.scope(() => {
-      const staged = program.arena.take(16 * Math.ceil(most / TEXELS_WIDE) * TEXELS_WIDE);
-      fill(staged);
-      program.copyTexels({ from: staged, to, count });
-    });
-    return to;
-  };
+  const texels = (most: number, count: (step: Step) => number, fill: (staged: Bindable) => void) => texelsOf(program, most, count, fill);
   const pack =
-    (shader: ShaderName, from: Heads, height: number, scale: number, workgroups: (step: Step) => readonly [number, number, number]) =>
+    (
+      shader: "cpu/attention.pack" | "cpu/attention.pack_values",
+      from: Heads,
+      height: number,
+      scale: number,
+      workgroups: (step: Step) => readonly [number, number, number],
+    ) =>
     (out: Bindable) =>
       program.dispatch({
-        kernel: { shader, libs: ["lib/step", from.reader, "lib/heads"], consts: {}, bindings: "uuwrr" },
+        kernel: { ...kernel(shader), libs: ["lib/step", from.reader, lib("heads")], consts: {}, bindings: "uuwrr" },
         params: [
           causal ? 0 : rows,
           causal ? from.counted : 0,
@@ -100,7 +75,7 @@ export function panelAttention(program: Program, a: RowsAttention): void {
     const q = texels(
       batches * heads * rowPanels(rows) * ROWS * quads,
       (step) => batchesOf(step) * heads * rowPanels(queriesOf(step)) * ROWS * quads,
-      pack("attention.pack", queries, ROWS, 1 / Math.sqrt(headDim), (step) => [
+      pack("cpu/attention.pack", queries, ROWS, 1 / Math.sqrt(headDim), (step) => [
         ROWS / 8,
         rowPanels(queriesOf(step)),
         batchesOf(step) * heads,
@@ -109,7 +84,7 @@ export function panelAttention(program: Program, a: RowsAttention): void {
     const k = texels(
       batches * kvHeads * keyPanels(keys) * COLUMNS * quads,
       (step) => batchesOf(step) * kvHeads * keyPanels(keysOf(step)) * COLUMNS * quads,
-      pack("attention.pack", { ...kv, buffer: a.k, offset: a.kOffset }, COLUMNS, 1, (step) => [
+      pack("cpu/attention.pack", { ...kv, buffer: a.k, offset: a.kOffset }, COLUMNS, 1, (step) => [
         COLUMNS / 8,
         keyPanels(keysOf(step)),
         batchesOf(step) * kvHeads,
@@ -119,7 +94,7 @@ export function panelAttention(program: Program, a: RowsAttention): void {
     const v = texels(
       batches * kvHeads * headValues(keys),
       (step) => batchesOf(step) * kvHeads * headValues(keysOf(step)),
-      pack("attention.pack_values", { ...kv, buffer: a.v, offset: a.vOffset }, COLUMNS, 1, (step) => [
+      pack("cpu/attention.pack_values", { ...kv, buffer: a.v, offset: a.vOffset }, COLUMNS, 1, (step) => [
         keyPanels(keysOf(step)),
         columnPanels,
         batchesOf(step) * kvHeads,
@@ -135,26 +110,36 @@ export function panelAttention(program: Program, a: RowsAttention): void {
       const params = [causal ? 0 : rows, causal ? 1 : 0, quads, first, heads, group];
       const count = (step: Step) => Math.max(0, Math.min(slice, batchesOf(step) * heads - first));
       const common = { directives: ["enable subgroups;"], consts: { TEXELS_WIDE } };
-      const libs = ["lib/step", "lib/scores", "lib/texels"] as const;
+      const libs = ["lib/step", lib("scores"), lib("texels")] as const;
       const scores = texels(
         slice * headScores(rows, keys),
         (step) => count(step) * headScores(queriesOf(step), keysOf(step)),
         (out) =>
           program.dispatch({
-            kernel: { ...common, shader: "attention.scores", libs: [...libs, "lib/operand.plain", "lib/panels"], bindings: "uuttw" },
+            kernel: {
+              ...common,
+              ...kernel("cpu/attention.scores"),
+              libs: [...libs, lib("operand.plain"), lib("panels")],
+              bindings: "uuttw",
+            },
             params,
             buffers: [q, k, out],
             workgroups: (step) => [keyPanels(keysOf(step)), rowPanels(queriesOf(step)), count(step)],
           }),
       );
       program.dispatch({
-        kernel: { ...common, shader: "attention.tops", libs, directives: [], bindings: "uutw" },
+        kernel: { ...common, ...kernel("cpu/attention.tops"), libs, directives: [], bindings: "uutw" },
         params,
         buffers: [scores, tops],
         workgroups: (step) => [rowPanels(queriesOf(step)) * (ROWS / 8), count(step), 1],
       });
       program.dispatch({
-        kernel: { ...common, shader: "attention.values", libs: [...libs, "lib/operand.weights", "lib/panels"], bindings: "uuttrw" },
+        kernel: {
+          ...common,
+          ...kernel("cpu/attention.values"),
+          libs: [...libs, lib("operand.weights"), lib("panels")],
+          bindings: "uuttrw",
+        },
         params,
         buffers: [scores, v, tops, a.out],
         workgroups: (step) => [columnPanels, rowPanels(queriesOf(step)), count(step)],

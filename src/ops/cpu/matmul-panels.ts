@@ -1,6 +1,8 @@
-import { TEXELS_WIDE } from "../gpu/memory.ts";
-import { type Program, rowsOf } from "../gpu/program.ts";
-import { type Activation, type Bindable, type Matrix, type MatrixDtype, scalesOf } from "../tensor/tensor.ts";
+import { type Program, rowsOf } from "../../gpu/program.ts";
+import { type Activation, type Bindable, type Matrix, type MatrixDtype, scalesOf } from "../../tensor/tensor.ts";
+import type { Finish } from "../matmul-kernels.ts";
+import { kernel, lib } from "./source.ts";
+import { copyTexels, TEXELS, TEXELS_WIDE } from "./texels.ts";
 
 const STRETCH = 64; // quads along K that a workgroup of matmul.pack takes
 const SLICE_BYTES = 2 ** 23; // of w's panels and of products at a time: they stay in a CPU's last cache, and scratch memory stays small
@@ -25,14 +27,14 @@ function pack(program: Program, from: Source, out: GPUTexture, height: number, p
   const { dtype, rows, quads, first, lane, next, half } = from;
   const texels = (count: number) => panels(count) * height * quads;
   program.arena.scope(() => {
-    const staged = program.arena.take(16 * Math.ceil(texels(program.maxRows(rows)) / TEXELS_WIDE) * TEXELS_WIDE);
+    const staged = program.arena.take(16 * TEXELS.round(texels(program.maxRows(rows))));
     program.dispatch({
-      kernel: { shader: "matmul.pack", libs: ["lib/step", `lib/weight.${dtype}`], consts: {}, bindings: "uuwrr" },
+      kernel: { ...kernel("cpu/matmul.pack"), libs: ["lib/step", `lib/weight.${dtype}`], consts: {}, bindings: "uuwrr" },
       params: [rows.base, rows.unit, quads, first, height, lane, next, half],
       buffers: [staged, from.buffer, from.scales],
       workgroups: (step) => [Math.ceil(quads / STRETCH), height / 8, panels(rowsOf(rows, step))],
     });
-    program.copyTexels({ from: staged, to: out, count: (step) => texels(rowsOf(rows, step)) });
+    copyTexels(program, { from: staged, to: out, count: (step) => texels(rowsOf(rows, step)) });
   });
 }
 
@@ -44,20 +46,14 @@ const slice = (bytes: number): number => Math.max(1, Math.floor(SLICE_BYTES / (b
  * alternating); `finish` records what is made of the products with n rows of w: f32 [rows, n up to a multiple of 64], columns of y from
  * `column` on.
  */
-export function inPanels(
-  program: Program,
-  x: Activation,
-  w: Matrix,
-  gated: boolean,
-  finish: (products: Bindable, n: number, column: number) => void,
-): void {
+export function inPanels(program: Program, x: Activation, w: Matrix, gated: boolean, finish: Finish): void {
   const k = x.width;
   const quads = k / 4;
   program.arena.scope(() => {
     const padded = Math.ceil(program.maxRows(x.rows) / ROWS) * ROWS;
     const most = Math.min(slice(4 * k), slice(4 * padded), Math.ceil(w.shape[0] / COLUMNS) * COLUMNS);
-    const xs = program.arena.takeTexels(padded * quads);
-    const ws = program.arena.takeTexels(most * quads);
+    const xs = program.arena.takeOther(TEXELS, padded * quads);
+    const ws = program.arena.takeOther(TEXELS, most * quads);
     const products = program.arena.take(4 * padded * most);
     const source = { dtype: "f32", buffer: x.buffer, scales: x.buffer, rows: x.rows, quads, first: 0, lane: 1, next: 8, half: 0 } as const;
     pack(program, source, xs, ROWS, (count) => Math.ceil(count / ROWS));
@@ -70,8 +66,8 @@ export function inPanels(
         pack(program, { ...stored, quads, ...alternating }, ws, COLUMNS, () => panels);
         program.dispatch({
           kernel: {
-            shader: "matmul.panels",
-            libs: ["lib/step", "lib/texels", "lib/operand.plain", "lib/panels"],
+            ...kernel("cpu/matmul.panels"),
+            libs: ["lib/step", lib("texels"), lib("operand.plain"), lib("panels")],
             directives: ["enable subgroups;"],
             consts: { TEXELS_WIDE },
             bindings: "uuttw",

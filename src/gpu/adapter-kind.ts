@@ -1,0 +1,30 @@
+/**
+ * What an adapter computes on. Kernels are chosen by it (ops/choose.ts), since what is cheap differs: on a CPU barriers cost most. So is
+ * whatever else a CPU adapter needs: its memory is the machine's, and waiting must leave it the cores.
+ */
+export type AdapterKind = "gpu" | "cpu";
+
+/** Whether a pipeline is compiled at its first dispatch, not when it is made: so do Mesa's CPU drivers. */
+export const compilesLate = (kind: AdapterKind): boolean => kind === "cpu";
+
+/** What is known of an adapter: a GPUAdapterInfo, or the name that Dawn lists it by. Browsers leave most of it empty. */
+export interface AdapterFacts {
+  name?: string | undefined;
+  description?: string | undefined;
+  device?: string | undefined;
+  vendor?: string | undefined;
+  architecture?: string | undefined;
+  isFallbackAdapter?: boolean | undefined;
+}
+
+/** Mesa's llvmpipe (its Vulkan driver is called lavapipe) and softpipe, Google's SwiftShader, Microsoft's WARP, Apple's renderer. */
+const CPU_NAMES = /\b(llvmpipe|lavapipe|softpipe|swiftshader|software (renderer|rasterizer|adapter)|microsoft basic render)/i;
+
+/** As `architecture` says it, where the name is kept from pages: Mesa, Google, Microsoft. */
+const CPU_ARCHITECTURES = ["software", "swiftshader", "warp"];
+
+/** The one place that says whether an adapter is a GPU or computes on the CPU. What tells nothing of itself is taken for a GPU. */
+export function kindOf({ name, description, device, vendor, architecture, isFallbackAdapter }: AdapterFacts): AdapterKind {
+  const named = [name, description, device, vendor].some((text) => text !== undefined && CPU_NAMES.test(text));
+  return isFallbackAdapter === true || named || CPU_ARCHITECTURES.includes(architecture?.toLowerCase() ?? "") ? "cpu" : "gpu";
+}

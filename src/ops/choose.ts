@@ -1,0 +1,143 @@
+import { EngineError } from "../errors.ts";
+import { type Gpu, whenOpened } from "../gpu/device.ts";
+import type { MatrixDtype } from "../tensor/tensor.ts";
+import { ATTENTIONS, type AttentionKernel, DECODES, type DecodeKernel } from "./attention-kernels.ts";
+import { need } from "./check.ts";
+import { MATMULS, type MatmulKernel } from "./matmul-kernels.ts";
+import { type MatmulPrecision, meets, type Shape } from "./needs.ts";
+import { NORMS, type NormKernel } from "./norm-kernels.ts";
+
+/** Every kernel's name, by op. */
+export const VARIANTS = {
+  // biome-ignore format: a line
+  matmul: ["thread", "columns", "shared", "rows", "block", "lanes", "panels", "vector", "subgroup", "tiled", "wide", "half", "matrix", "packed"],
+  attention: ["flash", "panels", "thread"],
+  decode: ["split", "lanes", "octs"],
+  norm: ["row", "subgroups", "subgroup", "thread"],
+  qkNorm: ["row", "subgroups", "subgroup"],
+} as const;
+
+interface Ops {
+  matmul: MatmulKernel;
+  attention: AttentionKernel;
+  decode: DecodeKernel;
+  norm: NormKernel;
+  qkNorm: NormKernel;
+}
+type Op = keyof Ops;
+type Variant<O extends Op> = (typeof VARIANTS)[O][number];
+export type MatmulVariant = Variant<"matmul">;
+export type AttentionVariant = Variant<"attention">;
+export type DecodeVariant = Variant<"decode">;
+export type NormVariant = Variant<"norm">;
+export type QkNormVariant = Variant<"qkNorm">;
+
+/** What is tried, in order: the first that has what it needs is taken; where the device tunes, all that have are timed. */
+interface Line<V> {
+  /** The line is for up to so many rows, up to this width, these formats; for any where absent. The first that fits counts. */
+  rows?: number;
+  width?: number;
+  formats?: readonly MatrixDtype[];
+  tries: readonly V[];
+}
+type Table = { readonly [O in Op]: readonly Line<Variant<O>>[] } & {
+  /** Rows of a product that is timed, at most. */
+  readonly timedRows: number;
+};
+
+/** By common practice: matrix units where f16 is allowed, large tiles where they fill the GPU. */
+const GPU: Table = {
+  matmul: [
+    { rows: 1, tries: ["subgroup", "vector"] },
+    { rows: 8, tries: ["subgroup", "vector", "tiled"] }, // read the weights once and share them between the rows
+    { rows: 64, tries: ["matrix", "packed", "tiled", "subgroup", "vector"] },
+    { tries: ["matrix", "packed", "half", "wide", "tiled", "vector"] },
+  ],
+  attention: [{ tries: ["flash"] }],
+  decode: [{ tries: ["split"] }],
+  norm: [{ tries: ["subgroups", "row"] }],
+  qkNorm: [{ tries: ["subgroups", "row"] }],
+  timedRows: 512,
+};
+
+/** Measured on lavapipe and SwiftShader: loads cost lane by lane, barriers cost most, and kernels with many take up to a minute to compile. */
+const CPU: Table = {
+  matmul: [
+    { rows: 1, formats: ["q8", "q4"], tries: ["columns", "subgroup", "thread"] },
+    { rows: 8, formats: ["q8", "q4"], tries: ["shared", "columns", "subgroup", "rows", "thread"] },
+    { rows: 4, tries: ["subgroup", "rows", "thread"] },
+    { rows: 8, tries: ["rows", "thread", "subgroup", "lanes"] },
+    { rows: 23, tries: ["lanes", "block", "rows"] },
+    { tries: ["panels", "lanes", "block"] }, // putting the weights into panels takes less than it saves
+  ],
+  attention: [{ tries: ["panels", "thread", "flash"] }],
+  decode: [{ tries: ["octs", "lanes", "split"] }],
+  norm: [
+    { rows: 7, tries: ["subgroup", "thread", "row"] },
+    { width: 1024, tries: ["thread", "row"] }, // until rows are so long that eight of them crowd the cache
+    { tries: ["subgroup", "thread", "row"] },
+  ],
+  qkNorm: [{ tries: ["subgroup", "row"] }],
+  timedRows: 64,
+};
+
+type Kernels = { readonly [O in Op]: Readonly<Partial<Record<Variant<O>, Ops[O]>>> };
+
+const EVERYWHERE: Kernels = { matmul: MATMULS, attention: ATTENTIONS, decode: DECODES, norm: NORMS, qkNorm: NORMS };
+let onCpu: Kernels | undefined;
+
+whenOpened("cpu", async (gpu) => {
+  const cpu = await import("./cpu/index.ts").catch((cause: unknown) => {
+    throw new EngineError("network", "the kernels for adapters that compute on the CPU could not be loaded", {
+      hint: "check the connection and that all files of the library are there, then load again",
+      cause,
+    });
+  });
+  await cpu.prepare(gpu);
+  onCpu = cpu.KERNELS;
+});
+
+/** What a variant loses: it runs only where the caller allows it. CPU adapters' own lose nothing. */
+export const precisionOf = (variant: MatmulVariant): MatmulPrecision => EVERYWHERE.matmul[variant]?.needs.precision ?? "f32";
+
+const tableOf = (gpu: Gpu): Table => (gpu.kind === "cpu" ? CPU : GPU);
+
+function kernelOf<O extends Op>(gpu: Gpu, op: O, variant: Variant<O>): Ops[O] | undefined {
+  const own = gpu.kind === "cpu" ? (onCpu?.[op] as Kernels[O] | undefined)?.[variant] : undefined;
+  return own ?? (EVERYWHERE[op] as Kernels[O])[variant];
+}
+
+const runs = <O extends Op>(gpu: Gpu, op: O, variant: Variant<O>, shape: Shape): boolean => {
+  const kernel = kernelOf(gpu, op, variant);
+  return kernel !== undefined && meets(gpu, kernel.needs, shape);
+};
+
+/** Every variant that runs on this device and takes the shape; each is right for any number of rows. */
+export const variantsOf = <O extends Op>(gpu: Gpu, op: O, shape: Shape = {}): Variant<O>[] =>
+  (VARIANTS[op] as readonly Variant<O>[]).filter((variant) => runs(gpu, op, variant, shape));
+
+/** Those of them that are worth trying for the shape, the best first. */
+export function triesOf<O extends Op>(gpu: Gpu, op: O, shape: Shape = {}): Variant<O>[] {
+  const { rows = 1, width = 0, dtype } = shape;
+  const line = (tableOf(gpu)[op] as readonly Line<Variant<O>>[]).find(
+    (each) =>
+      rows <= (each.rows ?? rows) &&
+      width <= (each.width ?? width) &&
+      (!each.formats || (dtype !== undefined && each.formats.includes(dtype))),
+  );
+  return line!.tries.filter((variant) => runs(gpu, op, variant, shape));
+}
+
+/** How many rows of `rows` are timed where a device tunes. */
+export const timedRows = (gpu: Gpu, rows: number): number => Math.min(rows, tableOf(gpu).timedRows);
+
+/** The kernel of the variant that is wanted, else of the best. @throws EngineError bad-input for a variant that the device or the shape does not have */
+export function choose<O extends Op>(gpu: Gpu, op: O, name: string, shape: Shape, wanted: Variant<O> | undefined): Ops[O] {
+  const variant = wanted ?? triesOf(gpu, op, shape)[0]!;
+  need(
+    runs(gpu, op, variant, shape),
+    name,
+    `variant ${variant} does not run on this adapter${shape.dtype ? ` with ${shape.dtype} weights` : ""}; it has ${variantsOf(gpu, op, shape).join(", ")}`,
+  );
+  return kernelOf(gpu, op, variant)!;
+}

@@ -1,0 +1,44 @@
+import { type AttentionKernel, attendInBlocks, type DecodeKernel } from "../attention-kernels.ts";
+import { type KvCache, kvReader } from "../kv-cache.ts";
+import { panelAttention } from "./attention-panels.ts";
+import { kernel, lib } from "./source.ts";
+import { readsTexels } from "./texels.ts";
+
+/** Attention with many rows for adapters that compute on the CPU. */
+export const ATTENTIONS = {
+  /** Scores, and their softmax's products with the values, as products of panels. */
+  panels: { needs: { subgroupSize: [8], device: readsTexels }, record: panelAttention },
+  /** A thread a query. Everywhere. */
+  thread: { needs: {}, record: (program, a) => attendInBlocks(program, kernel("cpu/attention.thread"), a) },
+} satisfies Record<string, AttentionKernel>;
+
+/**
+ * Keys whose scores are in workgroup memory at once; a CPU has few cores to fill. With 16 heads and 8 lanes 16 KiB, which every adapter
+ * has.
+ */
+const SPAN = 248;
+const span = () => SPAN;
+const common = (cache: KvCache, group: number) =>
+  ({ consts: { D: cache.headDim, GROUP: group, SPAN }, directives: ["enable subgroups;"] }) as const;
+
+/** A query a row over the cache. What is cheap differs: with 4 lanes on SwiftShader `octs` took 1.8 times as long as `lanes`, with 8 on lavapipe 0.63 times. */
+export const DECODES = {
+  lanes: {
+    needs: { subgroupSize: [4] },
+    span,
+    spec: (cache, group) => ({
+      ...kernel("cpu/attention.decode_lanes"),
+      libs: ["lib/step", kvReader(cache), "lib/decode", lib("lanes.4")],
+      ...common(cache, group),
+    }),
+  },
+  octs: {
+    needs: { subgroupSize: [8], widthMultipleOf: 8 },
+    span,
+    spec: (cache, group) => ({
+      ...kernel("cpu/attention.decode_octs"),
+      libs: ["lib/step", lib(`kv_octs.${cache.dtype}`), "lib/decode", lib("lanes.8")],
+      ...common(cache, group),
+    }),
+  },
+} satisfies Record<string, DecodeKernel>;

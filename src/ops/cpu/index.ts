@@ -1,0 +1,8 @@
+import { ATTENTIONS, DECODES } from "./attention.ts";
+import { MATMULS } from "./matmul.ts";
+import { NORMS, QK_NORMS } from "./norm.ts";
+
+export { probeTexels as prepare } from "./texels.ts";
+
+/** Every kernel that only adapters which compute on the CPU run. */
+export const KERNELS = { matmul: MATMULS, attention: ATTENTIONS, decode: DECODES, norm: NORMS, qkNorm: QK_NORMS };

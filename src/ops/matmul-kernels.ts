@@ -1,0 +1,148 @@
+import type { Gpu } from "../gpu/device.ts";
+import type { KernelSource, KernelSpec, Library } from "../gpu/kernel.ts";
+import type { Program } from "../gpu/program.ts";
+import { type Activation, type Bindable, isQuantized, type Matrix, type MatrixDtype } from "../tensor/tensor.ts";
+import { type Needs, subgroupSize } from "./needs.ts";
+
+/** What is multiplied: by a weight of this format with rows of K elements, for so many rows of x at most. */
+export interface MatmulShape {
+  dtype: MatrixDtype;
+  rows: number;
+  k: number;
+}
+
+/** What a dispatch of a kernel has to know beside the operands. */
+export interface MatmulPlan {
+  source: KernelSource;
+  /** After lib/step, lib/weight.* and lib/matmul. */
+  libs: readonly Library[];
+  directives?: KernelSpec["directives"];
+  consts?: Readonly<Record<string, number | boolean>>;
+  /** The library that reads the weights, where it is not lib/weight.* of their format. */
+  reader?: Library;
+  /** For a loop that must stay one: how often it runs (lib/matmul: `rounds`). */
+  rounds?: number;
+  /** Whether it has a prologue (lib/prologue.*): RMSNorm of the rows of x at no dispatch of its own. */
+  prologue?: boolean;
+  /** Whether it takes x in 8 bits: codes and scales behind the other operands, from a dispatch before. */
+  codes?: boolean;
+  /** Where the products are made by dispatches before, whatever the format, and it does the epilogue only: records them. */
+  before?: (program: Program, x: Activation, w: Matrix, gated: boolean, finish: Finish) => void;
+  /** The elements of y that a workgroup makes. */
+  columns: number;
+  rows: number;
+}
+
+/** Records what is made of products f32 [rows, n up to a multiple of 64]: the columns of y from `column` on. */
+export type Finish = (products: Bindable, n: number, column: number) => void;
+
+/** A way to multiply, right for any number of rows. */
+export interface MatmulKernel {
+  needs: Needs;
+  plan(gpu: Gpu, shape: MatmulShape): MatmulPlan;
+}
+
+export const QUANTIZED: readonly MatrixDtype[] = ["q8", "q4"];
+
+/** Rows that one pass over the weights serves in the vector kernels: a power of two. */
+const rowsAtOnce = (rows: number, width: number): number => Math.min(8, width, 2 ** Math.ceil(Math.log2(Math.max(1, rows))));
+
+/** matmul.vector with WIDTH threads, whose sums one of lib/combine.* adds up. */
+function vector(width: number, { dtype, rows }: MatmulShape, combine: Library, directives: readonly string[] = []): MatmulPlan {
+  const consts = { ROWS: rowsAtOnce(rows, width), WIDTH: width };
+  const libs: Library[] = [isQuantized(dtype) ? "lib/span.pair" : "lib/span.quad", combine];
+  return { source: { shader: "matmul.vector" }, libs, directives, consts, prologue: true, columns: 4, rows: consts.ROWS };
+}
+
+interface MatrixConfig {
+  componentType: string;
+  resultComponentType: string;
+  M: number;
+  N: number;
+  K: number;
+}
+
+/** The fragment size for matmul.matrix: the first configuration f16 → f32 that fits its tiles. */
+function matrixConfig({ device, matrixSyntax }: Gpu): MatrixConfig | undefined {
+  const { subgroupMatrixConfigs } = device.adapterInfo as { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
+  if (!matrixSyntax) return undefined;
+  return [...(subgroupMatrixConfigs ?? [])].find(
+    (c) => c.componentType === "f16" && c.resultComponentType === "f32" && 16 % c.M === 0 && 16 % c.N === 0 && 32 % c.K === 0,
+  );
+}
+
+const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
+
+/** Those that any adapter may run; CPU adapters have more (cpu/matmul.ts). */
+export const MATMULS = {
+  /** Threads along K, side by side, their sums added up in workgroup memory. Everywhere. */
+  vector: {
+    needs: {},
+    plan: (_, shape) => vector(64, shape, "lib/combine.barrier"),
+  },
+  /** The same by subgroups. */
+  subgroup: {
+    needs: { features: ["subgroups"] },
+    plan(gpu, shape) {
+      const size = subgroupSize(gpu);
+      return vector(size ?? 64, shape, size ? "lib/combine.subgroup" : "lib/combine.subgroups", ["enable subgroups;"]);
+    },
+  },
+  tiled: {
+    needs: { invocations: 256, workgroupBytes: 10240 },
+    plan: () => ({ source: { shader: "matmul.tiled" }, libs: ["lib/tile"], columns: 64, rows: 64 }),
+  },
+  wide: {
+    needs: { invocations: 256, workgroupBytes: 16384 },
+    plan: () => ({ source: { shader: "matmul.wide" }, libs: ["lib/tile", "lib/tile.f32"], columns: 128, rows: 128 }),
+  },
+  /** Operands in f16. */
+  half: {
+    needs: { precision: "f16", features: ["shader-f16"], invocations: 256, workgroupBytes: 8192 },
+    plan: () => ({
+      source: { shader: "matmul.wide" },
+      libs: ["lib/tile", "lib/tile.f16"],
+      directives: ["enable f16;"],
+      columns: 128,
+      rows: 128,
+    }),
+  },
+  /** On matrix units, operands in f16. */
+  matrix: {
+    needs: {
+      precision: "f16",
+      features: ["shader-f16", SUBGROUP_MATRIX],
+      subgroupSize: "fixed",
+      workgroupBytes: 14336,
+      device: (gpu) => matrixConfig(gpu) !== undefined && gpu.device.limits.maxComputeInvocationsPerWorkgroup >= 4 * subgroupSize(gpu)!,
+    },
+    plan(gpu) {
+      const { M, N, K } = matrixConfig(gpu)!;
+      return {
+        source: { shader: "matmul.matrix" },
+        libs: [gpu.matrixSyntax === "typed" ? "lib/fragments.typed" : "lib/fragments.flag"],
+        directives: [
+          "enable f16;",
+          "enable subgroups;",
+          "enable chromium_experimental_subgroup_matrix;",
+          // Which subgroup a thread is in follows from its index; the analysis cannot know that this is the same for all of it.
+          "diagnostic(off, chromium.subgroup_matrix_uniformity);",
+        ],
+        consts: { M, N, K, WIDTH: subgroupSize(gpu)! },
+        columns: 64,
+        rows: 64,
+      };
+    },
+  },
+  /** Activations in 8 bits, four products an instruction. */
+  packed: {
+    needs: { precision: "q8", formats: QUANTIZED, invocations: 256, workgroupBytes: 7168, storageBuffers: 8 },
+    plan: (_, { dtype }) => ({
+      source: { shader: "matmul.packed" },
+      libs: ["lib/tile", `lib/codes.${dtype as "q8" | "q4"}`],
+      codes: true,
+      columns: 64,
+      rows: 64,
+    }),
+  },
+} satisfies Record<string, MatmulKernel>;
