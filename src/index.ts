@@ -1,7 +1,8 @@
 export type { BatchItem, BatchOptions } from "./api/batch.ts";
 export { cachedModels } from "./api/cached-models.ts";
 export type { GenerationOptions } from "./api/generation.ts";
-export type { ImageDecoder, ImageLike, RawImage } from "./api/images.ts";
+export type { ImageDecoder } from "./api/image-options.ts";
+export type { ImageLike, RawImage } from "./api/images.ts";
 export { type ChatOptions, InternVL } from "./api/internvl.ts";
 export type { LoadOptions, Progress } from "./api/load.ts";
 export type { ContentPart, History, HistoryTurn, ImagePart, ImageUrlPart, Message, TextPart } from "./api/messages.ts";

@@ -5,7 +5,7 @@ import { plainJpeg } from "../media/jpeg.ts";
 import { readJpeg } from "../media/jpeg-structure.ts";
 import { rgbFromPixels } from "../media/pixels.ts";
 import { readDimensions, sniff } from "../media/sniff.ts";
-import type { ImageOptions } from "./images.ts";
+import type { ImageOptions } from "./image-options.ts";
 
 /** A file's pixels. With the browser's decoder, EXIF and colour profile are taken out first: upstream heeds neither. */
 export async function decodeFile(bytes: Uint8Array, options: ImageOptions): Promise<RgbImage> {

@@ -1,9 +1,10 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import { badImage, checkDimensions, type ImageLimits, type RgbImage } from "../media/image.ts";
+import { badImage, checkDimensions, type RgbImage } from "../media/image.ts";
 import { rgbFromPixels } from "../media/pixels.ts";
 import { wrong } from "../options.ts";
 import { bytesAt, bytesAtUrl, MOST_BYTES } from "./address.ts";
+import type { ImageOptions } from "./image-options.ts";
 
 /** Raw pixels, 8 bits a channel, row by row; alpha is dropped. */
 export interface RawImage {
@@ -29,26 +30,7 @@ export type ImageLike =
   | HTMLVideoElement
   | VideoFrame;
 
-/**
- * Who decodes JPEG files. `js` (the default): the same pixels in Node and in every browser, Pillow's, which upstream uses, or for files of
- * less than a million pixels a level or two from them; all published numbers are for it. `native` (pages only): the browser's decoder,
- * but each browser rounds as it likes; it also takes what only browsers decode (WebP, AVIF, GIF). PNG is lossless and always `js`.
- */
-export type ImageDecoder = "js" | "native";
-
 const has = (value: object, ...names: string[]): boolean => names.every((name) => name in value);
-
-export interface ImageOptions extends ImageLimits {
-  /** Put before messages: "image 2". */
-  name: string;
-  decoder?: ImageDecoder | undefined;
-  /** Most pixels, and most pixels a side. */
-  maxPixels?: number | undefined;
-  maxSide?: number | undefined;
-  /** Whether a file that breaks off is taken. */
-  allowTruncated?: boolean | undefined;
-  signal?: AbortSignal | undefined;
-}
 
 /**
  * Decodes any `ImageLike` to RGB; alpha is dropped.

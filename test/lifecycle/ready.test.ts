@@ -11,25 +11,23 @@ it("ready is ready: what an adapter compiles at the first dispatch is compiled w
   const { device, kind, close } = await openGpu();
   const before = watchDispatches(device);
   const compile: Progress[] = [];
-  const ran: number[] = []; // dispatches so far, at each step of the progress
   const vlm = await InternVL.load(folder, {
     device, // the caller's own: its kind is known all the same
     onProgress(progress) {
       if (progress.phase !== "compile") return;
       compile.push(progress);
-      ran.push(before.length);
     },
   });
   const { gpu } = partsOf(vlm);
   expect([gpu.kind, kind]).toEqual(["cpu", "cpu"]); // this machine's adapters; a GPU compiles when a pipeline is made
 
+  const loaded = before.length;
   const { total } = compile.at(-1)!;
   expect(total).toBeGreaterThan(15);
-  expect(compile.map(({ loaded }) => loaded)).toEqual([0, ...Array.from({ length: total }, (_, i) => i + 1)]);
-  expect(new Set(compile.slice(1).map((each) => each.total))).toEqual(new Set([total]));
-  const first = ran[1]!;
-  expect(ran.slice(1)).toEqual(Array.from({ length: total }, (_, i) => first + i)); // one workgroup a pipeline, no more
-  const warm = before.slice(first);
+  const steps = compile.map(({ loaded }) => loaded); // not each of them: reports come as often as a person can read
+  expect([steps[0], steps.at(-1)]).toEqual([0, total]);
+  expect(steps).toEqual([...steps].sort((a, b) => a - b));
+  const warm = before.slice(loaded - (total - 1), loaded); // one workgroup a pipeline, no more: the first step is the vision tower's making
   expect(warm.map(({ workgroups }) => workgroups)).toEqual(warm.map(() => 1));
   expect(new Set(warm.map(({ pipeline }) => pipeline)).size).toBe(total - 1);
 

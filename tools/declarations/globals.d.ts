@@ -82,7 +82,10 @@ export type GPUBuffer = Platform<"GPUBuffer", Destroyable & { readonly size: num
 export type GPUTexture = Platform<"GPUTexture", Destroyable & Sized & { createView(): unknown }>;
 export type GPUComputePipeline = Platform<"GPUComputePipeline", Labelled & { getBindGroupLayout(index: number): unknown }>;
 export type GPUBindGroupLayout = Platform<"GPUBindGroupLayout", Labelled>;
+export type GPUBindGroup = Platform<"GPUBindGroup", Labelled>;
 export type GPUCommandEncoder = Platform<"GPUCommandEncoder", Labelled & { finish(): unknown }>;
+/** A buffer, the part of one, or a texture's view: what a binding can be. */
+export type GPUBindingResource = object;
 export interface GPUBufferBinding {
   buffer: GPUBuffer;
   offset?: number;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type ImageOptions, toRgb } from "../../../src/api/images.ts";
+import type { ImageOptions } from "../../../src/api/image-options.ts";
+import { toRgb } from "../../../src/api/images.ts";
 import type { ImageLike } from "../../../src/index.ts";
 import { tileImage } from "../../../src/media/tiles.ts";
 import { portable } from "../../../src/platform/web-images.ts";
