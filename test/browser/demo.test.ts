@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { chromium, type Page } from "playwright";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 import { allowPages, hubServer, type Misbehave, sha256 } from "../hub-server.ts";
@@ -334,15 +335,18 @@ describe("the demo page's downloads", () => {
     const { page } = await open(desktop);
     await ready(page);
     let lost = false;
+    let hanging: ServerResponse | undefined;
     const half = halfOfWeights(weights, (response) => {
       lost = true;
-      response.destroy();
+      hanging = response;
     });
     misbehave = (request, response, server) => {
       if (lost) response.destroy();
       return lost || half(request, response, server);
     };
     await loadNamed(page, ID);
+    await page.getByText(/^Downloading: 4\.[5-9] MB of/).waitFor(); // the line breaks when the half is here, and not still on its way
+    hanging!.destroy();
     await page.getByRole("button", { name: "Try again" }).waitFor();
     expect(await page.locator("#problem").innerText()).toMatch(/Cannot fetch .*model\.safetensors[\s\S]*what was fetched is kept/);
     await picture(page, "network-1280-light");
