@@ -1,5 +1,5 @@
 // Attention by panels, last: the values by the scores' softmax, which is made on the way (lib/operand.weights), the products of lib/panels.
-//   x: the slice's scores   w: values [kv heads, QUADS / 16, key quads, 64]; both texels   tops: attention.tops
+//   x: the slice's scores   w: values [kv heads, QUADS / 16, key quads, 64]; both texels   tops: attention.row_max
 //   out: [batch rows, HEADS QUADS] vec4s. Workgroup (64 columns, 16 queries, head of the slice) of one subgroup.
 // Needs: subgroups of exactly 8 lanes, the extension subgroups; libs step, scores, texels, operand.weights, panels.
 // Limits: 8 invocations, 2 storage buffers, 2 storage textures. Reference: reference/attention.

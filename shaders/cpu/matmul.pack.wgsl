@@ -1,4 +1,4 @@
-// Rows of a matrix, in panels for matmul.panels: out[panel, k, i] = vec4 k of the row of panel `panel` that stands at i.
+// Rows of a matrix, in panels for matmul.gemm_panels: out[panel, k, i] = vec4 k of the row of panel `panel` that stands at i.
 //   source: [rows, K], any format (lib weight.*)   out: [panels, K / 4, HEIGHT] of vec4 f32
 //   At i stands the row (i % 8) · LANE + (i / 8) · NEXT of a panel. Rows past the end repeat the last one: nobody stores what comes of them.
 // Workgroup (stretch of 64 quads, i / 8, panel) of one subgroup: 8 rows. Needs: lib step and a weight.* lib (source is binding 3 there).

@@ -47,11 +47,11 @@ export const QUANTIZED: readonly MatrixDtype[] = ["q8", "q4"];
 /** Rows that one pass over the weights serves in the vector kernels: a power of two. */
 const rowsAtOnce = (rows: number, width: number): number => Math.min(8, width, 2 ** Math.ceil(Math.log2(Math.max(1, rows))));
 
-/** matmul.vector with WIDTH threads, whose sums one of lib/combine.* adds up. */
+/** matmul.gemv with WIDTH threads, whose sums one of lib/combine.* adds up. */
 function vector(width: number, { dtype, rows }: MatmulShape, combine: Library, directives: readonly string[] = []): MatmulPlan {
   const consts = { ROWS: rowsAtOnce(rows, width), WIDTH: width };
-  const libs: Library[] = [isQuantized(dtype) ? "lib/span.pair" : "lib/span.quad", combine];
-  return { source: { shader: "matmul.vector" }, libs, directives, consts, prologue: true, columns: 4, rows: consts.ROWS };
+  const libs: Library[] = [isQuantized(dtype) ? "lib/k_step.vec8" : "lib/k_step.vec4", combine];
+  return { source: { shader: "matmul.gemv" }, libs, directives, consts, prologue: true, columns: 4, rows: consts.ROWS };
 }
 
 interface MatrixConfig {
@@ -62,7 +62,7 @@ interface MatrixConfig {
   K: number;
 }
 
-/** The fragment size for matmul.matrix: the first configuration f16 → f32 that fits its tiles. */
+/** The fragment size for matmul.gemm_subgroup_matrix: the first configuration f16 → f32 that fits its tiles. */
 function matrixConfig({ device, matrixSyntax }: Gpu): MatrixConfig | undefined {
   const { subgroupMatrixConfigs } = device.adapterInfo as { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
   if (!matrixSyntax) return undefined;
@@ -76,31 +76,31 @@ const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
 /** Those that any adapter may run; CPU adapters have more (cpu/matmul.ts). */
 export const MATMULS = {
   /** Threads along K, side by side, their sums added up in workgroup memory. Everywhere. */
-  vector: {
+  gemv_workgroup: {
     needs: {},
     plan: (_, shape) => vector(64, shape, "lib/combine.barrier"),
   },
   /** The same by subgroups. */
-  subgroup: {
+  gemv_subgroup: {
     needs: { features: ["subgroups"] },
     plan(gpu, shape) {
       const size = subgroupSize(gpu);
       return vector(size ?? 64, shape, size ? "lib/combine.subgroup" : "lib/combine.subgroups", ["enable subgroups;"]);
     },
   },
-  tiled: {
+  gemm_tile64: {
     needs: { invocations: 256, workgroupBytes: 10240 },
-    plan: () => ({ source: { shader: "matmul.tiled" }, libs: ["lib/tile"], columns: 64, rows: 64 }),
+    plan: () => ({ source: { shader: "matmul.gemm_tile64" }, libs: ["lib/tile"], columns: 64, rows: 64 }),
   },
-  wide: {
+  gemm_tile128: {
     needs: { invocations: 256, workgroupBytes: 16384 },
-    plan: () => ({ source: { shader: "matmul.wide" }, libs: ["lib/tile", "lib/tile.f32"], columns: 128, rows: 128 }),
+    plan: () => ({ source: { shader: "matmul.gemm_tile128" }, libs: ["lib/tile", "lib/tile.f32"], columns: 128, rows: 128 }),
   },
   /** Operands in f16. */
-  half: {
+  gemm_tile128_f16: {
     needs: { precision: "f16", features: ["shader-f16"], invocations: 256, workgroupBytes: 8192 },
     plan: () => ({
-      source: { shader: "matmul.wide" },
+      source: { shader: "matmul.gemm_tile128" },
       libs: ["lib/tile", "lib/tile.f16"],
       directives: ["enable f16;"],
       columns: 128,
@@ -108,7 +108,7 @@ export const MATMULS = {
     }),
   },
   /** On matrix units, operands in f16. */
-  matrix: {
+  gemm_subgroup_matrix: {
     needs: {
       precision: "f16",
       features: ["shader-f16", SUBGROUP_MATRIX],
@@ -119,7 +119,7 @@ export const MATMULS = {
     plan(gpu) {
       const { M, N, K } = matrixConfig(gpu)!;
       return {
-        source: { shader: "matmul.matrix" },
+        source: { shader: "matmul.gemm_subgroup_matrix" },
         libs: [gpu.matrixSyntax === "typed" ? "lib/fragments.typed" : "lib/fragments.flag"],
         directives: [
           "enable f16;",
@@ -135,10 +135,10 @@ export const MATMULS = {
     },
   },
   /** Activations in 8 bits, four products an instruction. */
-  packed: {
+  gemm_dot4: {
     needs: { precision: "q8", formats: QUANTIZED, invocations: 256, workgroupBytes: 7168, storageBuffers: 8 },
     plan: (_, { dtype }) => ({
-      source: { shader: "matmul.packed" },
+      source: { shader: "matmul.gemm_dot4" },
       libs: ["lib/tile", `lib/codes.${dtype as "q8" | "q4"}`],
       codes: true,
       columns: 64,

@@ -112,7 +112,7 @@ const CASES: readonly Case[] = [
   [
     "norm: more rows than a grid takes",
     65536,
-    (p) => norm(p, activation(p, 4), { weight: vector(4), eps: 1 }, { variant: "row" }),
+    (p) => norm(p, activation(p, 4), { weight: vector(4), eps: 1 }, { variant: "workgroup" }),
     /kernel norm\.row .* \[65536, 1, 1\] workgroups, this adapter allows 65535/,
   ],
   [
@@ -272,7 +272,7 @@ const CASES: readonly Case[] = [
   [
     "matmul: more rows than a grid takes",
     65536,
-    (p) => matmul(p, activation(p, 4), matrix(4, 4), { variant: "thread" }),
+    (p) => matmul(p, activation(p, 4), matrix(4, 4), { variant: "cpu_gemv_thread" }),
     /matmul w: \[65536, 4\] · \[4, 4\]ᵀ needs 65536 workgroups in a dimension, 65535 are allowed/,
   ],
   ["embed: too few ids", 9, (p) => embed(p, buffer(16), matrix(8, 8), buffer(64), activation(p, 8)), /embed: ids has 16 bytes .* needs 36/],

@@ -20,7 +20,7 @@ const code = `@group(0) @binding(2) var t: texture_storage_2d<rgba32float, read>
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x < ${QUADS}u) { y[id.x] = textureLoad(t, texel(id.x)); }
 }`;
-const fromTexels = { shader: "from texels", libs: [lib("texels")], code, consts: { TEXELS_WIDE }, bindings: "uutw" };
+const fromTexels = { shader: "from texels", libs: [lib("texture")], code, consts: { TEXELS_WIDE }, bindings: "uutw" };
 const workgroups = () => [Math.ceil(QUADS / 64), 1, 1] as const;
 
 /** x → texels → y; `write` says whether the texels are written at all. */

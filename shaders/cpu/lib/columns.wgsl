@@ -1,4 +1,4 @@
-// What matmul.columns and matmul.shared share: how the lanes bring x, and the scales of two groups.
+// What matmul.gemv_columns and matmul.gemm_rows4 share: how the lanes bring x, and the scales of two groups.
 // Needs: EVEN; libs matmul, prologue.*, group.*, lanes.*.
 
 // What a lane brings of a group's x, and the sum of the whole.

@@ -1,5 +1,5 @@
 // What the kernels for CPU adapters with subgroups of 8 share that multiply panels: a tile of 16 rows × 64 columns by one subgroup.
-// There loads cost most. So panels are texels (lib/texels), read from front to back, and 10 loads a step along K feed a large tile: the larger
+// There loads cost most. So panels are texels (lib/texture), read from front to back, and 10 loads a step along K feed a large tile: the larger
 // the fewer loads for a sum, until the loop's code no longer fits the instruction cache.
 //   x: panel of 16 rows [quads, 16] of vec4s along K: row i at i   w: panel of 64 columns [quads, 64]: column 8 (i % 8) + i / 8 at i
 // Lane l makes columns 8l .. 8l + 7 of all rows. Needs: subgroups of exactly 8 lanes, the extension subgroups; lib texels; operand(a, i, k):

@@ -100,7 +100,7 @@ export function normCases(random: Random): KernelCase[] {
       }
     }
     cases.push(normCase({ rows: 5, width: 260, last: true, outliers: true, spare: 1, variant }));
-    if (variant !== "thread") cases.push(qkNormCase(17, 260, 1e-6, 1, variant), qkNormCase(3, 3200, 1e-6, 2, variant));
+    if (variant !== "cpu_thread") cases.push(qkNormCase(17, 260, 1e-6, 1, variant), qkNormCase(3, 3200, 1e-6, 2, variant));
   }
   return cases;
 }

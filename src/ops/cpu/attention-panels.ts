@@ -110,7 +110,7 @@ export function panelAttention(program: Program, a: RowsAttention): void {
       const params = [causal ? 0 : rows, causal ? 1 : 0, quads, first, heads, group];
       const count = (step: Step) => Math.max(0, Math.min(slice, batchesOf(step) * heads - first));
       const common = { directives: ["enable subgroups;"], consts: { TEXELS_WIDE } };
-      const libs = ["lib/step", lib("scores"), lib("texels")] as const;
+      const libs = ["lib/step", lib("scores"), lib("texture")] as const;
       const scores = texels(
         slice * headScores(rows, keys),
         (step) => count(step) * headScores(queriesOf(step), keysOf(step)),
@@ -128,7 +128,7 @@ export function panelAttention(program: Program, a: RowsAttention): void {
           }),
       );
       program.dispatch({
-        kernel: { ...common, ...kernel("cpu/attention.tops"), libs, directives: [], bindings: "uutw" },
+        kernel: { ...common, ...kernel("cpu/attention.row_max"), libs, directives: [], bindings: "uutw" },
         params,
         buffers: [scores, tops],
         workgroups: (step) => [rowPanels(queriesOf(step)) * (ROWS / 8), count(step), 1],

@@ -7,9 +7,9 @@ import { readsTexels } from "./texels.ts";
 /** Attention with many rows for adapters that compute on the CPU. */
 export const ATTENTIONS = {
   /** Scores, and their softmax's products with the values, as products of panels. */
-  panels: { needs: { subgroupSize: [8], device: readsTexels }, record: panelAttention },
+  cpu_panels: { needs: { subgroupSize: [8], device: readsTexels }, record: panelAttention },
   /** A thread a query. Everywhere. */
-  thread: { needs: {}, record: (program, a) => attendInBlocks(program, kernel("cpu/attention.thread"), a) },
+  cpu_thread: { needs: {}, record: (program, a) => attendInBlocks(program, kernel("cpu/attention.thread"), a) },
 } satisfies Record<string, AttentionKernel>;
 
 /**
@@ -23,21 +23,21 @@ const common = (cache: KvCache, group: number) =>
 
 /** A query a row over the cache. What is cheap differs: with 4 lanes on SwiftShader `octs` took 1.8 times as long as `lanes`, with 8 on lavapipe 0.63 times. */
 export const DECODES = {
-  lanes: {
+  cpu_vec4: {
     needs: { subgroupSize: [4] },
     span,
     spec: (cache, group) => ({
-      ...kernel("cpu/attention.decode_lanes"),
+      ...kernel("cpu/attention.decode_vec4"),
       libs: ["lib/step", kvReader(cache), "lib/decode", lib("lanes.4")],
       ...common(cache, group),
     }),
   },
-  octs: {
+  cpu_vec8: {
     needs: { subgroupSize: [8], widthMultipleOf: 8 },
     span,
     spec: (cache, group) => ({
-      ...kernel("cpu/attention.decode_octs"),
-      libs: ["lib/step", lib(`kv_octs.${cache.dtype}`), "lib/decode", lib("lanes.8")],
+      ...kernel("cpu/attention.decode_vec8"),
+      libs: ["lib/step", lib(`kv_vec8.${cache.dtype}`), "lib/decode", lib("lanes.8")],
       ...common(cache, group),
     }),
   },

@@ -42,7 +42,7 @@ function pack(program: Program, from: Source, out: GPUTexture, height: number, p
 const slice = (bytes: number): number => Math.max(1, Math.floor(SLICE_BYTES / (bytes * COLUMNS))) * COLUMNS;
 
 /**
- * Records products by matmul.panels: x [rows, K] is put into panels once, w [N, K] a slice at a time (of gate | up with gate and up
+ * Records products by matmul.gemm_panels: x [rows, K] is put into panels once, w [N, K] a slice at a time (of gate | up with gate and up
  * alternating); `finish` records what is made of the products with n rows of w: f32 [rows, n up to a multiple of 64], columns of y from
  * `column` on.
  */
@@ -66,8 +66,8 @@ export function inPanels(program: Program, x: Activation, w: Matrix, gated: bool
         pack(program, { ...stored, quads, ...alternating }, ws, COLUMNS, () => panels);
         program.dispatch({
           kernel: {
-            ...kernel("cpu/matmul.panels"),
-            libs: ["lib/step", lib("texels"), lib("operand.plain"), lib("panels")],
+            ...kernel("cpu/matmul.gemm_panels"),
+            libs: ["lib/step", lib("texture"), lib("operand.plain"), lib("panels")],
             directives: ["enable subgroups;"],
             consts: { TEXELS_WIDE },
             bindings: "uuttw",

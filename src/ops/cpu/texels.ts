@@ -7,7 +7,7 @@ import type { Program, Step } from "../../gpu/program.ts";
 import type { Bindable } from "../../tensor/tensor.ts";
 import { bindingOf } from "../../tensor/tensor.ts";
 
-/** Texels in a row of a texture: cpu/lib/texels counts on through the rows. */
+/** Texels in a row of a texture: cpu/lib/texture counts on through the rows. */
 export const TEXELS_WIDE = 4096;
 
 const readers = new WeakSet<GPUDevice>();
@@ -39,7 +39,7 @@ function createTexels(memory: Memory, count: number): GPUTexture {
 }
 
 /**
- * Scratch storage of vec4s of f32 as a texture, which CPU adapters read faster than a buffer: kernels read texel i by cpu/lib/texels,
+ * Scratch storage of vec4s of f32 as a texture, which CPU adapters read faster than a buffer: kernels read texel i by cpu/lib/texture,
  * `copyTexels` fills it.
  */
 export const TEXELS: ScratchKind<GPUTexture> = {

@@ -1,4 +1,4 @@
-// What matmul.vector does at one step along K: a quad of x against the quads of four rows of w.
+// What matmul.gemv does at one step along K: a quad of x against the quads of four rows of w.
 // Needs: ROWS; libs matmul and its own, prologue.*.
 const SPAN = 1u; // quads a step
 

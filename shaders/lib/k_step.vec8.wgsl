@@ -1,4 +1,4 @@
-// What matmul.vector does at one step along K: two quads of x against those of four rows of w.
+// What matmul.gemv does at one step along K: two quads of x against those of four rows of w.
 // For formats whose words or scales span more than a quad: each is read once.
 // Needs: ROWS; libs matmul and its own (with weight_pair), prologue.*.
 const SPAN = 2u; // quads a step

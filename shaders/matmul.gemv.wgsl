@@ -2,7 +2,7 @@
 // A workgroup of WIDTH threads makes 4 columns of ROWS rows (at most WIDTH): its threads stride along K together, side by side, so the
 // weights are read once for all the rows; then their sums are added up by one of lib/combine.*.
 // With a norm in front (prologue.norm) the squares of the rows are added up as COUNT - ROWS further sums, four rows to a vec4.
-// Needs: ROWS, WIDTH; libs matmul and its own, prologue.*, combine.*, span.quad (K a multiple of 4) or span.pair (of 8).
+// Needs: ROWS, WIDTH; libs matmul and its own, prologue.*, combine.*, k_step.vec4 (K a multiple of 4) or k_step.vec8 (of 8).
 // Limits: WIDTH invocations, 7 storage bindings, and what combine needs. Reference: reference/matmul.
 
 const COUNT = ROWS + select(0u, (ROWS + 3u) / 4u, NORM);

@@ -1,5 +1,5 @@
 // Matrix times several rows in q8 or q4 for CPU adapters whose subgroups have 8 lanes: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue
-// (lib/matmul). As matmul.columns, but a lane makes COLUMNS columns of ROWS rows: what costs most is making floats of codes, which serve
+// (lib/matmul). As matmul.gemv_columns, but a lane makes COLUMNS columns of ROWS rows: what costs most is making floats of codes, which serve
 // all the rows. (SwiftShader keeps arrays in memory where a loop counts through them: there this takes four times as long.)
 // Needs: ROWS, COLUMNS (even), K a multiple of 32, EVEN: whether of 64; libs matmul and its own, prologue.*, group.* (instead of weight.*),
 // shared.*, columns, lanes.*, the extension subgroups.

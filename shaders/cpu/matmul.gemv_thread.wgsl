@@ -1,6 +1,6 @@
 // Matrix times vector for adapters that compute on the CPU: y[m, n] = Σ_k x[m, k] · w[n, k] for few rows, then the epilogue (lib/matmul).
 // A thread makes a pair of elements and reads their rows of w from end to end: no barrier, which is what costs most there.
-// (On a GPU neighbouring threads would read far apart: matmul.vector is for those.)
+// (On a GPU neighbouring threads would read far apart: matmul.gemv is for those.)
 // Needs: K a multiple of 4; libs matmul and its own, prologue.*.
 // Limits: 64 invocations, 7 storage bindings. Reference: reference/matmul.
 
