@@ -10,13 +10,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (column >= p.n) {
     return;
   }
-  let w0 = weight_row(column) * p.quads;
-  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.quads;
+  let w0 = weight_row(column) * p.vec4s;
+  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.vec4s;
   var sum0 = vec4<f32>();
   var sum1 = vec4<f32>();
   var squares = vec4<f32>();
-  for (var k = 0u; k < p.quads; k++) {
-    let own = x[id.y * p.quads + k];
+  for (var k = 0u; k < p.vec4s; k++) {
+    let own = x[id.y * p.vec4s + k];
     if (NORM) {
       squares += own * own;
     }

@@ -23,8 +23,8 @@ function attend(
     for (let i = 0; i < headDim; i++) sum += q[query + i]! * k[0][at + i]!;
     return sum / Math.sqrt(headDim);
   });
-  const top = scores.reduce((a, b) => Math.max(a, b));
-  const weights = scores.map((score) => Math.exp(score - top));
+  const rowMax = scores.reduce((a, b) => Math.max(a, b));
+  const weights = scores.map((score) => Math.exp(score - rowMax));
   const total = weights.reduce((a, b) => a + b);
   return Array.from({ length: headDim }, (_, i) => {
     let sum = 0;

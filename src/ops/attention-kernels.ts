@@ -19,7 +19,7 @@ export interface RowsAttention {
   qStride: number;
   k: Bindable;
   v: Bindable;
-  /** The library that reads quads of keys and values. */
+  /** The library that reads vec4s of keys and values. */
   reader: Library;
   kOffset: number;
   vOffset: number;
@@ -58,7 +58,7 @@ export const ATTENTIONS = {
 export interface DecodeKernel {
   needs: Needs;
   /** Keys that a workgroup takes of a context. */
-  span(context: number): number;
+  splitKeys(context: number): number;
   /** The kernel for `group` query heads that share keys and values; its bindings are those of lib/decode. */
   spec(cache: KvCache, group: number): Omit<KernelSpec, "bindings"> & KernelSource;
 }
@@ -69,7 +69,7 @@ export const DECODES = {
   split: {
     needs: {},
     // Few, so that a long context fills the GPU, but no more than 64 splits, which one pass combines cheaply.
-    span: (context) => 64 * Math.ceil(context / 4096),
+    splitKeys: (context) => 64 * Math.ceil(context / 4096),
     spec: (cache, group) => ({
       shader: "attention.decode_split",
       libs: ["lib/step", kvReader(cache), "lib/decode"],

@@ -1,7 +1,7 @@
 import type { Program } from "../gpu/program.ts";
 import type { Activation } from "../tensor/tensor.ts";
 import { decodeAttention } from "./attention-decode.ts";
-import { need, needActivation, needQuads, needTokens } from "./check.ts";
+import { need, needActivation, needTokens, needVec4s } from "./check.ts";
 import { type AttentionVariant, choose, type DecodeVariant } from "./choose.ts";
 import { type KvCache, kvReader, needCache, rowElements } from "./kv-cache.ts";
 
@@ -15,7 +15,7 @@ export interface AttentionOptions {
 }
 
 function needHead(op: string, headDim: number): void {
-  needQuads(op, "head width", headDim);
+  needVec4s(op, "head width", headDim);
   need(headDim <= MAX_HEAD, op, `head width ${headDim} is over ${MAX_HEAD}`);
 }
 

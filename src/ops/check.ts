@@ -16,7 +16,7 @@ export function need(ok: boolean, op: string, problem: string): asserts ok {
   if (!ok) throw new EngineError("bad-input", `${op}: ${problem}`);
 }
 
-export const needQuads = (op: string, name: string, width: number): void =>
+export const needVec4s = (op: string, name: string, width: number): void =>
   need(width > 0 && width % 4 === 0, op, `${name} is ${width}, it must be a positive multiple of 4`);
 
 export function needWidth(op: string, x: Activation | Vector, width: number): void {
@@ -50,8 +50,8 @@ export function needTokens(op: string, { label, rows: { base, unit } }: Activati
 export function needMatrix(op: string, { label, shape, dtype, parts }: Matrix): void {
   const [n, k] = shape;
   need(dtype in BYTES_PER_ELEMENT, op, `${label} is ${dtype}, which is no format of weights: ${Object.keys(BYTES_PER_ELEMENT).join(", ")}`);
-  const quads = isQuantized(dtype) ? GROUP : 4;
-  need(k > 0 && k % quads === 0, op, `K is ${k}, ${dtype} needs a positive multiple of ${quads}`);
+  const vec4s = isQuantized(dtype) ? GROUP : 4;
+  need(k > 0 && k % vec4s === 0, op, `K is ${k}, ${dtype} needs a positive multiple of ${vec4s}`);
   let next = 0;
   for (const part of parts) {
     need(

@@ -25,11 +25,11 @@ export function flagNonFinite(
   need(bytes % 16 === 0 && bytes > 0, op, `${bytes} bytes are no whole vec4s`);
   needRoom(op, "the words", words, bytes);
   needRoom(op, "the flags", flags, (counter + 1) * 4);
-  const quads = bytes / 16;
-  const workgroups = Math.min(WORKGROUPS, Math.ceil(quads / THREADS));
+  const vec4s = bytes / 16;
+  const workgroups = Math.min(WORKGROUPS, Math.ceil(vec4s / THREADS));
   program.dispatch({
     kernel: { shader: "weights.finite", libs: [], consts: {}, bindings: "uurw" },
-    params: [quads, workgroups * THREADS, counter, ...BITS[dtype]],
+    params: [vec4s, workgroups * THREADS, counter, ...BITS[dtype]],
     buffers: [words, flags],
     workgroups: () => [workgroups, 1, 1],
   });

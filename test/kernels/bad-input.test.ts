@@ -192,7 +192,7 @@ const CASES: readonly Case[] = [
     "norm: a variant that there is not",
     1,
     (p) => norm(p, activation(p, 4), { weight: vector(4), eps: 1 }, { variant: "tree" as never }),
-    /norm v: variant tree does not run on this adapter; it has row, /,
+    /norm v: variant tree does not run on this adapter; it has workgroup, /,
   ],
   [
     "causal attention: rows that are no tokens",

@@ -6,8 +6,8 @@ import * as reference from "../../reference/attention.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands, stepOf } from "../case.ts";
 import { rounded } from "../encode.ts";
 import { POISON } from "../guard.ts";
+import { indicesOf, pickFrom } from "../picks.ts";
 import type { Random } from "../random.ts";
-import { indicesOf, pickFrom } from "../sample.ts";
 
 interface Causal {
   heads: number;
@@ -285,7 +285,7 @@ export function attentionCases(random: Random): KernelCase[] {
   }
   for (const variant of DECODE_VARIANTS) {
     // One split, two, all of them, in a cache with room for more; the largest group.
-    const headDim = variant === "cpu_vec8" ? 72 : 20; // a block of 8 octs, and one of a single oct
+    const headDim = variant === "cpu_vec8" ? 72 : 20; // a block of 8 vec8s, and one of a single vec8
     const decode = { heads: 2, kvHeads: 1, headDim, variant } as const;
     const wide = { heads: 16, headDim: 128, variant, size: "full" } as const;
     for (const kv of ["f32", "f16"] as const) {

@@ -5,8 +5,8 @@ import { norm as normReference } from "../../reference/norm.ts";
 import type { MatrixDtype, Rows } from "../../tensor/tensor.ts";
 import { boundOf } from "../bounds.ts";
 import { defineCase, type KernelCase } from "../case.ts";
+import { indicesOf, sampleOf } from "../picks.ts";
 import type { Random } from "../random.ts";
-import { indicesOf, sampleOf } from "../sample.ts";
 
 const DTYPES: readonly MatrixDtype[] = ["f32", "f16", "bf16", "q8", "q4"];
 

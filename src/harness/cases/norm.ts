@@ -3,8 +3,8 @@ import { type NormVariant, type QkNormVariant, VARIANTS, variantsOf } from "../.
 import { norm, qkNorm } from "../../ops/norm.ts";
 import * as reference from "../../reference/norm.ts";
 import { defineCase, type KernelCase } from "../case.ts";
+import { sampleRows } from "../picks.ts";
 import type { Random } from "../random.ts";
-import { sampleRows } from "../sample.ts";
 
 interface Spec {
   rows: number;

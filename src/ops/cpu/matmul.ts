@@ -3,7 +3,7 @@ import { type MatmulKernel, type MatmulPlan, type MatmulShape, QUANTIZED } from 
 import { subgroupSize } from "../needs.ts";
 import { inPanels } from "./matmul-panels.ts";
 import { kernel, lib } from "./source.ts";
-import { readsTexels } from "./texels.ts";
+import { readsTextureStorage } from "./texture-storage.ts";
 
 /** Columns that a lane of matmul.gemv_columns makes. */
 const LANE_COLUMNS = 8;
@@ -70,7 +70,7 @@ export const MATMULS = {
   },
   /** Tiles of 16 × 64 from operands in texture storage. */
   cpu_gemm_panels: {
-    needs: { subgroupSize: [8], device: readsTexels },
+    needs: { subgroupSize: [8], device: readsTextureStorage },
     plan: () => ({ source: kernel("cpu/matmul.finish"), libs: [], consts: { EACH: 16 }, before: inPanels, columns: 256, rows: 16 }),
   },
 } satisfies Record<string, MatmulKernel>;
