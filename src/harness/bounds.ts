@@ -54,7 +54,6 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   kv_append: ROUNDED,
   "kv_append f16": HALVES,
   "rope f16": HALVES,
-  add: ROUNDED,
   positions: ROUNDED,
   embed: EXACT,
   patch_gather: EXACT,

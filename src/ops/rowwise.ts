@@ -23,34 +23,6 @@ export function swiglu(program: Program, x: Activation): Activation {
   return y;
 }
 
-/** gelu(x) with erf, for x [rows, width] → the same shape. */
-export function gelu(program: Program, x: Activation): Activation {
-  needVec4s("gelu", "width", x.width);
-  needActivation(program, "gelu", x);
-  const y = program.activation("gelu", x.rows, x.width);
-  program.dispatch({
-    kernel: { shader: "gelu", libs: ["lib/step", "lib/gelu"], consts: {}, bindings: "uurw" },
-    params: [x.width / 4],
-    buffers: [x.buffer, y.buffer],
-    workgroups: perRow(x.width / 4, x.rows),
-  });
-  return y;
-}
-
-/** x += y for x and y [rows, width], in place. */
-export function add(program: Program, x: Activation, y: Activation): void {
-  needVec4s("add", "width", x.width);
-  needActivation(program, "add", x);
-  needActivation(program, "add", y, x.width);
-  need(x.rows.base === y.rows.base && x.rows.unit === y.rows.unit, "add", `${x.label} and ${y.label} have different rows`);
-  program.dispatch({
-    kernel: { shader: "add", libs: ["lib/step"], consts: {}, bindings: "uurw" },
-    params: [x.width / 4],
-    buffers: [y.buffer, x.buffer],
-    workgroups: perRow(x.width / 4, x.rows),
-  });
-}
-
 /** Bit 31 of an entry of `ids` marks a row of `visual` instead of a row of the table. */
 export const VISUAL_FLAG = 0x80000000;
 
