@@ -145,6 +145,7 @@ export function program(): Command {
       ).argParser(libraries),
     )
     .option("--goals", "only the cases that have goals, each by the variant that the engine takes")
+    .option("--full", "also the cases that take a CPU adapter many seconds each")
     .option("--autotune", "let the engine measure which variants it takes, and tell")
     .option("--out <prefix>", "also write PREFIX.json and PREFIX.md")
     .addOption(adapterOption())
