@@ -2,7 +2,7 @@
 //   ids: u32 [context]   table: [ROWS, WIDTH], the rows FIRST.. of the whole matrix   visual: f32 [visual tokens, WIDTH]   x: f32 [rows, WIDTH]
 // Workgroup (block of 64 vec4s, row), a thread a vec4. Ids of other parts of the table are left to their own dispatches;
 // the part with FIRST = 0 takes the visual rows.
-// Needs: WIDTH = 4 vec4s; lib step, weight.*. Reference: reference/embed.
+// WIDTH is 4 vec4s. Needs: libs step, weight.*. Reference: reference/embed.
 struct Params {
   vec4s: u32,
   first: u32,

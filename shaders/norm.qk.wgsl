@@ -1,7 +1,7 @@
 // InternViT-6B's qk norm, in place: RMSNorm of the whole q (all heads concatenated) and of the whole k of a row of qkv.
 //   qkv: f32 [rows, 3 WIDTH] as q | k | v   weights: q_norm, k_norm f32 [WIDTH]
 // Workgroup (row, 0) normalises q, (row, 1) k; THREADS threads stride along the row.
-// Needs: WIDTH = 4 vec4s, THREADS; libs step and total.*. Limits: THREADS invocations. Reference: reference/norm.
+// WIDTH is 4 vec4s. Needs: THREADS; libs step and total.*. Limits: THREADS invocations. Reference: reference/norm.
 struct Params {
   vec4s: u32,
   eps: f32,

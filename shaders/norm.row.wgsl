@@ -2,7 +2,7 @@
 // RMSNorm    y = weight * x / sqrt(mean(x²) + eps), one row a workgroup.
 //   x: f32 [rows, WIDTH]   y: f32 [rows, WIDTH]; with LAST only the step's last row, into row 0.
 // THREADS threads stride along the row; statistics in f32, the variance from the centred values (two passes: no cancellation).
-// Needs: WIDTH = 4 vec4s, LAYER, LAST, THREADS; libs step and total.*. Limits: THREADS invocations. Reference: reference/norm.
+// WIDTH is 4 vec4s. Needs: LAYER, LAST, THREADS; libs step and total.*. Limits: THREADS invocations. Reference: reference/norm.
 struct Params {
   vec4s: u32,
   eps: f32,

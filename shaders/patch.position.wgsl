@@ -1,6 +1,6 @@
 // Class token and position embedding: x[0] = class + position[0], x[t] += position[t] for every other token of a tile.
 //   x: f32 [tiles TOKENS, WIDTH]   class_embedding: f32 [WIDTH]   position: f32 [TOKENS, WIDTH]
-// Workgroup (block of 64 vec4s, row), a thread a vec4. Needs: WIDTH = 4 vec4s; lib step. Reference: reference/patch.
+// Workgroup (block of 64 vec4s, row), a thread a vec4. WIDTH is 4 vec4s. Needs: lib step. Reference: reference/patch.
 struct Params {
   vec4s: u32,
   tokens: u32,

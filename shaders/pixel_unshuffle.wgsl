@@ -1,7 +1,7 @@
 // Pixel unshuffle by 2 (ps_version v2), dropping the class token: four neighbouring tokens become one of four times the width,
 //   y[r, c] = x[2r, 2c] | x[2r, 2c + 1] | x[2r + 1, 2c] | x[2r + 1, 2c + 1].
 //   x: f32 [tiles (1 + GRID²), WIDTH]   y: f32 [tiles (GRID/2)², 4 WIDTH]
-// Workgroup (block of 64 vec4s, row of y), a thread a vec4. Needs: WIDTH = 4 vec4s, GRID even; lib step. Reference: reference/patch.
+// Workgroup (block of 64 vec4s, row of y), a thread a vec4. WIDTH is 4 vec4s, GRID is even. Needs: lib step. Reference: reference/patch.
 struct Params {
   vec4s: u32,
   grid: u32,

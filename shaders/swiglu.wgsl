@@ -1,6 +1,6 @@
 // y = silu(gate) * up,  silu(x) = x / (1 + exp(-x)).
 //   x: f32 [rows, 2 WIDTH] as gate | up   y: f32 [rows, WIDTH]
-// Workgroup (block of 64 vec4s, row), a thread a vec4. Needs: WIDTH = 4 vec4s; lib step. Reference: reference/swiglu.
+// Workgroup (block of 64 vec4s, row), a thread a vec4. WIDTH is 4 vec4s. Needs: lib step. Reference: reference/swiglu.
 struct Params {
   vec4s: u32,
 }

@@ -1,7 +1,7 @@
 // LayerNorm and RMSNorm as in norm.row, but a row a thread, without any barrier: on CPU adapters barriers cost more than all the arithmetic.
 //   x: f32 [rows, WIDTH]   y: f32 [rows, WIDTH]; with LAST only the step's last row, into row 0.
 // Workgroup of 8 threads, so that few rows still make work for every core. Two passes over a row: no cancellation.
-// Needs: WIDTH = 4 vec4s, LAYER, LAST; lib step. Limits: 8 invocations. Reference: reference/norm.
+// WIDTH is 4 vec4s. Needs: LAYER, LAST; lib step. Limits: 8 invocations. Reference: reference/norm.
 struct Params {
   vec4s: u32,
   eps: f32,

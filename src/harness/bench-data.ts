@@ -113,7 +113,7 @@ export function uploadMatrix(memory: Memory, label: string, data: MatrixData): M
   return { label, shape: [data.rows, data.columns], dtype: data.dtype, parts };
 }
 
-/** Σ (a - b)² / Σ b²: infinite where a holds what is no number. */
+/** Σ (a - b)² / Σ b²: infinite if a holds a NaN or an infinity. */
 export function nmse(pairs: Iterable<readonly [actual: number, expected: number]>): number {
   let error = 0;
   let size = 0;

@@ -10,7 +10,7 @@ const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of wor
 export interface AttentionOptions {
   /** A variant by its name, instead of the one chosen for the adapter: for tests and benchmarks. */
   variant?: AttentionVariant | undefined;
-  /** The same for a single token over the cache. */
+  /** The same for decoding, one token over the cache. */
   decode?: DecodeVariant | undefined;
 }
 

@@ -32,9 +32,9 @@ export type DecodeVariant = Variant<"decode">;
 export type NormVariant = Variant<"norm">;
 export type QkNormVariant = Variant<"qkNorm">;
 
-/** What is tried, in order: the first that has what it needs is taken; where the device tunes, all that have are timed. */
+/** Variants in the order in which they are tried: the first whose needs are met is taken. Where the device tunes, all of those are timed. */
 interface Line<V> {
-  /** The line is for up to so many rows, up to this width, these formats; for any where absent. The first that fits counts. */
+  /** The line is for at most this many rows, at most this width, and these formats; a limit that is absent does not count. The first line that fits is used. */
   rows?: number;
   width?: number;
   formats?: readonly MatrixDtype[];
@@ -116,7 +116,7 @@ const runs = <O extends Op>(gpu: Gpu, op: O, variant: Variant<O>, shape: Shape):
 export const variantsOf = <O extends Op>(gpu: Gpu, op: O, shape: Shape = {}): Variant<O>[] =>
   (VARIANTS[op] as readonly Variant<O>[]).filter((variant) => runs(gpu, op, variant, shape));
 
-/** Those of them that are worth trying for the shape, the best first. */
+/** The variants worth trying for the shape, the best first. */
 export function triesOf<O extends Op>(gpu: Gpu, op: O, shape: Shape = {}): Variant<O>[] {
   const { rows = 1, width = 0, dtype } = shape;
   const line = (tableOf(gpu)[op] as readonly Line<Variant<O>>[]).find(

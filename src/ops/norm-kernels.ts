@@ -20,7 +20,7 @@ export interface NormPlan {
 
 const ROW: KernelSource = { shader: "norm.row" };
 
-/** Those that any adapter may run, a row a workgroup; CPU adapters have more (cpu/norm.ts). */
+/** Kernels that any adapter may run, a workgroup for each row; CPU adapters have more (cpu/norm.ts). */
 export const NORMS = {
   /** A tree in workgroup memory. Everywhere. */
   workgroup: { needs: {}, plan: () => ({ source: ROW, libs: ["lib/total.barrier"], threads: 64, rows: 1 }) },

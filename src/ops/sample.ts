@@ -7,11 +7,11 @@ import { need, needActivation } from "./check.ts";
 export interface Sampling {
   /** 0: greedy, the first id of the largest logit; nothing below but the penalty matters then. */
   temperature: number;
-  /** Keeps the so many largest logits, and those equal to the last of them; 0: all. */
+  /** Keeps this many of the largest logits, and those equal to the last of them; 0: all. */
   topK: number;
   /** Keeps an id while those with larger logits hold less than this share of the probability; 1: all. */
   topP: number;
-  /** Keeps ids that are at least so probable as this times the most probable one; 0: all. */
+  /** Keeps ids whose probability is at least this times that of the most probable one; 0: all. */
   minP: number;
   /**
    * Logits of ids already generated are divided (positive) or multiplied (negative) by it; 1: off. As upstream, whose `generate` sees
@@ -37,8 +37,8 @@ export interface SampleState {
   next: GPUBuffer; // u32 [rows]: the id that follows each row's last token
   settings: GPUBuffer; // [rows], 32 bytes each
   seen: GPUBuffer; // a bit an id, u32 [rows, ceil(vocab / 32)]
-  best: GPUBuffer; // (f32, u32) [rows, blocks]
-  gumbel: GPUBuffer; // (f32, u32) [rows, blocks]
+  best: GPUBuffer; // (f32, u32) [rows, blocks]: the largest logit, and its id
+  gumbel: GPUBuffer; // (f32, u32) [rows, blocks]: the largest logit with Gumbel noise added, and its id
   histogram: GPUBuffer; // u32 [rows, 8, 256, 3]
   searches: GPUBuffer; // 16 bytes [rows, 9]
   /** What each row asks for, on the CPU's side: which kernels a step can leave out. */

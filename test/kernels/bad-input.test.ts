@@ -259,7 +259,7 @@ const CASES: readonly Case[] = [
     "matmul: a dtype that is none",
     2,
     product({ w: () => matrix(8, 64, "i8" as never) }),
-    /matmul w: w is i8, which is no format of weights: f32/,
+    /matmul w: w is i8, which is not a format of weights: f32/,
   ],
   [
     "gated matmul: an odd N",
@@ -291,9 +291,9 @@ const CASES: readonly Case[] = [
     "convert: a dtype that is none",
     1,
     (p) => convert(p, { ...conversion(), from: "i8" as never }),
-    /convert i8 to q8: i8 is no stored dtype/,
+    /convert i8 to q8: i8 is not a stored dtype/,
   ],
-  ["convert: to a dtype that is none", 1, (p) => convert(p, { ...conversion(), to: "q2" as never }), /convert f32 to q2: q2 is no format/],
+  ["convert: to a dtype that is none", 1, (p) => convert(p, { ...conversion(), to: "q2" as never }), /convert f32 to q2: q2 is not a format/],
   [
     "convert: no whole group",
     1,
@@ -351,6 +351,6 @@ describe("an op says at once what it does not accept", () => {
     await expect(bad({ buffer: whole, offset: 4 })).rejects.toThrow(/starts at byte 4, needs a multiple of/);
     await expect(bad({ buffer: whole, offset: 256, size: 1024 })).rejects.toThrow(/covers bytes 256 to 1280 of 1024/);
     const other = gpu.memory.create("uniform", 1024, GPUBufferUsage.UNIFORM);
-    await expect(bad(other)).rejects.toThrow(/"uniform".* is no storage buffer/);
+    await expect(bad(other)).rejects.toThrow(/"uniform".* is not a storage buffer/);
   });
 });

@@ -130,7 +130,7 @@ function causalCase(spec: Causal): KernelCase {
       const qs = random.values(tokens * width);
       const shape = { rows: positions ? positions.length + spare : 2, kvHeads, context, headDim };
       const row = positions ? undefined : 1;
-      /** The last query of a slot of the cache sees so many keys. */
+      /** How many keys the last query of a slot of the cache sees. */
       const seen = (of: number) => (positions ? (positions[of] ?? -1) + 1 : of === row ? start + tokens : 0);
       const keys = drawCache(random, shape, seen);
       const values = drawCache(random, shape, seen);

@@ -130,7 +130,7 @@ function matmulCase(spec: Spec): KernelCase {
           indices: indicesOf(sample, width),
           expected: () =>
             swiglu ? reference.gatedMatmul(operand(), w.values, k, sample) : reference.matmul(operand(), w.values, k, epilogue, sample),
-          ...(gelu ? {} : { energies }), // behind gelu an element is no sum
+          ...(gelu ? {} : { energies }), // after GELU an element is not a sum
         },
       ];
     },

@@ -14,7 +14,7 @@ const SCORES_BYTES = 2 ** 24; // of the heads whose scores are in memory at once
 interface Heads {
   buffer: Bindable;
   reader: Library;
-  /** What is counted where it is causal: 1 the step's rows, 2 those before them too. */
+  /** If causal, which rows there are: 1 the step's own, 2 those before them too. */
   counted: 1 | 2;
   /** In elements. */
   offset: number;
@@ -26,8 +26,8 @@ interface Heads {
 
 /**
  * For CPU adapters with subgroups of 8: the scores of some heads at a time as one product of panels, the largest of each query, and the
- * product of their softmax with the values as another. All panels are read from texture storage. What is in memory is as large as the step needs:
- * it is copied.
+ * product of their softmax with the values as another. All panels are read from texture storage. They are only as large as the step needs,
+ * since they are copied there.
  */
 export function panelAttention(program: Program, a: RowsAttention): void {
   const { causal, rows, keys, heads, group, headDim, batches } = a;

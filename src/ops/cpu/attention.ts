@@ -21,7 +21,10 @@ const splitKeys = () => SPLIT_KEYS;
 const common = (cache: KvCache, group: number) =>
   ({ consts: { D: cache.headDim, GROUP: group, SPLIT_KEYS }, directives: ["enable subgroups;"] }) as const;
 
-/** A query a row over the cache. What is cheap differs: with 4 lanes on SwiftShader `cpu_vec8` took 1.8 times as long as `cpu_vec4`, with 8 on lavapipe 0.63 times. */
+/**
+ * Decoding: one query a row over the cache. Which is faster depends on the adapter: `cpu_vec8` took 1.8 times as long as `cpu_vec4` with
+ * subgroups of 4 on SwiftShader, and 0.63 times as long with subgroups of 8 on lavapipe.
+ */
 export const DECODES = {
   cpu_vec4: {
     needs: { subgroupSize: [4] },

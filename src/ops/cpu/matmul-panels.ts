@@ -38,7 +38,7 @@ function pack(program: Program, from: Source, out: GPUTexture, height: number, p
   });
 }
 
-/** As many columns as `SLICE_BYTES` hold at so many bytes each, in whole tiles. */
+/** How many columns fit `SLICE_BYTES` if one takes `bytes`, in whole tiles. */
 const slice = (bytes: number): number => Math.max(1, Math.floor(SLICE_BYTES / (bytes * COLUMNS))) * COLUMNS;
 
 /**

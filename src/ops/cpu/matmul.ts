@@ -26,17 +26,17 @@ function ofColumns({ dtype, k }: MatmulShape, size: 4 | 8): MatmulPlan {
 
 /** Products for adapters that compute on the CPU: loads cost lane by lane there, and a barrier costs most. */
 export const MATMULS = {
-  /** A thread a pair of columns. Everywhere. */
+  /** GEMV: each thread makes a pair of columns. Everywhere. */
   cpu_gemv_thread: {
     needs: {},
     plan: () => ({ source: kernel("cpu/matmul.gemv_thread"), libs: [], prologue: true, columns: 128, rows: 1 }),
   },
-  /** A lane 8 columns of quantised weights. */
+  /** GEMV of quantised weights: each lane makes 8 columns of one row. */
   cpu_gemv_columns: {
     needs: { formats: QUANTIZED, subgroupSize: [4, 8] },
     plan: (gpu, shape) => ofColumns(shape, subgroupSize(gpu) as 4 | 8),
   },
-  /** A lane 8 columns of several rows: codes become floats once for all of them. */
+  /** The same for up to 4 rows at once: codes become floats once for all of them. */
   cpu_gemm_rows4: {
     needs: { formats: QUANTIZED, subgroupSize: [8] },
     plan(_, shape) {
@@ -46,7 +46,7 @@ export const MATMULS = {
       return { ...plan, source, libs: [...libs, lib(`rows4.${shape.dtype as "q8" | "q4"}`)], consts: { ...consts, ROWS: rows }, rows };
     },
   },
-  /** A lane 2 columns of 8 rows. */
+  /** Each lane makes 2 columns of 8 rows. */
   cpu_gemm_rows8: {
     needs: { subgroupSize: [4, 8] },
     plan(gpu) {
@@ -55,12 +55,12 @@ export const MATMULS = {
       return { source: kernel("cpu/matmul.gemm_rows8"), libs, directives: SUBGROUPS, prologue: true, columns: 2 * size, rows: 8 };
     },
   },
-  /** Small tiles, a thread's own. Everywhere. */
+  /** Tiles of 32 × 32, of which each thread makes 4 × 4 by itself. Everywhere. */
   cpu_gemm_tile32: {
     needs: {},
     plan: () => ({ source: kernel("cpu/matmul.gemm_tile32"), libs: ["lib/tile"], columns: 32, rows: 32 }),
   },
-  /** Small tiles of a subgroup. */
+  /** Tiles of 16 × 16 (with 4 lanes 8 × 16) that one subgroup makes. */
   cpu_gemm_tile16: {
     needs: { subgroupSize: [4, 8] },
     plan: (gpu) =>
