@@ -5,10 +5,10 @@
 // Limits: 64 invocations, 4 GROUP (D + 73) + 1024 bytes of workgroup memory (GROUP <= 16, D <= 128), 5 storage bindings.
 // Reference: reference/attention.
 const THREADS = 64u;
-const SLOTS = THREADS / QUADS; // threads of a column
+const SLOTS = THREADS / VEC4S; // threads of a column
 const TEAM = min(8u, THREADS / GROUP); // threads of a head
 
-var<workgroup> qs: array<vec4<f32>, GROUP * QUADS>;
+var<workgroup> qs: array<vec4<f32>, GROUP * VEC4S>;
 var<workgroup> scores: array<f32, GROUP * THREADS>; // then weights
 var<workgroup> team: array<f32, GROUP * TEAM>; // maxima, at the end sums
 var<workgroup> shrink: array<f32, GROUP>;
@@ -25,14 +25,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     return;
   }
   let head = index / TEAM; // of the thread's team; there may be threads without
-  let column = index % QUADS;
-  let slot = index / QUADS; // there may be threads with slot >= SLOTS, which have no keys
-  for (var i = index; i < GROUP * QUADS; i += THREADS) {
-    qs[i] = q[head0 * QUADS + i] * (1.0 / sqrt(f32(D)));
+  let column = index % VEC4S;
+  let slot = index / VEC4S; // there may be threads with slot >= SLOTS, which have no keys
+  for (var i = index; i < GROUP * VEC4S; i += THREADS) {
+    qs[i] = q[head0 * VEC4S + i] * (1.0 / sqrt(f32(D)));
   }
   workgroupBarrier();
   var acc: array<vec4<f32>, GROUP>;
-  var top = LOWEST; // of the team's head
+  var row_max = LOWEST; // of the team's head
   var sum = 0.0; // over the thread's share of it
   for (var key0 = 0u; key0 < end; key0 += THREADS) {
     var s: array<f32, GROUP>;
@@ -40,10 +40,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       s[g] = 0.0; // by hand: lavapipe keeps a loop's array from round to round
     }
     if (key0 + index < end) {
-      for (var i = 0u; i < QUADS; i++) {
-        let quad = key_quad((base + key0 + index) * QUADS + i);
+      for (var i = 0u; i < VEC4S; i++) {
+        let key = key_vec4((base + key0 + index) * VEC4S + i);
         for (var g = 0u; g < GROUP; g++) {
-          s[g] += dot(qs[g * QUADS + i], quad);
+          s[g] += dot(qs[g * VEC4S + i], key);
         }
       }
     }
@@ -52,23 +52,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
     if (head < GROUP) {
-      var highest = top;
+      var new_max = row_max;
       for (var j = index % TEAM; j < THREADS; j += TEAM) {
-        highest = max(highest, scores[head * THREADS + j]);
+        new_max = max(new_max, scores[head * THREADS + j]);
       }
-      team[index] = highest;
+      team[index] = new_max;
     }
     workgroupBarrier();
     if (head < GROUP) {
-      var highest = top;
+      var new_max = row_max;
       for (var j = 0u; j < TEAM; j++) {
-        highest = max(highest, team[head * TEAM + j]);
+        new_max = max(new_max, team[head * TEAM + j]);
       }
-      let factor = exp(top - highest);
-      top = highest;
+      let factor = exp(row_max - new_max);
+      row_max = new_max;
       sum *= factor;
       for (var j = index % TEAM; j < THREADS; j += TEAM) {
-        let weight = exp(scores[head * THREADS + j] - top);
+        let weight = exp(scores[head * THREADS + j] - row_max);
         scores[head * THREADS + j] = weight;
         sum += weight;
       }
@@ -82,9 +82,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let count = select(0u, min(THREADS, end - key0), slot < SLOTS);
     for (var j = slot; j < count; j += SLOTS) {
-      let quad = value_quad((base + key0 + j) * QUADS + column);
+      let value = value_vec4((base + key0 + j) * VEC4S + column);
       for (var g = 0u; g < GROUP; g++) {
-        acc[g] += scores[g * THREADS + j] * quad;
+        acc[g] += scores[g * THREADS + j] * value;
       }
     }
     workgroupBarrier();
@@ -92,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (head < GROUP) {
     team[index] = sum;
     if (index % TEAM == 0u) {
-      shrink[head] = top;
+      shrink[head] = row_max;
     }
   }
   for (var g = 0u; g < GROUP; g++) {
@@ -102,10 +102,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var j = 0u; j < TEAM; j++) {
       all += team[g * TEAM + j];
     }
-    if (index < QUADS) {
+    if (index < VEC4S) {
       var value = slots[index];
       for (var j = 1u; j < SLOTS; j++) {
-        value += slots[j * QUADS + index];
+        value += slots[j * VEC4S + index];
       }
       store(row, head0 + g, group.y, index, value, all);
     }

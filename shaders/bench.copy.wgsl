@@ -1,9 +1,9 @@
 // The copy ceiling: y = x.
-//   x, y: f32 [4 QUADS]
+//   x, y: f32 [4 VEC4S]
 // The grid's threads share the vec4s: neighbouring threads take neighbouring ones (SPLIT false), or each a stretch of its own (SPLIT true).
-// Needs: SPLIT. QUADS is a multiple of 4 times the threads. Limits: 64 invocations, 2 storage bindings.
+// Needs: SPLIT. VEC4S is a multiple of 4 times the threads. Limits: 64 invocations, 2 storage bindings.
 struct Params {
-  quads: u32,
+  vec4s: u32,
   threads: u32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
@@ -12,7 +12,7 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let each = p.quads / p.threads;
+  let each = p.vec4s / p.threads;
   let first = select(id.x, id.x * each, SPLIT);
   let pitch = select(p.threads, 1u, SPLIT);
   for (var i = 0u; i < each; i += 4u) {

@@ -1,10 +1,10 @@
 // The read ceiling: every vec4 of x is read once and added up.
-//   x: f32 [4 QUADS]   out: f32 [1], written only if a thread's sum is -1, which it never is (x is not negative).
+//   x: f32 [4 VEC4S]   out: f32 [1], written only if a thread's sum is -1, which it never is (x is not negative).
 // The grid's threads share the vec4s: neighbouring threads read neighbouring ones (SPLIT false), or each a stretch of its own
 // (SPLIT true: what a CPU's prefetchers like). A round takes 8 vec4s, so that as many loads are on their way at once.
-// Needs: SPLIT. QUADS is a multiple of 8 times the threads. Limits: 64 invocations, 2 storage bindings.
+// Needs: SPLIT. VEC4S is a multiple of 8 times the threads. Limits: 64 invocations, 2 storage bindings.
 struct Params {
-  quads: u32,
+  vec4s: u32,
   threads: u32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
@@ -13,7 +13,7 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let each = p.quads / p.threads;
+  let each = p.vec4s / p.threads;
   let first = select(id.x, id.x * each, SPLIT);
   let pitch = select(p.threads, 1u, SPLIT);
   var a = vec4<f32>();

@@ -2,9 +2,9 @@
 //   ids: u32 [context]   table: [ROWS, WIDTH], the rows FIRST.. of the whole matrix   visual: f32 [visual tokens, WIDTH]   x: f32 [rows, WIDTH]
 // Workgroup (block of 64 vec4s, row), a thread a vec4. Ids of other parts of the table are left to their own dispatches;
 // the part with FIRST = 0 takes the visual rows.
-// Needs: WIDTH (4 quads); lib step, weight.*. Reference: reference/embed.
+// WIDTH is 4 vec4s. Needs: libs step, weight.*. Reference: reference/embed.
 struct Params {
-  quads: u32,
+  vec4s: u32,
   first: u32,
   rows: u32,
   separate: u32,
@@ -18,16 +18,16 @@ const VISUAL = 0x80000000u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) thread: vec3<u32>) {
-  if (thread.x >= p.quads) {
+  if (thread.x >= p.vec4s) {
     return;
   }
-  let to = thread.y * p.quads + thread.x;
+  let to = thread.y * p.vec4s + thread.x;
   let id = ids[select(step.start + thread.y, slot_of(thread.y), p.separate != 0u)];
   if ((id & VISUAL) != 0u) {
     if (p.first == 0u) {
-      x[to] = visual[(id & ~VISUAL) * p.quads + thread.x];
+      x[to] = visual[(id & ~VISUAL) * p.vec4s + thread.x];
     }
   } else if (id >= p.first && id - p.first < p.rows) {
-    x[to] = weight((id - p.first) * p.quads + thread.x);
+    x[to] = weight((id - p.first) * p.vec4s + thread.x);
   }
 }

@@ -1,4 +1,4 @@
-// x in 8 bits for matmul.packed: in every group of 32 along K, scale = max |x| / 127 and code = round(x / scale), in [-127, 127].
+// x in 8 bits for matmul.gemm_dot4: in every group of 32 along K, scale = max |x| / 127 and code = round(x / scale), in [-127, 127].
 //   x: f32 [rows, K]   codes: u32 [rows, K / 4], four codes each   scales: f32 [rows, K / 32]
 // Workgroup (64 groups of 32 of a row, row), a thread a group. Needs: K a multiple of 32; lib step. Limits: 64 invocations.
 // Reference: reference/matmul

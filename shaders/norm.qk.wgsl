@@ -1,9 +1,9 @@
 // InternViT-6B's qk norm, in place: RMSNorm of the whole q (all heads concatenated) and of the whole k of a row of qkv.
 //   qkv: f32 [rows, 3 WIDTH] as q | k | v   weights: q_norm, k_norm f32 [WIDTH]
 // Workgroup (row, 0) normalises q, (row, 1) k; THREADS threads stride along the row.
-// Needs: WIDTH (4 quads), THREADS; libs step and total.*. Limits: THREADS invocations. Reference: reference/norm.
+// WIDTH is 4 vec4s. Needs: THREADS; libs step and total.*. Limits: THREADS invocations. Reference: reference/norm.
 struct Params {
-  quads: u32,
+  vec4s: u32,
   eps: f32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
@@ -13,13 +13,13 @@ struct Params {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let origin = group.x * 3u * p.quads + group.y * p.quads;
+  let origin = group.x * 3u * p.vec4s + group.y * p.vec4s;
   var squares = 0.0;
-  for (var i = index; i < p.quads; i += THREADS) {
+  for (var i = index; i < p.vec4s; i += THREADS) {
     squares += dot(qkv[origin + i], qkv[origin + i]);
   }
-  let inverse = 1.0 / sqrt(total(index, squares) / f32((4u * p.quads)) + p.eps);
-  for (var i = index; i < p.quads; i += THREADS) {
+  let inverse = 1.0 / sqrt(total(index, squares) / f32((4u * p.vec4s)) + p.eps);
+  for (var i = index; i < p.vec4s; i += THREADS) {
     let weight = select(q_norm[i], k_norm[i], group.y == 1u);
     qkv[origin + i] *= inverse * weight;
   }

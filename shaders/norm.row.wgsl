@@ -2,9 +2,9 @@
 // RMSNorm    y = weight * x / sqrt(mean(x²) + eps), one row a workgroup.
 //   x: f32 [rows, WIDTH]   y: f32 [rows, WIDTH]; with LAST only the step's last row, into row 0.
 // THREADS threads stride along the row; statistics in f32, the variance from the centred values (two passes: no cancellation).
-// Needs: WIDTH (4 quads), LAYER, LAST, THREADS; libs step and total.*. Limits: THREADS invocations. Reference: reference/norm.
+// WIDTH is 4 vec4s. Needs: LAYER, LAST, THREADS; libs step and total.*. Limits: THREADS invocations. Reference: reference/norm.
 struct Params {
-  quads: u32,
+  vec4s: u32,
   eps: f32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
@@ -15,23 +15,23 @@ struct Params {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let origin = select(group.x, step.units - 1u, LAST) * p.quads;
-  let to = group.x * p.quads;
+  let origin = select(group.x, step.units - 1u, LAST) * p.vec4s;
+  let to = group.x * p.vec4s;
   var mean = 0.0;
   if (LAYER) {
     var sum = vec4<f32>();
-    for (var i = index; i < p.quads; i += THREADS) {
+    for (var i = index; i < p.vec4s; i += THREADS) {
       sum += x[origin + i];
     }
-    mean = total(index, dot(sum, vec4<f32>(1.0))) / f32((4u * p.quads));
+    mean = total(index, dot(sum, vec4<f32>(1.0))) / f32((4u * p.vec4s));
   }
   var squares = 0.0;
-  for (var i = index; i < p.quads; i += THREADS) {
+  for (var i = index; i < p.vec4s; i += THREADS) {
     let centred = x[origin + i] - mean;
     squares += dot(centred, centred);
   }
-  let inverse = 1.0 / sqrt(total(index, squares) / f32((4u * p.quads)) + p.eps);
-  for (var i = index; i < p.quads; i += THREADS) {
+  let inverse = 1.0 / sqrt(total(index, squares) / f32((4u * p.vec4s)) + p.eps);
+  for (var i = index; i < p.vec4s; i += THREADS) {
     var v = (x[origin + i] - mean) * inverse * weight[i];
     if (LAYER) {
       v += bias[i];

@@ -4,7 +4,7 @@
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  if (id.x >= p.quads) {
+  if (id.x >= p.vec4s) {
     return;
   }
   let v = weight(id.x);

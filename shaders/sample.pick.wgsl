@@ -1,7 +1,7 @@
 // The draw: of the logits that top-k, top-p and min-p leave, the id with the largest (l - max) / T + G, G = -ln(-ln(1 - u)) independent for
 // every id. Its distribution is exactly softmax(l / T) over those that are left (Gumbel's trick): no running sum over the vocabulary.
 //   settings: [state rows]   logits: f32 [rows, COUNT]   histogram: u32 [state rows, 8, 256, 3]   searches: [state rows, 9], the last: where both ended
-//   best: [state rows, blocks], the maxima   noisy: [state rows, blocks], the winners
+//   best: [state rows, blocks], the maxima   gumbel: [state rows, blocks], the winners
 // Workgroup (block of 2048, row) of 64 threads, 4 ids at a time: one call of the generator makes 4 random words.
 // Libs wide, sample. Limits: 64 invocations. Reference: reference/sample.
 struct Params {
@@ -14,7 +14,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> histogram: array<u32>;
 @group(0) @binding(5) var<storage, read_write> searches: array<Search>;
 @group(0) @binding(6) var<storage, read> best: array<Best>;
-@group(0) @binding(7) var<storage, read_write> noisy: array<Best>;
+@group(0) @binding(7) var<storage, read_write> gumbel: array<Best>;
 
 const THREADS = 64u;
 
@@ -65,8 +65,8 @@ fn main(
   workgroupBarrier();
   var value = LOWEST;
   var id = p.count;
-  for (var quad = index; quad < BLOCK / 4u; quad += THREADS) {
-    let first = group.x * BLOCK + quad * 4u;
+  for (var four = index; four < BLOCK / 4u; four += THREADS) {
+    let first = group.x * BLOCK + four * 4u;
     if (first >= p.count) {
       break;
     }
@@ -85,6 +85,6 @@ fn main(
   found[index] = Best(value, id);
   workgroupBarrier();
   if (index == 0u) {
-    noisy[row * groups.x + group.x] = best_of_found(p.count);
+    gumbel[row * groups.x + group.x] = best_of_found(p.count);
   }
 }

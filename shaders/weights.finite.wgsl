@@ -4,7 +4,7 @@
 // words: any number of vec4s; a thread looks at every stride-th one, so that neighbours read neighbours.
 // mask, one, top: exponent bits, lowest exponent bits and sign bits of a word. test/weights/finite.test.ts tries all patterns of bits.
 struct Params {
-  quads: u32, // vec4s in `words`
+  vec4s: u32, // in `words`
   stride: u32, // threads of the dispatch
   counter: u32,
   mask: u32,
@@ -19,7 +19,7 @@ struct Params {
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let mask = vec4<u32>(p.mask);
   let one = vec4<u32>(p.one);
-  let last = p.quads - 1u; // looked at again where a step goes beyond it, which changes nothing
+  let last = p.vec4s - 1u; // looked at again where a step goes beyond it, which changes nothing
   var carried = vec4<u32>(0u);
   for (var i = id.x; i <= last; i += 4u * p.stride) {
     carried |= (words[i] & mask) + one;

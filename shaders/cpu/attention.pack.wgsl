@@ -1,4 +1,4 @@
-// Queries, times a scale, or keys, in panels (lib/panels) of 16 rows or of 64: out[head, panel, quad, i], rows past the end as the last one.
+// Queries, times a scale, or keys, in panels (lib/panels) of 16 rows or of 64: out[head, panel, vec4, i], rows past the end as the last one.
 // Workgroup (8 rows, panel, head) of 8 threads, one row each.
 // Needs: libs step, kv.*, heads. Limits: 8 invocations, 2 storage bindings. Reference: reference/attention.
 
@@ -9,8 +9,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let panels = (rows + p.height - 1u) / p.height;
   let row = min(group.y * p.height + in_panel, rows - 1u);
   let from_ = origin(group.z) + row * p.stride;
-  let to = (group.z * panels + group.y) * p.quads * p.height + 8u * group.x + lane;
-  for (var i = 0u; i < p.quads; i++) {
-    out[to + i * p.height] = key_quad(from_ + i) * p.scale;
+  let to = (group.z * panels + group.y) * p.vec4s * p.height + 8u * group.x + lane;
+  for (var i = 0u; i < p.vec4s; i++) {
+    out[to + i * p.height] = key_vec4(from_ + i) * p.scale;
   }
 }

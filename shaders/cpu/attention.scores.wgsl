@@ -1,7 +1,7 @@
 // Attention by panels, first: scores of queries and keys, the products of lib/panels.
-//   x: queries times the scale [heads, row panels, QUADS, 16]   w: keys [kv heads, key panels, QUADS, 64]   both texels   scores: lib/scores
+//   x: queries times the scale [heads, row panels, VEC4S, 16]   w: keys [kv heads, key panels, VEC4S, 64]   both in texture storage   scores: lib/scores
 // Workgroup (64 columns, 16 queries, head of the slice) of one subgroup.
-// Needs: subgroups of exactly 8 lanes, the extension subgroups; libs step, scores, texels, operand.plain, panels.
+// Needs: subgroups of exactly 8 lanes, the extension subgroups; libs step, scores, texture, operand.plain, panels.
 // Limits: 8 invocations, 1 storage buffer, 2 storage textures. Reference: reference/attention.
 @group(0) @binding(4) var<storage, read_write> scores: array<vec4<f32>>;
 
@@ -17,9 +17,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     return; // nobody reads these scores
   }
   let z = p.z0 + group.z;
-  let x_from = (z * row_panels() + group.y) * p.quads * ROWS;
-  let w_from = (z / p.group_size * key_panels() + group.x) * p.quads * COLUMNS;
-  let c = tile(x_from, w_from, p.quads, lane);
+  let x_from = (z * row_panels() + group.y) * p.vec4s * ROWS;
+  let w_from = (z / p.group_size * key_panels() + group.x) * p.vec4s * COLUMNS;
+  let c = tile(x_from, w_from, p.vec4s, lane);
   let at = panel_start(group.z, group.y) + (group.x * 16u + 2u * lane) * ROWS;
   store(at, c[0]);
   store(at + 1u, c[1]);

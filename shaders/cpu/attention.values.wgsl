@@ -1,25 +1,25 @@
 // Attention by panels, last: the values by the scores' softmax, which is made on the way (lib/operand.weights), the products of lib/panels.
-//   x: the slice's scores   w: values [kv heads, QUADS / 16, key quads, 64]; both texels   tops: attention.tops
-//   out: [batch rows, HEADS QUADS] vec4s. Workgroup (64 columns, 16 queries, head of the slice) of one subgroup.
-// Needs: subgroups of exactly 8 lanes, the extension subgroups; libs step, scores, texels, operand.weights, panels.
+//   x: the slice's scores   w: values [kv heads, VEC4S / 16, key vec4s, 64]; both in texture storage   row_max: attention.row_max
+//   out: [batch rows, HEADS VEC4S] vec4s. Workgroup (64 columns, 16 queries, head of the slice) of one subgroup.
+// Needs: subgroups of exactly 8 lanes, the extension subgroups; libs step, scores, texture, operand.weights, panels.
 // Limits: 8 invocations, 2 storage buffers, 2 storage textures. Reference: reference/attention.
-@group(0) @binding(4) var<storage, read> tops: array<f32>;
+@group(0) @binding(4) var<storage, read> row_max: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
 struct Target {
   start: u32,
   step: u32, // from row to row
   rows: u32, // that there are
-  quads: u32, // of this lane's two
+  vec4s: u32, // of this lane's two
 }
 
 // Unrolled by its callers: an array that is indexed at run time is dear.
 fn store(to: Target, i: u32, share: f32, c: array<f32, 8>) {
   if (i < to.rows) {
-    if (to.quads > 0u) {
+    if (to.vec4s > 0u) {
       out[to.start + i * to.step] = vec4<f32>(c[0], c[1], c[2], c[3]) * share;
     }
-    if (to.quads > 1u) {
+    if (to.vec4s > 1u) {
       out[to.start + i * to.step + 1u] = vec4<f32>(c[4], c[5], c[6], c[7]) * share;
     }
   }
@@ -30,19 +30,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   let row = group.y * ROWS;
   for (var i = 0u; i < 2u; i++) {
     let at = row + 8u * i + lane;
-    weighted[i] = Weighted(tops[group.z * row_panels() * ROWS + at], seen(at), vec4<f32>());
+    weighted[i] = Weighted(row_max[group.z * row_panels() * ROWS + at], seen(at), vec4<f32>());
   }
   let z = p.z0 + group.z;
-  let w_from = (z / p.group_size * ((p.quads + 15u) / 16u) + group.x) * key_panels() * 16u * COLUMNS;
+  let w_from = (z / p.group_size * ((p.vec4s + 15u) / 16u) + group.x) * key_panels() * 16u * COLUMNS;
   let c = tile(panel_start(group.z, group.y), w_from, (seen(row + ROWS - 1u) + 3u) / 4u, lane);
   let share0 = 1.0 / dot(weighted[0].sum, vec4<f32>(1.0));
   let share1 = 1.0 / dot(weighted[1].sum, vec4<f32>(1.0));
-  let quad = group.x * 16u + 2u * lane;
+  let column = group.x * 16u + 2u * lane;
   let to = Target(
-    ((z / p.heads * p.rows + row) * p.heads + z % p.heads) * p.quads + quad,
-    p.heads * p.quads,
+    ((z / p.heads * p.rows + row) * p.heads + z % p.heads) * p.vec4s + column,
+    p.heads * p.vec4s,
     query_count() - row,
-    p.quads - min(quad, p.quads),
+    p.vec4s - min(column, p.vec4s),
   );
   store(to, 0u, subgroupBroadcast(share0, 0u), c[0]);
   store(to, 1u, subgroupBroadcast(share0, 1u), c[1]);

@@ -1,4 +1,4 @@
-// What matmul.panels leaves to do: the epilogue (lib/matmul), a thread four columns of EACH rows. In that kernel it would be a loop over a
+// What matmul.gemm_panels leaves to do: the epilogue (lib/matmul), a thread four columns of EACH rows. In that kernel it would be a loop over a
 // private array for each tile, which took a third of the product's time on lavapipe.
 //   x: the products, f32 [rows, n up to a multiple of 64]   y: f32 [rows, out_stride], columns column .. column + n
 // Workgroup (block of 256 columns, block of EACH rows). Needs: EACH; libs step, gelu, matmul. Reference: reference/matmul.

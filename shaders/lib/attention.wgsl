@@ -20,5 +20,5 @@ struct Params {
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
-const QUADS = D / 4u;
+const VEC4S = D / 4u;
 const LOWEST = -3.0e38; // stands for -infinity: exp(LOWEST - anything seen) is 0

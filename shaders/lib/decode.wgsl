@@ -1,25 +1,25 @@
 // Bindings and layout of attention of one query a head over the KV cache, its keys split over workgroups (src/ops/attention-decode.ts).
 //   q, out: f32 [rows, HEADS D]   k, v: lib kv.*, [slots, KV_HEADS, CONTEXT, D]; the GROUP heads from g GROUP on share kv head g
-//   parts: f32 [rows, HEADS, SPLITS, D + 4]: what a split makes of a head before it is divided: Σ exp(s - top) v, then top, Σ exp(s - top), 0, 0
-// Row r sees the keys 0..position_of(r) of slot_of(r). Workgroup (kv head, split, row) takes those from split SPAN to below (split + 1) SPAN.
+//   parts: f32 [rows, HEADS, SPLITS, D + 4]: what a split makes of a head before it is divided: Σ exp(s - row_max) v, then row_max, Σ exp(s - row_max), 0, 0
+// Row r sees the keys 0..position_of(r) of slot_of(r). Workgroup (kv head, split, row) takes those from split SPLIT_KEYS to below (split + 1) SPLIT_KEYS.
 // Where one split has them all, it writes to out.
 // Rows and heads are counted together: HEADS = KV_HEADS GROUP, so kv head g of row r is the (r KV_HEADS + g)th, with the GROUP heads from
 // (r KV_HEADS + g) GROUP on. So are slots and kv heads.
 // Needs: D (a multiple of 4), GROUP; libs step and kv.*.
 struct Params {
   splits: u32, // room in parts
-  span: u32,
+  split_keys: u32,
   context: u32,
   kv_heads: u32,
-  group_size: u32, // GROUP and QUADS again, for loops that must stay loops
-  quads: u32,
+  group_size: u32, // GROUP and VEC4S again, for loops that must stay loops
+  vec4s: u32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> parts: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
 
-const QUADS = D / 4u;
+const VEC4S = D / 4u;
 const LOWEST = -3.0e38; // stands for -infinity: exp(LOWEST - anything seen) is 0
 
 fn key_count(row: u32) -> u32 {
@@ -28,16 +28,16 @@ fn key_count(row: u32) -> u32 {
 
 // A column of a head's sum over a split.
 fn store(row: u32, head: u32, split: u32, column: u32, result: vec4<f32>, sum: f32) {
-  if (key_count(row) <= p.span) {
-    out[head * QUADS + column] = result / sum;
+  if (key_count(row) <= p.split_keys) {
+    out[head * VEC4S + column] = result / sum;
   } else {
-    parts[(head * p.splits + split) * (QUADS + 1u) + column] = result;
+    parts[(head * p.splits + split) * (VEC4S + 1u) + column] = result;
   }
 }
 
-fn store_sum(row: u32, head: u32, split: u32, top: f32, sum: f32) {
-  if (key_count(row) > p.span) {
-    parts[(head * p.splits + split) * (QUADS + 1u) + QUADS] = vec4<f32>(top, sum, 0.0, 0.0);
+fn store_sum(row: u32, head: u32, split: u32, row_max: f32, sum: f32) {
+  if (key_count(row) > p.split_keys) {
+    parts[(head * p.splits + split) * (VEC4S + 1u) + VEC4S] = vec4<f32>(row_max, sum, 0.0, 0.0);
   }
 }
 
@@ -52,7 +52,7 @@ struct Part {
 fn part_of(group: vec3<u32>) -> Part {
   let heads = group.z * p.kv_heads + group.x;
   let kv_head = slot_of(group.z) * p.kv_heads + group.x;
-  let first = group.y * p.span;
+  let first = group.y * p.split_keys;
   let keys = key_count(group.z);
-  return Part(group.z, heads * GROUP, kv_head * p.context + first, min(max(keys, first) - first, p.span));
+  return Part(group.z, heads * GROUP, kv_head * p.context + first, min(max(keys, first) - first, p.split_keys));
 }

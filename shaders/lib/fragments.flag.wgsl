@@ -1,5 +1,5 @@
-// Loads and stores of matmul.matrix where a flag says that the layout is by columns (Tint of 2025, and the proposal of gpuweb).
-// Needs: M, N, K; the extensions f16 and chromium_experimental_subgroup_matrix; matmul.matrix.
+// Loads and stores of matmul.gemm_subgroup_matrix where a flag says that the layout is by columns (Tint of 2025, and the proposal of gpuweb).
+// Needs: M, N, K; the extensions f16 and chromium_experimental_subgroup_matrix; matmul.gemm_subgroup_matrix.
 alias Left = subgroup_matrix_left<f16, K, M>;
 alias Right = subgroup_matrix_right<f16, N, K>;
 alias Result = subgroup_matrix_result<f32, N, M>;

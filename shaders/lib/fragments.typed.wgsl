@@ -1,5 +1,5 @@
-// Loads and stores of matmul.matrix where the layout is a template parameter (Tint of 2026).
-// Needs: M, N, K; the extensions f16 and chromium_experimental_subgroup_matrix; matmul.matrix.
+// Loads and stores of matmul.gemm_subgroup_matrix where the layout is a template parameter (Tint of 2026).
+// Needs: M, N, K; the extensions f16 and chromium_experimental_subgroup_matrix; matmul.gemm_subgroup_matrix.
 alias Left = subgroup_matrix_left<f16, K, M>;
 alias Right = subgroup_matrix_right<f16, N, K>;
 alias Result = subgroup_matrix_result<f32, N, M>;

@@ -3,10 +3,10 @@
 @group(0) @binding(4) var<storage, read> v: array<vec4<f32>>;
 
 // Elements 4i .. 4i + 3.
-fn key_quad(i: u32) -> vec4<f32> {
+fn key_vec4(i: u32) -> vec4<f32> {
   return k[i];
 }
 
-fn value_quad(i: u32) -> vec4<f32> {
+fn value_vec4(i: u32) -> vec4<f32> {
   return v[i];
 }

@@ -13,7 +13,7 @@ const SWIGLU = 16u;
 struct Params {
   row_base: u32, // rows = row_base + row_unit * step.units
   row_unit: u32,
-  quads: u32, // K / 4
+  vec4s: u32, // K / 4
   n: u32,
   column: u32,
   out_stride: u32,
@@ -33,7 +33,7 @@ fn row_count() -> u32 {
 
 // What RMSNorm multiplies a row of x with, for the row's Σ x².
 fn norm_factor(squares: f32) -> f32 {
-  return 1.0 / sqrt(squares / f32(4u * p.quads) + p.eps);
+  return 1.0 / sqrt(squares / f32(4u * p.vec4s) + p.eps);
 }
 
 fn is_on(switch_: u32) -> bool {

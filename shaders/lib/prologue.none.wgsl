@@ -1,4 +1,4 @@
-// What the kernels for few rows (matmul.vector, .thread, .rows) do with x before the product: nothing.
+// What the kernels for few rows (matmul.gemv*, cpu/matmul.gemm_rows8) do with x before the product: nothing.
 const NORM = false;
 
 fn gain_at(k: u32) -> vec4<f32> {

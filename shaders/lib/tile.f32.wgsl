@@ -1,2 +1,2 @@
-// The type in which matmul.wide keeps its tiles in workgroup memory: as the operands are.
+// The type in which matmul.gemm_tile128 keeps its tiles in workgroup memory: as the operands are.
 alias Tile = vec4<f32>;

@@ -6,7 +6,7 @@ fn dots(a: vec4<f32>, b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>
 
 // Columns v .. v + 3 of a row below row_count(), those below n; v is even. The loop's end is known at run time only: one copy
 // of the epilogue, since compilers spend seconds on several.
-fn store_quad(row: u32, v: u32, products: vec4<f32>) {
+fn store_vec4(row: u32, v: u32, products: vec4<f32>) {
   var pairs = array<vec2<f32>, 2>(products.xy, products.zw);
   let end = min(4u, max(v, p.n) - v);
   for (var j = 0u; j < end; j += 2u) {

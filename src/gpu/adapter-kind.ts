@@ -1,6 +1,6 @@
 /**
- * What an adapter computes on. Kernels are chosen by it (ops/choose.ts), since what is cheap differs: on a CPU barriers cost most. So is
- * whatever else a CPU adapter needs: its memory is the machine's, and waiting must leave it the cores.
+ * What an adapter computes on. It decides which kernels are tried (ops/choose.ts), since on a CPU other things are cheap: barriers cost
+ * most there. It also decides how the engine waits, which must leave the CPU's cores to the adapter.
  */
 export type AdapterKind = "gpu" | "cpu";
 

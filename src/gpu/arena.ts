@@ -1,9 +1,9 @@
 import type { Bindable } from "../tensor/tensor.ts";
 import type { Memory } from "./memory.ts";
 
-/** A kind of scratch storage beside buffers (ops/cpu/texels.ts). */
+/** A kind of scratch storage beside buffers (ops/cpu/texture-storage.ts). */
 export interface ScratchKind<T extends GPUBuffer | GPUTexture> {
-  /** The size that is really made for one that is asked for: so may others use it too. */
+  /** Rounds a size up to the one that is made: storage of equal size can be used again by others. */
   round(size: number): number;
   make(memory: Memory, size: number): T;
 }

@@ -21,7 +21,7 @@ function hintFor(value: unknown, name: string): string | undefined {
   return has(value, "requestDevice") ? "give what its requestDevice() resolves to" : undefined;
 }
 
-/** Reads what a caller gave as `device`; a GPUDevice is told by shape, since it may come from another realm. */
+/** Reads what a caller gave as `device`; a GPUDevice is recognised by its members, since it may come from another realm. */
 export const deviceOption: Reader<{ own: GPUDevice } | { options: DeviceOptions }> = (value, name) => {
   if (has(value, "createBuffer", "queue", "lost", "limits", "features")) return { own: value as GPUDevice };
   const hint = hintFor(value, name);

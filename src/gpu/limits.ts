@@ -10,7 +10,7 @@ export interface Demand {
   /** Kinds of all bindings, and the buffers of those from 2 on. */
   bindings: string;
   buffers: readonly (Bindable | GPUTexture)[];
-  /** Workgroups of the largest step. */
+  /** Workgroups of a step that has the most units and begins at position 0. */
   grid: readonly [number, number, number];
 }
 
@@ -44,7 +44,7 @@ export function checkDemand({ limits }: GPUDevice, demand: Demand): void {
     if (texture) return [];
     const { buffer, offset = 0, size = buffer.size - offset } = bindingOf(storage) as GPUBufferBinding & { buffer: GPUBuffer };
     const name = `binding ${i + 2} (${JSON.stringify(buffer.label)})`;
-    if (!(buffer.usage & GPUBufferUsage.STORAGE)) reject("bad-input", demand, `${name} is no storage buffer`);
+    if (!(buffer.usage & GPUBufferUsage.STORAGE)) reject("bad-input", demand, `${name} is not a storage buffer`);
     const step = limits.minStorageBufferOffsetAlignment;
     if (offset % step) reject("bad-input", demand, `${name} starts at byte ${offset}, needs a multiple of ${step}`);
     if (size <= 0 || offset + size > buffer.size) {

@@ -61,7 +61,7 @@ export class Memory {
     return this.hold({ label, bytes: size }, () => this.device.createBuffer({ label, size, usage }));
   }
 
-  /** The same for a caller who fills all of it before anything reads it: its content need not be zeros until then. */
+  /** Like `create`, for a caller who fills all of it before anything reads it: it need not be zeroed. */
   createToFill(label: string, bytes: number): GPUBuffer {
     return this.create(label, bytes);
   }
@@ -177,7 +177,7 @@ export class Memory {
     if (reason !== undefined) throw lost(reason);
   }
 
-  /** Starts and awaits work of the device; what fails because the device was lost is told as `device-lost`. */
+  /** Starts and awaits work of the device; what fails because the device was lost is reported as `device-lost`. */
   async guard<T>(start: () => Promise<T>): Promise<T> {
     try {
       return await this.#wait(start);

@@ -14,11 +14,11 @@ export interface Step {
   start: number;
   /** Where each of those rows is in its sequence; by default row r is at `start` + r. */
   positions?: readonly number[] | undefined;
-  /** Whose sequence each of them belongs to: the place of its cache, settings and id. By default row r is slot r's. */
+  /** The slot of each of those rows: where its sequence has its cache, settings and id. By default row r is slot r's. */
   slots?: readonly number[] | undefined;
 }
 
-/** The most rows that can be sequences of their own, and slots for them. */
+/** The most sequences that one step can serve, a row and a slot each. */
 export const MAX_ROWS = 8;
 
 /** lib/step: units, start, two words of nothing, the positions, the slots. */
@@ -33,10 +33,10 @@ export interface Dispatch {
   kernel: KernelSpec;
   /** The kernel's own sizes: the words of its `Params` at binding 1. They never change. */
   params: readonly number[];
-  /** What is at the bindings 2, 3, …; binding 0 is the step. */
+  /** Bound at 2, 3, …; binding 0 is the step, binding 1 the params. */
   buffers: readonly (Bindable | GPUTexture)[];
   workgroups: (step: Step) => Grid;
-  /** Most steps leave it out (no workgroups): a program that is told so compiles it when `prepare` is called, not before. */
+  /** Most steps leave it out (no workgroups). A program built with `defer` compiles it only when `prepare` is called. */
   optional?: boolean;
 }
 
@@ -48,7 +48,7 @@ interface Copy {
 
 /** A command between dispatches. */
 export interface Command {
-  /** Whether a step needs it; it always does where absent. */
+  /** Whether a step needs it. Without this function every step does. */
   wanted?(step: Step): boolean;
   encode(encoder: GPUCommandEncoder, step: Step): void;
 }
@@ -62,11 +62,11 @@ interface Built {
 }
 
 export interface RunOptions {
-  /** Adds to the command buffer, behind the program. */
+  /** Adds commands to the end of the program's command buffer. */
   tail?: ((encoder: GPUCommandEncoder) => void) | undefined;
 }
 
-/** Receives intermediates by name while a program is recorded; see `Program.tap`. */
+/** Called for each intermediate that has a name while a program is recorded: it may record a copy of it, as traces for tests do. */
 export type Tap = (name: string, x: Activation, program: Program) => void;
 
 /**
@@ -146,7 +146,7 @@ export class Program {
     if (this.#built.includes(undefined)) this.#built = await this.#compile(() => true);
   }
 
-  /** Every item ready to run; of dispatches those that are wanted, and those that already were. */
+  /** Makes every item ready to run, except for dispatches that are neither wanted now nor compiled before. */
   #compile(wanted: (item: Dispatch) => boolean): Promise<(Built | Command | undefined)[]> {
     let dispatches = 0;
     return Promise.all(

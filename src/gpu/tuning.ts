@@ -1,6 +1,6 @@
 /**
- * Which variant of a kernel runs for which class of shapes, as far as it was measured on this device; what is not here is chosen by what
- * is known of the adapters. Filled only where the device was opened with `autotune`: a measured choice may differ from run to run.
+ * Which variant of a kernel was measured to be the fastest for a class of shapes on this device. Classes that were not measured go by the
+ * tables in ops/choose.ts. Filled only where the device was opened with `autotune`: a measured choice may differ from run to run.
  */
 export class Tuning {
   readonly #enabled: boolean;

@@ -43,12 +43,14 @@ export interface PreparedCase {
   spec?: PeerSpec;
 }
 
-/** What a case is meant to reach: so many times the speed of every peer whose name contains `over`, or so much of its ceiling. */
+/** What a case is meant to reach: `least` times the speed of every peer whose name contains `over`, or this share of its ceiling. */
 export type Goal = { over: "" | "onnxruntime" | "jax"; least: number } | { ofCeiling: number };
 
 export interface BenchCase {
   op: string;
   goals?: readonly Goal[];
+  /** Takes a CPU adapter many seconds: timed only where the full set is asked for. */
+  full?: boolean;
   /** `m=1024,n=2048,…` */
   params: string;
   flops: number;

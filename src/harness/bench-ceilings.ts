@@ -1,4 +1,5 @@
 import type { Gpu } from "../gpu/device.ts";
+import { compiles } from "../gpu/language.ts";
 import { type Program, Programs } from "../gpu/program.ts";
 import { f32Bits } from "../ops/check.ts";
 import { type Contender, timeInterleaved } from "./bench-timer.ts";
@@ -6,6 +7,7 @@ import { type Contender, timeInterleaved } from "./bench-timer.ts";
 /** What this adapter can do at most, measured. */
 export interface Ceilings {
   fmaGflops: number;
+  /** By the fastest way to read: buffers, or texture storage. */
   streamGBps: number;
   copyGBps: number;
 }
@@ -33,10 +35,19 @@ interface Probe {
   record(program: Program): void;
 }
 
+/** Which probes there are to choose from. */
+interface ProbeOptions {
+  /** Of a buffer or texture. */
+  bytes: number;
+  /** Whether shaders may read texture storage. */
+  textures: boolean;
+}
+
 /** What was measured, and for each ceiling which of the probes was the fastest. */
 export interface MeasuredCeilings {
   ceilings: Ceilings;
   fastest: Record<keyof Ceilings, number>;
+  options: ProbeOptions;
 }
 
 /** The fastest probe of a ceiling, to be timed in turns with what is held against it. */
@@ -45,11 +56,30 @@ export interface CeilingContender extends Contender {
   work: number;
 }
 
+const TEXTURE_WIDTH = 2048;
+const MIN_BYTES = 2 ** 20; // whole rows of a texture; what moves less is bound by its dispatch
+
+/** Far larger than the caches, where the adapter's bindings permit. */
+const largeBytes = ({ memory }: Gpu): number => 2 ** Math.floor(Math.log2(Math.min(memory.maxBinding, 2 ** 28)));
+
+async function readsTextures({ device }: Gpu): Promise<boolean> {
+  return compiles(device, "texture", "@group(0) @binding(0) var probe: texture_storage_2d<rgba32float, read>;");
+}
+
+function textureOf({ memory }: Gpu, bytes: number): GPUTexture {
+  const label = "bench.texture";
+  const size = [TEXTURE_WIDTH, bytes / 16 / TEXTURE_WIDTH] as const;
+  return memory.hold({ label, bytes }, () =>
+    memory.device.createTexture({ label, size, format: "rgba32float", usage: GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST }),
+  );
+}
+
 /**
- * Some configurations a ceiling: chains of fused or separate multiply-adds in registers; buffers far larger than the caches, where the
- * adapter's bindings permit, read by neighbouring threads side by side or in stretches.
+ * Some configurations a ceiling: chains of fused or separate multiply-adds in registers; buffers and textures read by neighbouring threads
+ * side by side or in stretches.
  */
-function probesOf({ memory, kind }: Gpu): Probe[] {
+function probesOf(gpu: Gpu, { bytes, textures }: ProbeOptions): Probe[] {
+  const { memory, kind } = gpu;
   const out = memory.create("bench.out", 16);
   const groups = kind === "cpu" ? 64 : 4096;
   const probes: Probe[] = CHAINS.map(([chains, links, fused]) => {
@@ -66,17 +96,26 @@ function probesOf({ memory, kind }: Gpu): Probe[] {
         }),
     };
   });
-  const bytes = 2 ** Math.floor(Math.log2(Math.min(memory.maxBinding, 2 ** 28)));
   const x = memory.create("bench.x", bytes);
   const y = memory.create("bench.y", bytes);
+  const rows = bytes / 16 / TEXTURE_WIDTH;
+  const texture = textures && rows <= memory.device.limits.maxTextureDimension2D ? textureOf(gpu, bytes) : undefined;
   for (const split of [false, true]) {
-    for (const threads of kind === "cpu" ? [2 ** 10, 2 ** 14] : [2 ** 16, 2 ** 18]) {
+    for (const most of kind === "cpu" ? [2 ** 10, 2 ** 14] : [2 ** 16, 2 ** 18]) {
+      const threads = Math.min(most, bytes / (16 * 8)); // a thread takes 8 vec4s at least
       const common = { params: [bytes / 16, threads], workgroups: () => [threads / THREADS, 1, 1] as const };
       const kernel = { consts: { SPLIT: split }, bindings: "uurw" };
       const stream = { ...common, kernel: { ...kernel, shader: "bench.stream" }, buffers: [x, out] } as const;
       const copy = { ...common, kernel: { ...kernel, shader: "bench.copy" }, buffers: [x, y] } as const;
       probes.push({ ceiling: "streamGBps", work: bytes, record: (p) => p.dispatch(stream) });
       probes.push({ ceiling: "copyGBps", work: 2 * bytes, record: (p) => p.dispatch(copy) });
+      if (!texture) continue;
+      const fetch = {
+        ...common,
+        kernel: { shader: "bench.texture", consts: { SPLIT: split, WIDTH: TEXTURE_WIDTH }, bindings: "uutw" },
+        buffers: [texture, out],
+      } as const;
+      probes.push({ ceiling: "streamGBps", work: bytes, record: (p) => p.dispatch(fetch) });
     }
   }
   const range = () => ({ fromOffset: 0, toOffset: 0, bytes });
@@ -95,24 +134,38 @@ async function contenderOf(gpu: Gpu, programs: Programs, { ceiling, work, record
 
 async function measure(gpu: Gpu): Promise<MeasuredCeilings> {
   const programs = new Programs(gpu);
-  const probes = probesOf(gpu);
+  const options = { bytes: largeBytes(gpu), textures: await readsTextures(gpu) };
+  const probes = probesOf(gpu, options);
   const contenders: CeilingContender[] = [];
   for (const probe of probes) contenders.push(await contenderOf(gpu, programs, probe));
-  const times = await timeInterleaved(contenders, 2);
+  const times = await timeInterleaved(contenders, 4);
   const ceilings: Ceilings = { fmaGflops: 0, streamGBps: 0, copyGBps: 0 };
   const fastest = { fmaGflops: 0, streamGBps: 0, copyGBps: 0 };
   for (const [i, { ceiling, work }] of probes.entries()) {
-    const speed = work / times[i]! / 1e6;
+    const speed = work / times[i]!.median / 1e6;
     if (speed <= ceilings[ceiling]) continue;
     ceilings[ceiling] = speed;
     fastest[ceiling] = i;
   }
-  return { ceilings, fastest };
+  return { ceilings, fastest, options };
 }
 
 /** Measures the best of some configurations of each ceiling. */
 export const measureCeilings = (gpu: Gpu): Promise<MeasuredCeilings> => gpu.memory.temporarily(() => measure(gpu));
 
-/** A ceiling's fastest probe. What it takes of memory is there until the `Memory.temporarily` around ends. */
-export const ceilingContender = (gpu: Gpu, { fastest }: MeasuredCeilings, ceiling: keyof Ceilings): Promise<CeilingContender> =>
-  contenderOf(gpu, new Programs(gpu), probesOf(gpu)[fastest[ceiling]]!);
+/**
+ * A ceiling's fastest probe, to be held against a case that moves `bytes`: for reading and copying it also runs on about that many, since a
+ * case's data may stay in a cache that the large buffers do not fit. The ceiling is the faster of the two. What they take of memory is there
+ * until the `Memory.temporarily` around ends.
+ */
+export async function ceilingContenders(
+  gpu: Gpu,
+  { fastest, options }: MeasuredCeilings,
+  ceiling: keyof Ceilings,
+  bytes: number,
+): Promise<CeilingContender[]> {
+  const like = Math.max(MIN_BYTES, 2 ** Math.floor(Math.log2(bytes)));
+  const sizes = ceiling !== "fmaGflops" && like < options.bytes ? [options.bytes, like] : [options.bytes];
+  const programs = new Programs(gpu);
+  return Promise.all(sizes.map((size) => contenderOf(gpu, programs, probesOf(gpu, { ...options, bytes: size })[fastest[ceiling]]!)));
+}

@@ -55,10 +55,10 @@ export function randomMatrix(noise: Noise, dtype: MatrixDtype, rows: number, col
       // Any sign and fraction, four exponents: bf16 2^-4 … 1, f16 2^-5 … 0.5.
       const bits = new Uint16Array(count);
       const base = dtype === "bf16" ? 0x3d80 : 0x2800;
-      const span = dtype === "bf16" ? 0x01ff : 0x0fff;
+      const mask = dtype === "bf16" ? 0x01ff : 0x0fff;
       for (let i = 0; i < count; i++) {
         const word = noise.bits();
-        bits[i] = base + ((word >>> 16) & span) + (word & 0x8000);
+        bits[i] = base + ((word >>> 16) & mask) + (word & 0x8000);
       }
       const wide = new Float32Array(1);
       const word = new Uint32Array(wide.buffer);
@@ -113,7 +113,7 @@ export function uploadMatrix(memory: Memory, label: string, data: MatrixData): M
   return { label, shape: [data.rows, data.columns], dtype: data.dtype, parts };
 }
 
-/** Σ (a - b)² / Σ b²: infinite where a holds what is no number. */
+/** Σ (a - b)² / Σ b²: infinite if a holds a NaN or an infinity. */
 export function nmse(pairs: Iterable<readonly [actual: number, expected: number]>): number {
   let error = 0;
   let size = 0;

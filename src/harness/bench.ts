@@ -3,18 +3,27 @@ import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
 import type { BenchCase, Goal, PeerSpec, PreparedCase } from "./bench-case.ts";
 import { benchCases } from "./bench-cases.ts";
-import { type Ceilings, ceilingContender, type MeasuredCeilings, measureCeilings } from "./bench-ceilings.ts";
-import { type Contender, timeInterleaved } from "./bench-timer.ts";
+import { type Ceilings, ceilingContenders, type MeasuredCeilings, measureCeilings } from "./bench-ceilings.ts";
+import { type Contender, type Timing, timeInterleaved } from "./bench-timer.ts";
+
+/** How fast a contender was. */
+export interface Speed {
+  /** Samples; 1 where a run takes so long that there is no second one. */
+  n: number;
+  /** Of a run, the median over the samples; the fastest and the slowest of them. */
+  ms: number;
+  minMs: number;
+  maxMs: number;
+  /** By the median. */
+  gflops: number;
+  gbps: number;
+}
 
 /** A line of the table: one variant of one case. */
-export interface BenchResult {
+export interface BenchResult extends Speed {
   name: string;
   op: string;
   variant: string;
-  /** Median over the samples. */
-  ms: number;
-  gflops: number;
-  gbps: number;
   /** Of `ceiling`. */
   fraction: number;
   /** GFLOP/s or GB/s of what bounds the op (arithmetic for products and prefill attention, else bandwidth), as it was in turns with the case. */
@@ -24,14 +33,11 @@ export interface BenchResult {
 }
 
 /** The same case on another library, timed in turns with ours. */
-export interface PeerResult {
+export interface PeerResult extends Speed {
   name: string;
   op: string;
   peer: string;
-  ms: number;
-  gflops: number;
-  gbps: number;
-  /** Its time over that of our fastest variant. */
+  /** Its time over that of our fastest variant, by the medians. */
   ratio: number;
 }
 
@@ -78,11 +84,13 @@ export interface BenchOptions {
   peers?: readonly Peer[];
   /** Only the cases that have goals, each by the variant that the engine takes. */
   goals?: boolean | undefined;
+  /** Also the cases that take a CPU adapter many seconds. */
+  full?: boolean | undefined;
   onCeilings?: (ceilings: Ceilings) => void;
   onResult?: (result: BenchResult | PeerResult) => void;
   /** What was not timed, and why. */
   onProblem?: (problem: string) => void;
-  /** A peer is wrong: it is timed all the same, and what it does is no fault of the engine's. */
+  /** A peer is wrong: it is timed all the same, and what it does is not the engine's fault. */
   onPeerProblem?: (problem: string) => void;
 }
 
@@ -167,12 +175,16 @@ async function benchCase(gpu: Gpu, c: BenchCase, measured: MeasuredCeilings, rep
         options.onPeerProblem?.(problem);
       }
     }
-    const limit = await ceilingContender(gpu, measured, c.ceiling);
+    const limits = await ceilingContenders(gpu, measured, c.ceiling, c.bytes);
     const contenders = [...built.map(({ contender }) => contender), ...rivals.map(({ run }) => run)];
-    const times = await timeInterleaved(contenders, undefined, [limit]);
-    const ceiling = limit.work / times.pop()! / 1e6;
+    const times = await timeInterleaved(contenders, undefined, limits);
+    const ceiling = Math.max(...limits.map(({ work }, i) => work / times[contenders.length + i]!.median / 1e6));
     let own: BenchResult | undefined;
-    const speeds = (ms: number) => ({ ms, gflops: c.flops / ms / 1e6, gbps: c.bytes / ms / 1e6 });
+    const speeds = ({ n, min, median: ms, max }: Timing): Speed => ({
+      ...{ n, ms, minMs: min, maxMs: max },
+      gflops: c.flops / ms / 1e6,
+      gbps: c.bytes / ms / 1e6,
+    });
     for (const [i, { variant }] of built.entries()) {
       const speed = speeds(times[i]!);
       const fraction = (c.ceiling === "fmaGflops" ? speed.gflops : speed.gbps) / ceiling;
@@ -181,11 +193,11 @@ async function benchCase(gpu: Gpu, c: BenchCase, measured: MeasuredCeilings, rep
       if (result.chosen) own = result;
       options.onResult?.(result);
     }
-    const best = Math.min(...times.slice(0, built.length));
+    const best = Math.min(...times.slice(0, built.length).map(({ median }) => median));
     const results: PeerResult[] = [];
     for (const [i, { peer }] of rivals.entries()) {
-      const ms = times[built.length + i]!;
-      const result = { name: `${c.op}(${c.params})`, op: c.op, peer, ...speeds(ms), ratio: ms / best };
+      const speed = speeds(times[built.length + i]!);
+      const result = { name: `${c.op}(${c.params})`, op: c.op, peer, ...speed, ratio: speed.ms / best };
       report.peers?.push(result);
       results.push(result);
       options.onResult?.(result);
@@ -201,8 +213,8 @@ async function benchCase(gpu: Gpu, c: BenchCase, measured: MeasuredCeilings, rep
 
 /**
  * Measures the adapter's ceilings, then every case that `op` and `filter` leave: first its output against a float64 reference,
- * then its time, the ceiling, the variants and the peers of a case taking turns (A B B A). What is wrong or does not run is told and not
- * timed; a peer whose output is wrong is told and timed all the same.
+ * then its time, the ceiling, the variants and the peers of a case taking turns (A B B A). What is wrong or does not run is reported and
+ * not timed; a peer whose output is wrong is reported and timed all the same.
  */
 export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<BenchReport> {
   const { op, filter = "" } = options;
@@ -210,6 +222,7 @@ export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<Be
     (c) =>
       (!op || c.op === op || c.op.split("_").includes(op)) &&
       (!options.goals || (c.goals ?? []).length > 0) &&
+      (options.full || !c.full) &&
       c.variants(gpu).some((variant) => caseName(c, variant).includes(filter)),
   );
   if (cases.length === 0) {

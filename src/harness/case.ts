@@ -86,7 +86,7 @@ export function stepOf(positions: readonly (number | undefined)[]) {
   return { units: slots.length, start: Math.max(...own), positions: own, slots };
 }
 
-/** The whole of an f32 output of so many elements. */
+/** Expects a whole f32 output of `length` elements. */
 export function wholeOf(label: string, buffer: Bindable, length: number, expected: () => ArrayLike<number>): Expectation {
   return { label, buffer, kind: "f32", length, expected };
 }

@@ -53,7 +53,7 @@ export class GuardedScratch implements Scratch {
     return record(); // nothing is used twice: an op that writes to memory which it still reads is found
   }
 
-  /** `words` words of storage with content, the rest of them poison; with nothing but poison where there is no content. */
+  /** Storage of `words` words: first the content, if there is any, then poison. */
   place(label: string, words: number, data: Uint32Array<ArrayBuffer> | undefined): GPUBufferBinding {
     const buffer = this.#gpu.memory.create(`guarded ${label}`, (words + 2 * GUARD) * 4);
     const all = new Uint32Array(words + 2 * GUARD).fill(POISON);

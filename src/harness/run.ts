@@ -53,7 +53,7 @@ function judge(test: KernelCase, outputs: readonly Expectation[], tensors: Reado
   const failed = (reason: string): Outcome => ({ status: "failed", reason, ...worst });
   for (const output of outputs) {
     const tensor = tensors.get(output.buffer);
-    if (!tensor) throw new Error(`${test.name}: ${output.label} is no storage of this case`);
+    if (!tensor) throw new Error(`${test.name}: ${output.label} is not storage of this case`);
     const flaw = flawOf(output, tensor);
     if (flaw) return { status: "failed", reason: flaw, ...INFINITELY_FAR };
     const found = deviationOf(output, tensor);

@@ -25,8 +25,8 @@ export function decodeAttention(
   const group = heads / kvHeads;
   const kernel = choose(gpu, "decode", op, { width: headDim }, wanted);
   need(group <= MAX_GROUP, op, `${group} query heads share a kv head, ${MAX_GROUP} is the most`);
-  const span = kernel.span(context);
-  const splits = Math.ceil(context / span);
+  const splitKeys = kernel.splitKeys(context);
+  const splits = Math.ceil(context / splitKeys);
   const parts = program.activation(
     "attention parts",
     { base: q.rows.base * heads * splits, unit: q.rows.unit * heads * splits },
@@ -34,15 +34,15 @@ export function decodeAttention(
   );
   program.dispatch({
     kernel: { ...kernel.spec(cache, group), bindings: "uurrrww" },
-    params: [splits, span, context, kvHeads, group, headDim / 4],
+    params: [splits, splitKeys, context, kvHeads, group, headDim / 4],
     buffers: [q.buffer, keys, values, parts.buffer, out.buffer],
-    workgroups: (step) => [kvHeads, Math.floor(step.start / span) + 1, rowsOf(q.rows, step)],
+    workgroups: (step) => [kvHeads, Math.floor(step.start / splitKeys) + 1, rowsOf(q.rows, step)],
   });
   if (splits === 1) return;
   program.dispatch({
     kernel: { shader: "attention.combine", libs: ["lib/step"], consts: { D: headDim }, bindings: "uurw" },
-    params: [splits, span, heads],
+    params: [splits, splitKeys, heads],
     buffers: [parts.buffer, out.buffer],
-    workgroups: (step) => [step.start < span ? 0 : heads, rowsOf(q.rows, step), 1],
+    workgroups: (step) => [step.start < splitKeys ? 0 : heads, rowsOf(q.rows, step), 1],
   });
 }

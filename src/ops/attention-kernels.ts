@@ -8,7 +8,7 @@ import type { Needs } from "./needs.ts";
 /** Attention of many rows, as every kernel for it has to know it; offsets and strides in elements. */
 export interface RowsAttention {
   causal: boolean;
-  /** Queries, and keys, of a batch; causal: the most of them. */
+  /** Queries, and keys, of a batch; if causal, the most that a step may have. */
   rows: number;
   keys: number;
   heads: number;
@@ -19,7 +19,7 @@ export interface RowsAttention {
   qStride: number;
   k: Bindable;
   v: Bindable;
-  /** The library that reads quads of keys and values. */
+  /** The library that reads vec4s of keys and values. */
   reader: Library;
   kOffset: number;
   vOffset: number;
@@ -48,7 +48,7 @@ export function attendInBlocks(program: Program, source: KernelSource, a: RowsAt
   });
 }
 
-/** Those that any adapter may run; CPU adapters have more (cpu/attention.ts). */
+/** Kernels for many rows that any adapter may run; CPU adapters have more (cpu/attention.ts). */
 export const ATTENTIONS = {
   /** Keys and values through workgroup memory. Everywhere. */
   flash: { needs: {}, record: (program, a) => attendInBlocks(program, { shader: "attention.flash" }, a) },
@@ -57,19 +57,19 @@ export const ATTENTIONS = {
 /** A way for one query a row to meet the cache. */
 export interface DecodeKernel {
   needs: Needs;
-  /** Keys that a workgroup takes of a context. */
-  span(context: number): number;
+  /** How many keys of a context one workgroup (one split) takes. */
+  splitKeys(context: number): number;
   /** The kernel for `group` query heads that share keys and values; its bindings are those of lib/decode. */
   spec(cache: KvCache, group: number): Omit<KernelSpec, "bindings"> & KernelSource;
 }
 
-/** Likewise (cpu/attention-decode.ts). */
+/** Kernels for decoding that any adapter may run; CPU adapters have more (cpu/attention.ts). */
 export const DECODES = {
   /** A thread a key, then a thread a column. Everywhere. */
   split: {
     needs: {},
-    // Few, so that a long context fills the GPU, but no more than 64 splits, which one pass combines cheaply.
-    span: (context) => 64 * Math.ceil(context / 4096),
+    // Small splits, so that a long context fills the GPU, but at most 64 of them: one pass combines those cheaply.
+    splitKeys: (context) => 64 * Math.ceil(context / 4096),
     spec: (cache, group) => ({
       shader: "attention.decode_split",
       libs: ["lib/step", kvReader(cache), "lib/decode"],

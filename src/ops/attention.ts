@@ -1,7 +1,7 @@
 import type { Program } from "../gpu/program.ts";
 import type { Activation } from "../tensor/tensor.ts";
 import { decodeAttention } from "./attention-decode.ts";
-import { need, needActivation, needQuads, needTokens } from "./check.ts";
+import { need, needActivation, needTokens, needVec4s } from "./check.ts";
 import { type AttentionVariant, choose, type DecodeVariant } from "./choose.ts";
 import { type KvCache, kvReader, needCache, rowElements } from "./kv-cache.ts";
 
@@ -10,12 +10,12 @@ const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of wor
 export interface AttentionOptions {
   /** A variant by its name, instead of the one chosen for the adapter: for tests and benchmarks. */
   variant?: AttentionVariant | undefined;
-  /** The same for a single token over the cache. */
+  /** The same for decoding, one token over the cache. */
   decode?: DecodeVariant | undefined;
 }
 
 function needHead(op: string, headDim: number): void {
-  needQuads(op, "head width", headDim);
+  needVec4s(op, "head width", headDim);
   need(headDim <= MAX_HEAD, op, `head width ${headDim} is over ${MAX_HEAD}`);
 }
 

@@ -16,7 +16,7 @@ export function need(ok: boolean, op: string, problem: string): asserts ok {
   if (!ok) throw new EngineError("bad-input", `${op}: ${problem}`);
 }
 
-export const needQuads = (op: string, name: string, width: number): void =>
+export const needVec4s = (op: string, name: string, width: number): void =>
   need(width > 0 && width % 4 === 0, op, `${name} is ${width}, it must be a positive multiple of 4`);
 
 export function needWidth(op: string, x: Activation | Vector, width: number): void {
@@ -30,7 +30,7 @@ export function needRoom(op: string, name: string, storage: Bindable, bytes: num
   need(size >= bytes, op, `${name} has ${size} bytes of storage, its shape needs ${bytes}`);
 }
 
-/** An activation of a width (its own where absent), with storage for every row of the largest step. */
+/** Checks an activation's width (if one is given), and that its storage has room for every row of a step with the most units. */
 export function needActivation(program: Program, op: string, x: Activation, width = x.width): void {
   needWidth(op, x, width);
   needRoom(op, x.label, x.buffer, program.maxRows(x.rows) * width * 4);
@@ -49,9 +49,9 @@ export function needTokens(op: string, { label, rows: { base, unit } }: Activati
 /** A matrix whose width its format takes, and whose parts cover all rows in order, with storage for them. */
 export function needMatrix(op: string, { label, shape, dtype, parts }: Matrix): void {
   const [n, k] = shape;
-  need(dtype in BYTES_PER_ELEMENT, op, `${label} is ${dtype}, which is no format of weights: ${Object.keys(BYTES_PER_ELEMENT).join(", ")}`);
-  const quads = isQuantized(dtype) ? GROUP : 4;
-  need(k > 0 && k % quads === 0, op, `K is ${k}, ${dtype} needs a positive multiple of ${quads}`);
+  need(dtype in BYTES_PER_ELEMENT, op, `${label} is ${dtype}, which is not a format of weights: ${Object.keys(BYTES_PER_ELEMENT).join(", ")}`);
+  const vec4s = isQuantized(dtype) ? GROUP : 4;
+  need(k > 0 && k % vec4s === 0, op, `K is ${k}, ${dtype} needs a positive multiple of ${vec4s}`);
   let next = 0;
   for (const part of parts) {
     need(

@@ -10,11 +10,11 @@ import { NORMS, type NormKernel } from "./norm-kernels.ts";
 /** Every kernel's name, by op. */
 export const VARIANTS = {
   // biome-ignore format: a line
-  matmul: ["thread", "columns", "shared", "rows", "block", "lanes", "panels", "vector", "subgroup", "tiled", "wide", "half", "matrix", "packed"],
-  attention: ["flash", "panels", "thread"],
-  decode: ["split", "lanes", "octs"],
-  norm: ["row", "subgroups", "subgroup", "thread"],
-  qkNorm: ["row", "subgroups", "subgroup"],
+  matmul: ["cpu_gemv_thread", "cpu_gemv_columns", "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32", "cpu_gemm_tile16", "cpu_gemm_panels", "gemv_workgroup", "gemv_subgroup", "gemm_tile64", "gemm_tile128", "gemm_tile128_f16", "gemm_subgroup_matrix", "gemm_dot4"],
+  attention: ["flash", "cpu_panels", "cpu_thread"],
+  decode: ["split", "cpu_vec4", "cpu_vec8"],
+  norm: ["workgroup", "subgroups", "cpu_subgroup", "cpu_thread"],
+  qkNorm: ["workgroup", "subgroups", "cpu_subgroup"],
 } as const;
 
 interface Ops {
@@ -32,9 +32,9 @@ export type DecodeVariant = Variant<"decode">;
 export type NormVariant = Variant<"norm">;
 export type QkNormVariant = Variant<"qkNorm">;
 
-/** What is tried, in order: the first that has what it needs is taken; where the device tunes, all that have are timed. */
+/** Variants in the order in which they are tried: the first whose needs are met is taken. Where the device tunes, all of those are timed. */
 interface Line<V> {
-  /** The line is for up to so many rows, up to this width, these formats; for any where absent. The first that fits counts. */
+  /** The line is for at most this many rows, at most this width, and these formats; a limit that is absent does not count. The first line that fits is used. */
   rows?: number;
   width?: number;
   formats?: readonly MatrixDtype[];
@@ -48,36 +48,36 @@ type Table = { readonly [O in Op]: readonly Line<Variant<O>>[] } & {
 /** By common practice: matrix units where f16 is allowed, large tiles where they fill the GPU. */
 const GPU: Table = {
   matmul: [
-    { rows: 1, tries: ["subgroup", "vector"] },
-    { rows: 8, tries: ["subgroup", "vector", "tiled"] }, // read the weights once and share them between the rows
-    { rows: 64, tries: ["matrix", "packed", "tiled", "subgroup", "vector"] },
-    { tries: ["matrix", "packed", "half", "wide", "tiled", "vector"] },
+    { rows: 1, tries: ["gemv_subgroup", "gemv_workgroup"] },
+    { rows: 8, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile64"] }, // read the weights once and share them between the rows
+    { rows: 64, tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile64", "gemv_subgroup", "gemv_workgroup"] },
+    { tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile128_f16", "gemm_tile128", "gemm_tile64", "gemv_workgroup"] },
   ],
   attention: [{ tries: ["flash"] }],
   decode: [{ tries: ["split"] }],
-  norm: [{ tries: ["subgroups", "row"] }],
-  qkNorm: [{ tries: ["subgroups", "row"] }],
+  norm: [{ tries: ["subgroups", "workgroup"] }],
+  qkNorm: [{ tries: ["subgroups", "workgroup"] }],
   timedRows: 512,
 };
 
 /** Measured on lavapipe and SwiftShader: loads cost lane by lane, barriers cost most, and kernels with many take up to a minute to compile. */
 const CPU: Table = {
   matmul: [
-    { rows: 1, formats: ["q8", "q4"], tries: ["columns", "subgroup", "thread"] },
-    { rows: 8, formats: ["q8", "q4"], tries: ["shared", "columns", "subgroup", "rows", "thread"] },
-    { rows: 4, tries: ["subgroup", "rows", "thread"] },
-    { rows: 8, tries: ["rows", "thread", "subgroup", "lanes"] },
-    { rows: 23, tries: ["lanes", "block", "rows"] },
-    { tries: ["panels", "lanes", "block"] }, // putting the weights into panels takes less than it saves
+    { rows: 1, formats: ["q8", "q4"], tries: ["cpu_gemv_columns", "gemv_subgroup", "cpu_gemv_thread"] },
+    { rows: 8, formats: ["q8", "q4"], tries: ["cpu_gemm_rows4", "cpu_gemv_columns", "gemv_subgroup", "cpu_gemm_rows8", "cpu_gemv_thread"] },
+    { rows: 4, tries: ["gemv_subgroup", "cpu_gemm_rows8", "cpu_gemv_thread"] },
+    { rows: 8, tries: ["cpu_gemm_rows8", "cpu_gemv_thread", "gemv_subgroup", "cpu_gemm_tile16"] },
+    { rows: 23, tries: ["cpu_gemm_tile16", "cpu_gemm_tile32", "cpu_gemm_rows8"] },
+    { tries: ["cpu_gemm_panels", "cpu_gemm_tile16", "cpu_gemm_tile32"] }, // putting the weights into panels takes less than it saves
   ],
-  attention: [{ tries: ["panels", "thread", "flash"] }],
-  decode: [{ tries: ["octs", "lanes", "split"] }],
+  attention: [{ tries: ["cpu_panels", "cpu_thread", "flash"] }],
+  decode: [{ tries: ["cpu_vec8", "cpu_vec4", "split"] }],
   norm: [
-    { rows: 7, tries: ["subgroup", "thread", "row"] },
-    { width: 1024, tries: ["thread", "row"] }, // until rows are so long that eight of them crowd the cache
-    { tries: ["subgroup", "thread", "row"] },
+    { rows: 7, tries: ["cpu_subgroup", "cpu_thread", "workgroup"] },
+    { width: 1024, tries: ["cpu_thread", "workgroup"] }, // until rows are so long that eight of them crowd the cache
+    { tries: ["cpu_subgroup", "cpu_thread", "workgroup"] },
   ],
-  qkNorm: [{ tries: ["subgroup", "row"] }],
+  qkNorm: [{ tries: ["cpu_subgroup", "workgroup"] }],
   timedRows: 64,
 };
 
@@ -116,7 +116,7 @@ const runs = <O extends Op>(gpu: Gpu, op: O, variant: Variant<O>, shape: Shape):
 export const variantsOf = <O extends Op>(gpu: Gpu, op: O, shape: Shape = {}): Variant<O>[] =>
   (VARIANTS[op] as readonly Variant<O>[]).filter((variant) => runs(gpu, op, variant, shape));
 
-/** Those of them that are worth trying for the shape, the best first. */
+/** The variants worth trying for the shape, the best first. */
 export function triesOf<O extends Op>(gpu: Gpu, op: O, shape: Shape = {}): Variant<O>[] {
   const { rows = 1, width = 0, dtype } = shape;
   const line = (tableOf(gpu)[op] as readonly Line<Variant<O>>[]).find(

@@ -3,7 +3,7 @@ import type { Bindable } from "../tensor/tensor.ts";
 import { need, needRoom } from "./check.ts";
 import type { PlainDtype } from "./quantize.ts";
 
-/** Of a word that holds one or two elements: the exponents' bits, the lowest of each, and the bits that a carry out of them reaches. */
+/** For a word that holds one or two elements: the bits of their exponents, each exponent's lowest bit, and the bit above each exponent. */
 const BITS: Readonly<Record<PlainDtype, readonly [mask: number, one: number, top: number]>> = {
   f32: [0x7f800000, 0x00800000, 0x80000000],
   bf16: [0x7f807f80, 0x00800080, 0x80008000],
@@ -25,11 +25,11 @@ export function flagNonFinite(
   need(bytes % 16 === 0 && bytes > 0, op, `${bytes} bytes are no whole vec4s`);
   needRoom(op, "the words", words, bytes);
   needRoom(op, "the flags", flags, (counter + 1) * 4);
-  const quads = bytes / 16;
-  const workgroups = Math.min(WORKGROUPS, Math.ceil(quads / THREADS));
+  const vec4s = bytes / 16;
+  const workgroups = Math.min(WORKGROUPS, Math.ceil(vec4s / THREADS));
   program.dispatch({
     kernel: { shader: "weights.finite", libs: [], consts: {}, bindings: "uurw" },
-    params: [quads, workgroups * THREADS, counter, ...BITS[dtype]],
+    params: [vec4s, workgroups * THREADS, counter, ...BITS[dtype]],
     buffers: [words, flags],
     workgroups: () => [workgroups, 1, 1],
   });

@@ -4,14 +4,14 @@ import type { Program } from "../gpu/program.ts";
 import { type Activation, type Bindable, isQuantized, type Matrix, type MatrixDtype } from "../tensor/tensor.ts";
 import { type Needs, subgroupSize } from "./needs.ts";
 
-/** What is multiplied: by a weight of this format with rows of K elements, for so many rows of x at most. */
+/** A product's shape: a weight of this format with rows of K elements, and at most `rows` rows of x. */
 export interface MatmulShape {
   dtype: MatrixDtype;
   rows: number;
   k: number;
 }
 
-/** What a dispatch of a kernel has to know beside the operands. */
+/** Everything that a dispatch of a kernel is made of, apart from its operands. */
 export interface MatmulPlan {
   source: KernelSource;
   /** After lib/step, lib/weight.* and lib/matmul. */
@@ -24,16 +24,16 @@ export interface MatmulPlan {
   rounds?: number;
   /** Whether it has a prologue (lib/prologue.*): RMSNorm of the rows of x at no dispatch of its own. */
   prologue?: boolean;
-  /** Whether it takes x in 8 bits: codes and scales behind the other operands, from a dispatch before. */
+  /** Whether it takes x in 8 bits: a dispatch before it makes codes and scales, which are bound after the other operands. */
   codes?: boolean;
-  /** Where the products are made by dispatches before, whatever the format, and it does the epilogue only: records them. */
+  /** Records dispatches that make the products, if there are any; the kernel itself then does the epilogue only. */
   before?: (program: Program, x: Activation, w: Matrix, gated: boolean, finish: Finish) => void;
   /** The elements of y that a workgroup makes. */
   columns: number;
   rows: number;
 }
 
-/** Records what is made of products f32 [rows, n up to a multiple of 64]: the columns of y from `column` on. */
+/** Records the epilogue of products f32 [rows, n up to a multiple of 64]: it makes the columns of y from `column` on. */
 export type Finish = (products: Bindable, n: number, column: number) => void;
 
 /** A way to multiply, right for any number of rows. */
@@ -47,11 +47,11 @@ export const QUANTIZED: readonly MatrixDtype[] = ["q8", "q4"];
 /** Rows that one pass over the weights serves in the vector kernels: a power of two. */
 const rowsAtOnce = (rows: number, width: number): number => Math.min(8, width, 2 ** Math.ceil(Math.log2(Math.max(1, rows))));
 
-/** matmul.vector with WIDTH threads, whose sums one of lib/combine.* adds up. */
-function vector(width: number, { dtype, rows }: MatmulShape, combine: Library, directives: readonly string[] = []): MatmulPlan {
+/** matmul.gemv with WIDTH threads, whose sums one of lib/combine.* adds up. */
+function gemv(width: number, { dtype, rows }: MatmulShape, combine: Library, directives: readonly string[] = []): MatmulPlan {
   const consts = { ROWS: rowsAtOnce(rows, width), WIDTH: width };
-  const libs: Library[] = [isQuantized(dtype) ? "lib/span.pair" : "lib/span.quad", combine];
-  return { source: { shader: "matmul.vector" }, libs, directives, consts, prologue: true, columns: 4, rows: consts.ROWS };
+  const libs: Library[] = [isQuantized(dtype) ? "lib/k_step.vec8" : "lib/k_step.vec4", combine];
+  return { source: { shader: "matmul.gemv" }, libs, directives, consts, prologue: true, columns: 4, rows: consts.ROWS };
 }
 
 interface MatrixConfig {
@@ -62,7 +62,7 @@ interface MatrixConfig {
   K: number;
 }
 
-/** The fragment size for matmul.matrix: the first configuration f16 → f32 that fits its tiles. */
+/** The fragment size for matmul.gemm_subgroup_matrix: the first configuration f16 → f32 that fits its tiles. */
 function matrixConfig({ device, matrixSyntax }: Gpu): MatrixConfig | undefined {
   const { subgroupMatrixConfigs } = device.adapterInfo as { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
   if (!matrixSyntax) return undefined;
@@ -73,42 +73,44 @@ function matrixConfig({ device, matrixSyntax }: Gpu): MatrixConfig | undefined {
 
 const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
 
-/** Those that any adapter may run; CPU adapters have more (cpu/matmul.ts). */
+/** Kernels that any adapter may run; CPU adapters have more (cpu/matmul.ts). */
 export const MATMULS = {
-  /** Threads along K, side by side, their sums added up in workgroup memory. Everywhere. */
-  vector: {
+  /** GEMV: neighbouring threads of a workgroup read along K; their sums are added up in workgroup memory. Everywhere. */
+  gemv_workgroup: {
     needs: {},
-    plan: (_, shape) => vector(64, shape, "lib/combine.barrier"),
+    plan: (_, shape) => gemv(64, shape, "lib/combine.barrier"),
   },
-  /** The same by subgroups. */
-  subgroup: {
+  /** GEMV: the same, with the sums added up by subgroups. */
+  gemv_subgroup: {
     needs: { features: ["subgroups"] },
     plan(gpu, shape) {
       const size = subgroupSize(gpu);
-      return vector(size ?? 64, shape, size ? "lib/combine.subgroup" : "lib/combine.subgroups", ["enable subgroups;"]);
+      return gemv(size ?? 64, shape, size ? "lib/combine.subgroup" : "lib/combine.subgroups", ["enable subgroups;"]);
     },
   },
-  tiled: {
+  /** Tiles of 64 × 64 by way of workgroup memory. */
+  gemm_tile64: {
     needs: { invocations: 256, workgroupBytes: 10240 },
-    plan: () => ({ source: { shader: "matmul.tiled" }, libs: ["lib/tile"], columns: 64, rows: 64 }),
+    plan: () => ({ source: { shader: "matmul.gemm_tile64" }, libs: ["lib/tile"], columns: 64, rows: 64 }),
   },
-  wide: {
+  /** Tiles of 128 × 128 by way of workgroup memory. */
+  gemm_tile128: {
     needs: { invocations: 256, workgroupBytes: 16384 },
-    plan: () => ({ source: { shader: "matmul.wide" }, libs: ["lib/tile", "lib/tile.f32"], columns: 128, rows: 128 }),
+    plan: () => ({ source: { shader: "matmul.gemm_tile128" }, libs: ["lib/tile", "lib/tile.f32"], columns: 128, rows: 128 }),
   },
-  /** Operands in f16. */
-  half: {
+  /** The same with operands in f16. */
+  gemm_tile128_f16: {
     needs: { precision: "f16", features: ["shader-f16"], invocations: 256, workgroupBytes: 8192 },
     plan: () => ({
-      source: { shader: "matmul.wide" },
+      source: { shader: "matmul.gemm_tile128" },
       libs: ["lib/tile", "lib/tile.f16"],
       directives: ["enable f16;"],
       columns: 128,
       rows: 128,
     }),
   },
-  /** On matrix units, operands in f16. */
-  matrix: {
+  /** On matrix units (subgroup matrices), operands in f16. */
+  gemm_subgroup_matrix: {
     needs: {
       precision: "f16",
       features: ["shader-f16", SUBGROUP_MATRIX],
@@ -119,7 +121,7 @@ export const MATMULS = {
     plan(gpu) {
       const { M, N, K } = matrixConfig(gpu)!;
       return {
-        source: { shader: "matmul.matrix" },
+        source: { shader: "matmul.gemm_subgroup_matrix" },
         libs: [gpu.matrixSyntax === "typed" ? "lib/fragments.typed" : "lib/fragments.flag"],
         directives: [
           "enable f16;",
@@ -134,11 +136,11 @@ export const MATMULS = {
       };
     },
   },
-  /** Activations in 8 bits, four products an instruction. */
-  packed: {
+  /** Activations in 8 bits: dot4I8Packed makes four products an instruction. */
+  gemm_dot4: {
     needs: { precision: "q8", formats: QUANTIZED, invocations: 256, workgroupBytes: 7168, storageBuffers: 8 },
     plan: (_, { dtype }) => ({
-      source: { shader: "matmul.packed" },
+      source: { shader: "matmul.gemm_dot4" },
       libs: ["lib/tile", `lib/codes.${dtype as "q8" | "q4"}`],
       codes: true,
       columns: 64,

@@ -30,7 +30,7 @@ export interface MatmulOptions {
 
 const MAX_GROUPS = 65535; // workgroups in a dimension that every device takes
 
-/** How many rows a kernel is chosen for, as a class: what is tuned or known holds for all shapes of a class. */
+/** Classes of row counts: a variant that was tuned for one shape is used for all shapes of its class. */
 const ROWS_CLASSES = [
   [1, "1"],
   [2, "2"],
@@ -48,7 +48,7 @@ export const matmulClass = (w: Pick<Matrix, "shape" | "dtype">, rows: number, pr
 const shapeOf = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision) =>
   ({ rows, dtype: w.dtype, width: w.shape[1], precision }) as const;
 
-/** The variant that the engine takes by itself for so many rows: the one that was measured, else the first of the adapter's table. */
+/** The variant that the engine takes by itself for `rows` rows: the one that was measured, else the first of the adapter's table. */
 export const chosenVariant = (gpu: Gpu, w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): MatmulVariant =>
   (gpu.tuning.known(matmulClass(w, rows, precision)) as MatmulVariant | undefined) ??
   triesOf(gpu, "matmul", shapeOf(w, rows, precision))[0]!;

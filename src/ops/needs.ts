@@ -32,7 +32,7 @@ export interface Needs {
   device?(gpu: Gpu): boolean;
 }
 
-/** What an op is asked for: what is not known of it stands in nobody's way. */
+/** The shape that an op is asked for; a property that is absent rules nothing out. */
 export interface Shape {
   /** At most. */
   rows?: number | undefined;

@@ -20,10 +20,10 @@ export interface NormPlan {
 
 const ROW: KernelSource = { shader: "norm.row" };
 
-/** Those that any adapter may run, a row a workgroup; CPU adapters have more (cpu/norm.ts). */
+/** Kernels that any adapter may run, a workgroup for each row; CPU adapters have more (cpu/norm.ts). */
 export const NORMS = {
   /** A tree in workgroup memory. Everywhere. */
-  row: { needs: {}, plan: () => ({ source: ROW, libs: ["lib/total.barrier"], threads: 64, rows: 1 }) },
+  workgroup: { needs: {}, plan: () => ({ source: ROW, libs: ["lib/total.barrier"], threads: 64, rows: 1 }) },
   /** Two barriers a sum. */
   subgroups: {
     needs: { features: ["subgroups"] },

@@ -1,6 +1,6 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation, Vector } from "../tensor/tensor.ts";
-import { f32Bits, need, needActivation, needQuads, needVector } from "./check.ts";
+import { f32Bits, need, needActivation, needVec4s, needVector } from "./check.ts";
 import { choose, type NormVariant, type QkNormVariant } from "./choose.ts";
 
 /** A norm's parameters: with a bias it is a LayerNorm, without one an RMSNorm. */
@@ -21,7 +21,7 @@ export interface NormOptions {
 export function norm(program: Program, x: Activation, { weight, bias, eps }: NormWeights, options: NormOptions = {}): Activation {
   const op = `norm ${weight.label}`;
   const last = options.last ?? false;
-  needQuads(op, "width", x.width);
+  needVec4s(op, "width", x.width);
   needActivation(program, op, x);
   needVector(op, weight, x.width);
   if (bias) needVector(op, bias, x.width);
@@ -56,7 +56,7 @@ export function qkNorm(
 ): void {
   const width = qkv.width / 3;
   const op = `qk norm ${qNorm.label}`;
-  needQuads(op, "width", width);
+  needVec4s(op, "width", width);
   needActivation(program, op, qkv);
   needVector(op, qNorm, width);
   needVector(op, kNorm, width);

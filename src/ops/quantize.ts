@@ -14,11 +14,11 @@ export interface Conversion {
   part: MatrixPart;
   /** Elements of the part before the first one written; a multiple of 32 for q8 and q4, of 4 otherwise. */
   first: number;
-  /** Likewise. */
+  /** How many elements are written; a multiple of the same. */
   elements: number;
   /** u32 a tensor: how many of its elements (f16, bf16) or groups (q8, q4) the format cannot hold. */
   refused: Bindable;
-  /** Which of them is this tensor's. */
+  /** This tensor's place in `refused`. */
   counter: number;
 }
 
@@ -29,13 +29,13 @@ const SOURCES: readonly MatrixDtype[] = ["f32", "f16", "bf16"];
 /**
  * Converts a stretch of a weight matrix to another dtype on the GPU.
  *
- * @throws EngineError bad-input where a stretch is no whole number of groups, or above what one dispatch takes
+ * @throws EngineError bad-input if the elements are not a whole number of groups, or more than one dispatch takes
  */
 export function convert(program: Program, { source, from, to, part, first, elements, refused, counter }: Conversion): void {
   const op = `convert ${from} to ${to}`;
   const unit = isQuantized(to) ? GROUP : 4;
-  need(SOURCES.includes(from), op, `${from} is no stored dtype: ${SOURCES.join(", ")}`);
-  need(to in BYTES_PER_ELEMENT, op, `${to} is no format of weights: ${Object.keys(BYTES_PER_ELEMENT).join(", ")}`);
+  need(SOURCES.includes(from), op, `${from} is not a stored dtype: ${SOURCES.join(", ")}`);
+  need(to in BYTES_PER_ELEMENT, op, `${to} is not a format of weights: ${Object.keys(BYTES_PER_ELEMENT).join(", ")}`);
   need(from !== to, op, "there is nothing to convert");
   need(first % unit === 0 && elements % unit === 0 && elements > 0, op, `elements ${first} + ${elements} are no whole units of ${unit}`);
   need(first >= 0, op, `element ${first} is before the first`);

@@ -1,6 +1,6 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import type { Activation, Bindable } from "../tensor/tensor.ts";
-import { need, needActivation, needQuads, needRoom, needTokens } from "./check.ts";
+import { need, needActivation, needRoom, needTokens, needVec4s } from "./check.ts";
 import { type KvCache, kvWriter, needCache } from "./kv-cache.ts";
 
 /** theta^(-2i/headDim), f32 [headDim / 2], rounded as upstream's Qwen2RotaryEmbedding does. */
@@ -32,7 +32,7 @@ export function ropeTable(positions: number, inverse: Float32Array, scale = 1): 
 export function ropeAppend(program: Program, qkv: Activation, table: Bindable, cache: KvCache, heads: number): Activation {
   const { keys, values, rows, row, kvHeads, headDim, context } = cache;
   const op = "rope";
-  needQuads(op, "head width", headDim);
+  needVec4s(op, "head width", headDim);
   needActivation(program, op, qkv, (heads + 2 * kvHeads) * headDim);
   needTokens(op, qkv);
   needRoom(op, "table", table, context * headDim * 4);

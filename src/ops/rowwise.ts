@@ -1,6 +1,6 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
 import { type Activation, type Bindable, type Matrix, type Rows, scalesOf, type Vector } from "../tensor/tensor.ts";
-import { need, needActivation, needMatrix, needQuads, needRoom, needTokens, needVector } from "./check.ts";
+import { need, needActivation, needMatrix, needRoom, needTokens, needVec4s, needVector } from "./check.ts";
 
 const THREADS = 64;
 
@@ -11,7 +11,7 @@ const perRow = (elements: number, rows: Rows) => (step: { units: number; start: 
 /** silu(gate) · up for x [rows, 2 width] = gate | up → [rows, width]. */
 export function swiglu(program: Program, x: Activation): Activation {
   const width = x.width / 2;
-  needQuads("swiglu", "width", width);
+  needVec4s("swiglu", "width", width);
   needActivation(program, "swiglu", x);
   const y = program.activation("swiglu", x.rows, width);
   program.dispatch({
@@ -21,34 +21,6 @@ export function swiglu(program: Program, x: Activation): Activation {
     workgroups: perRow(width / 4, x.rows),
   });
   return y;
-}
-
-/** gelu(x) with erf, for x [rows, width] → the same shape. */
-export function gelu(program: Program, x: Activation): Activation {
-  needQuads("gelu", "width", x.width);
-  needActivation(program, "gelu", x);
-  const y = program.activation("gelu", x.rows, x.width);
-  program.dispatch({
-    kernel: { shader: "gelu", libs: ["lib/step", "lib/gelu"], consts: {}, bindings: "uurw" },
-    params: [x.width / 4],
-    buffers: [x.buffer, y.buffer],
-    workgroups: perRow(x.width / 4, x.rows),
-  });
-  return y;
-}
-
-/** x += y for x and y [rows, width], in place. */
-export function add(program: Program, x: Activation, y: Activation): void {
-  needQuads("add", "width", x.width);
-  needActivation(program, "add", x);
-  needActivation(program, "add", y, x.width);
-  need(x.rows.base === y.rows.base && x.rows.unit === y.rows.unit, "add", `${x.label} and ${y.label} have different rows`);
-  program.dispatch({
-    kernel: { shader: "add", libs: ["lib/step"], consts: {}, bindings: "uurw" },
-    params: [x.width / 4],
-    buffers: [y.buffer, x.buffer],
-    workgroups: perRow(x.width / 4, x.rows),
-  });
 }
 
 /** Bit 31 of an entry of `ids` marks a row of `visual` instead of a row of the table. */
@@ -121,7 +93,7 @@ export function gatherPatches(program: Program, pixels: Bindable, { size, patch,
 /** Adds class token and positions to x [tiles · tokens, width], in place. */
 export function addPositions(program: Program, x: Activation, classEmbedding: Vector, position: Vector): void {
   const tokens = x.rows.unit;
-  needQuads("positions", "width", x.width);
+  needVec4s("positions", "width", x.width);
   need(x.rows.base === 0, "positions", `${x.label} has rows that belong to no tile`);
   needActivation(program, "positions", x);
   needVector("positions", classEmbedding, x.width);
@@ -148,7 +120,7 @@ export function pixelUnshuffle(program: Program, x: Activation, grid: number): A
     op,
     `${x.label} has ${x.rows.base} + ${x.rows.unit} rows a tile, needs ${1 + grid * grid}`,
   );
-  needQuads(op, "width", x.width);
+  needVec4s(op, "width", x.width);
   needActivation(program, op, x);
   const rows = { base: 0, unit: (grid / 2) ** 2 };
   const y = program.activation("pixel_shuffle", rows, 4 * x.width);

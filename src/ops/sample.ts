@@ -7,11 +7,11 @@ import { need, needActivation } from "./check.ts";
 export interface Sampling {
   /** 0: greedy, the first id of the largest logit; nothing below but the penalty matters then. */
   temperature: number;
-  /** Keeps the so many largest logits, and those equal to the last of them; 0: all. */
+  /** Keeps this many of the largest logits, and those equal to the last of them; 0: all. */
   topK: number;
   /** Keeps an id while those with larger logits hold less than this share of the probability; 1: all. */
   topP: number;
-  /** Keeps ids that are at least so probable as this times the most probable one; 0: all. */
+  /** Keeps ids whose probability is at least this times that of the most probable one; 0: all. */
   minP: number;
   /**
    * Logits of ids already generated are divided (positive) or multiplied (negative) by it; 1: off. As upstream, whose `generate` sees
@@ -37,8 +37,8 @@ export interface SampleState {
   next: GPUBuffer; // u32 [rows]: the id that follows each row's last token
   settings: GPUBuffer; // [rows], 32 bytes each
   seen: GPUBuffer; // a bit an id, u32 [rows, ceil(vocab / 32)]
-  best: GPUBuffer; // (f32, u32) [rows, blocks]
-  noisy: GPUBuffer; // (f32, u32) [rows, blocks]
+  best: GPUBuffer; // (f32, u32) [rows, blocks]: the largest logit, and its id
+  gumbel: GPUBuffer; // (f32, u32) [rows, blocks]: the largest logit with Gumbel noise added, and its id
   histogram: GPUBuffer; // u32 [rows, 8, 256, 3]
   searches: GPUBuffer; // 16 bytes [rows, 9]
   /** What each row asks for, on the CPU's side: which kernels a step can leave out. */
@@ -59,15 +59,15 @@ export function createSampleState(memory: Memory, rows: number, vocabSize: numbe
     settings: memory.create("sampling settings", rows * SETTINGS_BYTES),
     seen: memory.create("sampling seen", rows * seenWords(vocabSize) * 4),
     best: memory.create("sampling best", rows * blocks * 8),
-    noisy: memory.create("sampling noisy", rows * blocks * 8),
+    gumbel: memory.create("sampling gumbel", rows * blocks * 8),
     histogram: memory.create("sampling histogram", rows * PASSES * BINS * 12),
     searches: memory.create("sampling searches", rows * (PASSES + 1) * 16),
     asked: Array.from({ length: rows }, () => GREEDY),
   };
 }
 
-export function destroySampleState(memory: Memory, { next, settings, seen, best, noisy, histogram, searches }: SampleState): void {
-  for (const buffer of [next, settings, seen, best, noisy, histogram, searches]) memory.destroy(buffer);
+export function destroySampleState(memory: Memory, { next, settings, seen, best, gumbel, histogram, searches }: SampleState): void {
+  for (const buffer of [next, settings, seen, best, gumbel, histogram, searches]) memory.destroy(buffer);
 }
 
 /** Sets how a row samples, and lets its sequence of random numbers and its ids seen begin anew. */
@@ -122,7 +122,7 @@ export function sample(program: Program, logits: Activation, state: SampleState,
   const stateRow = from === "slots" ? BY_SLOT : from;
   const kernel = (shader: "penalize" | "blocks" | "histogram" | "pick" | "final", bindings: string) =>
     ({ shader: `sample.${shader}`, libs: ["lib/step", "lib/wide", "lib/sample"], consts: {}, bindings }) as const;
-  const { settings, seen, best, noisy, histogram, searches, next } = state;
+  const { settings, seen, best, gumbel, histogram, searches, next } = state;
   program.dispatch({
     kernel: kernel("penalize", "uurrw"),
     params: [count, stateRow],
@@ -148,14 +148,14 @@ export function sample(program: Program, logits: Activation, state: SampleState,
   program.dispatch({
     kernel: kernel("pick", "uurrrwrw"),
     params: [count, stateRow],
-    buffers: [settings, logits.buffer, histogram, searches, best, noisy],
+    buffers: [settings, logits.buffer, histogram, searches, best, gumbel],
     optional: true,
     workgroups: (step) => [blocks, drawn(step), 1],
   });
   program.dispatch({
     kernel: kernel("final", "uurrwww"),
     params: [count, stateRow, blocks],
-    buffers: [best, noisy, settings, seen, next],
+    buffers: [best, gumbel, settings, seen, next],
     workgroups: (step) => [1, rowsIn(step), 1],
   });
 }

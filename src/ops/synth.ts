@@ -21,7 +21,7 @@ export interface SyntheticTarget {
   first: number;
 }
 
-/** Elements `element` … `element + count` of a synthetic tensor as bf16, to `first` elements behind the start of `out`; all of them even. */
+/** Writes the elements `element` … `element + count` of a synthetic tensor as bf16 to `out`, from its element `first` on; all three are even. */
 export function fillSynthetic(
   program: Program,
   { k1, k2, scale, offset }: SyntheticRule,

@@ -2,12 +2,12 @@ import { freemem, homedir } from "node:os";
 import { join } from "node:path";
 import { EngineError } from "../errors.ts";
 import { kindOf } from "../gpu/adapter-kind.ts";
-import { calmly } from "./calm.ts";
 import { expandHome, openFile, pathKind, pathOfUrl, readFile } from "./files.ts";
 import { noSuchAdapter, notGiven, notListed } from "./no-adapter.ts";
 import { nodeSha256, nodeStore } from "./node-store.ts";
 import { jpegDecoder, startDecoder } from "./node-threads.ts";
 import { once } from "./once.ts";
+import { paced } from "./pacing.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import type { FileStore } from "./store.ts";
 import { offerSwiftShader } from "./swiftshader.ts";
@@ -166,7 +166,7 @@ function openStore(kind: "hub" | "urls", folder?: string): FileStore {
 export const platform: Platform = {
   requestAdapter,
   listAdapters,
-  calmly,
+  paced,
   openFile,
   pathKind,
   availableMemory,

@@ -41,7 +41,7 @@ export interface Platform {
   /** Names of all adapters that can be asked for, best first. */
   listAdapters(): Promise<string[]>;
   /** Makes a call into WebGPU that starts something to be awaited, so that waiting for it leaves the CPU to an adapter that computes there. */
-  calmly<T>(start: () => T): T;
+  paced<T>(start: () => T): T;
   /** Opens a file below a folder; `undefined` where there is no such file. @throws EngineError bad-weights where it is none, or unreadable */
   openFile(folder: string, name: string): Promise<ByteSource | undefined>;
   /** What lies at a path. @throws EngineError bad-input where that cannot be told */

@@ -38,7 +38,7 @@ function noFiles(path: string): never {
 export const platform: Platform = {
   requestAdapter,
   listAdapters: async () => [(await requestAdapter({})).name],
-  calmly: (start) => start(),
+  paced: (start) => start(),
   openFile: async (folder) => noFiles(folder),
   pathKind: async () => "nothing",
   availableMemory: () => undefined,

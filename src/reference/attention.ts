@@ -10,15 +10,15 @@ export function attention(
 ): Float64Array {
   const d = q.length;
   const weights = new Float64Array(count);
-  let top = Number.NEGATIVE_INFINITY;
+  let rowMax = Number.NEGATIVE_INFINITY;
   for (let j = 0; j < count; j++) {
     let s = 0;
     for (let i = 0; i < d; i++) s += q[i]! * keys.data[keys.at(j, i)]!;
     weights[j] = s / Math.sqrt(d);
-    top = Math.max(top, weights[j]!);
+    rowMax = Math.max(rowMax, weights[j]!);
   }
   let sum = 0;
-  for (let j = 0; j < count; j++) sum += weights[j] = Math.exp(weights[j]! - top);
+  for (let j = 0; j < count; j++) sum += weights[j] = Math.exp(weights[j]! - rowMax);
   const out = new Float64Array(d);
   for (let j = 0; j < count; j++) for (let i = 0; i < d; i++) out[i]! += (weights[j]! / sum) * values.data[values.at(j, i)]!;
   return out;

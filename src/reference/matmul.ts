@@ -56,7 +56,7 @@ const squares = (values: Floats): Float64Array => Float64Array.from(values, (val
 
 /**
  * The energy of each picked element of `matmul`: Σ of the squares of the terms that it is the sum of, which is what its square would be on
- * average if their signs were drawn. It stays where the terms cancel. Not defined behind gelu, which is no sum.
+ * average if their signs were drawn. It stays where the terms cancel. Not defined after GELU: what comes out of it is not a sum.
  */
 export function matmulEnergy(
   x: Floats,

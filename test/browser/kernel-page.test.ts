@@ -89,8 +89,9 @@ describe("the kernel page", () => {
     expect(report.problems).toEqual([]);
     for (const value of Object.values(report.ceilings)) expect(value).toBeGreaterThan(0);
     const [row] = await cellsOf(page, "#speeds");
-    const { name, ms, gflops, gbps, fraction } = report.cases[0];
-    expect(row).toEqual([name, ms.toFixed(3), gflops.toFixed(1), gbps.toFixed(2), `${(100 * fraction).toFixed(1)} %`]);
+    const { name, n, ms, minMs, maxMs, gflops, gbps, fraction } = report.cases[0];
+    const times = [...[ms, minMs, maxMs].map((value: number) => value.toFixed(3)), String(n)];
+    expect(row).toEqual([name, ...times, gflops.toFixed(1), gbps.toFixed(2), `${(100 * fraction).toFixed(1)} %`]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
     await picture(page, "kernels-bench-390-light");
     await page.setViewportSize({ width: 1280, height: 900 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { choose, triesOf, VARIANTS, variantsOf } from "../../src/ops/choose.ts";
+import * as cpu from "../../src/ops/cpu/index.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
 
 const DEFAULTS = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 16384, maxStorageBuffersPerShaderStage: 8 };
@@ -67,49 +68,57 @@ describe("the tables of what is tried", () => {
   it("a GPU gets subgroups for few rows, tiles for many, matrix units where f16 is allowed", () => {
     for (const dtype of FORMATS) {
       for (const rows of [1, 2, 8]) {
-        expect(best(plainGpu, dtype, rows)).toBe("vector");
-        expect(best(amd, dtype, rows)).toBe("subgroup");
+        expect(best(plainGpu, dtype, rows)).toBe("gemv_workgroup");
+        expect(best(amd, dtype, rows)).toBe("gemv_subgroup");
       }
-      expect([64, 65].map((rows) => best(amd, dtype, rows))).toEqual(["tiled", "wide"]);
-      expect([64, 65].map((rows) => best(amd, dtype, rows, "f16"))).toEqual(["tiled", "half"]);
-      expect([64, 65].map((rows) => best(nvidia, dtype, rows, "f16"))).toEqual(["matrix", "matrix"]);
-      expect(best(nvidia, dtype, 512)).toBe("wide");
+      expect([64, 65].map((rows) => best(amd, dtype, rows))).toEqual(["gemm_tile64", "gemm_tile128"]);
+      expect([64, 65].map((rows) => best(amd, dtype, rows, "f16"))).toEqual(["gemm_tile64", "gemm_tile128_f16"]);
+      expect([64, 65].map((rows) => best(nvidia, dtype, rows, "f16"))).toEqual(["gemm_subgroup_matrix", "gemm_subgroup_matrix"]);
+      expect(best(nvidia, dtype, 512)).toBe("gemm_tile128");
     }
-    expect(["q4", "q8", "bf16"].map((dtype) => best(amd, dtype as MatrixDtype, 512, "q8"))).toEqual(["packed", "packed", "half"]);
+    expect(["q4", "q8", "bf16"].map((dtype) => best(amd, dtype as MatrixDtype, 512, "q8"))).toEqual([
+      "gemm_dot4",
+      "gemm_dot4",
+      "gemm_tile128_f16",
+    ]);
     expect(triesOf(amd, "norm", { rows: 100, width: 896 })[0]).toBe("subgroups");
-    expect(triesOf(plainGpu, "norm", { rows: 100, width: 896 })[0]).toBe("row");
+    expect(triesOf(plainGpu, "norm", { rows: 100, width: 896 })[0]).toBe("workgroup");
   });
 
   it("a GPU with less than the defaults still has every op", () => {
     const small = adapter({ kind: "gpu", limits: { maxComputeInvocationsPerWorkgroup: 128, maxComputeWorkgroupStorageSize: 8192 } });
-    for (const rows of [1, 8, 64, 512]) expect(best(small, "bf16", rows)).toBe("vector");
+    for (const rows of [1, 8, 64, 512]) expect(best(small, "bf16", rows)).toBe("gemv_workgroup");
   });
 
   it("no GPU gets what is for CPU adapters", () => {
-    const cpuOnly = new Set<string>(["thread", "columns", "shared", "rows", "block", "lanes", "panels"]);
     for (const gpu of [plainGpu, amd, nvidia, adapter({ kind: "gpu", features: ["subgroups"], subgroups: [8, 8] })]) {
-      for (const dtype of FORMATS)
-        expect(variantsOf(gpu, "matmul", { dtype, precision: "q8" }).filter((each) => cpuOnly.has(each))).toEqual([]);
+      for (const op of Object.keys(VARIANTS) as (keyof typeof VARIANTS)[])
+        for (const dtype of FORMATS)
+          expect(variantsOf(gpu, op, { dtype, precision: "q8" }).filter((each) => each.startsWith("cpu_"))).toEqual([]);
       expect(variantsOf(gpu, "attention")).toEqual(["flash"]);
       expect(variantsOf(gpu, "decode")).toEqual(["split"]);
-      expect(variantsOf(gpu, "norm")).not.toEqual(expect.arrayContaining(["thread"]));
     }
+  });
+
+  it("what is in ops/cpu is named cpu_, and nothing else is", () => {
+    for (const op of Object.keys(VARIANTS) as (keyof typeof VARIANTS)[])
+      expect(new Set(VARIANTS[op].filter((each) => each.startsWith("cpu_")))).toEqual(new Set(Object.keys(cpu.KERNELS[op])));
   });
 
   it("a CPU adapter decodes 1 to 8 rows by what was the fastest there", () => {
     const rows = [1, 2, 3, 4, 5, 6, 7, 8];
     for (const dtype of ["q8", "q4"] as const) {
-      expect(rows.map((m) => best(lavapipe, dtype, m))).toEqual(["columns", ...rows.slice(1).map(() => "shared")]);
-      expect(rows.map((m) => best(swiftShader, dtype, m))).toEqual(rows.map(() => "columns"));
+      expect(rows.map((m) => best(lavapipe, dtype, m))).toEqual(["cpu_gemv_columns", ...rows.slice(1).map(() => "cpu_gemm_rows4")]);
+      expect(rows.map((m) => best(swiftShader, dtype, m))).toEqual(rows.map(() => "cpu_gemv_columns"));
     }
     for (const dtype of ["f32", "f16", "bf16"] as const) {
-      const few = [...Array(4).fill("subgroup"), ...Array(4).fill("rows")];
+      const few = [...Array(4).fill("gemv_subgroup"), ...Array(4).fill("cpu_gemm_rows8")];
       for (const gpu of [lavapipe, swiftShader]) expect(rows.map((m) => best(gpu, dtype, m))).toEqual(few);
-      expect(rows.map((m) => best(plainCpu, dtype, m))).toEqual(rows.map(() => "thread"));
+      expect(rows.map((m) => best(plainCpu, dtype, m))).toEqual(rows.map(() => "cpu_gemv_thread"));
     }
-    expect(triesOf(lavapipe, "decode", { width: 64 })).toEqual(["octs", "split"]);
+    expect(triesOf(lavapipe, "decode", { width: 64 })).toEqual(["cpu_vec8", "split"]);
     expect(triesOf(lavapipe, "decode", { width: 20 })).toEqual(["split"]);
-    expect(triesOf(swiftShader, "decode", { width: 64 })).toEqual(["lanes", "split"]);
+    expect(triesOf(swiftShader, "decode", { width: 64 })).toEqual(["cpu_vec4", "split"]);
     expect(triesOf(plainCpu, "decode", { width: 64 })).toEqual(["split"]);
   });
 
@@ -117,21 +126,23 @@ describe("the tables of what is tried", () => {
     const adapters = [...Object.values(ALL), real];
     for (const dtype of ["bf16", "q4"] as const) {
       const found = new Set(adapters.flatMap((gpu) => variantsOf(gpu, "matmul", { dtype, precision: "q8" })));
-      const quantizedOnly = ["columns", "shared", "packed"];
+      const quantizedOnly = ["cpu_gemv_columns", "cpu_gemm_rows4", "gemm_dot4"];
       // Texture storage is asked of a real device, and only lavapipe's subgroups are large enough.
-      const missing = VARIANTS.matmul.filter((each) => !found.has(each) && each !== "panels");
+      const missing = VARIANTS.matmul.filter((each) => !found.has(each) && each !== "cpu_gemm_panels");
       expect(missing).toEqual(dtype === "q4" ? [] : VARIANTS.matmul.filter((each) => quantizedOnly.includes(each)));
     }
   });
 
   it("takes the variant that is wanted, and says which there are where there is none of it", () => {
     const shape = { dtype: "bf16", rows: 3, width: 896 } as const;
-    expect(choose(lavapipe, "matmul", "matmul w", shape, "vector")).toBe(choose(amd, "matmul", "matmul w", shape, "vector"));
-    expect(() => choose(amd, "matmul", "matmul w", shape, "columns")).toThrow(
-      "matmul w: variant columns does not run on this adapter with bf16 weights; it has vector, subgroup, tiled, wide",
+    expect(choose(lavapipe, "matmul", "matmul w", shape, "gemv_workgroup")).toBe(
+      choose(amd, "matmul", "matmul w", shape, "gemv_workgroup"),
     );
-    expect(() => choose(plainGpu, "decode", "decode", { width: 20 }, "octs")).toThrow(
-      "decode: variant octs does not run on this adapter; it has split",
+    expect(() => choose(amd, "matmul", "matmul w", shape, "cpu_gemv_columns")).toThrow(
+      "matmul w: variant cpu_gemv_columns does not run on this adapter with bf16 weights; it has gemv_workgroup, gemv_subgroup, gemm_tile64, gemm_tile128",
+    );
+    expect(() => choose(plainGpu, "decode", "decode", { width: 20 }, "cpu_vec8")).toThrow(
+      "decode: variant cpu_vec8 does not run on this adapter; it has split",
     );
   });
 });

@@ -78,7 +78,7 @@ describe("internvl kernels", () => {
     const { status, stdout } = await internvl("kernels", "bench", "--op", "rope", "--filter", "rows=1,", "--json", "--adapter", adapter);
     expect(status).toBe(0);
     const number = expect.any(Number);
-    const speeds = { ms: number, gflops: number, gbps: number, fraction: number, ceiling: number };
+    const speeds = { n: number, ms: number, minMs: number, maxMs: number, gflops: number, gbps: number, fraction: number, ceiling: number };
     const of = { op: "rope", variant: "append", ...speeds, chosen: true };
     const report = JSON.parse(stdout) as { ceilings: Record<string, number>; cases: Record<string, number>[] };
     expect(report).toEqual({

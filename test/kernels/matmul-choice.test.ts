@@ -16,15 +16,17 @@ describe("the choice of matmul's variant", () => {
   afterAll(() => gpu.close());
 
   it("keeps to f32 unless allowed, and refuses what the device or the shape does not have", async () => {
-    expect(variantsOf(gpu, "matmul", { dtype: "bf16", rows: 100 })).not.toEqual(expect.arrayContaining(["half"]));
-    expect(variantsOf(gpu, "matmul", { dtype: "f32", rows: 100, precision: "q8" })).not.toContain("packed");
+    expect(variantsOf(gpu, "matmul", { dtype: "bf16", rows: 100 })).not.toEqual(expect.arrayContaining(["gemm_tile128_f16"]));
+    expect(variantsOf(gpu, "matmul", { dtype: "f32", rows: 100, precision: "q8" })).not.toContain("gemm_dot4");
     const matrix = uploadMatrix(gpu.memory, "w", randomMatrix(noise, "f32", 8, 8));
     const input: Activation = { label: "x", rows: { base: 0, unit: 1 }, width: 8, buffer: gpu.memory.create("x", 8 * 4) };
     const record = (run: Parameters<Programs["record"]>[2]) => new Programs(gpu).record("bad", 1, run);
-    await expect(record((p) => void matmul(p, input, matrix, { variant: "packed" }))).rejects.toMatchObject({ code: "bad-input" });
+    await expect(record((p) => void matmul(p, input, matrix, { variant: "gemm_dot4" }))).rejects.toMatchObject({ code: "bad-input" });
     await expect(record((p) => void matmul(p, { ...input, width: 4 }, matrix))).rejects.toMatchObject({ code: "bad-input" });
     const tall = { ...input, rows: { base: 0, unit: 70000 }, buffer: gpu.memory.create("tall", 70000 * 8 * 4) };
-    await expect(record((p) => void matmul(p, tall, matrix, { variant: "thread" }))).rejects.toMatchObject({ code: "limit-exceeded" });
+    await expect(record((p) => void matmul(p, tall, matrix, { variant: "cpu_gemv_thread" }))).rejects.toMatchObject({
+      code: "limit-exceeded",
+    });
   });
 
   it("tunes when asked, and tells what it chose", async () => {

@@ -10,9 +10,9 @@ import { boundOf, deviation } from "../../src/harness/bounds.ts";
 import { Random } from "../../src/harness/random.ts";
 import * as reference from "../../src/reference/matmul.ts";
 
-// matmul.matrix needs a GPU with matrix units, which the machines that test it mostly lack. What can be said without: that the
+// matmul.gemm_subgroup_matrix needs a GPU with matrix units, which the machines that test it mostly lack. What can be said without: that the
 // compiler takes it (Dawn's null backend has every feature and computes nothing), and that its own arithmetic is right when fragments are
-// emulated. What remains to such a GPU is the harness's `variant=matrix`.
+// emulated. What remains to such a GPU is the harness's `variant=gemm_subgroup_matrix`.
 
 const LIBS = (dtype: string): ShaderName[] => ["lib/step", `lib/weight.${dtype}` as ShaderName, "lib/gelu", "lib/matmul"];
 const EXTENSIONS = [
@@ -22,7 +22,7 @@ const EXTENSIONS = [
   "diagnostic(off, chromium.subgroup_matrix_uniformity);",
 ];
 
-describe("matmul.matrix, as the compiler sees it", () => {
+describe("matmul.gemm_subgroup_matrix, as the compiler sees it", () => {
   let dawn: GPU;
   let device: GPUDevice;
   let kernels: Kernels;
@@ -40,7 +40,7 @@ describe("matmul.matrix, as the compiler sees it", () => {
   });
 
   const spec = (syntax: "typed" | "flag", dtype: string, [M, N, K, WIDTH]: readonly number[]): KernelSpec => ({
-    shader: "matmul.matrix",
+    shader: "matmul.gemm_subgroup_matrix",
     libs: [...LIBS(dtype), `lib/fragments.${syntax}`],
     directives: EXTENSIONS,
     consts: { M: M!, N: N!, K: K!, WIDTH: WIDTH! },
@@ -61,7 +61,7 @@ describe("matmul.matrix, as the compiler sees it", () => {
 
   it("it is refused where something is wrong with it: that the above is a test at all", async () => {
     const whole = spec("typed", "bf16", [8, 8, 8, 32]);
-    const code = shaders["matmul.matrix"];
+    const code = shaders["matmul.gemm_subgroup_matrix"];
     const turned = { ...whole, shader: "turned", code: code.replace("(left, right,", "(right, left,") };
     await expect(kernels.get(turned)).rejects.toThrow(/kernel turned .* does not compile/);
     await expect(kernels.get({ ...whole, directives: EXTENSIONS.slice(0, 2) })).rejects.toThrow(/does not compile/);
@@ -69,7 +69,7 @@ describe("matmul.matrix, as the compiler sees it", () => {
 });
 
 /**
- * Fragments behind the names that matmul.matrix uses: of an operand where it lies in workgroup memory, of a result the row of a thread
+ * Fragments behind the names that matmul.gemm_subgroup_matrix uses: of an operand where it lies in workgroup memory, of a result the row of a thread
  * (WIDTH is M). The loops' ends are hidden from compilers, which would spend minutes on unrolling them.
  */
 const EMULATED = `
@@ -93,7 +93,7 @@ fn save_result(at: u32, result: Result) {
 }
 `;
 
-describe("matmul.matrix with emulated fragments", () => {
+describe("matmul.gemm_subgroup_matrix with emulated fragments", () => {
   let gpu: Gpu;
   beforeAll(async () => {
     gpu = await openGpu();
@@ -119,11 +119,11 @@ describe("matmul.matrix with emulated fragments", () => {
       const scratch = new Arena(gpu.memory);
       const program = new Program(gpu, "emulated", m, scratch, step);
       const entry = ") {\n  let rows = row_count();";
-      const code = EMULATED + shaders["matmul.matrix"].replace(entry, ") {\n  thread = index;\n  let rows = row_count();");
+      const code = EMULATED + shaders["matmul.gemm_subgroup_matrix"].replace(entry, ") {\n  thread = index;\n  let rows = row_count();");
       expect(code).toContain("thread = index;");
       program.dispatch({
         kernel: {
-          shader: "matmul.matrix emulated",
+          shader: "matmul.gemm_subgroup_matrix emulated",
           code,
           libs: LIBS("f32"),
           directives: ["enable f16;"],

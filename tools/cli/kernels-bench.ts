@@ -19,16 +19,19 @@ interface Flags {
   adapter?: string;
   vs?: Library[];
   goals?: boolean;
+  full?: boolean;
   autotune?: boolean;
   out?: string;
   json?: boolean;
 }
 
-const HEADER = `${"ms".padStart(10)}${"GFLOP/s".padStart(10)}${"GB/s".padStart(9)}${"ceiling".padStart(9)}  case`;
+const HEADER = `${"ms".padStart(10)}${"min".padStart(10)}${"max".padStart(10)}${"n".padStart(3)}${"GFLOP/s".padStart(10)}${"GB/s".padStart(9)}${"ceiling".padStart(9)}  case`;
 
 function line(result: BenchResult | PeerResult): string {
   const share = "fraction" in result ? `${(100 * result.fraction).toFixed(1)} %` : `×${result.ratio.toFixed(2)}`;
-  const numbers = result.ms.toFixed(3).padStart(10) + result.gflops.toFixed(1).padStart(10) + result.gbps.toFixed(2).padStart(9);
+  const { n, ms, minMs, maxMs, gflops, gbps } = result;
+  const times = [ms, minMs, maxMs].map((value) => value.toFixed(3).padStart(10)).join("") + String(n).padStart(3);
+  const numbers = times + gflops.toFixed(1).padStart(10) + gbps.toFixed(2).padStart(9);
   const note = "peer" in result ? ` on ${result.peer}` : result.chosen ? " (chosen)" : "";
   return `${numbers}${share.padStart(9)}  ${result.name}${note}`;
 }
@@ -77,7 +80,8 @@ async function allGoals(flags: Flags): Promise<void> {
     goals: [],
     problems: [],
   };
-  const wanted = ({ op, params, goals = [] }: BenchCase) => goals.length > 0 && `${op}(${params})`.includes(flags.filter ?? "");
+  const wanted = ({ op, params, full, goals = [] }: BenchCase) =>
+    goals.length > 0 && (flags.full || !full) && `${op}(${params})`.includes(flags.filter ?? "");
   const ops = new Set(benchCases().flatMap((c) => (wanted(c) ? [c.op] : [])));
   if (ops.size === 0) throw new EngineError("bad-input", `no case with a goal has ${JSON.stringify(flags.filter)} in its name`);
   for (const op of ops) {
@@ -86,6 +90,7 @@ async function allGoals(flags: Flags): Promise<void> {
     if (flags.filter) args.push("--filter", flags.filter);
     if (flags.adapter) args.push("--adapter", flags.adapter);
     if (flags.autotune) args.push("--autotune");
+    if (flags.full) args.push("--full");
     const { stdout, failed } = await goalsOf(op, args);
     const { adapter, ceilings, cases, peers = [], goals = [], tuning, problems } = JSON.parse(stdout) as BenchReport;
     for (const name of ["fmaGflops", "streamGBps", "copyGBps"] as const) {
@@ -122,6 +127,7 @@ export async function kernelsBench(flags: Flags): Promise<void> {
       op: flags.op,
       filter: flags.filter,
       goals: flags.goals,
+      full: flags.full,
       ...(peers.length ? { peers } : {}),
       onCeilings({ fmaGflops, streamGBps, copyGBps }) {
         if (flags.json) return;

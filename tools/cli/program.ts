@@ -137,7 +137,7 @@ export function program(): Command {
     .command("bench")
     .description("speed of every kernel against this adapter's ceilings, its output checked first")
     .addOption(new Option("--op <name>", "an op, or a word of its name: matmul, matvec, attention, decode, norm, …"))
-    .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled"))
+    .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile64"))
     .addOption(
       new Option(
         "--vs <libraries>",
@@ -145,6 +145,7 @@ export function program(): Command {
       ).argParser(libraries),
     )
     .option("--goals", "only the cases that have goals, each by the variant that the engine takes")
+    .option("--full", "also the cases that take a CPU adapter many seconds each")
     .option("--autotune", "let the engine measure which variants it takes, and tell")
     .option("--out <prefix>", "also write PREFIX.json and PREFIX.md")
     .addOption(adapterOption())
@@ -154,7 +155,7 @@ export function program(): Command {
     .command("test")
     .description("every kernel against its float64 twin, on every adapter of this machine")
     .option("--op <name>", "one op: matmul, matvec, attention_prefill, rope, …")
-    .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=tiled")
+    .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile64")
     .option("--seed <number>", "of the random shapes and operands", seed, 1)
     .option("--cases <file>", "a module whose default export lists your own cases (defineKernelCase), instead of the engine's")
     .option("--quick", "without the cases that take a CPU adapter seconds each")

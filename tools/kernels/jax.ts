@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import { EngineError } from "../../src/errors.ts";
 import type { Peer, PeerRun } from "../../src/harness/bench.ts";
 import type { PeerSpec } from "../../src/harness/bench-case.ts";
+import type { MatrixData } from "../../src/harness/bench-data.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
 
@@ -12,6 +13,7 @@ interface JaxArray {
   readonly ref: JaxArray;
   data(): Promise<Float32Array>;
   blockUntilReady(): Promise<JaxArray>;
+  transpose(): JaxArray;
   dispose(): void;
 }
 interface Jax {
@@ -45,11 +47,9 @@ async function load(adapterName: string): Promise<Jax> {
   }
 }
 
-/** wᵀ as f32 [k, n]: what dot wants. */
-function transposed(rows: number, columns: number, value: (row: number, column: number) => number): Floats {
-  const out = new Float32Array(rows * columns);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) out[column * rows + row] = value(row, column);
-  return out;
+/** w as f32 [n, k], as it lies in a checkpoint. */
+function valuesOf({ rows, columns, value }: MatrixData): Floats {
+  return Float32Array.from({ length: rows * columns }, (_, i) => value(Math.floor(i / columns), i % columns));
 }
 
 /** jax-js through its jit on WebGPU: products with weights in f32, whatever the case's weights are held in. It has no other op of ours as one kernel. */
@@ -62,8 +62,9 @@ export async function jaxPeer(adapterName: string): Promise<Peer> {
       if (spec.op !== "matmul" || spec.w.scales) return undefined;
       const { m, x, w } = spec;
       const a = numpy.array(x, { shape: [m, w.columns] });
-      const b = numpy.array(transposed(w.rows, w.columns, w.value), { shape: [w.columns, w.rows] });
-      const product = jax.jit((l, r) => numpy.dot(l, r));
+      const b = numpy.array(valuesOf(w), { shape: [w.rows, w.columns] });
+      // Transposed inside the jit it costs nothing, and the sum runs along memory: several times as fast as with [k, n] from the start.
+      const product = jax.jit((l, r) => numpy.dot(l, r.transpose()));
       const output = Float32Array.from(await product(a.ref, b.ref).data());
       return {
         output,

@@ -143,7 +143,7 @@ function graphOf(spec: PeerSpec): Graph {
 
 /**
  * ONNX Runtime's `webgpu` execution provider (its own Dawn, on the Vulkan adapter that it picks). Inputs are uploaded once (a Neg
- * whose output stays on the GPU, of the negated data), outputs stay on the GPU. A sample is so many runs and one more of a Slice of one
+ * whose output stays on the GPU, of the negated data), outputs stay on the GPU. A sample is some runs and one more of a Slice of one
  * element that comes back to the CPU: it waits for what was submitted before it, and 4 bytes are all that is transferred. No session is
  * ever released: 1.30.0 aborts the process when one is (an assertion on a BufferManager that is gone).
  */

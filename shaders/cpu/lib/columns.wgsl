@@ -1,13 +1,13 @@
-// What matmul.columns and matmul.shared share: how the lanes bring x, and the scales of two groups.
+// What matmul.gemv_columns and matmul.gemm_rows4 share: how the lanes bring x, and the scales of two groups.
 // Needs: EVEN; libs matmul, prologue.*, group.*, lanes.*.
 
 // What a lane brings of a group's x, and the sum of the whole.
 fn bring(row: u32, group: u32, lane: u32, a: ptr<function, array<vec4<f32>, BRINGS>>, squares: ptr<function, f32>) -> f32 {
-  let there = EVEN || 8u * group < p.quads; // the second of two groups may lie past the end
+  let there = EVEN || 8u * group < p.vec4s; // the second of two groups may lie past the end
   var sum = 0.0;
   for (var i = 0u; i < BRINGS; i++) {
     let k = select(0u, 8u * group, there) + i * LANES + lane;
-    let own = select(vec4<f32>(), x[row * p.quads + k], there);
+    let own = select(vec4<f32>(), x[row * p.vec4s + k], there);
     if (NORM) {
       *squares += dot(own, own);
     }

@@ -4,7 +4,7 @@
 @group(0) @binding(3) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> scales: array<u32>;
 
-// For quad i of a group: the even ones lie in the low halves of their word's bytes, the odd ones in the high.
+// For vec4 i of a group: the even ones lie in the low halves of their word's bytes, the odd ones in the high.
 fn code_factors(i: u32) -> vec4<f32> {
   return select(vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24), vec4<f32>(0x1p-4, 0x1p-12, 0x1p-20, 1.0), i % 2u == 1u);
 }

@@ -3,14 +3,14 @@
 @group(0) @binding(3) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> scales: array<u32>;
 
-// For quad i of a group.
+// For vec4 i of a group.
 fn code_factors(i: u32) -> vec4<f32> {
   return vec4<f32>(0x1p-24);
 }
 
 fn word_product(word: u32, a: vec4<f32>) -> f32 {
-  let tops = vec4<u32>(word << 24u, (word << 16u) & 0xff000000u, (word << 8u) & 0xff000000u, word & 0xff000000u);
-  return dot(vec4<f32>(bitcast<vec4<i32>>(tops)), a);
+  let high_bytes = vec4<u32>(word << 24u, (word << 16u) & 0xff000000u, (word << 8u) & 0xff000000u, word & 0xff000000u);
+  return dot(vec4<f32>(bitcast<vec4<i32>>(high_bytes)), a);
 }
 
 // Σ code x of a group, for x times its factors.

@@ -7,7 +7,7 @@ struct Params {
   head: u32,
   stride: u32, // from row to row
   heads: u32,
-  quads: u32, // head width / 4
+  vec4s: u32, // head width / 4
   height: u32, // rows of a panel: 16 of queries, 64 of keys
   scale: f32,
 }

@@ -5,8 +5,8 @@ const LANES = 8u;
 // Of all lanes, in every lane. (subgroupAdd goes lane by lane.)
 fn sum_of_lanes(a: f32) -> f32 {
   let pairs = a + subgroupShuffleXor(a, 1u);
-  let quads = pairs + subgroupShuffleXor(pairs, 2u);
-  return quads + subgroupShuffleXor(quads, 4u);
+  let fours = pairs + subgroupShuffleXor(pairs, 2u);
+  return fours + subgroupShuffleXor(fours, 4u);
 }
 
 const BRINGS = 1u; // vec4s of 8 that a lane brings

@@ -1,9 +1,9 @@
 // What the kernels for CPU adapters with subgroups of 8 share that multiply panels: a tile of 16 rows × 64 columns by one subgroup.
-// There loads cost most. So panels are texels (lib/texels), read from front to back, and 10 loads a step along K feed a large tile: the larger
-// the fewer loads for a sum, until the loop's code no longer fits the instruction cache.
-//   x: panel of 16 rows [quads, 16] of vec4s along K: row i at i   w: panel of 64 columns [quads, 64]: column 8 (i % 8) + i / 8 at i
-// Lane l makes columns 8l .. 8l + 7 of all rows. Needs: subgroups of exactly 8 lanes, the extension subgroups; lib texels; operand(a, i, k):
-// what quad k of row 8 i + lane is to be multiplied as (lib operand.plain: as it is).
+// There loads cost most. So panels lie in texture storage (lib/texture) and are read from front to back, and 10 loads a step along K feed
+// a large tile: the larger, the fewer loads for a sum, until the loop's code no longer fits the instruction cache.
+//   x: panel of 16 rows [vec4s, 16] of vec4s along K: row i at i   w: panel of 64 columns [vec4s, 64]: column 8 (i % 8) + i / 8 at i
+// Lane l makes columns 8l .. 8l + 7 of all rows. Needs: subgroups of exactly 8 lanes, the extension subgroups; lib texture; operand(a, i, k):
+// what vec4 k of row 8 i + lane is to be multiplied as (lib operand.plain: as it is).
 @group(0) @binding(2) var x_panels: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(3) var w_panels: texture_storage_2d<rgba32float, read>;
 
@@ -22,16 +22,16 @@ fn accumulate(a: vec4<f32>, b: ptr<function, array<vec4<f32>, 8>>, c: ptr<functi
   (*c)[7] += dot(a, (*b)[7]);
 }
 
-fn x_quad(at: u32) -> vec4<f32> {
-  return textureLoad(x_panels, texel(at));
+fn x_vec4(at: u32) -> vec4<f32> {
+  return textureLoad(x_panels, texture_at(at));
 }
 
-fn w_quad(at: u32) -> vec4<f32> {
-  return textureLoad(w_panels, texel(at));
+fn w_vec4(at: u32) -> vec4<f32> {
+  return textureLoad(w_panels, texture_at(at));
 }
 
 // The tile of the panels that begin at x_from and w_from.
-fn tile(x_from: u32, w_from: u32, quads: u32, lane: u32) -> array<array<f32, 8>, ROWS> {
+fn tile(x_from: u32, w_from: u32, vec4s: u32, lane: u32) -> array<array<f32, 8>, ROWS> {
   var c0: array<f32, 8>;
   var c1: array<f32, 8>;
   var c2: array<f32, 8>;
@@ -50,18 +50,18 @@ fn tile(x_from: u32, w_from: u32, quads: u32, lane: u32) -> array<array<f32, 8>,
   var c15: array<f32, 8>;
   var x_at = x_from + lane;
   var w_at = w_from + lane;
-  for (var k = 0u; k < quads; k++) {
-    let a0 = operand(x_quad(x_at), 0u, k);
-    let a1 = operand(x_quad(x_at + 8u), 1u, k);
+  for (var k = 0u; k < vec4s; k++) {
+    let a0 = operand(x_vec4(x_at), 0u, k);
+    let a1 = operand(x_vec4(x_at + 8u), 1u, k);
     var b = array<vec4<f32>, 8>(
-      w_quad(w_at),
-      w_quad(w_at + 8u),
-      w_quad(w_at + 16u),
-      w_quad(w_at + 24u),
-      w_quad(w_at + 32u),
-      w_quad(w_at + 40u),
-      w_quad(w_at + 48u),
-      w_quad(w_at + 56u),
+      w_vec4(w_at),
+      w_vec4(w_at + 8u),
+      w_vec4(w_at + 16u),
+      w_vec4(w_at + 24u),
+      w_vec4(w_at + 32u),
+      w_vec4(w_at + 40u),
+      w_vec4(w_at + 48u),
+      w_vec4(w_at + 56u),
     );
     x_at += ROWS;
     w_at += COLUMNS;

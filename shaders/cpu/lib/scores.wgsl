@@ -1,11 +1,11 @@
 // Sizes of attention by panels (src/ops/cpu/attention-panels.ts) and what a query sees. A head is (batch, head) counted as one:
 // z = batch HEADS + head; query head h reads kv head h / GROUP. causal: one batch of step.units queries, query r sees the keys
 // 0 .. start + r. Otherwise ROWS queries see ROWS keys. Panels lie as close together as a step's sizes allow. Needs: lib step.
-//   scores: [heads of a slice, row panels, key quads, 16] vec4s, read as texels: those of four keys and a row
+//   scores: [heads of a slice, row panels, key vec4s, 16] vec4s, read from texture storage: those of four keys and a row
 struct Params {
   rows: u32,
   causal: u32,
-  quads: u32, // head width / 4
+  vec4s: u32, // head width / 4
   z0: u32, // the slice's first head
   heads: u32,
   group_size: u32,

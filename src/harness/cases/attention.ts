@@ -6,8 +6,8 @@ import * as reference from "../../reference/attention.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands, stepOf } from "../case.ts";
 import { rounded } from "../encode.ts";
 import { POISON } from "../guard.ts";
+import { indicesOf, pickFrom } from "../picks.ts";
 import type { Random } from "../random.ts";
-import { indicesOf, pickFrom } from "../sample.ts";
 
 interface Causal {
   heads: number;
@@ -130,7 +130,7 @@ function causalCase(spec: Causal): KernelCase {
       const qs = random.values(tokens * width);
       const shape = { rows: positions ? positions.length + spare : 2, kvHeads, context, headDim };
       const row = positions ? undefined : 1;
-      /** The last query of a slot of the cache sees so many keys. */
+      /** How many keys the last query of a slot of the cache sees. */
       const seen = (of: number) => (positions ? (positions[of] ?? -1) + 1 : of === row ? start + tokens : 0);
       const keys = drawCache(random, shape, seen);
       const values = drawCache(random, shape, seen);
@@ -285,7 +285,7 @@ export function attentionCases(random: Random): KernelCase[] {
   }
   for (const variant of DECODE_VARIANTS) {
     // One split, two, all of them, in a cache with room for more; the largest group.
-    const headDim = variant === "octs" ? 72 : 20; // a block of 8 octs, and one of a single oct
+    const headDim = variant === "cpu_vec8" ? 72 : 20; // a block of 8 vec8s, and one of a single vec8
     const decode = { heads: 2, kvHeads: 1, headDim, variant } as const;
     const wide = { heads: 16, headDim: 128, variant, size: "full" } as const;
     for (const kv of ["f32", "f16"] as const) {

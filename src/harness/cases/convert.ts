@@ -148,7 +148,7 @@ function dequantizeCase(weights: "q8" | "q4", rows: number, width: number): Kern
         const codes = Uint32Array.from({ length: (count * BYTES_PER_ELEMENT[weights]) / 4 }, () => random.integer(0, 2 ** 32 - 1));
         if (weights === "q8") {
           const bytes = new Int8Array(codes.buffer);
-          for (let i = 0; i < bytes.length; i++) bytes[i] = Math.max(-127, bytes[i]!); // -128 is no code
+          for (let i = 0; i < bytes.length; i++) bytes[i] = Math.max(-127, bytes[i]!); // -128 is not a code
         }
         const scales = new Uint16Array(2 * Math.ceil(count / GROUP / 2));
         for (let g = 0; g < scales.length; g++) scales[g] = random.integer(1, 0x7bff) | (random.next() < 0.5 ? 0x8000 : 0);

@@ -5,8 +5,8 @@ import { norm as normReference } from "../../reference/norm.ts";
 import type { MatrixDtype, Rows } from "../../tensor/tensor.ts";
 import { boundOf } from "../bounds.ts";
 import { defineCase, type KernelCase } from "../case.ts";
+import { indicesOf, sampleOf } from "../picks.ts";
 import type { Random } from "../random.ts";
-import { indicesOf, sampleOf } from "../sample.ts";
 
 const DTYPES: readonly MatrixDtype[] = ["f32", "f16", "bf16", "q8", "q4"];
 
@@ -130,7 +130,7 @@ function matmulCase(spec: Spec): KernelCase {
           indices: indicesOf(sample, width),
           expected: () =>
             swiglu ? reference.gatedMatmul(operand(), w.values, k, sample) : reference.matmul(operand(), w.values, k, epilogue, sample),
-          ...(gelu ? {} : { energies }), // behind gelu an element is no sum
+          ...(gelu ? {} : { energies }), // after GELU an element is not a sum
         },
       ];
     },
@@ -192,10 +192,11 @@ const CHOICES = [undefined, ...VARIANTS.matmul] as const;
 type Choice = (typeof CHOICES)[number];
 
 /** Compiles fastest, and has one pipeline for any number of rows: it stands for what differs in a library only. */
-const CHEAPEST = "thread" satisfies MatmulVariant;
+const CHEAPEST = "cpu_gemv_thread" satisfies MatmulVariant;
 
 /** Variants that take nothing but q8 and q4. */
-const isQuantizedOnly = (variant: Choice): boolean => variant === "packed" || variant === "columns" || variant === "shared";
+const isQuantizedOnly = (variant: Choice): boolean =>
+  variant === "gemm_dot4" || variant === "cpu_gemv_columns" || variant === "cpu_gemm_rows4";
 
 /**
  * On CPU adapters compiling a pipeline takes longer than all its cases. The ordinary set has every variant with one format, every format with
@@ -205,7 +206,7 @@ function sizeOf(variant: Choice, weights: MatrixDtype, m: number): "full" | unde
   const format =
     variant === undefined || weights === (isQuantizedOnly(variant) ? "q4" : "bf16") || (variant === CHEAPEST && weights === "q4");
   // The vector kernels have a pipeline for 1, 2, 4 and 8 rows; with barriers each takes a CPU adapter longer than the one before.
-  const rows = variant === "vector" ? m <= 2 : variant === "subgroup" ? m === 1 || m > 4 : true;
+  const rows = variant === "gemv_workgroup" ? m <= 2 : variant === "gemv_subgroup" ? m === 1 || m > 4 : true;
   return format && rows ? undefined : "full";
 }
 
@@ -259,7 +260,16 @@ function* specs(random: Random): Generator<Spec> {
     }
   }
   // RMSNorm in front of the products of a decoded token: in the kernels for few rows, and by a kernel of its own before a tiled one.
-  for (const variant of [undefined, "thread", "columns", "shared", "rows", "vector", "subgroup", "block"] as const) {
+  for (const variant of [
+    undefined,
+    "cpu_gemv_thread",
+    "cpu_gemv_columns",
+    "cpu_gemm_rows4",
+    "cpu_gemm_rows8",
+    "gemv_workgroup",
+    "gemv_subgroup",
+    "cpu_gemm_tile32",
+  ] as const) {
     for (const weights of DTYPES) {
       const of = { norm: true, weights, variant };
       const size = sizeOf(variant, weights, 1);
@@ -276,7 +286,7 @@ function* specs(random: Random): Generator<Spec> {
     }
   }
   // What decodes several sequences at once: every number of rows, with what the engine chooses and with the kernel that shares codes.
-  for (const variant of [undefined, "columns", "shared"] as const) {
+  for (const variant of [undefined, "cpu_gemv_columns", "cpu_gemm_rows4"] as const) {
     for (const weights of variant ? (["q8", "q4"] as const) : DTYPES) {
       for (const m of [2, 3, 4, 5, 6, 7, 8]) {
         const of = { m, weights, variant };

@@ -3,8 +3,8 @@ import { type NormVariant, type QkNormVariant, VARIANTS, variantsOf } from "../.
 import { norm, qkNorm } from "../../ops/norm.ts";
 import * as reference from "../../reference/norm.ts";
 import { defineCase, type KernelCase } from "../case.ts";
+import { sampleRows } from "../picks.ts";
 import type { Random } from "../random.ts";
-import { sampleRows } from "../sample.ts";
 
 interface Spec {
   rows: number;
@@ -100,7 +100,7 @@ export function normCases(random: Random): KernelCase[] {
       }
     }
     cases.push(normCase({ rows: 5, width: 260, last: true, outliers: true, spare: 1, variant }));
-    if (variant !== "thread") cases.push(qkNormCase(17, 260, 1e-6, 1, variant), qkNormCase(3, 3200, 1e-6, 2, variant));
+    if (variant !== "cpu_thread") cases.push(qkNormCase(17, 260, 1e-6, 1, variant), qkNormCase(3, 3200, 1e-6, 2, variant));
   }
   return cases;
 }

@@ -1,4 +1,5 @@
-import { add, embed, gelu, swiglu, VISUAL_FLAG } from "../../ops/rowwise.ts";
+import { matmul } from "../../ops/matmul.ts";
+import { embed, swiglu, VISUAL_FLAG } from "../../ops/rowwise.ts";
 import { embed as embedReference } from "../../reference/embed.ts";
 import { gelu as geluReference } from "../../reference/gelu.ts";
 import { swiglu as swigluReference } from "../../reference/swiglu.ts";
@@ -7,41 +8,53 @@ import { defineCase, type KernelCase, wholeOf } from "../case.ts";
 import { POISON } from "../guard.ts";
 import type { Random } from "../random.ts";
 
-type Elementwise = "swiglu" | "gelu" | "add";
+/** How a case's rows are made: [rows, width], with room for `spare` more. */
+interface RowsSpec {
+  rows: number;
+  width: number;
+  outliers: boolean;
+  spare?: number;
+}
 
-function elementwiseCase(op: Elementwise, rows: number, width: number, outliers: boolean, spare = 0): KernelCase {
-  return defineCase(
-    op,
-    { rows, width, outliers, ...(spare ? { spare } : {}) },
-    {
-      step: { units: rows, start: 0 },
-      maxUnits: rows + spare,
-      record(program, operands) {
-        const { random } = operands;
-        const all = { base: 0, unit: 1 };
-        const wide = op === "swiglu" ? 2 * width : width;
-        // Activation functions are interesting some way around zero.
-        const xs = (outliers ? random.withOutliers(rows * wide, wide) : random.values(rows * wide)).map((v) => (op === "add" ? v : 6 * v));
-        const x = operands.activation("x", all, wide, xs);
-        switch (op) {
-          case "swiglu": {
-            const at = (i: number) => Math.floor(i / width) * 2 * width + (i % width);
-            const expected = () => Float64Array.from({ length: rows * width }, (_, i) => swigluReference(xs[at(i)]!, xs[at(i) + width]!));
-            return [wholeOf("y", swiglu(program, x).buffer, rows * width, expected)];
-          }
-          case "gelu":
-            return [wholeOf("y", gelu(program, x).buffer, rows * width, () => Float64Array.from(xs, geluReference))];
-          case "add": {
-            const ys = random.values(rows * width);
-            add(program, x, operands.activation("y", all, width, ys));
-            return [wholeOf("x", x.buffer, rows * width, () => Float64Array.from(xs, (v, i) => v + ys[i]!))];
-          }
-          default:
-            return op satisfies never;
-        }
-      },
+const paramsOf = ({ rows, width, outliers, spare }: RowsSpec) => ({ rows, width, outliers, ...(spare ? { spare } : {}) });
+
+const stepOf = ({ rows, spare = 0 }: RowsSpec) => ({ step: { units: rows, start: 0 }, maxUnits: rows + spare });
+
+/** Values [rows, width] of a size at which an activation function is interesting: some way around zero. */
+const valuesOf = (random: Random, { rows, outliers }: RowsSpec, width: number) =>
+  (outliers ? random.withOutliers(rows * width, width) : random.values(rows * width)).map((v) => 6 * v);
+
+const ONE_A_TOKEN = { base: 0, unit: 1 };
+
+function swigluCase(spec: RowsSpec): KernelCase {
+  const { rows, width } = spec;
+  return defineCase("swiglu", paramsOf(spec), {
+    ...stepOf(spec),
+    record(program, operands) {
+      const xs = valuesOf(operands.random, spec, 2 * width);
+      const x = operands.activation("x", ONE_A_TOKEN, 2 * width, xs);
+      const at = (i: number) => Math.floor(i / width) * 2 * width + (i % width);
+      const expected = () => Float64Array.from({ length: rows * width }, (_, i) => swigluReference(xs[at(i)]!, xs[at(i) + width]!));
+      return [wholeOf("y", swiglu(program, x).buffer, rows * width, expected)];
     },
-  );
+  });
+}
+
+/** GELU is part of a product's epilogue: here the product is with the identity, so that its values are the case's own. */
+function geluCase(spec: RowsSpec): KernelCase {
+  const { rows, width } = spec;
+  return defineCase("gelu", paramsOf(spec), {
+    ...stepOf(spec),
+    record(program, operands) {
+      const xs = valuesOf(operands.random, spec, width);
+      const x = operands.activation("x", ONE_A_TOKEN, width, xs);
+      const identity = Float32Array.from({ length: width * width }, (_, i) => (i % (width + 1) === 0 ? 1 : 0));
+      const parts = [{ buffer: operands.storage("identity", identity), rowStart: 0, rows: width }];
+      const w = { label: "identity", shape: [width, width], dtype: "f32", parts } as const;
+      const y = matmul(program, x, w, { gelu: true });
+      return [wholeOf("y", y.buffer, rows * width, () => Float64Array.from(xs, geluReference))];
+    },
+  });
 }
 
 interface EmbedSpec {
@@ -91,17 +104,23 @@ function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, v
   });
 }
 
-/** Elementwise ops and the embedding's gather. */
+/** Activation functions and the embedding's gather. */
 export function rowwiseCases(random: Random): KernelCase[] {
   const cases: KernelCase[] = [];
-  for (const op of ["swiglu", "gelu", "add"] as const) {
-    for (const width of [4, 12, 60, 64, 252, 256, 260, 896, 4096, 4864, 11008]) {
-      for (const rows of width > 1000 ? [1, 3] : [1, 3, 63, 65]) {
-        for (const outliers of [false, true]) cases.push(elementwiseCase(op, rows, width, outliers));
-      }
+  for (const outliers of [false, true]) {
+    for (const width of [4, 12, 60, 64, 252, 256, 260, 896, 4096, 4864, 11008])
+      for (const rows of width > 1000 ? [1, 3] : [1, 3, 63, 65]) cases.push(swigluCase({ rows, width, outliers }));
+    for (const width of [4, 12, 60, 64, 252, 256])
+      for (const rows of [1, 2, 3, 8, 9, 63, 65]) cases.push(geluCase({ rows, width, outliers }));
+  }
+  for (const [caseOf, widest] of [
+    [swigluCase, 300],
+    [geluCase, 50],
+  ] as const) {
+    cases.push(caseOf({ rows: 1025, width: 4, outliers: true }), caseOf({ rows: 5, width: 64, outliers: false, spare: 3 }));
+    for (let i = 0; i < 12; i++) {
+      cases.push(caseOf({ rows: random.integer(1, 80), width: 4 * random.integer(1, widest), outliers: random.next() < 0.5 }));
     }
-    cases.push(elementwiseCase(op, 1025, 4, true), elementwiseCase(op, 5, 64, false, 3));
-    for (let i = 0; i < 12; i++) cases.push(elementwiseCase(op, random.integer(1, 80), 4 * random.integer(1, 300), random.next() < 0.5));
   }
   for (const weights of ["f32", "f16", "bf16", "q8", "q4"] as const) {
     for (const width of [32, 64, 896, 2048]) {

@@ -16,7 +16,7 @@ function stateOf(program: Program, rows: number, vocabSize: number, seen?: Sampl
     settings: take(rows * 32),
     seen: seen ?? take(rows * Math.ceil(vocabSize / 32) * 4),
     best: take(rows * blocks * 8),
-    noisy: take(rows * blocks * 8),
+    gumbel: take(rows * blocks * 8),
     histogram: take(rows * 8 * 256 * 12),
     searches: take(rows * 9 * 16),
     asked: Array.from({ length: rows }, () => GREEDY),

@@ -4,7 +4,7 @@ import type { Bindable } from "../../tensor/tensor.ts";
 import type { RowsAttention } from "../attention-kernels.ts";
 import { f32Bits } from "../check.ts";
 import { kernel, lib } from "./source.ts";
-import { TEXELS_WIDE, texelsOf } from "./texels.ts";
+import { inTextureStorage, TEXTURE_WIDTH } from "./texture-storage.ts";
 
 const ROWS = 16; // queries of a panel
 const COLUMNS = 64; // keys, or elements of a head, of a panel
@@ -14,7 +14,7 @@ const SCORES_BYTES = 2 ** 24; // of the heads whose scores are in memory at once
 interface Heads {
   buffer: Bindable;
   reader: Library;
-  /** What is counted where it is causal: 1 the step's rows, 2 those before them too. */
+  /** If causal, which rows there are: 1 the step's own, 2 those before them too. */
   counted: 1 | 2;
   /** In elements. */
   offset: number;
@@ -26,12 +26,12 @@ interface Heads {
 
 /**
  * For CPU adapters with subgroups of 8: the scores of some heads at a time as one product of panels, the largest of each query, and the
- * product of their softmax with the values as another. All panels are read as texels. What is in memory is as large as the step needs:
- * it is copied.
+ * product of their softmax with the values as another. All panels are read from texture storage. They are only as large as the step needs,
+ * since they are copied there.
  */
 export function panelAttention(program: Program, a: RowsAttention): void {
   const { causal, rows, keys, heads, group, headDim, batches } = a;
-  const quads = headDim / 4;
+  const vec4s = headDim / 4;
   const columnPanels = Math.ceil(headDim / COLUMNS);
   const kvHeads = heads / group;
   const rowPanels = (queries: number) => Math.ceil(queries / ROWS);
@@ -41,7 +41,8 @@ export function panelAttention(program: Program, a: RowsAttention): void {
   const batchesOf = (step: Step) => (causal ? 1 : step.units);
   const queriesOf = (step: Step) => (causal ? step.units : rows);
   const keysOf = (step: Step) => (causal ? step.start + step.units : keys);
-  const texels = (most: number, count: (step: Step) => number, fill: (staged: Bindable) => void) => texelsOf(program, most, count, fill);
+  const stored = (most: number, count: (step: Step) => number, fill: (staged: Bindable) => void) =>
+    inTextureStorage(program, most, count, fill);
   const pack =
     (
       shader: "cpu/attention.pack" | "cpu/attention.pack_values",
@@ -58,7 +59,7 @@ export function panelAttention(program: Program, a: RowsAttention): void {
           causal ? from.counted : 0,
           ...[from.offset, from.batch, from.head, from.stride].map((elements) => elements / 4),
           from.heads,
-          quads,
+          vec4s,
           height,
           f32Bits(scale),
         ],
@@ -72,18 +73,18 @@ export function panelAttention(program: Program, a: RowsAttention): void {
       ...{ buffer: a.q, reader: "lib/kv.f32", counted: 1, offset: 0 },
       ...{ batch: rows * a.qStride, head: headDim, stride: a.qStride, heads },
     };
-    const q = texels(
-      batches * heads * rowPanels(rows) * ROWS * quads,
-      (step) => batchesOf(step) * heads * rowPanels(queriesOf(step)) * ROWS * quads,
+    const q = stored(
+      batches * heads * rowPanels(rows) * ROWS * vec4s,
+      (step) => batchesOf(step) * heads * rowPanels(queriesOf(step)) * ROWS * vec4s,
       pack("cpu/attention.pack", queries, ROWS, 1 / Math.sqrt(headDim), (step) => [
         ROWS / 8,
         rowPanels(queriesOf(step)),
         batchesOf(step) * heads,
       ]),
     );
-    const k = texels(
-      batches * kvHeads * keyPanels(keys) * COLUMNS * quads,
-      (step) => batchesOf(step) * kvHeads * keyPanels(keysOf(step)) * COLUMNS * quads,
+    const k = stored(
+      batches * kvHeads * keyPanels(keys) * COLUMNS * vec4s,
+      (step) => batchesOf(step) * kvHeads * keyPanels(keysOf(step)) * COLUMNS * vec4s,
       pack("cpu/attention.pack", { ...kv, buffer: a.k, offset: a.kOffset }, COLUMNS, 1, (step) => [
         COLUMNS / 8,
         keyPanels(keysOf(step)),
@@ -91,7 +92,7 @@ export function panelAttention(program: Program, a: RowsAttention): void {
       ]),
     );
     const headValues = (seen: number) => columnPanels * keyPanels(seen) * (COLUMNS / 4) * COLUMNS;
-    const v = texels(
+    const v = stored(
       batches * kvHeads * headValues(keys),
       (step) => batchesOf(step) * kvHeads * headValues(keysOf(step)),
       pack("cpu/attention.pack_values", { ...kv, buffer: a.v, offset: a.vOffset }, COLUMNS, 1, (step) => [
@@ -100,18 +101,18 @@ export function panelAttention(program: Program, a: RowsAttention): void {
         batchesOf(step) * kvHeads,
       ]),
     );
-    const tops = program.activation("tops", { base: slice * rowPanels(rows), unit: 0 }, ROWS).buffer;
+    const rowMax = program.activation("rowMax", { base: slice * rowPanels(rows), unit: 0 }, ROWS).buffer;
     for (let first = 0; first < batches * heads; first += slice) {
       program.arena.scope(() => attendSlice(first));
     }
 
     /** Heads first .. first + slice, as far as a step has them. */
     function attendSlice(first: number): void {
-      const params = [causal ? 0 : rows, causal ? 1 : 0, quads, first, heads, group];
+      const params = [causal ? 0 : rows, causal ? 1 : 0, vec4s, first, heads, group];
       const count = (step: Step) => Math.max(0, Math.min(slice, batchesOf(step) * heads - first));
-      const common = { directives: ["enable subgroups;"], consts: { TEXELS_WIDE } };
-      const libs = ["lib/step", lib("scores"), lib("texels")] as const;
-      const scores = texels(
+      const common = { directives: ["enable subgroups;"], consts: { TEXTURE_WIDTH } };
+      const libs = ["lib/step", lib("scores"), lib("texture")] as const;
+      const scores = stored(
         slice * headScores(rows, keys),
         (step) => count(step) * headScores(queriesOf(step), keysOf(step)),
         (out) =>
@@ -128,9 +129,9 @@ export function panelAttention(program: Program, a: RowsAttention): void {
           }),
       );
       program.dispatch({
-        kernel: { ...common, ...kernel("cpu/attention.tops"), libs, directives: [], bindings: "uutw" },
+        kernel: { ...common, ...kernel("cpu/attention.row_max"), libs, directives: [], bindings: "uutw" },
         params,
-        buffers: [scores, tops],
+        buffers: [scores, rowMax],
         workgroups: (step) => [rowPanels(queriesOf(step)) * (ROWS / 8), count(step), 1],
       });
       program.dispatch({
@@ -141,7 +142,7 @@ export function panelAttention(program: Program, a: RowsAttention): void {
           bindings: "uuttrw",
         },
         params,
-        buffers: [scores, v, tops, a.out],
+        buffers: [scores, v, rowMax, a.out],
         workgroups: (step) => [columnPanels, rowPanels(queriesOf(step)), count(step)],
       });
     }

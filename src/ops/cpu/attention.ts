@@ -2,42 +2,45 @@ import { type AttentionKernel, attendInBlocks, type DecodeKernel } from "../atte
 import { type KvCache, kvReader } from "../kv-cache.ts";
 import { panelAttention } from "./attention-panels.ts";
 import { kernel, lib } from "./source.ts";
-import { readsTexels } from "./texels.ts";
+import { readsTextureStorage } from "./texture-storage.ts";
 
 /** Attention with many rows for adapters that compute on the CPU. */
 export const ATTENTIONS = {
   /** Scores, and their softmax's products with the values, as products of panels. */
-  panels: { needs: { subgroupSize: [8], device: readsTexels }, record: panelAttention },
+  cpu_panels: { needs: { subgroupSize: [8], device: readsTextureStorage }, record: panelAttention },
   /** A thread a query. Everywhere. */
-  thread: { needs: {}, record: (program, a) => attendInBlocks(program, kernel("cpu/attention.thread"), a) },
+  cpu_thread: { needs: {}, record: (program, a) => attendInBlocks(program, kernel("cpu/attention.thread"), a) },
 } satisfies Record<string, AttentionKernel>;
 
 /**
  * Keys whose scores are in workgroup memory at once; a CPU has few cores to fill. With 16 heads and 8 lanes 16 KiB, which every adapter
  * has.
  */
-const SPAN = 248;
-const span = () => SPAN;
+const SPLIT_KEYS = 248;
+const splitKeys = () => SPLIT_KEYS;
 const common = (cache: KvCache, group: number) =>
-  ({ consts: { D: cache.headDim, GROUP: group, SPAN }, directives: ["enable subgroups;"] }) as const;
+  ({ consts: { D: cache.headDim, GROUP: group, SPLIT_KEYS }, directives: ["enable subgroups;"] }) as const;
 
-/** A query a row over the cache. What is cheap differs: with 4 lanes on SwiftShader `octs` took 1.8 times as long as `lanes`, with 8 on lavapipe 0.63 times. */
+/**
+ * Decoding: one query a row over the cache. Which is faster depends on the adapter: `cpu_vec8` took 1.8 times as long as `cpu_vec4` with
+ * subgroups of 4 on SwiftShader, and 0.63 times as long with subgroups of 8 on lavapipe.
+ */
 export const DECODES = {
-  lanes: {
+  cpu_vec4: {
     needs: { subgroupSize: [4] },
-    span,
+    splitKeys,
     spec: (cache, group) => ({
-      ...kernel("cpu/attention.decode_lanes"),
+      ...kernel("cpu/attention.decode_vec4"),
       libs: ["lib/step", kvReader(cache), "lib/decode", lib("lanes.4")],
       ...common(cache, group),
     }),
   },
-  octs: {
+  cpu_vec8: {
     needs: { subgroupSize: [8], widthMultipleOf: 8 },
-    span,
+    splitKeys,
     spec: (cache, group) => ({
-      ...kernel("cpu/attention.decode_octs"),
-      libs: ["lib/step", lib(`kv_octs.${cache.dtype}`), "lib/decode", lib("lanes.8")],
+      ...kernel("cpu/attention.decode_vec8"),
+      libs: ["lib/step", lib(`kv_vec8.${cache.dtype}`), "lib/decode", lib("lanes.8")],
       ...common(cache, group),
     }),
   },

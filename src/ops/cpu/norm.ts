@@ -5,7 +5,7 @@ import { kernel, lib } from "./source.ts";
 /** Norms for adapters that compute on the CPU, where a barrier costs more than all the arithmetic between two of them. */
 export const NORMS = {
   /** One subgroup a row. */
-  subgroup: {
+  cpu_subgroup: {
     needs: { subgroupSize: "fixed" },
     plan: (gpu) => ({
       source: { shader: "norm.row" },
@@ -16,8 +16,8 @@ export const NORMS = {
     }),
   },
   /** A thread a row. Everywhere. */
-  thread: { needs: {}, plan: () => ({ source: kernel("cpu/norm.thread"), libs: [], threads: 8, rows: 8 }) },
+  cpu_thread: { needs: {}, plan: () => ({ source: kernel("cpu/norm.thread"), libs: [], threads: 8, rows: 8 }) },
 } satisfies Record<string, NormKernel>;
 
 /** The norm of q and k takes a row a workgroup. */
-export const QK_NORMS = { subgroup: NORMS.subgroup };
+export const QK_NORMS = { cpu_subgroup: NORMS.cpu_subgroup };

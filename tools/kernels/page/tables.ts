@@ -45,12 +45,13 @@ export function showCeilings({ fmaGflops, streamGBps, copyGBps }: Ceilings): voi
   byId("ceilings").hidden = false;
 }
 
-export function showResult({ name, ms, gflops, gbps, fraction }: BenchResult): void {
+export function showResult({ name, n, ms, minMs, maxMs, gflops, gbps, fraction }: BenchResult): void {
   const label = make("code", {}, ...name.split(",").flatMap((part, i) => (i === 0 ? [part] : [",", make("wbr"), part])));
   const bar = make("span", { className: "bar", ariaHidden: "true" });
   bar.style.setProperty("--share", String(Math.min(1, fraction)));
   const share = make("span", { className: "share" }, `${(100 * fraction).toFixed(1)} %`, bar);
-  addRow(byId("speeds"), [label, ms.toFixed(3), gflops.toFixed(1), gbps.toFixed(2), share]);
+  const times = [...[ms, minMs, maxMs].map((value) => value.toFixed(3)), String(n)];
+  addRow(byId("speeds"), [label, ...times, gflops.toFixed(1), gbps.toFixed(2), share]);
 }
 
 export const showProblem = (problem: string): void => addNote("failed", "Not timed:", problem);

@@ -24,17 +24,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let column0 = group.x * TILE;
   let strip = index / WIDTH * 16u;
   var sums: array<Result, DOWN * ACROSS>;
-  for (var k0 = 0u; k0 < p.quads; k0 += SLICE / 4u) {
+  for (var k0 = 0u; k0 < p.vec4s; k0 += SLICE / 4u) {
     workgroupBarrier();
     for (var i = index; i < TILE * SLICE / 4u; i += THREADS) {
       let row = i / 8u;
       let k = k0 + i % 8u;
       // Rows and columns past the end repeat the last one; they are not stored.
-      let at = min(k, p.quads - 1u);
-      let m = min(row0 + row, rows - 1u) * p.quads + at;
-      let n = weight_row(min(column0 + row, p.n - 1u)) * p.quads + at;
-      let a = select(vec4<f32>(), x[m], k < p.quads);
-      let b = select(vec4<f32>(), weight(n), k < p.quads);
+      let at = min(k, p.vec4s - 1u);
+      let m = min(row0 + row, rows - 1u) * p.vec4s + at;
+      let n = weight_row(min(column0 + row, p.n - 1u)) * p.vec4s + at;
+      let a = select(vec4<f32>(), x[m], k < p.vec4s);
+      let b = select(vec4<f32>(), weight(n), k < p.vec4s);
       let slot = row * PITCH + i % 8u * 4u;
       for (var e = 0u; e < 4u; e++) {
         xs[slot + e] = f16(a[e]);

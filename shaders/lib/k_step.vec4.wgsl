@@ -1,6 +1,6 @@
-// What matmul.vector does at one step along K: a quad of x against the quads of four rows of w.
+// What matmul.gemv does at one step along K: a vec4 of x against the vec4s of four rows of w.
 // Needs: ROWS; libs matmul and its own, prologue.*.
-const SPAN = 1u; // quads a step
+const K_STEP = 1u; // vec4s a step
 
 // For one row.
 fn row_products(k: u32, x_row: u32, w_rows: vec4<u32>, squares: ptr<function, f32>) -> vec4<f32> {

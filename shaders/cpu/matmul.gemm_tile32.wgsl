@@ -13,19 +13,19 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     return;
   }
   // Rows and columns past the end repeat the last one; they are not stored.
-  let x0 = row * p.quads;
-  let x1 = min(row + 1u, rows - 1u) * p.quads;
-  let x2 = min(row + 2u, rows - 1u) * p.quads;
-  let x3 = min(row + 3u, rows - 1u) * p.quads;
-  let w0 = weight_row(column) * p.quads;
-  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.quads;
-  let w2 = weight_row(min(column + 2u, p.n - 1u)) * p.quads;
-  let w3 = weight_row(min(column + 3u, p.n - 1u)) * p.quads;
+  let x0 = row * p.vec4s;
+  let x1 = min(row + 1u, rows - 1u) * p.vec4s;
+  let x2 = min(row + 2u, rows - 1u) * p.vec4s;
+  let x3 = min(row + 3u, rows - 1u) * p.vec4s;
+  let w0 = weight_row(column) * p.vec4s;
+  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.vec4s;
+  let w2 = weight_row(min(column + 2u, p.n - 1u)) * p.vec4s;
+  let w3 = weight_row(min(column + 3u, p.n - 1u)) * p.vec4s;
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
   var c3 = vec4<f32>();
-  for (var k = 0u; k < p.quads; k++) {
+  for (var k = 0u; k < p.vec4s; k++) {
     let b0 = weight(w0 + k);
     let b1 = weight(w1 + k);
     let b2 = weight(w2 + k);
@@ -39,6 +39,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var results = array<vec4<f32>, 4>(c0, c1, c2, c3);
   let end = min(4u, rows - row);
   for (var i = 0u; i < end; i++) {
-    store_quad(row + i, column, results[i]);
+    store_vec4(row + i, column, results[i]);
   }
 }

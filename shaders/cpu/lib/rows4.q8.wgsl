@@ -1,6 +1,6 @@
 // Weights in q8 times several rows: codes become floats once for all of them. Needs: ROWS, lib group.q8.
 
-// The codes of a word times quad i of each row.
+// The codes of a word times vec4 i of each row.
 fn add_word(word: u32, i: u32, x: ptr<function, array<array<vec4<f32>, 8>, ROWS>>, to: ptr<function, array<f32, ROWS>>) {
   let shifted = vec4<u32>(word << 24u, (word << 16u) & 0xff000000u, (word << 8u) & 0xff000000u, word & 0xff000000u);
   let codes = vec4<f32>(bitcast<vec4<i32>>(shifted));

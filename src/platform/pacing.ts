@@ -9,7 +9,7 @@ let turns = 0;
  * that keeps a core busy, and a CPU adapter needs that core to compute. Dawn looks `setImmediate` up whenever it asks for its next turn, so
  * it is another one during the calls into Dawn, and only then: after the first turns each next one comes after a pause.
  */
-export function calmly<T>(start: () => T): T {
+export function paced<T>(start: () => T): T {
   turns = 0;
   return calledByDawn(start);
 }

@@ -11,10 +11,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   let row = group.y * 16u;
   let column = group.x * 16u + lane * 2u;
   // Rows and columns past the end repeat the last one; they are not stored.
-  let x0 = min(row + lane, rows - 1u) * p.quads;
-  let x1 = min(row + 8u + lane, rows - 1u) * p.quads;
-  let w0 = weight_row(min(column, p.n - 1u)) * p.quads;
-  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.quads;
+  let x0 = min(row + lane, rows - 1u) * p.vec4s;
+  let x1 = min(row + 8u + lane, rows - 1u) * p.vec4s;
+  let w0 = weight_row(min(column, p.n - 1u)) * p.vec4s;
+  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.vec4s;
   var c0a = 0.0;
   var c0b = 0.0;
   var c1a = 0.0;
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   var c14b = 0.0;
   var c15a = 0.0;
   var c15b = 0.0;
-  for (var k = 0u; k < p.quads; k++) {
+  for (var k = 0u; k < p.vec4s; k++) {
     let a0 = x[x0 + k];
     let a1 = x[x1 + k];
     let b0 = weight(w0 + k);

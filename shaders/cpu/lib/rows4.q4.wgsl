@@ -1,6 +1,6 @@
 // Weights in q4 times several rows: codes become floats once for all of them. Needs: ROWS, lib group.q4.
 
-// The codes of a word times the quads i and i + 1 of each row.
+// The codes of a word times the vec4s i and i + 1 of each row.
 fn add_word(word: u32, i: u32, x: ptr<function, array<array<vec4<f32>, 8>, ROWS>>, to: ptr<function, array<f32, ROWS>>) {
   let low = vec4<f32>(vec4<i32>(vec4<u32>(word) & vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u)));
   let high = vec4<f32>(vec4<i32>(vec4<u32>(word & 0xf0u, word & 0xf000u, word & 0xf00000u, word >> 28u)));

@@ -10,7 +10,7 @@
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
   let row = id.y;
   let column = (id.x * LANES + lane) * COLUMNS;
-  let groups = p.quads / 8u;
+  let groups = p.vec4s / 8u;
   var products: array<f32, COLUMNS>;
   var squares = 0.0;
   for (var group = 0u; group < groups; group += 2u) {

@@ -1,7 +1,7 @@
-// What matmul.vector does at one step along K: two quads of x against those of four rows of w.
-// For formats whose words or scales span more than a quad: each is read once.
+// What matmul.gemv does at one step along K: two vec4s of x against those of four rows of w.
+// For formats whose words or scales hold more than a vec4: each is read once.
 // Needs: ROWS; libs matmul and its own (with weight_pair), prologue.*.
-const SPAN = 2u; // quads a step
+const K_STEP = 2u; // vec4s a step
 
 fn dot8(a: vec4<f32>, c: vec4<f32>, b: mat2x4<f32>) -> f32 {
   return dot(a, b[0]) + dot(c, b[1]);

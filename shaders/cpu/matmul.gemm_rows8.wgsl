@@ -12,17 +12,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   // Rows and columns past the end repeat the last one; they are not stored.
   var x_rows: array<u32, BRINGS>;
   for (var i = 0u; i < BRINGS; i++) {
-    x_rows[i] = min(row + i * LANES + lane, rows - 1u) * p.quads;
+    x_rows[i] = min(row + i * LANES + lane, rows - 1u) * p.vec4s;
   }
-  let w0 = weight_row(min(column, p.n - 1u)) * p.quads;
-  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.quads;
+  let w0 = weight_row(min(column, p.n - 1u)) * p.vec4s;
+  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.vec4s;
   var sums0: array<f32, 8>;
   var sums1: array<f32, 8>;
   var squares: array<f32, BRINGS>;
-  // The gains of LANES quads are loaded side by side, too.
-  for (var block = 0u; block < p.quads; block += LANES) {
-    let gains = gain_at(min(block + lane, p.quads - 1u));
-    let end = min(block + LANES, p.quads);
+  // The gains of LANES vec4s are loaded side by side, too.
+  for (var block = 0u; block < p.vec4s; block += LANES) {
+    let gains = gain_at(min(block + lane, p.vec4s - 1u));
+    let end = min(block + LANES, p.vec4s);
     for (var k = block; k < end; k++) {
       var gain = gains;
       if (NORM) {

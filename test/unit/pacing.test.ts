@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { calmly } from "../../src/platform/calm.ts";
+import { paced } from "../../src/platform/pacing.ts";
 
 it("what Dawn asks for through setImmediate comes after pauses, after a few turns; everybody else's stays as it is", async () => {
   const real = globalThis.setImmediate;
@@ -17,7 +17,7 @@ it("what Dawn asks for through setImmediate comes after pauses, after a few turn
       if (++turns < 30) globalThis.setImmediate(turn);
       else resolve();
     };
-    calmly(() => globalThis.setImmediate(turn));
+    paced(() => globalThis.setImmediate(turn));
     expect(globalThis.setImmediate).toBe(real);
     real(pass);
   });
@@ -28,9 +28,9 @@ it("what Dawn asks for through setImmediate comes after pauses, after a few turn
 
 it("hands through what the call returns and throws", () => {
   const real = globalThis.setImmediate;
-  expect(calmly(() => 7)).toBe(7);
+  expect(paced(() => 7)).toBe(7);
   expect(() =>
-    calmly(() => {
+    paced(() => {
       throw new Error("no");
     }),
   ).toThrow("no");

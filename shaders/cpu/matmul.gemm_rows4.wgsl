@@ -1,8 +1,8 @@
 // Matrix times several rows in q8 or q4 for CPU adapters whose subgroups have 8 lanes: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue
-// (lib/matmul). As matmul.columns, but a lane makes COLUMNS columns of ROWS rows: what costs most is making floats of codes, which serve
+// (lib/matmul). As matmul.gemv_columns, but a lane makes COLUMNS columns of ROWS rows: what costs most is making floats of codes, which serve
 // all the rows. (SwiftShader keeps arrays in memory where a loop counts through them: there this takes four times as long.)
 // Needs: ROWS, COLUMNS (even), K a multiple of 32, EVEN: whether of 64; libs matmul and its own, prologue.*, group.* (instead of weight.*),
-// shared.*, columns, lanes.*, the extension subgroups.
+// rows4.*, columns, lanes.*, the extension subgroups.
 // Limits: LANES invocations, 7 storage bindings. Reference: reference/matmul.
 
 @compute @workgroup_size(LANES)
@@ -10,7 +10,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(subgroup_invocation_id) l
   let rows = row_count();
   let row = id.y * ROWS;
   let column = (id.x * LANES + lane) * COLUMNS;
-  let groups = p.quads / 8u;
+  let groups = p.vec4s / 8u;
   var products: array<f32, ROWS * COLUMNS>;
   var squares: array<f32, ROWS>;
   for (var group = 0u; group < groups; group += 2u) {

@@ -21,17 +21,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let m = row0 + (index >> 2u);
   let n = column0 + 4u * ((index >> 2u) & 15u) + (index >> 6u);
   let slot = (index >> 2u) * PITCH + (index & 3u);
-  let x_row = min(m, rows - 1u) * p.quads;
-  let w_row = weight_row(min(n, p.n - 1u)) * p.quads;
+  let x_row = min(m, rows - 1u) * p.vec4s;
+  let w_row = weight_row(min(n, p.n - 1u)) * p.vec4s;
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
   var c3 = vec4<f32>();
-  for (var k0 = 0u; k0 < p.quads; k0 += SLICE) {
+  for (var k0 = 0u; k0 < p.vec4s; k0 += SLICE) {
     let k = k0 + (index & 3u);
-    let at = min(k, p.quads - 1u);
-    xs[slot] = select(vec4<f32>(), x[x_row + at], m < rows && k < p.quads);
-    ws[slot] = select(vec4<f32>(), weight(w_row + at), n < p.n && k < p.quads);
+    let at = min(k, p.vec4s - 1u);
+    xs[slot] = select(vec4<f32>(), x[x_row + at], m < rows && k < p.vec4s);
+    ws[slot] = select(vec4<f32>(), weight(w_row + at), n < p.n && k < p.vec4s);
     workgroupBarrier();
     for (var i = 0u; i < SLICE; i++) {
       let column = local.x * PITCH + i;
@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   for (var i = 0u; i < end; i++) {
     let row = row0 + local.y + 16u * i;
     if (row < rows) {
-      store_quad(row, column0 + 4u * local.x, results[i]);
+      store_vec4(row, column0 + 4u * local.x, results[i]);
     }
   }
 }

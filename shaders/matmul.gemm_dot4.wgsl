@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let rows = row_count();
   let row0 = group.y * TILE;
   let column0 = group.x * TILE;
-  let groups = p.quads / 8u;
+  let groups = p.vec4s / 8u;
   // A thread of the first half brings half a group of a row of x, one of the second half of w, and every other one a scale.
   // Rows and columns past the end repeat the last one; they are not stored.
   let at = (index & 127u) >> 1u;
@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let x_row = min(row0 + at, rows - 1u) * groups;
   let w_row = weight_row(min(column0 + 4u * (at & 15u) + (at >> 4u), p.n - 1u)) * groups;
   // Two halves, but the compiler must not know: on CPU adapters a dot4I8Packed is a dozen instructions, and copies take seconds.
-  let halves = min(2u, p.quads);
+  let halves = min(2u, p.vec4s);
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
@@ -83,7 +83,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   for (var i = 0u; i < end; i++) {
     let row = row0 + local.y + 16u * i;
     if (row < rows) {
-      store_quad(row, column0 + 4u * local.x, results[i]);
+      store_vec4(row, column0 + 4u * local.x, results[i]);
     }
   }
 }

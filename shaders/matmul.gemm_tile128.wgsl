@@ -7,7 +7,7 @@
 // Limits: 256 invocations, 16 KiB of workgroup memory (f16: 8), 5 storage bindings. Reference: reference/matmul.
 
 const TILE = 128u;
-const SLICE = 4u; // quads along K
+const SLICE = 4u; // vec4s along K
 const BLOCKS = 32u; // of four rows
 
 var<workgroup> xs: array<Tile, 512>;
@@ -19,9 +19,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let row0 = group.y * TILE;
   let column0 = group.x * TILE;
   let brings_x = index < 128u;
-  let quad = index & 3u;
+  let k_lane = index & 3u;
   let block = (index >> 2u) & 31u;
-  let slot = quad * 4u * BLOCKS + (block ^ (quad << 1u));
+  let slot = k_lane * 4u * BLOCKS + (block ^ (k_lane << 1u));
   // Rows and columns past the end repeat the last one; they are not stored.
   let first = select(column0, row0, brings_x) + 4u * block;
   let last = select(p.n, rows, brings_x) - 1u;
@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   if (!brings_x) {
     at = vec4<u32>(weight_row(at.x), weight_row(at.y), weight_row(at.z), weight_row(at.w));
   }
-  at *= p.quads;
+  at *= p.vec4s;
   var c0a = vec4<f32>();
   var c0b = vec4<f32>();
   var c1a = vec4<f32>();
@@ -46,10 +46,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   var c6b = vec4<f32>();
   var c7a = vec4<f32>();
   var c7b = vec4<f32>();
-  for (var k0 = 0u; k0 < p.quads; k0 += SLICE) {
-    let k = k0 + quad;
+  for (var k0 = 0u; k0 < p.vec4s; k0 += SLICE) {
+    let k = k0 + k_lane;
     var b = mat4x4<f32>();
-    if (k < p.quads) {
+    if (k < p.vec4s) {
       if (brings_x) {
         b = mat4x4<f32>(x[at.x + k], x[at.y + k], x[at.z + k], x[at.w + k]);
       } else {
@@ -99,8 +99,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   for (var i = 0u; i < end; i++) {
     let row = row0 + 4u * local.y + (i & 3u) + (i >> 2u) * 64u;
     if (row < rows) {
-      store_quad(row, column0 + 4u * local.x, results[2u * i]);
-      store_quad(row, column0 + 4u * local.x + 64u, results[2u * i + 1u]);
+      store_vec4(row, column0 + 4u * local.x, results[2u * i]);
+      store_vec4(row, column0 + 4u * local.x + 64u, results[2u * i + 1u]);
     }
   }
 }

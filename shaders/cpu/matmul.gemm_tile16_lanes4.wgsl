@@ -10,12 +10,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   let row = group.y * 8u;
   let column = group.x * 16u + lane * 4u;
   // Rows and columns past the end repeat the last one; they are not stored.
-  let x0 = min(row + lane, rows - 1u) * p.quads;
-  let x1 = min(row + 4u + lane, rows - 1u) * p.quads;
-  let w0 = weight_row(min(column, p.n - 1u)) * p.quads;
-  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.quads;
-  let w2 = weight_row(min(column + 2u, p.n - 1u)) * p.quads;
-  let w3 = weight_row(min(column + 3u, p.n - 1u)) * p.quads;
+  let x0 = min(row + lane, rows - 1u) * p.vec4s;
+  let x1 = min(row + 4u + lane, rows - 1u) * p.vec4s;
+  let w0 = weight_row(min(column, p.n - 1u)) * p.vec4s;
+  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.vec4s;
+  let w2 = weight_row(min(column + 2u, p.n - 1u)) * p.vec4s;
+  let w3 = weight_row(min(column + 3u, p.n - 1u)) * p.vec4s;
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   var c5 = vec4<f32>();
   var c6 = vec4<f32>();
   var c7 = vec4<f32>();
-  for (var k = 0u; k < p.quads; k++) {
+  for (var k = 0u; k < p.vec4s; k++) {
     let a0 = x[x0 + k];
     let a1 = x[x1 + k];
     let b0 = weight(w0 + k);
@@ -44,6 +44,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   var results = array<vec4<f32>, 8>(c0, c1, c2, c3, c4, c5, c6, c7);
   let end = select(0u, min(8u, rows - row), column < p.n);
   for (var i = 0u; i < end; i++) {
-    store_quad(row + i, column, results[i]);
+    store_vec4(row + i, column, results[i]);
   }
 }

@@ -1,11 +1,12 @@
 // Matrix product for CPU adapters whose subgroups have 8 lanes: products[m, n] = Σ_k x[m, k] · w[n, k]; matmul.finish does the rest.
 // matmul.pack has put both operands into panels (lib/panels); a workgroup of one subgroup makes a tile of 16 rows × 64 columns.
-//   x: [rows / 16, K / 4, 16] texels   w: [n / 64, K / 4, 64] texels, the same for all formats. What lies past the end repeats the last row.
+//   x: [rows / 16, K / 4, 16] vec4s   w: [n / 64, K / 4, 64] vec4s, the same for all formats. Both lie in texture storage; past the end
+//   they repeat the last row.
 //   products: f32, whole tiles: [rows up to a multiple of 16, n up to a multiple of 64]
-// Needs: subgroups of exactly 8 lanes, the extension subgroups; libs step, texels, operand.plain, panels.
+// Needs: subgroups of exactly 8 lanes, the extension subgroups; libs step, texture, operand.plain, panels.
 // Limits: 8 invocations, 1 storage buffer, 2 storage textures. Reference: reference/matmul.
 struct Params {
-  quads: u32, // K / 4
+  vec4s: u32, // K / 4
   wide: u32, // vec4s in a row of products
 }
 @group(0) @binding(1) var<uniform> p: Params;
@@ -19,7 +20,7 @@ fn store(at: u32, c: array<f32, 8>) {
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-  let c = tile(group.y * ROWS * p.quads, group.x * COLUMNS * p.quads, p.quads, lane);
+  let c = tile(group.y * ROWS * p.vec4s, group.x * COLUMNS * p.vec4s, p.vec4s, lane);
   let at = group.y * ROWS * p.wide + group.x * (COLUMNS / 4u) + 2u * lane;
   store(at, c[0]);
   store(at + p.wide, c[1]);

@@ -10,10 +10,10 @@ fn expanded(q: vec4<u32>) -> mat2x4<f32> {
 }
 
 // Elements 8i .. 8i + 7.
-fn key_oct(i: u32) -> mat2x4<f32> {
+fn key_vec8(i: u32) -> mat2x4<f32> {
   return expanded(k[i]);
 }
 
-fn value_oct(i: u32) -> mat2x4<f32> {
+fn value_vec8(i: u32) -> mat2x4<f32> {
   return expanded(v[i]);
 }
