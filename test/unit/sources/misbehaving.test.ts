@@ -413,7 +413,7 @@ describe("in a page, whose requests another origin may refuse", () => {
     let lost = false;
     const losing: typeof fetch = async (input, init) => {
       if (lost && String(input).endsWith(NAME)) throw new TypeError("Failed to fetch");
-      lost = (init?.method ?? "GET") === "GET" && String(input).endsWith(NAME);
+      lost ||= (init?.method ?? "GET") === "GET" && String(input).endsWith(NAME);
       return fetch(input, init);
     };
     const { load, server, expectSound } = await setUp(await fileServer(FILES, cutThen(well)));
