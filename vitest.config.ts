@@ -1,41 +1,58 @@
 import { fileURLToPath } from "node:url";
-import { playwright } from "@vitest/browser-playwright";
 import { configDefaults, defineConfig } from "vitest/config";
-import { chromiumLaunch } from "./test/browser/chromium.ts";
+import { inChromium } from "./test/browser/provider.ts";
 
 const pathOf = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const platform = (name: "node" | "web") => ({ "#platform": pathOf(`./src/platform/${name}.ts`) });
 const times = { testTimeout: 240_000, hookTimeout: 240_000 };
 
-/** `test/browser/page` runs inside Chromium, everything else in Node (some of which drives Chromium from there). */
-export default defineConfig(async ({ mode }) => ({
+/** What runs dist/, as a user does: the command line, the packed package, a process's first use of the library. */
+const BUILT = ["test/**/*cli*.test.ts", "test/toolchains/**/*.test.ts", "test/lifecycle/first-use.test.ts"];
+
+/** A part of the tests that runs in Node, and alone with `--project NAME`. */
+const inNode = (
+  name: string,
+  include: string[],
+  { except = [] as string[], needs }: { except?: string[]; needs?: "dist" | "threads" } = {},
+) => ({
+  resolve: { alias: platform("node") },
+  test: {
+    name,
+    include,
+    exclude: [...configDefaults.exclude, ...except],
+    globalSetup: needs ? [`test/needs-${needs}.ts`] : [],
+    pool: "forks" as const,
+    maxWorkers: 2,
+    ...times,
+  },
+});
+
+/** The parts; CONTRIBUTING.md says what each needs. `test/full` has a configuration of its own. */
+export default defineConfig(({ mode }) => ({
   test: {
     provide: { full: mode === "full" },
     projects: [
-      {
-        resolve: { alias: platform("node") },
-        test: {
-          name: "node",
-          include: ["test/**/*.test.ts", "src/safetensors/test/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, "test/browser/page/**", "test/full/**"],
-          pool: "forks" as const,
-          maxWorkers: 2,
-          ...times,
-        },
-      },
+      inNode("unit", ["test/unit/**/*.test.ts", "test/security/**/*.test.ts", "test/*.test.ts", "src/safetensors/test/**/*.test.ts"], {
+        except: BUILT,
+      }),
+      inNode("media", ["test/media/**/*.test.ts"], { needs: "threads" }),
+      inNode("kernels", ["test/kernels/**/*.test.ts"], { except: BUILT }),
+      inNode("model", ["test/{model,lifecycle,weights}/**/*.test.ts"], { except: BUILT, needs: "threads" }),
+      inNode("built", BUILT, { needs: "dist" }),
+      inNode("pages", ["test/browser/*.test.ts"]), // drive Chromium from Node
       {
         resolve: { alias: platform("web") },
         optimizeDeps: { include: ["@huggingface/tokenizers", "jpeg-js/lib/decoder.js", "@jsquash/jpeg/codec/dec/mozjpeg_dec.js"] },
         test: {
           name: "browser",
-          include: ["test/browser/page/**/*.test.ts"],
+          include: ["test/browser/page/**/*.test.ts"], // run inside Chromium
           sequence: { groupOrder: 1 }, // after Node's: a busy machine makes a page's tasks long
           ...times,
           browser: {
             enabled: true,
             headless: true,
             screenshotFailures: false,
-            provider: playwright({ launchOptions: await chromiumLaunch() }),
+            provider: inChromium(),
             instances: [{ browser: "chromium" as const }],
           },
         },

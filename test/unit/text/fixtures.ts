@@ -42,6 +42,16 @@ export function tokenizerFiles(name: "real" | "tiny" | "nano"): { fast: Files; s
   return { fast: { "tokenizer.json": json, ...configs }, slow: { ...slow, ...configs } };
 }
 
+const loaded = new Map<string, Promise<Tokenizer>>();
+
+/** A tokenizer at hand, loaded once: the real one takes seconds. */
+export function loadOnce(name: "real" | "tiny" | "nano", form: "fast" | "slow"): Promise<Tokenizer> {
+  const key = `${name} ${form}`;
+  const found = loaded.get(key) ?? load(tokenizerFiles(name)[form]);
+  loaded.set(key, found);
+  return found;
+}
+
 /** A case of expected.json: a batch holds lists where a single prompt holds one value. */
 interface GoldenCase {
   name: string;

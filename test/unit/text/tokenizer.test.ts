@@ -2,7 +2,7 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
-import { load, readJson, tokenizerFiles } from "./fixtures.ts";
+import { load, loadOnce, readJson, tokenizerFiles } from "./fixtures.ts";
 import { SENTENCE_PIECE } from "./sentence-piece.ts";
 
 const vectors: { text: string; ids: number[] }[] = readJson("test/fixtures/tokenizer/vectors.json");
@@ -21,7 +21,7 @@ const STRINGS = [
 
 describe.each(["fast", "slow"] as const)("Qwen2.5's tokenizer from its %s form", (form) => {
   it("gives the ids of every vector, and its text back", async () => {
-    const tokenizer = await load(tokenizerFiles("real")[form]);
+    const tokenizer = await loadOnce("real", form);
     expect(vectors).toHaveLength(400);
     for (const { text, ids } of vectors) {
       expect(tokenizer.encode(text), text).toEqual(ids);
@@ -37,8 +37,7 @@ describe.each(["fast", "slow"] as const)("Qwen2.5's tokenizer from its %s form",
 
 describe.each(["real", "tiny", "nano"] as const)("the two forms of the %s tokenizer", (name) => {
   it("agree on ids, texts, special tokens and pieces", async () => {
-    const files = tokenizerFiles(name);
-    const [fast, slow] = [await load(files.fast), await load(files.slow)];
+    const [fast, slow] = [await loadOnce(name, "fast"), await loadOnce(name, "slow")];
     for (const text of STRINGS) {
       const ids = fast.encode(text);
       expect(slow.encode(text), text).toEqual(ids);
@@ -115,7 +114,7 @@ describe("edges", () => {
   });
 
   it("puts the whole text in NFC before it looks for added tokens, as upstream's slow tokenizer", async () => {
-    const tokenizer = await load(tokenizerFiles("real").fast);
+    const tokenizer = await loadOnce("real", "fast");
     const ids = tokenizer.encode("<img>\u0338");
     expect(ids).not.toContain(151665);
     expect(tokenizer.decode(ids)).toBe("<img≯");

@@ -1,0 +1,4 @@
+import { demandBuild } from "./build.ts";
+
+/** Before what decodes large pictures: Node starts its threads from dist/, also where the rest comes from TypeScript. */
+export default (): void => demandBuild(["src/media", "src/platform"]);
