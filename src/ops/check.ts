@@ -49,7 +49,11 @@ export function needTokens(op: string, { label, rows: { base, unit } }: Activati
 /** A matrix whose width its format takes, and whose parts cover all rows in order, with storage for them. */
 export function needMatrix(op: string, { label, shape, dtype, parts }: Matrix): void {
   const [n, k] = shape;
-  need(dtype in BYTES_PER_ELEMENT, op, `${label} is ${dtype}, which is not a format of weights: ${Object.keys(BYTES_PER_ELEMENT).join(", ")}`);
+  need(
+    dtype in BYTES_PER_ELEMENT,
+    op,
+    `${label} is ${dtype}, which is not a format of weights: ${Object.keys(BYTES_PER_ELEMENT).join(", ")}`,
+  );
   const vec4s = isQuantized(dtype) ? GROUP : 4;
   need(k > 0 && k % vec4s === 0, op, `K is ${k}, ${dtype} needs a positive multiple of ${vec4s}`);
   let next = 0;

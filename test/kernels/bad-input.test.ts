@@ -293,7 +293,12 @@ const CASES: readonly Case[] = [
     (p) => convert(p, { ...conversion(), from: "i8" as never }),
     /convert i8 to q8: i8 is not a stored dtype/,
   ],
-  ["convert: to a dtype that is none", 1, (p) => convert(p, { ...conversion(), to: "q2" as never }), /convert f32 to q2: q2 is not a format/],
+  [
+    "convert: to a dtype that is none",
+    1,
+    (p) => convert(p, { ...conversion(), to: "q2" as never }),
+    /convert f32 to q2: q2 is not a format/,
+  ],
   [
     "convert: no whole group",
     1,
