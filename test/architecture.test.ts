@@ -12,6 +12,7 @@ const LAYERS = [
   "json.ts",
   "safetensors",
   "platform",
+  "hub", // where bytes come from: knows no tensor and no GPU
   "tensor",
   "reference",
   "gpu",

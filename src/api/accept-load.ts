@@ -1,6 +1,6 @@
 import { type DeviceOptions, deviceOption } from "../gpu/device-options.ts";
+import { checkSource, type SourceLike } from "../hub/source.ts";
 import { callback, count, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
-import { checkSource, type SourceLike } from "../weights/source.ts";
 import type { LoadOptions } from "./load.ts";
 
 /** A GPUDevice, or how to choose an adapter; `openGpu` takes it as it is. */

@@ -7,7 +7,7 @@ import { pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
 import { described } from "../options.ts";
 import type { Vector } from "../tensor/tensor.ts";
 import type { Weights } from "../weights/checkpoint.ts";
-import type { ModelConfig } from "./config.ts";
+import type { LanguageConfig, ModelConfig } from "./config.ts";
 import { createResidual, type DecoderParts, Lanes } from "./lanes.ts";
 import { kvBytes, type LanguageWeights, layerBytes, loadLanguage } from "./language.ts";
 import { interpolatePositions } from "./positions.ts";
@@ -34,6 +34,14 @@ export interface Tiles {
   size: number;
   /** Normalised pixels f32 [count, 3, size, size] of some of them. */
   pixels(first: number, count: number): Float32Array<ArrayBuffer>;
+}
+
+/** @throws EngineError bad-input where a context is longer than the model has positions */
+export function checkContext({ maxPositions }: LanguageConfig, maxContext: number): void {
+  if (maxContext <= maxPositions) return;
+  throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${maxPositions} positions`, {
+    hint: `use at most ${maxPositions}`,
+  });
 }
 
 /** The model on a device: weights, KV cache and the recorded programs. Knows nothing of text or pictures. */
@@ -77,11 +85,7 @@ export class Model {
 
   /** Loads all weights, allocates the state and records the decoder's programs. */
   static async load(gpu: Gpu, w: Weights, config: ModelConfig, maxContext: number, kv: KvDtype): Promise<Model> {
-    if (maxContext > config.language.maxPositions) {
-      throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${config.language.maxPositions} positions`, {
-        hint: `use at most ${config.language.maxPositions}`,
-      });
-    }
+    checkContext(config.language, maxContext);
     return gpu.memory.scoped("loading the model", async () => {
       const { vision, language, selectLayer } = config;
       const layers = selectLayer < 0 ? vision.layers + 1 + selectLayer : selectLayer;

@@ -1,12 +1,10 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
-import { type Checkpoint, openCheckpoint, SafetensorsError, SINGLE_NAME } from "../safetensors/index.ts";
+import type { Checkpoint } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, type MatrixPart, type Vector } from "../tensor/tensor.ts";
-import { noTensors } from "./missing.ts";
-import { asBadWeights, fileOrigin, type Origin, type StoredTensor } from "./origin.ts";
+import { fileOrigin, type Origin, type StoredTensor } from "./origin.ts";
 import type { RowBlock, RowsSource } from "./rows.ts";
-import type { StagedSource } from "./source.ts";
 import { Uploads, widen } from "./uploads.ts";
 
 /** How matrices are held on the GPU; `auto`: as the checkpoint stores them, or in the best format that fits. */
@@ -16,46 +14,6 @@ export const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f
 /** The codes of a quantised tensor: q8 as I8 [out, K], q4 as U8 [out, K / 2]; its scales are F16 [out, K / 32]. */
 export const CODES: Readonly<Record<string, "q8" | "q4">> = { I8: "q8", U8: "q4" };
 export const SCALES_SUFFIX = ".scales";
-
-/**
- * Opens the safetensors files; what is wrong with them, or lies there in their place, becomes a `bad-weights`. Of a model on a server the
- * headers come first, and the weights only when `check` has nothing against them.
- */
-export async function openWeights(
-  source: StagedSource,
-  signal?: AbortSignal,
-  check: (checkpoint: Checkpoint) => void | Promise<void> = () => {},
-): Promise<Checkpoint> {
-  const open = async (): Promise<Checkpoint> => {
-    const checkpoint = await asBadWeights(() => openFiles(source, signal));
-    try {
-      await check(checkpoint);
-    } catch (error) {
-      await checkpoint.close();
-      throw error;
-    }
-    return checkpoint;
-  };
-  if (!source.download) return open();
-  let early: Checkpoint | undefined;
-  try {
-    early = await open();
-  } catch (error) {
-    if (!(error instanceof EngineError) || error.code !== "network") throw error; // a server without ranges: the whole files tell as well
-  }
-  if (!(await source.download()) && early) return early;
-  await early?.close();
-  return open();
-}
-
-async function openFiles(source: StagedSource, signal: AbortSignal | undefined): Promise<Checkpoint> {
-  try {
-    return await openCheckpoint(source, signal ? { signal } : {});
-  } catch (error) {
-    const none = error instanceof SafetensorsError && error.absent && error.file === SINGLE_NAME;
-    throw (none && (await noTensors(source))) || error;
-  }
-}
 
 /** The dtype that a checkpoint's matrices are stored in: that of its first matrix, or the format that it was converted to. */
 export function storedFormat(origin: Origin): MatrixDtype {

@@ -1,8 +1,8 @@
-import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
+import { asBadWeights } from "../hub/open.ts";
 import { fillSynthetic, type SyntheticRule, type SyntheticTarget } from "../ops/synth.ts";
-import { type Checkpoint, readTensor, SafetensorsError } from "../safetensors/index.ts";
+import { type Checkpoint, readTensor } from "../safetensors/index.ts";
 import type { Bindable } from "../tensor/tensor.ts";
 import { PIECE_BYTES, planReads, readAhead } from "./reads.ts";
 import { synthesize, syntheticRule } from "./synthetic.ts";
@@ -42,18 +42,6 @@ export interface Origin {
    */
   stream(names: Iterable<string>, signal?: AbortSignal): AsyncIterable<Stretch>;
 }
-
-/** What is wrong with a safetensors file becomes a `bad-weights`. */
-export async function asBadWeights<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw error instanceof SafetensorsError ? toBadWeights(error) : error;
-  }
-}
-
-const toBadWeights = (error: SafetensorsError): EngineError =>
-  new EngineError("bad-weights", error.message, { ...(error.hint ? { hint: error.hint } : {}), cause: error });
 
 /** Two reads are under way while the bytes of a third one go to the GPU. */
 const ARRAYS = 3;

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
+import { openWeights } from "../../src/hub/open.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { createCaches, loadLanguageLayer, recordLanguageLayer } from "../../src/model/language.ts";
 import { loadProjector, recordProjector } from "../../src/model/projector.ts";
@@ -8,7 +9,7 @@ import { checkpointTensors } from "../../src/model/tensors.ts";
 import { loadVisionLayer, recordVisionLayer } from "../../src/model/vision.ts";
 import { inverseFrequencies, ropeTable } from "../../src/ops/rope.ts";
 import type { Activation, Bindable } from "../../src/tensor/tensor.ts";
-import { openWeights, Weights } from "../../src/weights/checkpoint.ts";
+import { Weights } from "../../src/weights/checkpoint.ts";
 import { fixture, json, memoryFiles, readF32, relativeL2, syntheticF32, syntheticFile } from "../support.ts";
 
 interface Golden {

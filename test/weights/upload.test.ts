@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { loadModel } from "../../src/api/model-load.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { openWeights } from "../../src/hub/open.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import type { ByteSource, TensorEntry } from "../../src/safetensors/index.ts";
 import { type Matrix, type Vector, widenBf16, widenF16 } from "../../src/tensor/tensor.ts";
-import { openWeights, Weights } from "../../src/weights/checkpoint.ts";
+import { Weights } from "../../src/weights/checkpoint.ts";
 import { fileOrigin } from "../../src/weights/origin.ts";
 import { PIECE_BYTES } from "../../src/weights/reads.ts";
 import { fixture, memoryFiles, syntheticFile } from "../support.ts";

@@ -2,14 +2,12 @@ import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openGpu } from "../../src/gpu/device.ts";
-import { checkTensors, storedShapes } from "../../src/model/check-tensors.ts";
-import { parseConfig } from "../../src/model/config.ts";
+import { openWeights } from "../../src/hub/open.ts";
+import { openSource, readSmall } from "../../src/hub/source.ts";
+import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
 import { type Checkpoint, MAX_READ } from "../../src/safetensors/index.ts";
 import { isQuantized } from "../../src/tensor/tensor.ts";
-import { openWeights } from "../../src/weights/checkpoint.ts";
 import { type ConvertFormat, convertWeights } from "../../src/weights/convert.ts";
-import { noConfig } from "../../src/weights/missing.ts";
-import { openSource, readSmall } from "../../src/weights/source.ts";
 import { verifyConversion } from "../../src/weights/verify.ts";
 import { checkModelFlags, interruptSignal, status } from "./model.ts";
 import { checkAbsent, createFile, createFolder } from "./output.ts";
@@ -53,10 +51,7 @@ export async function convertCommand(flags: ConvertFlags): Promise<void> {
   await checkModelFlags(flags);
   checkAbsent(flags.out); // not after a download
   const source = await openSource(flags.model, { revision: flags.revision, signal, onProgress: loadProgress(terminal) });
-  const config = await readSmall(source, "config.json");
-  if (!config) throw await noConfig(source);
-  const parsed = parseConfig(config);
-  const checkpoint = await openWeights(source, signal, ({ tensors }) => checkTensors(parsed, storedShapes(tensors)));
+  const { configBytes: config, files: checkpoint } = await openCheckpoint(source, { signal });
   try {
     const total = [...checkpoint.tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0);
     const progress = (what: string) => {

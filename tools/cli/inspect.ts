@@ -1,10 +1,9 @@
 import { EngineError } from "../../src/errors.ts";
-import { checkTensors, storedShapes } from "../../src/model/check-tensors.ts";
-import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
+import { openRemotely } from "../../src/hub/source.ts";
+import type { ModelConfig } from "../../src/model/config.ts";
+import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
 import { type Checkpoint, readPieces, type TensorInfo } from "../../src/safetensors/index.ts";
-import { openWeights, SCALES_SUFFIX } from "../../src/weights/checkpoint.ts";
-import { noConfig } from "../../src/weights/missing.ts";
-import { openRemotely, readSmall } from "../../src/weights/source.ts";
+import { SCALES_SUFFIX } from "../../src/weights/checkpoint.ts";
 import { interruptSignal, status } from "./model.ts";
 import { LICENCES } from "./small-files.ts";
 
@@ -55,11 +54,9 @@ function parametersOf({ dtype, shape, name }: TensorInfo, checkpoint: Checkpoint
 export async function inspect(from: string, flags: InspectFlags): Promise<void> {
   const signal = interruptSignal();
   const source = await openRemotely(from, { revision: flags.revision, signal });
-  const bytes = await readSmall(source, "config.json");
-  if (!bytes) throw await noConfig(source);
-  const config = parseConfig(bytes);
+  // Checks every header, and that index and shards agree; whether the tensors are those of the configuration is for --verify to say.
+  const { config, files: checkpoint } = await openCheckpoint(source, { signal, check: flags.verify ? "all" : "none" });
   const quantization = config.converted;
-  const checkpoint = await openWeights(source, signal); // checks every header, and that index and shards agree
   try {
     const tensors = [...checkpoint.tensors.values()].map(({ info, source: file }) => ({
       name: info.name,
@@ -79,7 +76,6 @@ export async function inspect(from: string, flags: InspectFlags): Promise<void> 
     }
     let verified: { files: number; tensors: number; bytes: number } | undefined;
     if (flags.verify) {
-      checkTensors(config, storedShapes(checkpoint.tensors), { all: true }); // before a byte is read
       const problems: string[] = [];
       for (const [name, count] of await nonFinite(checkpoint, signal)) problems.push(`tensor "${name}" holds ${count} infinities or NaN`);
       if (process.stderr.isTTY) status("");
