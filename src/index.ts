@@ -16,4 +16,4 @@ export type { CachedModel } from "./hub/cached.ts";
 export type { HubOptions, SourceLike, WeightSource } from "./hub/source.ts";
 export type { KvDtype } from "./ops/kv-cache.ts";
 export type { MatrixDtype } from "./tensor/tensor.ts";
-export type { WeightFormat } from "./weights/checkpoint.ts";
+export type { WeightFormat } from "./weights/formats.ts";

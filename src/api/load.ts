@@ -8,8 +8,8 @@ import { openCheckpoint } from "../model/open-checkpoint.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import { checkTemplate } from "../text/template.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
-import type { WeightFormat } from "../weights/checkpoint.ts";
-import { fileOrigin } from "../weights/origin.ts";
+import type { WeightFormat } from "../weights/formats.ts";
+import { fileTensors } from "../weights/tensor-source.ts";
 import { loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
 import { Queue } from "./queue.ts";
@@ -71,7 +71,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   try {
     const gpu = await openGpu(options.device);
     try {
-      const origin = fileOrigin(gpu, files);
+      const origin = fileTensors(gpu, files);
       const upload = (loaded: number, note?: string) =>
         onProgress?.({ phase: "upload", loaded, total: origin.bytes, ...(note ? { note } : {}) });
       upload(0);

@@ -2,7 +2,7 @@ import { EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
 import { type Checkpoint, readPieces, readTensor, type TensorEntry } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, widenHalf } from "../tensor/tensor.ts";
-import { CODES, PLAIN, SCALES_SUFFIX } from "./checkpoint.ts";
+import { CODES, PLAIN, SCALES_SUFFIX } from "./formats.ts";
 
 /** How a tensor of a converted checkpoint differs from the original. */
 export interface TensorReport {

@@ -12,9 +12,10 @@ import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts
 import { kvBytes } from "../../src/model/language.ts";
 import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import type { WeightFormat } from "../../src/weights/checkpoint.ts";
-import { fileOrigin, type Origin, syntheticOrigin } from "../../src/weights/origin.ts";
+import type { WeightFormat } from "../../src/weights/formats.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
+import { syntheticTensors } from "../../src/weights/synthetic-source.ts";
+import { fileTensors, type TensorSource } from "../../src/weights/tensor-source.ts";
 import { loadOrt } from "../kernels/ort-load.ts";
 import { checkQwen2 } from "../kernels/qwen2-onnx.ts";
 import { CONTEXT_ROOM, CONTEXTS, type ContextRate, decode, type RowsRate, timeContexts, timeRows } from "./bench-decode.ts";
@@ -43,7 +44,7 @@ interface BenchFlags {
 /** Where the weights come from: files, or a rule by which they are made on the GPU. */
 interface Subject {
   config: ModelConfig;
-  origin: (gpu: Gpu) => Origin;
+  origin: (gpu: Gpu) => TensorSource;
   onDisk: boolean;
   close(): Promise<void>;
 }
@@ -53,14 +54,14 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
     const config = parseConfig(await onFile("read", synthetic, readFile(synthetic)));
     return {
       config,
-      origin: (gpu) => syntheticOrigin(gpu, checkpointTensors(config), seed),
+      origin: (gpu) => syntheticTensors(gpu, checkpointTensors(config), seed),
       onDisk: false,
       close: async () => {},
     };
   }
   const source = await openSource(model ?? NANO, { revision, signal, onProgress: loadProgress(terminal) });
   const { config, files } = await openCheckpoint(source, { signal });
-  return { config, origin: (gpu) => fileOrigin(gpu, files), onDisk: true, close: () => files.close() };
+  return { config, origin: (gpu) => fileTensors(gpu, files), onDisk: true, close: () => files.close() };
 }
 
 const LONG_MS = 10_000;

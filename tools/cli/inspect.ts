@@ -3,7 +3,7 @@ import { openRemotely } from "../../src/hub/source.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
 import { type Checkpoint, readPieces, type TensorInfo } from "../../src/safetensors/index.ts";
-import { SCALES_SUFFIX } from "../../src/weights/checkpoint.ts";
+import { SCALES_SUFFIX } from "../../src/weights/formats.ts";
 import { interruptSignal, status } from "./model.ts";
 import { LICENCES } from "./small-files.ts";
 
