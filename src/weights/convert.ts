@@ -1,6 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type ByteSink, type Checkpoint, type Dtype, INDEX_NAME, type TensorToWrite, writeSafetensors } from "../safetensors/index.ts";
+import { type OutputFolder, writeWhole } from "../hub/output.ts";
+import { type Checkpoint, type Dtype, INDEX_NAME, type TensorToWrite, writeSafetensors } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixPart } from "../tensor/tensor.ts";
 import { PLAIN, SCALES_SUFFIX } from "./formats.ts";
 import { Converter } from "./quantize.ts";
@@ -11,14 +12,10 @@ import { fileTensors, type TensorSource } from "./tensor-source.ts";
 /** What a checkpoint can be converted to. */
 export type ConvertFormat = "q4" | "q8" | "f16" | "bf16";
 
-/** Where the converted files go. */
-export interface OutputFolder {
-  create(name: string): Promise<ByteSink & { close(): Promise<void> }>;
-}
-
 export interface ConvertRequest {
   checkpoint: Checkpoint;
   to: ConvertFormat;
+  /** Where the converted files go. */
   out: OutputFolder;
   /** Put into every file's `__metadata__`. */
   metadata: ReadonlyMap<string, string>;
@@ -97,7 +94,7 @@ function copyTensor(gpu: Gpu, name: string, checkpoint: Checkpoint, { signal, on
  *
  * @throws EngineError bad-input on a checkpoint that is quantised already, bad-weights where values do not fit the format
  */
-export async function convertWeights(gpu: Gpu, request: ConvertRequest): Promise<void> {
+export async function convertTensors(gpu: Gpu, request: ConvertRequest): Promise<void> {
   const { checkpoint, to, out, metadata, shardBytes } = request;
   const source: TensorSource = fileTensors(gpu, checkpoint);
   const converter = new Converter(gpu);
@@ -117,11 +114,7 @@ export async function convertWeights(gpu: Gpu, request: ConvertRequest): Promise
         await sink.close();
       }
     }
-    if (shards.length > 1) {
-      const sink = await out.create(INDEX_NAME);
-      await sink.write(shardIndex(shards));
-      await sink.close();
-    }
+    if (shards.length > 1) await writeWhole(out, INDEX_NAME, shardIndex(shards));
     done = true;
   } finally {
     // After a failure that one is told, not what the counters say.

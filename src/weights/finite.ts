@@ -11,7 +11,7 @@ const EXPONENT: Readonly<Record<PlainDtype, number>> = { f32: 0x7f800000, bf16: 
 
 /** How many of the elements are infinite or no number. `bytes` may begin anywhere in a larger buffer. */
 export function countNonFinite(bytes: Uint8Array, dtype: PlainDtype): number {
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes); // not slice(), by which a Buffer gives no copy
   const { buffer, byteOffset, length } = aligned;
   const words = dtype === "f32" ? new Uint32Array(buffer, byteOffset, length / 4) : new Uint16Array(buffer, byteOffset, length / 2);
   const exponent = EXPONENT[dtype];

@@ -55,7 +55,7 @@ async function compare(
     const pieceBytes = Math.round((elements * (entry.info.end - entry.info.begin)) / count);
     return readPieces(entry, { pieceBytes, ...(signal ? { signal } : {}) });
   };
-  const scaleBits = scales && new Uint16Array((await readTensor(scales, { maxBytes: Number.MAX_SAFE_INTEGER })).slice().buffer);
+  const scaleBits = scales && new Uint16Array(new Uint8Array(await readTensor(scales, { maxBytes: Number.MAX_SAFE_INTEGER })).buffer);
   const a = new Float32Array(ELEMENTS);
   const b = new Float32Array(ELEMENTS);
   let difference = 0;
