@@ -12,8 +12,8 @@ export type { BatchAnswer, BatchFailure, BatchResult, ChatReply, ChatResult, Tim
 export type { SendOptions, Session, SessionOptions } from "./api/session.ts";
 export { EngineError, type ErrorCode } from "./errors.ts";
 export type { DeviceOptions } from "./gpu/device.ts";
+export type { CachedModel } from "./hub/cached.ts";
+export type { HubOptions, SourceLike, WeightSource } from "./hub/source.ts";
 export type { KvDtype } from "./ops/kv-cache.ts";
 export type { MatrixDtype } from "./tensor/tensor.ts";
-export type { CachedModel } from "./weights/cached.ts";
-export type { WeightFormat } from "./weights/checkpoint.ts";
-export type { HubOptions, SourceLike, WeightSource } from "./weights/source.ts";
+export type { WeightFormat } from "./weights/formats.ts";

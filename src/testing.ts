@@ -5,12 +5,12 @@ import { EngineError } from "./errors.ts";
 import { forget, type GenerateRequest, type PromptTiles, prefillPrompt } from "./generate/loop.ts";
 import { Stepper } from "./generate/stepper.ts";
 import type { Tap } from "./gpu/program.ts";
+import { openSource, readSmall, type WeightSource } from "./hub/source.ts";
 import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
 import type { Model } from "./model/internvl.ts";
 import { count, flag, isRecord, number, reading, readOptions, wrong } from "./options.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
-import { openSource, readSmall, type WeightSource } from "./weights/source.ts";
 
 export { type Gpu, openGpu } from "./gpu/device.ts";
 export type { KernelSpec } from "./gpu/kernel.ts";

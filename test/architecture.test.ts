@@ -12,6 +12,7 @@ const LAYERS = [
   "json.ts",
   "safetensors",
   "platform",
+  "hub", // where bytes come from: knows no tensor and no GPU
   "tensor",
   "reference",
   "gpu",
@@ -23,7 +24,7 @@ const LAYERS = [
   "model",
   "generate",
   "api",
-  "index.ts testing.ts worker-thread.ts",
+  "index.ts convert.ts testing.ts worker-thread.ts",
 ];
 const layerOf = (file: string): number => {
   const inside = file.slice("src/".length);

@@ -1,6 +1,6 @@
 import { type DeviceOptions, deviceOption } from "../gpu/device-options.ts";
+import { checkSource, type SourceLike } from "../hub/source.ts";
 import { callback, count, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
-import { checkSource, type SourceLike } from "../weights/source.ts";
 import type { LoadOptions } from "./load.ts";
 
 /** A GPUDevice, or how to choose an adapter; `openGpu` takes it as it is. */
@@ -47,3 +47,10 @@ export function acceptWorkerLoad(from: unknown, options: unknown) {
   const { fetch: _, ...portable } = LOAD;
   return { source: checkSource(from), ...readOptions("load", options, { ...portable, device: chosen, worker }) };
 }
+
+const { endpoint, revision, token, cacheDir, fetch: request, signal: abort } = LOAD;
+
+/** The options of `load` that say where a checkpoint comes from, for other functions that open one. */
+export const SOURCE = { endpoint, revision, token, cacheDir, fetch: request, signal: abort };
+/** How `load` takes a device. */
+export const DEVICE = device;

@@ -1,6 +1,6 @@
+import type { CachedModel } from "../hub/cached.ts";
+import type { HubOptions } from "../hub/source.ts";
 import { readOptions, text } from "../options.ts";
-import type { CachedModel } from "../weights/cached.ts";
-import type { HubOptions } from "../weights/source.ts";
 
 /**
  * The checkpoints that downloads have left: in a page those of the site's private file system, in Node those of Hugging Face's cache.
@@ -10,5 +10,5 @@ import type { HubOptions } from "../weights/source.ts";
  */
 export async function cachedModels(options?: Pick<HubOptions, "cacheDir">): Promise<CachedModel[]> {
   const { cacheDir } = readOptions("cachedModels", options, { cacheDir: text });
-  return (await import("../weights/cached.ts")).listCached(cacheDir);
+  return (await import("../hub/cached.ts")).listCached(cacheDir);
 }

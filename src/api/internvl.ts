@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import { generate } from "../generate/loop.ts";
+import type { SourceLike } from "../hub/source.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
-import type { SourceLike } from "../weights/source.ts";
 import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
 import { Answer } from "./answer.ts";

@@ -1,16 +1,15 @@
 import { platform } from "#platform";
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { throwIfAborted } from "../errors.ts";
 import { Stepper } from "../generate/stepper.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
-import { checkTensors, storedShapes } from "../model/check-tensors.ts";
-import { parseConfig } from "../model/config.ts";
+import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
+import { checkContext } from "../model/internvl.ts";
+import { openCheckpoint } from "../model/open-checkpoint.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import { checkTemplate } from "../text/template.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
-import { openWeights, type WeightFormat } from "../weights/checkpoint.ts";
-import { noConfig } from "../weights/missing.ts";
-import { fileOrigin } from "../weights/origin.ts";
-import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../weights/source.ts";
+import type { WeightFormat } from "../weights/formats.ts";
+import { fileTensors } from "../weights/tensor-source.ts";
 import { loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
 import { Queue } from "./queue.ts";
@@ -55,26 +54,24 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   const onProgress = options.onProgress && seldom(options.onProgress);
   throwIfAborted(signal);
   const source = await openSource(from, { ...options, onProgress });
-  const configBytes = await readSmall(source, "config.json");
-  if (!configBytes) throw await noConfig(source);
-  const config = parseConfig(configBytes);
-  checkTemplate(config.template);
-  const tokenizer = await loadTokenizer((name) => readSmall(source, name), config.language.vocabSize);
-  const { imageContextId, stopId } = structuralIds(tokenizer);
-  const maxContext = options.maxContext ?? Math.min(DEFAULT_CONTEXT, config.language.maxPositions);
-  if (maxContext > config.language.maxPositions) {
-    throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${config.language.maxPositions} positions`, {
-      hint: `use at most ${config.language.maxPositions}`,
-    });
-  }
-  // Before gigabytes are fetched that nothing could run.
-  const { device = {} } = options;
-  if (source.download && !("createBuffer" in device)) await platform.requestAdapter(device);
-  const checkpoint = await openWeights(source, signal, ({ tensors }) => checkTensors(config, storedShapes(tensors)));
+  const { config, files, between } = await openCheckpoint(source, {
+    signal,
+    // Before gigabytes are fetched that nothing could run.
+    between: async ({ template, language }) => {
+      checkTemplate(template);
+      const tokenizer = await loadTokenizer((name) => readSmall(source, name), language.vocabSize);
+      const maxContext = options.maxContext ?? Math.min(DEFAULT_CONTEXT, language.maxPositions);
+      checkContext(language, maxContext);
+      const { device = {} } = options;
+      if (source.download && !("createBuffer" in device)) await platform.requestAdapter(device);
+      return { tokenizer, maxContext, ...structuralIds(tokenizer) };
+    },
+  });
+  const { tokenizer, maxContext, imageContextId, stopId } = between;
   try {
     const gpu = await openGpu(options.device);
     try {
-      const origin = fileOrigin(gpu, checkpoint);
+      const origin = fileTensors(gpu, files);
       const upload = (loaded: number, note?: string) =>
         onProgress?.({ phase: "upload", loaded, total: origin.bytes, ...(note ? { note } : {}) });
       upload(0);
@@ -99,6 +96,6 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       throw error;
     }
   } finally {
-    await checkpoint.close();
+    await files.close();
   }
 }

@@ -6,9 +6,10 @@ import { Model } from "../model/internvl.ts";
 import { kvBytes } from "../model/language.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
-import { storedFormat, type WeightFormat, Weights } from "../weights/checkpoint.ts";
 import { candidates, misfit, weightBytes } from "../weights/fit.ts";
-import type { Origin } from "../weights/origin.ts";
+import { storedFormat, type WeightFormat } from "../weights/formats.ts";
+import { GpuWeights } from "../weights/gpu-weights.ts";
+import type { TensorSource } from "../weights/tensor-source.ts";
 
 /** Activations, logits and what the driver keeps for itself. */
 const WORKING_BYTES = 512 * 2 ** 20;
@@ -35,7 +36,7 @@ const stateBytes = ({ language: l }: ModelConfig, context: number, kv: KvDtype):
  */
 export async function loadModel(
   gpu: Gpu,
-  origin: Origin,
+  origin: TensorSource,
   config: ModelConfig,
   options: ModelLoadOptions,
 ): Promise<{ model: Model; weights: MatrixDtype }> {
@@ -43,7 +44,7 @@ export async function loadModel(
   const stored = storedFormat(origin);
   const attempt = async (weights: MatrixDtype): Promise<{ model: Model; weights: MatrixDtype }> => {
     let loaded = 0;
-    const w = Weights.of(gpu, origin, {
+    const w = GpuWeights.of(gpu, origin, {
       format: weights === stored ? "auto" : weights,
       signal,
       onBytes: (bytes) => onBytes?.((loaded += bytes)),

@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
+import type { WeightSource } from "../hub/source.ts";
 import type { ByteSource } from "../safetensors/types.ts";
-import type { WeightSource } from "../weights/source.ts";
 import type { BatchOptions } from "./batch.ts";
 import { answerAsk, answerBatch, InternVL, partsOf } from "./internvl.ts";
 import type { LoadOptions } from "./load.ts";

@@ -1,8 +1,8 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
+import type { SourceLike, WeightSource } from "../hub/source.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
-import type { SourceLike, WeightSource } from "../weights/source.ts";
 import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
 import { acceptWorkerLoad } from "./accept-load.ts";
 import type { AcceptedItem, Ask } from "./asking.ts";

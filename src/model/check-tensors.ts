@@ -1,10 +1,10 @@
 import { EngineError } from "../errors.ts";
 import { quote } from "../safetensors/index.ts";
 import { GROUP } from "../tensor/tensor.ts";
-import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/checkpoint.ts";
+import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
 import type { ModelConfig } from "./config.ts";
 import { MERGE_LORA } from "./config-kinds.ts";
-import { checkpointTensors } from "./tensors.ts";
+import { checkpointTensors, usedLayers } from "./tensors.ts";
 
 /** A tensor as a file's header declares it. */
 export interface StoredShape {
@@ -70,9 +70,6 @@ function problemOf(name: string, shape: readonly number[], stored: Stored): stri
   return undefined;
 }
 
-/** The layers of the vision tower that are used: the others may be stored or not. */
-const usedLayers = ({ vision, selectLayer }: ModelConfig): number => (selectLayer < 0 ? vision.layers + 1 + selectLayer : selectLayer);
-
 /**
  * Checks the tensors that files declare against what a configuration asks for, before any of their bytes is read: that all are there in
  * their shapes, and that below `language_model.`, `vision_model.` and `mlp1.` nothing lies that the model would not take. A head that is
@@ -84,11 +81,9 @@ const usedLayers = ({ vision, selectLayer }: ModelConfig): number => (selectLaye
 export function checkTensors(config: ModelConfig, stored: Stored, { all = false }: { all?: boolean } = {}): void {
   const otherwise = foreign(stored);
   if (otherwise) throw otherwise;
-  const internLm2 = config.language.architecture === "InternLM2ForCausalLM";
-  const tied = !stored.has(internLm2 ? "language_model.output.weight" : "language_model.lm_head.weight");
   const known = new Set<string>();
   const problems: string[] = [];
-  for (const { name, shape } of checkpointTensors({ ...config, language: { ...config.language, tied } })) {
+  for (const { name, shape } of checkpointTensors(config, (name) => stored.has(name))) {
     known.add(name).add(name + SCALES_SUFFIX);
     const layer = /^vision_model\.encoder\.layers\.(\d+)\./.exec(name);
     if (layer && Number(layer[1]) >= usedLayers(config) && !stored.has(name)) continue;

@@ -6,14 +6,15 @@ import { ropeTable } from "../ops/rope.ts";
 import { pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
 import { described } from "../options.ts";
 import type { Vector } from "../tensor/tensor.ts";
-import type { Weights } from "../weights/checkpoint.ts";
-import type { ModelConfig } from "./config.ts";
+import type { GpuWeights } from "../weights/gpu-weights.ts";
+import type { LanguageConfig, ModelConfig } from "./config.ts";
 import { createResidual, type DecoderParts, Lanes } from "./lanes.ts";
-import { kvBytes, type LanguageWeights, layerBytes, loadLanguage } from "./language.ts";
+import { kvBytes, layerBytes } from "./language.ts";
 import { interpolatePositions } from "./positions.ts";
-import { loadProjector, type ProjectorWeights, recordProjector } from "./projector.ts";
+import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
-import { loadVision, recordVision, type VisionWeights } from "./vision.ts";
+import { declareModel, type ModelWeights } from "./tensors.ts";
+import { recordVision, type VisionWeights } from "./vision.ts";
 
 /** Tiles in one vision step, at most; fewer where an activation would not fit a binding. */
 const TILES = 4;
@@ -36,6 +37,14 @@ export interface Tiles {
   pixels(first: number, count: number): Float32Array<ArrayBuffer>;
 }
 
+/** @throws EngineError bad-input where a context is longer than the model has positions */
+export function checkContext({ maxPositions }: LanguageConfig, maxContext: number): void {
+  if (maxContext <= maxPositions) return;
+  throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${maxPositions} positions`, {
+    hint: `use at most ${maxPositions}`,
+  });
+}
+
 /** The model on a device: weights, KV cache and the recorded programs. Knows nothing of text or pictures. */
 export class Model {
   readonly gpu: Gpu;
@@ -49,15 +58,7 @@ export class Model {
   /** One sequence of up to maxContext tokens. */
   lanes!: Lanes;
 
-  private constructor(
-    gpu: Gpu,
-    config: ModelConfig,
-    maxContext: number,
-    kv: KvDtype,
-    vision: VisionWeights,
-    projector: ProjectorWeights,
-    language: LanguageWeights,
-  ) {
+  private constructor(gpu: Gpu, config: ModelConfig, maxContext: number, kv: KvDtype, { vision, projector, language }: ModelWeights) {
     this.gpu = gpu;
     this.config = config;
     this.maxContext = maxContext;
@@ -76,20 +77,11 @@ export class Model {
   }
 
   /** Loads all weights, allocates the state and records the decoder's programs. */
-  static async load(gpu: Gpu, w: Weights, config: ModelConfig, maxContext: number, kv: KvDtype): Promise<Model> {
-    if (maxContext > config.language.maxPositions) {
-      throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${config.language.maxPositions} positions`, {
-        hint: `use at most ${config.language.maxPositions}`,
-      });
-    }
+  static async load(gpu: Gpu, w: GpuWeights, config: ModelConfig, maxContext: number, kv: KvDtype): Promise<Model> {
+    checkContext(config.language, maxContext);
     return gpu.memory.scoped("loading the model", async () => {
-      const { vision, language, selectLayer } = config;
-      const layers = selectLayer < 0 ? vision.layers + 1 + selectLayer : selectLayer;
-      const visionWeights = await loadVision(w.at("vision_model"), vision, layers);
-      const projector = await loadProjector(w.at("mlp1"), vision.hiddenSize, language.hiddenSize);
-      const languageWeights = await loadLanguage(w.at("language_model"), language);
-      await w.finish();
-      const model = new Model(gpu, config, maxContext, kv, visionWeights, projector, languageWeights);
+      const weights = await w.load((declared) => declareModel(declared, config));
+      const model = new Model(gpu, config, maxContext, kv, weights);
       model.lanes = await model.openLanes(1, maxContext);
       return model;
     });

@@ -2,13 +2,11 @@ import { throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Program, Programs, Tap } from "../gpu/program.ts";
 import type { KvCache, KvDtype } from "../ops/kv-cache.ts";
-import { matmul } from "../ops/matmul.ts";
-import { norm } from "../ops/norm.ts";
-import { embed } from "../ops/rowwise.ts";
 import { createSampleState, destroySampleState, type SampleState, type Sampling, sample, setSampling } from "../ops/sample.ts";
 import { type Activation, bindingOf } from "../tensor/tensor.ts";
 import type { ModelConfig } from "./config.ts";
-import { createCaches, type LanguageWeights, recordLanguageLayer } from "./language.ts";
+import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
+import { createCaches } from "./language.ts";
 
 /** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
 const CHUNK = 512;
@@ -18,7 +16,7 @@ export interface DecoderParts {
   gpu: Gpu;
   config: ModelConfig;
   programs: Programs;
-  language: LanguageWeights;
+  language: DecoderWeights;
   kv: KvDtype; // how the lanes hold keys and values
   rope: GPUBuffer; // (cos, sin) [maxContext, headDim / 2]
   ids: GPUBuffer; // u32 [maxContext]: the prompt in prefill
@@ -93,7 +91,7 @@ export class Lanes {
     const caches = this.#caches.map((cache) => ({ ...cache, row }));
     const chunk = Math.min(CHUNK, this.context);
     const prefill = await programs.record("prefill", chunk, (p) => this.#recordPrefill(p, caches));
-    const head = await programs.record("head", chunk, (p) => this.#recordHead(p, row), { defer: true });
+    const head = await programs.record("head", chunk, (p) => this.#recordFirst(p, row), { defer: true });
     this.#rows.push({ prefill, head });
   }
 
@@ -104,33 +102,29 @@ export class Lanes {
 
   /** A chunk of one sequence: `step.units` of its ids from `step.start` on. */
   #recordPrefill(p: Program, caches: readonly KvCache[], tap?: Tap): void {
-    const { ids, language, visual, x, rope, config } = this.#parts;
-    embed(p, ids, language.embed, visual, x);
-    tap?.("input_embeds", x, p);
-    for (const [i, layer] of language.layers.entries()) {
-      recordLanguageLayer(p, layer, x, caches[i]!, rope, config.language.heads);
-      tap?.(`llm.layer.${i}`, x, p);
-    }
+    const { ids, language, x } = this.#parts;
+    recordDecoder(p, language, x, ids, caches, this.#decoderState, { tap });
   }
 
   /** Logits of a chunk's last position, and the first new id of a row. */
-  #recordHead(p: Program, row: number): void {
+  #recordFirst(p: Program, row: number): void {
     const { language, x } = this.#parts;
-    const last = norm(p, x, language.norm, { last: true }); // [1, H]
     const logits = { ...this.#logits, rows: { base: 1, unit: 0 } };
-    matmul(p, last, language.head, { out: logits });
+    recordHead(p, language, x, { last: true, out: logits });
     sample(p, logits, this.state, row);
   }
 
   /** One token of every busy row: the last id of each goes in, the next one comes out, in `state.next`. */
   #recordDecode(p: Program): void {
-    const { language, visual, x, rope, config } = this.#parts;
-    embed(p, this.state.next, language.embed, visual, x, { separate: true });
-    for (const [i, layer] of language.layers.entries()) {
-      recordLanguageLayer(p, layer, x, this.#caches[i]!, rope, config.language.heads);
-    }
-    matmul(p, x, language.head, { norm: language.norm, out: this.#logits });
+    const { language, x } = this.#parts;
+    recordDecoder(p, language, x, this.state.next, this.#caches, this.#decoderState, { separate: true });
+    recordHead(p, language, x, { out: this.#logits });
     sample(p, this.#logits, this.state, "slots");
+  }
+
+  get #decoderState(): DecoderState {
+    const { visual, rope, config } = this.#parts;
+    return { visual, rope, heads: config.language.heads };
   }
 
   /**
@@ -144,9 +138,7 @@ export class Lanes {
     const rows = Math.min(CHUNK, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
     const program = await programs.record("prefill", rows, (p) => {
       this.#recordPrefill(p, caches, tap);
-      const normed = norm(p, x, language.norm); // [tokens, H]
-      tap("llm.norm", normed, p);
-      tap("logits", matmul(p, normed, language.head), p); // [tokens, vocab]
+      recordHead(p, language, x, { tap }); // [tokens, vocab]
     });
     return {
       program,

@@ -2,7 +2,7 @@ import type { Program } from "../gpu/program.ts";
 import { matmul } from "../ops/matmul.ts";
 import { type NormWeights, norm } from "../ops/norm.ts";
 import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
-import type { Weights } from "../weights/checkpoint.ts";
+import type { Weights } from "../weights/weights.ts";
 
 export interface ProjectorWeights {
   norm: NormWeights; // [4C]
@@ -13,13 +13,13 @@ export interface ProjectorWeights {
 }
 
 /** mlp1 (modeling_internvl_chat.py): LayerNorm, Linear, GELU, Linear. Its eps is torch's default, not the ViT's. */
-export async function loadProjector(w: Weights, visionWidth: number, width: number): Promise<ProjectorWeights> {
+export function declareProjector(w: Weights, visionWidth: number, width: number): ProjectorWeights {
   const c = 4 * visionWidth;
   return {
     norm: { weight: w.vector("0.weight", c), bias: w.vector("0.bias", c), eps: 1e-5 },
-    linear1: await w.matrix("1.weight", width, c),
+    linear1: w.matrix("1.weight", width, c),
     bias1: w.vector("1.bias", width),
-    linear3: await w.matrix("3.weight", width, width),
+    linear3: w.matrix("3.weight", width, width),
     bias3: w.vector("3.bias", width),
   };
 }

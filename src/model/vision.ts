@@ -4,7 +4,7 @@ import { matmul } from "../ops/matmul.ts";
 import { type NormWeights, norm, qkNorm } from "../ops/norm.ts";
 import { addPositions, gatherPatches } from "../ops/rowwise.ts";
 import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
-import type { Weights } from "../weights/checkpoint.ts";
+import type { Weights } from "../weights/weights.ts";
 import type { VisionConfig } from "./config.ts";
 
 interface VisionLayer {
@@ -33,44 +33,44 @@ export interface VisionWeights {
   layers: VisionLayer[];
 }
 
-function loadNorm(w: Weights, name: string, { hiddenSize: c, norm: kind, eps }: VisionConfig): NormWeights {
+function declareNorm(w: Weights, name: string, { hiddenSize: c, norm: kind, eps }: VisionConfig): NormWeights {
   const weight = w.vector(`${name}.weight`, c);
   return { weight, bias: kind === "layer_norm" ? w.vector(`${name}.bias`, c) : undefined, eps };
 }
 
 /** One layer of InternViT (modeling_intern_vit.py, InternVisionEncoderLayer). */
-export async function loadVisionLayer(w: Weights, config: VisionConfig): Promise<VisionLayer> {
+export function declareVisionLayer(w: Weights, config: VisionConfig): VisionLayer {
   const { hiddenSize: c, intermediateSize: i } = config;
   return {
-    norm1: loadNorm(w, "norm1", config),
-    qkv: await w.matrix("attn.qkv.weight", 3 * c, c),
+    norm1: declareNorm(w, "norm1", config),
+    qkv: w.matrix("attn.qkv.weight", 3 * c, c),
     qkvBias: config.qkvBias ? w.vector("attn.qkv.bias", 3 * c) : undefined,
     qNorm: config.qkNorm ? w.vector("attn.q_norm.weight", c) : undefined,
     kNorm: config.qkNorm ? w.vector("attn.k_norm.weight", c) : undefined,
-    proj: await w.matrix("attn.proj.weight", c, c),
+    proj: w.matrix("attn.proj.weight", c, c),
     projBias: w.vector("attn.proj.bias", c),
     ls1: w.vector("ls1", c),
-    norm2: loadNorm(w, "norm2", config),
-    fc1: await w.matrix("mlp.fc1.weight", i, c),
+    norm2: declareNorm(w, "norm2", config),
+    fc1: w.matrix("mlp.fc1.weight", i, c),
     fc1Bias: w.vector("mlp.fc1.bias", i),
-    fc2: await w.matrix("mlp.fc2.weight", c, i),
+    fc2: w.matrix("mlp.fc2.weight", c, i),
     fc2Bias: w.vector("mlp.fc2.bias", c),
     ls2: w.vector("ls2", c),
   };
 }
 
 /** InternViT's tensors, below `vision_model.`; `layers` of them are used (select_layer). */
-export async function loadVision(w: Weights, config: VisionConfig, layers: number): Promise<VisionWeights> {
+export function declareVision(w: Weights, config: VisionConfig, layers: number): VisionWeights {
   const { hiddenSize: c, patchSize: p } = config;
-  const e = w.at("embeddings");
-  const patch = await e.matrix("patch_embedding.weight", c, 3 * p * p, [c, 3, p, p]);
-  const patchBias = e.vector("patch_embedding.bias", c);
-  const classEmbedding = e.vectors([["class_embedding", [1, 1, c]]]);
-  const position = await e.values("position_embedding", [1, 1 + (config.imageSize / p) ** 2, c]);
+  const embeddings = w.at("embeddings");
   const encoder = w.at("encoder.layers");
-  const loaded: VisionLayer[] = [];
-  for (let i = 0; i < layers; i++) loaded.push(await loadVisionLayer(encoder.at(i), config));
-  return { patch, patchBias, classEmbedding, position, layers: loaded };
+  return {
+    classEmbedding: embeddings.vectors([["class_embedding", [1, 1, c]]]),
+    position: embeddings.values("position_embedding", [1, 1 + (config.imageSize / p) ** 2, c]),
+    patch: embeddings.matrix("patch_embedding.weight", c, 3 * p * p, [c, 3, p, p]),
+    patchBias: embeddings.vector("patch_embedding.bias", c),
+    layers: Array.from({ length: layers }, (_, i) => declareVisionLayer(encoder.at(i), config)),
+  };
 }
 
 /** pixels f32 [tiles, 3, size, size] → x [tiles · tokens, C]: patches, class token, positions. */

@@ -156,10 +156,10 @@ async function hubToken(): Promise<{ value: string; from: string } | undefined> 
 }
 
 /** The rules of huggingface_hub: HF_HUB_CACHE, or `hub` below HF_HOME, which is below XDG_CACHE_HOME or ~/.cache. */
-function openStore(kind: "hub" | "urls", folder?: string): FileStore {
+function openStore(kind: "hub" | "urls" | "out", folder?: string): FileStore {
   const hub = env("HF_HUB_CACHE") ?? env("HUGGINGFACE_HUB_CACHE") ?? join(hubHome(), "hub");
   const root = folder ?? (kind === "hub" ? hub : join(caches(), "internvl-webgpu"));
-  const choice = folder ? "cacheDir" : kind === "hub" ? "HF_HOME, or cacheDir," : "XDG_CACHE_HOME, or cacheDir,";
+  const choice = kind === "out" ? "out" : folder ? "cacheDir" : kind === "hub" ? "HF_HOME, or cacheDir," : "XDG_CACHE_HOME, or cacheDir,";
   return nodeStore(expandHome(root), choice, openFile);
 }
 

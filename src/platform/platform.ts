@@ -60,8 +60,11 @@ export interface Platform {
   readonly seesEverything: boolean;
   /** The user's Hugging Face token as it stands, where one is set up, and what it was read from. */
   hubToken(): Promise<{ value: string; from: string } | undefined>;
-  /** Where downloads are kept: the folder, or by default `hub` (Hugging Face's own cache) or `urls` (what comes from elsewhere). */
-  openStore(kind: "hub" | "urls", folder?: string): FileStore;
+  /**
+   * Where downloads are kept: the folder, or by default `hub` (Hugging Face's own cache) or `urls` (what comes from elsewhere). `out`: the
+   * folder that a caller wants files in.
+   */
+  openStore(kind: "hub" | "urls" | "out", folder?: string): FileStore;
   sha256(): Sha256;
   /** The bytes of a local file. @throws EngineError bad-input, limit-exceeded where it has more than `maxBytes` (1 GiB by default) */
   readFile(path: string, maxBytes?: number): Promise<Uint8Array>;

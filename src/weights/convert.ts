@@ -1,24 +1,21 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type ByteSink, type Checkpoint, type Dtype, INDEX_NAME, type TensorToWrite, writeSafetensors } from "../safetensors/index.ts";
+import { type OutputFolder, writeWhole } from "../hub/output.ts";
+import { type Checkpoint, type Dtype, INDEX_NAME, type TensorToWrite, writeSafetensors } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixPart } from "../tensor/tensor.ts";
-import { PLAIN, SCALES_SUFFIX } from "./checkpoint.ts";
-import { fileOrigin, type Origin } from "./origin.ts";
+import { PLAIN, SCALES_SUFFIX } from "./formats.ts";
 import { Converter } from "./quantize.ts";
-import { PIECE_BYTES } from "./reads.ts";
+import { CHUNK_BYTES } from "./reads.ts";
 import { planShards, shardIndex } from "./shards.ts";
+import { fileTensors, type TensorSource } from "./tensor-source.ts";
 
 /** What a checkpoint can be converted to. */
 export type ConvertFormat = "q4" | "q8" | "f16" | "bf16";
 
-/** Where the converted files go. */
-export interface OutputFolder {
-  create(name: string): Promise<ByteSink & { close(): Promise<void> }>;
-}
-
 export interface ConvertRequest {
   checkpoint: Checkpoint;
   to: ConvertFormat;
+  /** Where the converted files go. */
   out: OutputFolder;
   /** Put into every file's `__metadata__`. */
   metadata: ReadonlyMap<string, string>;
@@ -41,9 +38,9 @@ export function converts(name: string, { dtype, shape }: { dtype: string; shape:
 }
 
 /** A tensor converted piece by piece on the GPU, and read back. The scales are complete when the codes have been given out. */
-function convertTensor(gpu: Gpu, origin: Origin, converter: Converter, name: string, request: ConvertRequest): TensorToWrite[] {
+function convertTensor(gpu: Gpu, source: TensorSource, converter: Converter, name: string, request: ConvertRequest): TensorToWrite[] {
   const { to, signal, onBytes } = request;
-  const tensor = origin.get(name)!;
+  const tensor = source.get(name)!;
   const from = PLAIN[tensor.dtype]!;
   const [out, inner] = tensor.shape as [number, number];
   const groups = isQuantized(to) ? (out * inner) / GROUP : 0;
@@ -51,16 +48,16 @@ function convertTensor(gpu: Gpu, origin: Origin, converter: Converter, name: str
 
   async function* data(): AsyncGenerator<Uint8Array, void, undefined> {
     const { memory } = gpu;
-    const most = PIECE_BYTES / BYTES_PER_ELEMENT[from];
+    const most = CHUNK_BYTES / BYTES_PER_ELEMENT[from];
     const codes = memory.create("converted", most * BYTES_PER_ELEMENT[to]);
     const halves = groups ? memory.create("converted scales", (most / GROUP) * 2) : undefined;
     const part: MatrixPart = { rowStart: 0, rows: 1, buffer: codes, ...(halves ? { scales: halves } : {}) };
     scales = new Uint8Array(2 * groups);
     try {
       const counter = converter.counter(name, to);
-      for await (const stretch of origin.stream([name], signal)) {
-        const { offset, length } = stretch;
-        await converter.convert(stretch, [offset, offset + length], from, to, part, 0, counter);
+      for await (const chunk of source.stream([name], signal)) {
+        const { offset, length } = chunk;
+        await converter.convert(chunk, [offset, offset + length], from, to, part, 0, counter);
         const elements = length / BYTES_PER_ELEMENT[from];
         if (halves) {
           const bytes = (elements / GROUP) * 2;
@@ -82,7 +79,7 @@ function convertTensor(gpu: Gpu, origin: Origin, converter: Converter, name: str
 
 function copyTensor(gpu: Gpu, name: string, checkpoint: Checkpoint, { signal, onBytes }: ConvertRequest): TensorToWrite {
   const { info } = checkpoint.tensors.get(name)!;
-  const tensor = fileOrigin(gpu, checkpoint).get(name)!;
+  const tensor = fileTensors(gpu, checkpoint).get(name)!;
   async function* data(): AsyncGenerator<Uint8Array, void, undefined> {
     const bytes = await tensor.read(signal);
     onBytes?.(bytes.length);
@@ -97,15 +94,15 @@ function copyTensor(gpu: Gpu, name: string, checkpoint: Checkpoint, { signal, on
  *
  * @throws EngineError bad-input on a checkpoint that is quantised already, bad-weights where values do not fit the format
  */
-export async function convertWeights(gpu: Gpu, request: ConvertRequest): Promise<void> {
+export async function convertTensors(gpu: Gpu, request: ConvertRequest): Promise<void> {
   const { checkpoint, to, out, metadata, shardBytes } = request;
-  const origin: Origin = fileOrigin(gpu, checkpoint);
+  const source: TensorSource = fileTensors(gpu, checkpoint);
   const converter = new Converter(gpu);
   let done = false;
   try {
-    const tensors = [...origin.names()].flatMap((name) => {
-      return converts(name, origin.get(name)!, to)
-        ? convertTensor(gpu, origin, converter, name, request)
+    const tensors = [...source.names()].flatMap((name) => {
+      return converts(name, source.get(name)!, to)
+        ? convertTensor(gpu, source, converter, name, request)
         : [copyTensor(gpu, name, checkpoint, request)];
     });
     const shards = planShards(tensors, shardBytes);
@@ -117,11 +114,7 @@ export async function convertWeights(gpu: Gpu, request: ConvertRequest): Promise
         await sink.close();
       }
     }
-    if (shards.length > 1) {
-      const sink = await out.create(INDEX_NAME);
-      await sink.write(shardIndex(shards));
-      await sink.close();
-    }
+    if (shards.length > 1) await writeWhole(out, INDEX_NAME, shardIndex(shards));
     done = true;
   } finally {
     // After a failure that one is told, not what the counters say.

@@ -4,14 +4,14 @@ import { Programs } from "../gpu/program.ts";
 import { flagNonFinite } from "../ops/finite.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
 import type { Bindable } from "../tensor/tensor.ts";
-import type { Origin } from "./origin.ts";
+import type { TensorSource } from "./tensor-source.ts";
 
 /** Exponent bits of an element: all ones in infinities and NaN. */
 const EXPONENT: Readonly<Record<PlainDtype, number>> = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 };
 
 /** How many of the elements are infinite or no number. `bytes` may begin anywhere in a larger buffer. */
 export function countNonFinite(bytes: Uint8Array, dtype: PlainDtype): number {
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes); // not slice(), by which a Buffer gives no copy
   const { buffer, byteOffset, length } = aligned;
   const words = dtype === "f32" ? new Uint32Array(buffer, byteOffset, length / 4) : new Uint16Array(buffer, byteOffset, length / 2);
   const exponent = EXPONENT[dtype];
@@ -28,7 +28,7 @@ export function nonFinite(name: string, count: number): EngineError {
 
 /** Storage on the GPU and the stored tensors that it was filled from. */
 interface Watched {
-  stretches: readonly { words: Bindable; bytes: number }[];
+  ranges: readonly { words: Bindable; bytes: number }[];
   /** How the elements lie there. */
   held: PlainDtype;
   sources: readonly { name: string; stored: PlainDtype }[];
@@ -41,12 +41,12 @@ interface Watched {
  */
 export class FiniteCheck {
   readonly #gpu: Gpu;
-  readonly #origin: Origin;
+  readonly #source: TensorSource;
   #watched: Watched[] = [];
 
-  constructor(gpu: Gpu, origin: Origin) {
+  constructor(gpu: Gpu, source: TensorSource) {
     this.#gpu = gpu;
-    this.#origin = origin;
+    this.#source = source;
   }
 
   watch(watched: Watched): void {
@@ -63,9 +63,9 @@ export class FiniteCheck {
       const flags = memory.create("weights flags", 4 * watched.length);
       const programs = new Programs(this.#gpu);
       const program = await programs.record("finite weights", 1, (p) => {
-        for (const [counter, { stretches, held }] of watched.entries()) {
+        for (const [counter, { ranges, held }] of watched.entries()) {
           // Buffers are whole vec4s, zero behind their content.
-          for (const { words, bytes } of stretches) {
+          for (const { words, bytes } of ranges) {
             flagNonFinite(p, { words, bytes: 16 * Math.ceil(bytes / 16), dtype: held, flags, counter });
           }
         }
@@ -79,7 +79,7 @@ export class FiniteCheck {
   async #blame(sources: Watched["sources"], signal: AbortSignal | undefined): Promise<void> {
     for (const { name, stored } of sources) {
       let count = 0;
-      for await (const stretch of this.#origin.stream([name], signal)) count += countNonFinite(stretch.bytes(), stored);
+      for await (const chunk of this.#source.stream([name], signal)) count += countNonFinite(chunk.bytes(), stored);
       if (count > 0) throw nonFinite(name, count);
     }
     throw new Error(`the weights of ${sources.map(({ name }) => name).join("+")} changed on their way to the GPU`);

@@ -1,15 +1,15 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
-import { storedFormat } from "./checkpoint.ts";
-import type { Origin } from "./origin.ts";
+import { storedFormat } from "./formats.ts";
+import type { TensorSource } from "./tensor-source.ts";
 
 /** Bytes that a checkpoint's weights take on the GPU in a format: matrices as asked, vectors in f32. */
-export function weightBytes(origin: Origin, format: MatrixDtype): number {
-  if (isQuantized(storedFormat(origin))) return origin.bytes;
+export function weightBytes(source: TensorSource, format: MatrixDtype): number {
+  if (isQuantized(storedFormat(source))) return source.bytes;
   let bytes = 0;
-  for (const name of origin.names()) {
-    const { shape, dtype } = origin.get(name)!;
+  for (const name of source.names()) {
+    const { shape, dtype } = source.get(name)!;
     const elements = shape.reduce((product, size) => product * size, 1);
     const inner = elements / (shape[0] || 1);
     const matrix = shape.length === 2 || shape.length === 4; // 4: the patch embedding
@@ -21,8 +21,8 @@ export function weightBytes(origin: Origin, format: MatrixDtype): number {
 }
 
 /** The formats that `auto` tries, best first: as stored, then smaller ones. */
-export function candidates(origin: Origin): MatrixDtype[] {
-  const stored = storedFormat(origin);
+export function candidates(source: TensorSource): MatrixDtype[] {
+  const stored = storedFormat(source);
   if (stored === "q4") return ["q4"];
   return isQuantized(stored) ? [stored] : [stored, "q8", "q4"];
 }

@@ -3,8 +3,8 @@ import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
 import { convert, type PlainDtype } from "../ops/quantize.ts";
 import { BYTES_PER_ELEMENT, isQuantized, type MatrixDtype, type MatrixPart } from "../tensor/tensor.ts";
-import type { Stretch } from "./origin.ts";
-import { PIECE_BYTES } from "./reads.ts";
+import { CHUNK_BYTES } from "./reads.ts";
+import type { Chunk } from "./tensor-source.ts";
 
 /** Tensors whose refusals are counted apart; above that many they share the last count. */
 const COUNTERS = 4096;
@@ -20,7 +20,7 @@ export class Converter {
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
     this.#programs = new Programs(gpu);
-    this.#staging = gpu.memory.create("weights staging", PIECE_BYTES);
+    this.#staging = gpu.memory.create("weights staging", CHUNK_BYTES);
     this.#refused = gpu.memory.create("weights refused", 4 * COUNTERS);
   }
 
@@ -32,7 +32,7 @@ export class Converter {
 
   /** Bytes [begin, end) of a tensor in `from` become the elements from `first` on of a part in `to`. */
   async convert(
-    stretch: Stretch,
+    chunk: Chunk,
     [begin, end]: readonly [number, number],
     from: PlainDtype,
     to: MatrixDtype,
@@ -40,7 +40,7 @@ export class Converter {
     first: number,
     counter: number,
   ): Promise<void> {
-    await stretch.put(begin, end, this.#staging, 0);
+    await chunk.put(begin, end, this.#staging, 0);
     const elements = (end - begin) / BYTES_PER_ELEMENT[from];
     const program = await this.#programs.record("convert weights", 1, (p) =>
       convert(p, { source: this.#staging, from, to, part, first, elements, refused: this.#refused, counter }),

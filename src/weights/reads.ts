@@ -1,7 +1,7 @@
 import { type ByteSource, readExactly, type TensorEntry } from "../safetensors/index.ts";
 
-/** Bytes that are read, or converted, at once. Small: a piece is held a few times over on its way to the GPU. */
-export const PIECE_BYTES = 16 * 2 ** 20;
+/** Bytes that are read, or converted, at once. Small: a chunk is held a few times over on its way to the GPU. */
+export const CHUNK_BYTES = 16 * 2 ** 20;
 
 /** Bytes that nobody asked for, between two tensors, up to which both come in one read: vectors lie between the matrices. */
 const MOST_GAP = 64 * 2 ** 10;
@@ -9,8 +9,8 @@ const MOST_GAP = 64 * 2 ** 10;
 /** Tensors are cut at multiples of it from their first byte: whole words for the GPU, and a whole group of 32 elements in any dtype. */
 const CUT_BYTES = 128;
 
-/** Bytes of one tensor in a read. */
-export interface Part {
+/** Consecutive bytes of one tensor in a read. */
+export interface ByteRange {
   name: string;
   /** In bytes from the tensor's start. */
   offset: number;
@@ -24,11 +24,11 @@ export interface Read {
   source: ByteSource;
   begin: number;
   end: number;
-  parts: Part[];
+  parts: ByteRange[];
 }
 
 /**
- * How to read tensors in the order in which they are given, in few reads of at most `PIECE_BYTES`: neighbours in a file come together. Only a
+ * How to read tensors in the order in which they are given, in few reads of at most `CHUNK_BYTES`: neighbours in a file come together. Only a
  * tensor that is larger than that is cut, for a buffer that is filled at once need not be zeroed before. An empty tensor is in no read.
  */
 export function* planReads(entries: Iterable<TensorEntry>): Generator<Read, void, undefined> {
@@ -37,9 +37,9 @@ export function* planReads(entries: Iterable<TensorEntry>): Generator<Read, void
     let begin = info.begin;
     while (begin < info.end) {
       const near = read?.source === source && begin >= read.end && begin - read.end <= MOST_GAP;
-      const room: number = near ? read!.begin + PIECE_BYTES - begin : 0;
+      const room: number = near ? read!.begin + CHUNK_BYTES - begin : 0;
       const rest = info.end - begin;
-      const length = rest <= room ? rest : rest <= PIECE_BYTES ? 0 : Math.floor(room / CUT_BYTES) * CUT_BYTES;
+      const length = rest <= room ? rest : rest <= CHUNK_BYTES ? 0 : Math.floor(room / CUT_BYTES) * CUT_BYTES;
       if (length <= 0) {
         if (read) yield read;
         read = { source, begin, end: begin, parts: [] }; // empty as yet: the tensor goes on here
@@ -54,23 +54,17 @@ export function* planReads(entries: Iterable<TensorEntry>): Generator<Read, void
   if (read) yield read;
 }
 
-/** The bytes of a read. They last until the next one is asked for. */
-export interface Reading {
-  read: Read;
-  bytes: Uint8Array;
-}
-
 /**
  * Carries reads out one after the other, with those behind it under way while one is used: reading and copying overlap. A read that fails is
- * told when its turn comes; none goes on when the caller has stopped.
+ * told when its turn comes; none goes on when the caller has stopped. The bytes of one last until the next one is asked for.
  *
- * @param into arrays of `PIECE_BYTES` that take the bytes in turn; one less is the number of reads under way
+ * @param into arrays of `CHUNK_BYTES` that take the bytes in turn; one less is the number of reads under way
  */
 export async function* readAhead(
   reads: Iterator<Read>,
   into: readonly Uint8Array[],
   signal?: AbortSignal,
-): AsyncGenerator<Reading, void, undefined> {
+): AsyncGenerator<{ read: Read; bytes: Uint8Array }, void, undefined> {
   const under: { read: Read; bytes: Promise<Uint8Array> }[] = [];
   let count = 0;
   const begin = (): void => {

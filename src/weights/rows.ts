@@ -1,5 +1,5 @@
 import type { Matrix, MatrixPart } from "../tensor/tensor.ts";
-import type { Stretch } from "./origin.ts";
+import type { Chunk } from "./tensor-source.ts";
 
 /** A run of consecutive rows of a stored tensor and where they go in the matrix on the GPU. */
 export interface RowBlock {
@@ -15,17 +15,14 @@ export interface RowsSource {
   blocks: readonly RowBlock[];
 }
 
-/** The bytes [from, to) of a tensor, which go to `at` bytes behind the start of a part of a matrix. */
-interface Placement {
-  part: MatrixPart;
-  from: number;
-  to: number;
-  at: number;
-}
-
-/** Where the bytes of a stretch go, where rows have so many bytes in the tensor and in the matrix. */
-export function* placements(stretch: Stretch, { base, blocks }: RowsSource, matrix: Matrix, rowBytes: number): Generator<Placement> {
-  const { offset, length } = stretch;
+/** Where a chunk's bytes go: the tensor's bytes [from, to) to `at` bytes behind the start of a part of the matrix. A row has `rowBytes` in both. */
+export function* destinations(
+  chunk: Chunk,
+  { base, blocks }: RowsSource,
+  matrix: Matrix,
+  rowBytes: number,
+): Generator<{ part: MatrixPart; from: number; to: number; at: number }> {
+  const { offset, length } = chunk;
   for (const block of blocks) {
     // Where this block's rows begin in the matrix, less where they begin in the tensor.
     const shift = (base + block.to - block.from) * rowBytes;

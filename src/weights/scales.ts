@@ -1,22 +1,22 @@
 import type { Gpu } from "../gpu/device.ts";
 import { GROUP, type Matrix, type MatrixPart } from "../tensor/tensor.ts";
-import type { Stretch } from "./origin.ts";
-import { placements, type RowsSource } from "./rows.ts";
+import { destinations, type RowsSource } from "./rows.ts";
+import type { Chunk } from "./tensor-source.ts";
 
-/** Takes a stretch of a tensor of scales, whose rows go where its source says. Gives the bytes that went to the GPU. */
-type TakeScales = (stretch: Stretch, source: RowsSource) => Promise<number>;
+/** Takes a chunk of a tensor of scales, whose rows go where its source says. Gives the bytes that went to the GPU. */
+type TakeScales = (chunk: Chunk, source: RowsSource) => Promise<number>;
 
 /** Fills the scales of a quantised matrix, f16 [rows, K / 32]. */
-export function scalesTaker(gpu: Gpu, matrix: Matrix): TakeScales {
+export function scalesSink(gpu: Gpu, matrix: Matrix): TakeScales {
   const rowBytes = (matrix.shape[1] * 2) / GROUP;
   return rowBytes % 4 === 0 ? directly(matrix, rowBytes) : together(gpu, matrix, rowBytes);
 }
 
 function directly(matrix: Matrix, rowBytes: number): TakeScales {
-  return async (stretch, source) => {
+  return async (chunk, source) => {
     let written = 0;
-    for (const { part, from, to, at } of placements(stretch, source, matrix, rowBytes)) {
-      await stretch.put(from, to, part.scales!, at);
+    for (const { part, from, to, at } of destinations(chunk, source, matrix, rowBytes)) {
+      await chunk.put(from, to, part.scales!, at);
       written += to - from;
     }
     return written;
@@ -35,10 +35,10 @@ function together(gpu: Gpu, matrix: Matrix, rowBytes: number): TakeScales {
     held.set(part, bytes);
     return bytes;
   };
-  return async (stretch, source) => {
-    const bytes = stretch.bytes();
-    for (const { part, from, to, at } of placements(stretch, source, matrix, rowBytes)) {
-      bytesOf(part).set(bytes.subarray(from - stretch.offset, to - stretch.offset), at);
+  return async (chunk, source) => {
+    const bytes = chunk.bytes();
+    for (const { part, from, to, at } of destinations(chunk, source, matrix, rowBytes)) {
+      bytesOf(part).set(bytes.subarray(from - chunk.offset, to - chunk.offset), at);
       missing -= to - from;
     }
     if (missing > 0) return 0;

@@ -2,10 +2,10 @@ import type { Gpu } from "../gpu/device.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, widenBf16, widenF16 } from "../tensor/tensor.ts";
 import { countNonFinite, FiniteCheck, nonFinite } from "./finite.ts";
-import type { Origin, Stretch } from "./origin.ts";
 import { Converter } from "./quantize.ts";
-import { placements, type RowsSource } from "./rows.ts";
-import { scalesTaker } from "./scales.ts";
+import { destinations, type RowsSource } from "./rows.ts";
+import { scalesSink } from "./scales.ts";
+import type { Chunk, TensorSource } from "./tensor-source.ts";
 
 // Writes wait in staging memory until the queue takes them: after this many bytes we wait until it has taken the ones before.
 const FLUSH_BYTES = 32 * 2 ** 20;
@@ -21,8 +21,8 @@ interface Pending extends Upload {
   counter: number;
 }
 
-/** What becomes of a tensor's bytes, stretch by stretch. */
-type Taker = (stretch: Stretch) => Promise<void>;
+/** What becomes of a tensor's bytes, chunk by chunk. */
+type Sink = (chunk: Chunk) => Promise<void>;
 
 /** A plain tensor's values as f32. @throws EngineError bad-weights where one is infinite or no number */
 export function widen(name: string, bytes: Uint8Array, dtype: PlainDtype): Float32Array<ArrayBuffer> {
@@ -40,27 +40,27 @@ export function widen(name: string, bytes: Uint8Array, dtype: PlainDtype): Float
  */
 export class Uploads {
   readonly #gpu: Gpu;
-  readonly #origin: Origin;
+  readonly #source: TensorSource;
   readonly #signal: AbortSignal | undefined;
   readonly #onBytes: (bytes: number) => void;
-  #takers = new Map<string, Taker[]>();
+  #sinks = new Map<string, Sink[]>();
   readonly #finite: FiniteCheck;
   #converter: Converter | undefined;
   #unflushed = 0;
   #flushing: Promise<void> | undefined;
 
-  constructor(gpu: Gpu, origin: Origin, onBytes: (bytes: number) => void, signal: AbortSignal | undefined) {
+  constructor(gpu: Gpu, source: TensorSource, onBytes: (bytes: number) => void, signal: AbortSignal | undefined) {
     this.#gpu = gpu;
-    this.#origin = origin;
+    this.#source = source;
     this.#signal = signal;
     this.#onBytes = onBytes;
-    this.#finite = new FiniteCheck(gpu, origin);
+    this.#finite = new FiniteCheck(gpu, source);
   }
 
-  #add(name: string, taker: Taker): void {
-    const others = this.#takers.get(name);
-    if (others) others.push(taker);
-    else this.#takers.set(name, [taker]);
+  #add(name: string, sink: Sink): void {
+    const others = this.#sinks.get(name);
+    if (others) others.push(sink);
+    else this.#sinks.set(name, [sink]);
   }
 
   /** Tensors become a matrix, each its rows, as they are or converted. */
@@ -69,44 +69,43 @@ export class Uploads {
     const { dtype, parts, shape } = matrix;
     if (isQuantized(dtype)) return; // the conversion counts what it meets, and stored codes are whole numbers
     const plain = sources.map(({ name, stored }) => ({ name, stored: stored as PlainDtype }));
-    const stretches = parts.map(({ buffer, rows }) => ({ words: buffer, bytes: rows * shape[1] * BYTES_PER_ELEMENT[dtype] }));
-    this.#finite.watch({ stretches, held: dtype, sources: plain });
+    const ranges = parts.map(({ buffer, rows }) => ({ words: buffer, bytes: rows * shape[1] * BYTES_PER_ELEMENT[dtype] }));
+    this.#finite.watch({ ranges, held: dtype, sources: plain });
   }
 
   #addRows(upload: Upload): void {
     const { name, stored, matrix } = upload;
     const converter = matrix.dtype === stored ? undefined : (this.#converter ??= new Converter(this.#gpu));
     const pending: Pending = { ...upload, counter: converter?.counter(name, matrix.dtype) ?? 0 };
-    this.#add(name, (stretch) => this.#put(stretch, pending));
+    this.#add(name, (chunk) => this.#put(chunk, pending));
   }
 
-  /** A tensor becomes elements of a vector, from `first` on. */
-  addValues(name: string, stored: PlainDtype, vector: GPUBuffer, first: number): void {
-    this.#add(name, async (stretch) => {
-      const values = widen(name, stretch.bytes(), stored);
-      const at = first + stretch.offset / BYTES_PER_ELEMENT[stored];
-      this.#gpu.memory.write(vector, at * BYTES_PER_ELEMENT.f32, values);
+  /** A tensor's values go as f32 to `put`, some after the other; `at` counts elements. */
+  addValues(name: string, stored: PlainDtype, put: (at: number, values: Float32Array<ArrayBuffer>) => void): void {
+    this.#add(name, async (chunk) => {
+      const values = widen(name, chunk.bytes(), stored);
+      put(chunk.offset / BYTES_PER_ELEMENT[stored], values);
       await this.#written(values.byteLength);
     });
   }
 
   /** Tensors become the scales of a quantised matrix, each those of its rows. */
   addScales(matrix: Matrix, sources: readonly RowsSource[]): void {
-    const take = scalesTaker(this.#gpu, matrix);
-    for (const source of sources) this.#add(source.name, async (stretch) => this.#written(await take(stretch, source)));
+    const take = scalesSink(this.#gpu, matrix);
+    for (const source of sources) this.#add(source.name, async (chunk) => this.#written(await take(chunk, source)));
     const names = sources.map(({ name }) => ({ name, stored: "f16" as const }));
-    const stretches = matrix.parts.map(({ scales, rows }) => ({ words: scales!, bytes: (rows * matrix.shape[1] * 2) / GROUP }));
-    this.#finite.watch({ stretches, held: "f16", sources: names });
+    const ranges = matrix.parts.map(({ scales, rows }) => ({ words: scales!, bytes: (rows * matrix.shape[1] * 2) / GROUP }));
+    this.#finite.watch({ ranges, held: "f16", sources: names });
   }
 
   /** Fills everything that was added since the last time. @throws EngineError bad-weights where values do not fit the format, or are none */
   async run(): Promise<void> {
-    const takers = this.#takers;
-    this.#takers = new Map();
-    for await (const stretch of this.#origin.stream(takers.keys(), this.#signal)) {
+    const sinks = this.#sinks;
+    this.#sinks = new Map();
+    for await (const chunk of this.#source.stream(sinks.keys(), this.#signal)) {
       this.#signal?.throwIfAborted();
-      this.#onBytes(stretch.length);
-      for (const take of takers.get(stretch.name)!) await take(stretch);
+      this.#onBytes(chunk.length);
+      for (const take of sinks.get(chunk.name)!) await take(chunk);
     }
     await this.#flushing;
     const converter = this.#converter;
@@ -116,12 +115,12 @@ export class Uploads {
   }
 
   /** Puts each block of rows in its place, as it is or converted. */
-  async #put(stretch: Stretch, upload: Pending): Promise<void> {
+  async #put(chunk: Chunk, upload: Pending): Promise<void> {
     const { stored, matrix, counter } = upload;
     const size = BYTES_PER_ELEMENT[stored];
-    for (const { part, from, to, at } of placements(stretch, upload, matrix, matrix.shape[1] * size)) {
-      if (matrix.dtype === stored) await stretch.put(from, to, part.buffer, at);
-      else await this.#converter!.convert(stretch, [from, to], stored as PlainDtype, matrix.dtype, part, at / size, counter);
+    for (const { part, from, to, at } of destinations(chunk, upload, matrix, matrix.shape[1] * size)) {
+      if (matrix.dtype === stored) await chunk.put(from, to, part.buffer, at);
+      else await this.#converter!.convert(chunk, [from, to], stored as PlainDtype, matrix.dtype, part, at / size, counter);
       await this.#written(to - from);
     }
   }

@@ -1,8 +1,8 @@
 import { EngineError } from "../errors.ts";
+import { asBadWeights } from "../hub/open.ts";
 import { type Checkpoint, readPieces, readTensor, type TensorEntry } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, widenHalf } from "../tensor/tensor.ts";
-import { CODES, PLAIN, SCALES_SUFFIX } from "./checkpoint.ts";
-import { asBadWeights } from "./origin.ts";
+import { CODES, PLAIN, SCALES_SUFFIX } from "./formats.ts";
 
 /** How a tensor of a converted checkpoint differs from the original. */
 export interface TensorReport {
@@ -55,7 +55,7 @@ async function compare(
     const pieceBytes = Math.round((elements * (entry.info.end - entry.info.begin)) / count);
     return readPieces(entry, { pieceBytes, ...(signal ? { signal } : {}) });
   };
-  const scaleBits = scales && new Uint16Array((await readTensor(scales, { maxBytes: Number.MAX_SAFE_INTEGER })).slice().buffer);
+  const scaleBits = scales && new Uint16Array(new Uint8Array(await readTensor(scales, { maxBytes: Number.MAX_SAFE_INTEGER })).buffer);
   const a = new Float32Array(ELEMENTS);
   const b = new Float32Array(ELEMENTS);
   let difference = 0;

@@ -55,7 +55,7 @@ describe("the library in a bundle", () => {
     const sizes = [first, [...first, ...picture]].map((names) => gzipOf(names) / 1024);
     console.log(`the first bundle: ${sizes[0]!.toFixed(1)} KiB gzip; with the decoders: ${sizes[1]!.toFixed(1)} KiB`);
     expect(sizes[1]! * 1024).toBeLessThanOrEqual(LIMIT);
-    const later = ["src/weights/source-remote.ts", "src/weights/cached.ts", "jpeg-js/lib/decoder.js", "src/media/png.ts"];
+    const later = ["src/hub/source-remote.ts", "src/hub/cached.ts", "jpeg-js/lib/decoder.js", "src/media/png.ts"];
     for (const module of later) expect(first, module).not.toContain(chunkOf(module));
     expect(chunks.some(({ moduleIds }) => moduleIds.some((id) => id.includes("jpeg-js/lib/encoder")))).toBe(false);
   });

@@ -219,7 +219,7 @@ describe.runIf(inject("full"))("the demo page, all of it (npm run test:full)", (
     await ready(page);
     await page.getByLabel("Checkpoint").selectOption("folder");
     await page.locator("#folder").setInputFiles(pathOf("weights/nano/images"));
-    await page.getByText("There is no config.json among these files.").waitFor();
+    await page.getByText("There is no config.json in the model's folder.").waitFor();
     await page.locator("#folder").setInputFiles(pathOf("weights/nano"));
     await ready(page);
     expect(await ask(page, find("text-only-001").turns[0]!)).toBe(find("text-only-001").answers[0]);

@@ -1,14 +1,17 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
+import { openWeights } from "../../src/hub/open.ts";
 import { parseConfig } from "../../src/model/config.ts";
-import { createCaches, loadLanguageLayer, recordLanguageLayer } from "../../src/model/language.ts";
-import { loadProjector, recordProjector } from "../../src/model/projector.ts";
+import { recordDecoderLayer } from "../../src/model/decoder.ts";
+import { createCaches } from "../../src/model/language.ts";
+import { declareProjector, recordProjector } from "../../src/model/projector.ts";
+import { qwen2 } from "../../src/model/qwen2.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import { loadVisionLayer, recordVisionLayer } from "../../src/model/vision.ts";
+import { declareVisionLayer, recordVisionLayer } from "../../src/model/vision.ts";
 import { inverseFrequencies, ropeTable } from "../../src/ops/rope.ts";
 import type { Activation, Bindable } from "../../src/tensor/tensor.ts";
-import { openWeights, Weights } from "../../src/weights/checkpoint.ts";
+import { GpuWeights } from "../../src/weights/gpu-weights.ts";
 import { fixture, json, memoryFiles, readF32, relativeL2, syntheticF32, syntheticFile } from "../support.ts";
 
 interface Golden {
@@ -35,7 +38,7 @@ function check(name: string, actual: Float32Array): void {
 describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor) => {
   const suffix = factor === 1 ? "" : ".small";
   let gpu: Gpu;
-  let weights: Weights;
+  let weights: GpuWeights;
   let programs: Programs;
 
   beforeAll(async () => {
@@ -45,7 +48,7 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
       checkpointTensors(config).filter(({ name }) => wanted.test(name)),
       0,
     );
-    weights = Weights.of(gpu, await openWeights(memoryFiles({ "model.safetensors": file })), { format: "auto", onBytes: () => {} });
+    weights = GpuWeights.of(gpu, await openWeights(memoryFiles({ "model.safetensors": file })), { format: "auto", onBytes: () => {} });
     programs = new Programs(gpu);
   });
   afterAll(() => gpu.close());
@@ -73,16 +76,14 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
   it("InternViT layer 0", async () => {
     const data = input("vit_layer");
     const x = activation("x", data, 1024, 1025);
-    const layer = await loadVisionLayer(weights.at("vision_model.encoder.layers.0"), config.vision);
-    await weights.finish();
+    const layer = await weights.load((w) => declareVisionLayer(w.at("vision_model.encoder.layers.0"), config.vision));
     (await programs.record("layer", 1, (p) => recordVisionLayer(p, layer, x, config.vision))).run({ units: 1, start: 0 });
     check(`vit_layer${suffix}`, await read(x.buffer, data.length));
   });
 
   it("mlp1", async () => {
     const x = activation("x", input("mlp1"), 4096, 256);
-    const projector = await loadProjector(weights.at("mlp1"), 1024, 2048);
-    await weights.finish();
+    const projector = await weights.load((w) => declareProjector(w.at("mlp1"), 1024, 2048));
     const out = gpu.memory.create("out", 256 * 2048 * 4);
     const program = await programs.record("mlp1", 1, (p) => {
       const y = recordProjector(p, projector, x);
@@ -94,21 +95,20 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
 
   it("decoder layer 0, prefill of 320 tokens and one decoded", async () => {
     const context = 321;
-    const layer = await loadLanguageLayer(weights.at("language_model.model.layers.0"), config.language);
-    await weights.finish();
+    const layer = await weights.load((w) => qwen2.layer(w.at("language_model.model.layers.0"), config.language));
     const cache = createCaches(gpu, { ...config.language, layers: 1 }, context, 1, "f32")[0]!;
     const table = ropeTable(context, inverseFrequencies(128, config.language.rope.theta));
     const rope = gpu.memory.create("rope", table.byteLength);
     gpu.memory.write(rope, 0, table);
     const data = input("llm_layer.prefill");
     const x = activation("x", data, 2048, 1);
-    (await programs.record("prefill", 320, (p) => recordLanguageLayer(p, layer, x, { ...cache, row: 0 }, rope, 16))).run({
+    (await programs.record("prefill", 320, (p) => recordDecoderLayer(p, layer, x, { ...cache, row: 0 }, rope, 16))).run({
       units: 320,
       start: 0,
     });
     check(`llm_layer.prefill${suffix}`, await read(x.buffer, data.length));
     const one = activation("one", input("llm_layer.decode"), 2048, 1);
-    (await programs.record("decode", 1, (p) => recordLanguageLayer(p, layer, one, cache, rope, 16))).run({ units: 1, start: 320 });
+    (await programs.record("decode", 1, (p) => recordDecoderLayer(p, layer, one, cache, rope, 16))).run({ units: 1, start: 320 });
     check(`llm_layer.decode${suffix}`, await read(one.buffer, 2048));
     if (factor === 1) {
       check("llm_layer.keys", await read(cache.keys, 2 * context * 128));

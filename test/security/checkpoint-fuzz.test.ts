@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../src/errors.ts";
+import { openWeights } from "../../src/hub/open.ts";
 import { checkTensors, storedShapes } from "../../src/model/check-tensors.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { parseHeader } from "../../src/safetensors/index.ts";
 import { loadTokenizer, structuralIds } from "../../src/text/tokenizer.ts";
-import { openWeights } from "../../src/weights/checkpoint.ts";
 import { fixture, memoryFiles, tinyCheckpoint } from "../support.ts";
 
 const nano = (name: string): Uint8Array => new Uint8Array(fixture(`../../weights/nano/${name}`));

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { EngineError } from "../../src/errors.ts";
+import { openWeights } from "../../src/hub/open.ts";
 import { byteLength, DTYPES, type Dtype, parseHeader, SafetensorsError } from "../../src/safetensors/index.ts";
 import { ATTACKS, INDEX_ATTACKS } from "../../src/safetensors/test/corpus.ts";
 import { rawFile, utf8 } from "../../src/safetensors/test/files.ts";
-import { openWeights } from "../../src/weights/checkpoint.ts";
 import { memoryFiles } from "../support.ts";
 
 /** How the engine refuses a checkpoint. */

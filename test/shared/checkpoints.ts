@@ -1,8 +1,8 @@
+import type { WeightSource } from "../../src/hub/source.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors, type TensorShape } from "../../src/model/tensors.ts";
 import { encodeHeader, memorySource, parseHeader } from "../../src/safetensors/index.ts";
 import { widenBf16 } from "../../src/tensor/tensor.ts";
-import type { WeightSource } from "../../src/weights/source.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
 
 /** Reads a file of the repository: from the disk in Node, from the test server in a page. Throws where there is none. */

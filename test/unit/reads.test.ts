@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ByteSource, TensorEntry } from "../../src/safetensors/index.ts";
-import { PIECE_BYTES, planReads, type Read, readAhead } from "../../src/weights/reads.ts";
+import { CHUNK_BYTES, planReads, type Read, readAhead } from "../../src/weights/reads.ts";
 
 const KIB = 2 ** 10;
 
@@ -18,7 +18,7 @@ const named = (reads: Read[]): string[][] => reads.map(({ parts }) => parts.map(
 
 describe("planReads", () => {
   it("takes neighbours together, over what is small between them, up to the size of a piece", () => {
-    const third = PIECE_BYTES / 4;
+    const third = CHUNK_BYTES / 4;
     const reads = planned(
       tensor("a", 100, 100 + third),
       tensor("b", 100 + third, 100 + 2 * third),
@@ -32,10 +32,10 @@ describe("planReads", () => {
   });
 
   it("cuts a tensor that is larger than a piece at multiples of 128 bytes from its start", () => {
-    const reads = planned(tensor("a", 8, 108), tensor("large", 108, 108 + 2 * PIECE_BYTES), tensor("b", 108 + 2 * PIECE_BYTES, 2 ** 26));
+    const reads = planned(tensor("a", 8, 108), tensor("large", 108, 108 + 2 * CHUNK_BYTES), tensor("b", 108 + 2 * CHUNK_BYTES, 2 ** 26));
     expect(named(reads)).toEqual([["a", "large"], ["large"], ["large", "b"], ["b"], ["b"]]);
     const cuts = reads.flatMap(({ parts }) => parts.filter(({ name }) => name === "large"));
-    expect(cuts.map(({ offset }) => offset)).toEqual([0, PIECE_BYTES - 128, 2 * PIECE_BYTES - 128]);
+    expect(cuts.map(({ offset }) => offset)).toEqual([0, CHUNK_BYTES - 128, 2 * CHUNK_BYTES - 128]);
   });
 
   it("begins anew in another file, and where the order goes back", () => {
@@ -55,14 +55,14 @@ describe("planReads", () => {
       const entries: TensorEntry[] = [];
       let at = random(1000);
       for (let i = 0; i < 30; i++) {
-        const bytes = [0, random(1000), random(200 * KIB), random(3 * PIECE_BYTES)][random(4)]!;
+        const bytes = [0, random(1000), random(200 * KIB), random(3 * CHUNK_BYTES)][random(4)]!;
         entries.push(tensor(String(i), at, at + bytes));
         at += bytes + (random(2) && random(100 * KIB));
       }
       const reads = planned(...entries);
       const reached = new Map(entries.map(({ info }) => [info.name, 0]));
       for (const { begin, end, parts } of reads) {
-        expect(end - begin).toBeLessThanOrEqual(PIECE_BYTES);
+        expect(end - begin).toBeLessThanOrEqual(CHUNK_BYTES);
         expect(parts[0]!.begin).toBe(begin);
         expect(parts.at(-1)!.end).toBe(end);
         for (const part of parts) {

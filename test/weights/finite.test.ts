@@ -83,6 +83,9 @@ describe("flags", () => {
         else new Uint16Array(words.buffer)[at % (2 * words.length)] = bits;
         expect(await flags(words, dtype), `${bits.toString(16)} at ${at}`).toBe(true);
         expect(countNonFinite(new Uint8Array(words.buffer), dtype)).toBe(1);
+        // Where a source reads into a part of an array, or gives Node's Buffers, whose slice() is no copy.
+        const shifted = Buffer.concat([Buffer.alloc(1), new Uint8Array(words.buffer)]).subarray(1);
+        expect(countNonFinite(shifted, dtype)).toBe(1);
       }
     }
     expect(await flags(new Uint32Array(4).fill(dtype === "f32" ? 0xff7fffff : dtype === "bf16" ? 0xff7fff7f : 0xfbfffbff), dtype)).toBe(

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { openWeights } from "../../src/hub/open.ts";
+import type { WeightSource } from "../../src/hub/source.ts";
 import { EngineError, InternVL } from "../../src/index.ts";
-import { openWeights } from "../../src/weights/checkpoint.ts";
-import type { WeightSource } from "../../src/weights/source.ts";
 import { fixture, memoryFiles, tinyCheckpoint } from "../support.ts";
 
 const some = Uint8Array.of(1, 2, 3);

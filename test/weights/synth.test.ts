@@ -3,8 +3,8 @@ import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { decodedElements, prefillFlops, visionFlops } from "../../src/model/cost.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import { syntheticFiller } from "../../src/weights/origin.ts";
 import { synthesize, syntheticRule } from "../../src/weights/synthetic.ts";
+import { syntheticFiller } from "../../src/weights/synthetic-source.ts";
 import { fixture, json } from "../support.ts";
 
 interface Vectors {

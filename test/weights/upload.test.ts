@@ -1,13 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { loadModel } from "../../src/api/model-load.ts";
+import { EngineError } from "../../src/errors.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { openWeights } from "../../src/hub/open.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import type { ByteSource, TensorEntry } from "../../src/safetensors/index.ts";
 import { type Matrix, type Vector, widenBf16, widenF16 } from "../../src/tensor/tensor.ts";
-import { openWeights, Weights } from "../../src/weights/checkpoint.ts";
-import { fileOrigin } from "../../src/weights/origin.ts";
-import { PIECE_BYTES } from "../../src/weights/reads.ts";
+import { GpuWeights } from "../../src/weights/gpu-weights.ts";
+import { CHUNK_BYTES } from "../../src/weights/reads.ts";
+import { fileTensors } from "../../src/weights/tensor-source.ts";
 import { fixture, memoryFiles, syntheticFile } from "../support.ts";
 
 const ROWS = 6 * 1024;
@@ -63,13 +65,12 @@ describe("matrices on their way from files to the GPU", () => {
     return { tensors, metadata: new Map(), files: [], close: async () => {} };
   }
 
+  const weightsOf = (options: Parameters<typeof checkpoint>[0] = {}, signal?: AbortSignal) =>
+    GpuWeights.of(gpu, checkpoint(options), { format: "auto", signal, onBytes: () => {} });
+
   /** Asks for matrices, in this order. */
-  async function ask(names: readonly string[], options: Parameters<typeof checkpoint>[0] = {}, signal?: AbortSignal) {
-    const weights = Weights.of(gpu, checkpoint(options), { format: "auto", signal, onBytes: () => {} });
-    const matrices: Matrix[] = [];
-    for (const name of names) matrices.push(await weights.matrix(name, ROWS, INNER));
-    return { weights, matrices };
-  }
+  const ask = (weights: GpuWeights, names: readonly string[]): Promise<Matrix[]> =>
+    weights.load((w) => names.map((name) => w.matrix(name, ROWS, INNER)));
 
   /** Whether a matrix holds the tensor's bytes, looked at in its first and last words. */
   async function expectTensor({ label, parts }: Matrix): Promise<void> {
@@ -81,57 +82,64 @@ describe("matrices on their way from files to the GPU", () => {
   }
 
   it("are read when all have been asked for, in the file's order", async () => {
-    const { weights, matrices } = await ask(["d", "a", "b"]);
-    expect(events).toEqual([]);
-    await weights.finish();
+    const matrices = await weightsOf().load((w) => {
+      const asked = ["d", "a", "b"].map((name) => w.matrix(name, ROWS, INNER));
+      expect(events).toEqual([]);
+      return asked;
+    });
     expect(events.filter((event) => /^read/.test(event))).toEqual(["read a", "read b", "read d"]);
     for (const matrix of matrices) await expectTensor(matrix);
   });
 
   it("the next two reads are under way when one's bytes are written, in three arrays", async () => {
-    const { weights } = await ask(NAMES);
-    await weights.finish();
+    await ask(weightsOf(), NAMES);
     const before = (event: string) => events.slice(0, events.indexOf(event)).filter((each) => /^read/.test(each)).length;
     expect(NAMES.map((name) => before(`wrote ${name}`))).toEqual([3, 4, 5, 5, 5]);
     expect(arrays.size).toBe(3);
   });
 
   it("a source that gives arrays of its own is read ahead too", async () => {
-    const { weights, matrices } = await ask(["a", "b", "c"], { fresh: true });
-    await weights.finish();
+    const matrices = await ask(weightsOf({ fresh: true }), ["a", "b", "c"]);
     expect(events.slice(0, 4)).toEqual(["read a", "read b", "read c", "wrote a"]);
     for (const matrix of matrices) await expectTensor(matrix);
   });
 
   it("one tensor may become rows of several matrices, and more be asked for afterwards", async () => {
-    const { weights, matrices } = await ask(["b", "b"]);
-    await weights.finish();
+    const weights = weightsOf();
+    const matrices = await ask(weights, ["b", "b"]);
     expect(events.filter((event) => /^read/.test(event))).toEqual(["read b"]);
     for (const matrix of matrices) await expectTensor(matrix);
-    const later = await weights.matrix("a", ROWS, INNER);
-    await weights.finish();
-    await expectTensor(later);
+    const [later] = await ask(weights, ["a"]);
+    await expectTensor(later!);
     expect(events.filter((event) => /^read/.test(event))).toEqual(["read b", "read a"]);
   });
 
   it("a read that fails is told in its turn: what lies before is written, nothing behind it is read", async () => {
-    const { weights } = await ask(NAMES, { failing: "b" });
-    await expect(weights.finish()).rejects.toThrow("cannot read b");
+    await expect(ask(weightsOf({ failing: "b" }), NAMES)).rejects.toThrow("cannot read b");
     expect(events).toEqual(["read a", "read b", "read c", "wrote a"]);
   });
 
   it("a read that fails of what nobody asked for is never begun", async () => {
-    const { weights, matrices } = await ask(["a", "c"], { failing: "b" });
-    await weights.finish();
+    const matrices = await ask(weightsOf({ failing: "b" }), ["a", "c"]);
     for (const matrix of matrices) await expectTensor(matrix);
   });
 
   it("an abort stops reading and writing", async () => {
     const abort = new AbortController();
-    const { weights } = await ask(NAMES, {}, abort.signal);
     onWrite = () => abort.abort(new Error("enough"));
-    await expect(weights.finish()).rejects.toThrow("enough");
+    await expect(ask(weightsOf({}, abort.signal), NAMES)).rejects.toThrow("enough");
     expect(events).toEqual(["read a", "read b", "read c", "wrote a"]);
+  });
+
+  it("too little memory is told once, when all has been asked for and nothing is read", async () => {
+    const scoped = vi.spyOn(gpu.memory, "scoped").mockImplementation(async (what, work) => {
+      await work();
+      throw new EngineError("out-of-memory", what);
+    });
+    await expect(ask(weightsOf(), NAMES)).rejects.toMatchObject({ code: "out-of-memory" });
+    expect(scoped).toHaveBeenCalledOnce();
+    expect(gpu.memory.entries().map(({ label }) => label)).toEqual(expect.arrayContaining(NAMES));
+    expect(events).toEqual([]);
   });
 
   it("a checkpoint that lacks a tensor is refused before any matrix is read", async () => {
@@ -140,7 +148,7 @@ describe("matrices on their way from files to the GPU", () => {
     const missing = "language_model.model.norm.weight"; // the head could be missing: it would be the embedding
     const rest = shapes.filter(({ name }) => name !== missing);
     const files = memoryFiles({ "model.safetensors": syntheticFile(rest, 0) });
-    const origin = fileOrigin(gpu, await openWeights(files));
+    const origin = fileTensors(gpu, await openWeights(files));
     const stream = vi.spyOn(origin, "stream");
     const load = loadModel(gpu, origin, config, { format: "auto", maxContext: 64, kv: "f16" });
     await expect(load).rejects.toMatchObject({ code: "bad-weights", message: expect.stringContaining(missing) });
@@ -180,7 +188,7 @@ describe("vectors and scales on their way to the GPU", () => {
     /** Bytes of a tensor, from an offset on. */
     const bytesOf = (name: string, offset: number, length: number): Uint8Array<ArrayBuffer> =>
       bytes(tensors.get(name)!.info.begin + offset, length);
-    return { reads, bytesOf, weights: Weights.of(gpu, { tensors, metadata: new Map(), files: [], close: async () => {} }, OPTIONS) };
+    return { reads, bytesOf, weights: GpuWeights.of(gpu, { tensors, metadata: new Map(), files: [], close: async () => {} }, OPTIONS) };
   }
 
   const OPTIONS = { format: "auto", onBytes: () => {} } as const;
@@ -199,16 +207,21 @@ describe("vectors and scales on their way to the GPU", () => {
       ["n", "BF16", [2, 4]],
     ]);
     const { weights, reads, bytesOf } = file;
-    const matrix = await weights.matrix("n", 2, 4);
-    const one = weights.vector("a", 3);
-    const all = weights.vectors([
-      ["c", [1, 2]],
-      ["a", [3]],
-      ["b", [5]],
-    ]);
-    await weights.matrix("m", 4, 4);
-    expect(reads).toEqual([]);
-    await weights.finish();
+    const { matrix, one, all, onCpu } = await weights.load((w) => {
+      const declared = {
+        matrix: w.matrix("n", 2, 4),
+        one: w.vector("a", 3),
+        all: w.vectors([
+          ["c", [1, 2]],
+          ["a", [3]],
+          ["b", [5]],
+        ]),
+        onCpu: w.values("b", [5]),
+      };
+      w.matrix("m", 4, 4);
+      expect(reads).toEqual([]);
+      return declared;
+    });
     expect(reads).toEqual([[2, 2 + 32 + 6 + 10 + 8 + 16]]);
     expect(await read(matrix.parts[0]!.buffer as GPUBuffer, 0, 16)).toEqual(bytesOf("n", 0, 16));
     const a = bf16(bytesOf("a", 0, 6));
@@ -216,17 +229,18 @@ describe("vectors and scales on their way to the GPU", () => {
     expect(await valuesOf(one)).toEqual(a);
     const b = widenF16(halves(bytesOf("b", 0, 10)));
     expect(await valuesOf(all)).toEqual([...new Float32Array(bytesOf("c", 0, 8).buffer), ...a, ...b]);
+    expect(onCpu).toEqual(b);
   });
 
-  it("a vector that is larger than a read arrives whole", async () => {
-    const length = PIECE_BYTES / 2 + 1000;
+  it("a vector that is larger than a read arrives whole, on the GPU and on the CPU", async () => {
+    const length = CHUNK_BYTES / 2 + 1000;
     const { weights, reads, bytesOf } = checkpoint([["v", "BF16", [length]]]);
-    const { buffer } = weights.vector("v", length);
-    await weights.finish();
+    const { vector, onCpu } = await weights.load((w) => ({ vector: w.vector("v", length), onCpu: w.values("v", [length]) }));
     expect(reads).toHaveLength(2);
-    for (const first of [0, PIECE_BYTES / 2 - 4, length - 8]) {
-      const values = new Float32Array(await gpu.memory.read(buffer as GPUBuffer, 4 * first, 32));
+    for (const first of [0, CHUNK_BYTES / 2 - 4, length - 8]) {
+      const values = new Float32Array(await gpu.memory.read(vector.buffer as GPUBuffer, 4 * first, 32));
       expect([...values]).toEqual(bf16(bytesOf("v", 2 * first, 16)));
+      expect([...onCpu.subarray(first, first + 8)]).toEqual([...values]);
     }
   });
 
@@ -250,15 +264,17 @@ describe("vectors and scales on their way to the GPU", () => {
       { from: 0, to: 1, rows: 3 },
       { from: 3, to: 0, rows: 1 },
     ];
-    const { parts } = await weights.matrices(
-      [
-        { name: "q", rows: 3 },
-        { name: "k", rows: 4, blocks: swapped },
-      ],
-      inner,
-    );
-    vi.restoreAllMocks();
-    await weights.finish();
+    const { parts } = await weights.load((w) => {
+      const matrix = w.matrices(
+        [
+          { name: "q", rows: 3 },
+          { name: "k", rows: 4, blocks: swapped },
+        ],
+        inner,
+      );
+      vi.restoreAllMocks();
+      return matrix;
+    });
     expect(reads).toHaveLength(1);
     expect(parts.map(({ rows }) => rows)).toEqual([3, 3, 1]);
     const order = [...[0, 1, 2].map((row) => ["q", row] as const), ...[3, 0, 1, 2].map((row) => ["k", row] as const)];

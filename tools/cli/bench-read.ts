@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { platform } from "#platform";
 import { type Checkpoint, readExactly } from "../../src/safetensors/index.ts";
-import { PIECE_BYTES, planReads } from "../../src/weights/reads.ts";
+import { CHUNK_BYTES, planReads } from "../../src/weights/reads.ts";
 
 /** Where the bytes of a read go: an array of at least so many bytes. */
 type Into = (bytes: number) => Uint8Array;
@@ -53,7 +53,7 @@ async function seconds(checkpoint: Checkpoint, into: Into, signal: AbortSignal):
  * come from the disk, so: twice, the second.
  */
 async function timeReading(checkpoint: Checkpoint, signal: AbortSignal): Promise<number> {
-  const array = new Uint8Array(PIECE_BYTES);
+  const array = new Uint8Array(CHUNK_BYTES);
   await seconds(checkpoint, () => array, signal);
   return seconds(checkpoint, () => array, signal);
 }

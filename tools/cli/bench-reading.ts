@@ -1,6 +1,6 @@
 // Times reading a model's files: a process of its own for `internvl bench`. Arguments: the source, the revision.
-import { openWeights } from "../../src/weights/checkpoint.ts";
-import { openSource } from "../../src/weights/source.ts";
+import { openWeights } from "../../src/hub/open.ts";
+import { openSource } from "../../src/hub/source.ts";
 import { timeReadings } from "./bench-read.ts";
 
 const { signal } = new AbortController(); // the parent stops this process

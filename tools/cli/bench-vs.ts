@@ -2,8 +2,8 @@ import { EngineError } from "../../src/errors.ts";
 import type { Stepper } from "../../src/generate/stepper.ts";
 import { median } from "../../src/harness/bench-timer.ts";
 import type { Model } from "../../src/model/internvl.ts";
-import { Weights } from "../../src/weights/checkpoint.ts";
-import type { Origin } from "../../src/weights/origin.ts";
+import { GpuWeights } from "../../src/weights/gpu-weights.ts";
+import type { TensorSource } from "../../src/weights/tensor-source.ts";
 import { type Generated, ortDecoder } from "../kernels/ort-decoder.ts";
 import { decode } from "./bench-decode.ts";
 
@@ -52,8 +52,8 @@ function sameIds(ours: readonly number[], theirs: readonly number[]): number {
  *
  * @throws EngineError as `qwen2Onnx`, or aborted
  */
-export async function versusOrt(model: Model, stepper: Stepper, origin: Origin, { prompt, steps, signal }: Contest): Promise<Versus> {
-  const weights = Weights.of(model.gpu, origin, { format: "auto", signal, onBytes: () => {} }).at("language_model");
+export async function versusOrt(model: Model, stepper: Stepper, origin: TensorSource, { prompt, steps, signal }: Contest): Promise<Versus> {
+  const weights = GpuWeights.of(model.gpu, origin, { format: "auto", signal, onBytes: () => {} }).at("language_model");
   const own = () => decode(model, stepper, prompt, steps, signal);
   const { ids } = await own();
   const entries = [{ name: "ours", run: own as () => Promise<Generated>, same: ids.length, samples: [] as number[] }];

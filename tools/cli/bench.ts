@@ -6,16 +6,16 @@ import { forget, prefillPrompt } from "../../src/generate/loop.ts";
 import { Stepper } from "../../src/generate/stepper.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type Ceilings, measureCeilings } from "../../src/harness/bench-ceilings.ts";
-import { checkTensors, storedShapes } from "../../src/model/check-tensors.ts";
+import { openSource } from "../../src/hub/source.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts";
 import { kvBytes } from "../../src/model/language.ts";
+import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import { openWeights, type WeightFormat } from "../../src/weights/checkpoint.ts";
-import { noConfig } from "../../src/weights/missing.ts";
-import { fileOrigin, type Origin, syntheticOrigin } from "../../src/weights/origin.ts";
-import { openSource, readSmall } from "../../src/weights/source.ts";
+import type { WeightFormat } from "../../src/weights/formats.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
+import { syntheticTensors } from "../../src/weights/synthetic-source.ts";
+import { fileTensors, type TensorSource } from "../../src/weights/tensor-source.ts";
 import { loadOrt } from "../kernels/ort-load.ts";
 import { checkQwen2 } from "../kernels/qwen2-onnx.ts";
 import { CONTEXT_ROOM, CONTEXTS, type ContextRate, decode, type RowsRate, timeContexts, timeRows } from "./bench-decode.ts";
@@ -44,7 +44,7 @@ interface BenchFlags {
 /** Where the weights come from: files, or a rule by which they are made on the GPU. */
 interface Subject {
   config: ModelConfig;
-  origin: (gpu: Gpu) => Origin;
+  origin: (gpu: Gpu) => TensorSource;
   onDisk: boolean;
   close(): Promise<void>;
 }
@@ -54,17 +54,14 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
     const config = parseConfig(await onFile("read", synthetic, readFile(synthetic)));
     return {
       config,
-      origin: (gpu) => syntheticOrigin(gpu, checkpointTensors(config), seed),
+      origin: (gpu) => syntheticTensors(gpu, checkpointTensors(config), seed),
       onDisk: false,
       close: async () => {},
     };
   }
   const source = await openSource(model ?? NANO, { revision, signal, onProgress: loadProgress(terminal) });
-  const bytes = await readSmall(source, "config.json");
-  if (!bytes) throw await noConfig(source);
-  const config = parseConfig(bytes);
-  const checkpoint = await openWeights(source, signal, ({ tensors }) => checkTensors(config, storedShapes(tensors)));
-  return { config, origin: (gpu) => fileOrigin(gpu, checkpoint), onDisk: true, close: () => checkpoint.close() };
+  const { config, files } = await openCheckpoint(source, { signal });
+  return { config, origin: (gpu) => fileTensors(gpu, files), onDisk: true, close: () => files.close() };
 }
 
 const LONG_MS = 10_000;

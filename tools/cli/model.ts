@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { type ChatOptions, type GenerationOptions, InternVL, type LoadOptions } from "../../src/index.ts";
 import { quoted } from "../../src/options.ts";
-import type { WeightFormat } from "../../src/weights/checkpoint.ts";
+import type { WeightFormat } from "../../src/weights/formats.ts";
 import { UsageError } from "./failures.ts";
 import { interrupted } from "./interrupt.ts";
 import { loadProgress } from "./progress.ts";

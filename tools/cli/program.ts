@@ -22,7 +22,7 @@ import {
   upTo,
   weightsOption,
 } from "./flags.ts";
-import { inspect } from "./inspect.ts";
+import { inspectCommand } from "./inspect.ts";
 import { kernelsBench } from "./kernels-bench.ts";
 import { kernelsTest } from "./kernels-test.ts";
 import { synth } from "./synth.ts";
@@ -94,7 +94,7 @@ export function program(): Command {
     .option("--verify", "check every rule of the format, every byte, and that the tensors are those that config.json asks for")
     .addOption(new Option("--adapter <text>", "taken as by every command; nothing is computed on it here"))
     .addOption(jsonOption())
-    .action(inspect);
+    .action(inspectCommand);
   root
     .command("synth")
     .description("write a full-size checkpoint of synthetic weights")

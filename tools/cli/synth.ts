@@ -6,13 +6,13 @@ import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { INDEX_NAME, type TensorToWrite, writeSafetensors } from "../../src/safetensors/index.ts";
-import { syntheticFiller } from "../../src/weights/origin.ts";
 import { planShards, shardIndex } from "../../src/weights/shards.ts";
+import { SMALL_FILES } from "../../src/weights/small-files.ts";
 import { synthesize, syntheticRule } from "../../src/weights/synthetic.ts";
+import { syntheticFiller } from "../../src/weights/synthetic-source.ts";
 import { onFile } from "./failures.ts";
 import { interruptSignal, status } from "./model.ts";
 import { checkAbsent, createFile, createFolder } from "./output.ts";
-import { SMALL_FILES } from "./small-files.ts";
 
 interface SynthFlags {
   config: string;

@@ -1,11 +1,12 @@
 import { platform } from "#platform";
 import { InternVLWorker } from "../../src/api/worker.ts";
 import { EngineError } from "../../src/errors.ts";
+import { parseHubId } from "../../src/hub/hub-id.ts";
+import { openSource } from "../../src/hub/source.ts";
 import { cachedModels, type Progress, type WeightFormat, type WeightSource } from "../../src/index.ts";
-import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
+import type { ModelConfig } from "../../src/model/config.ts";
+import { readConfig } from "../../src/model/open-checkpoint.ts";
 import { memorySource } from "../../src/safetensors/index.ts";
-import { parseHubId } from "../../src/weights/hub-id.ts";
-import { openSource, readSmall } from "../../src/weights/source.ts";
 
 /** A loaded model with what the page shows of it. */
 export interface Loaded {
@@ -59,11 +60,8 @@ async function fromCache(source: string): Promise<WeightSource> {
   return found?.files ?? openSource(source, { endpoint: ENDPOINT }); // an address of Hugging Face stands for its repository
 }
 
-async function readConfig(source: WeightSource): Promise<Omit<Loaded, "vlm">> {
-  const bytes = await readSmall(source, "config.json");
-  if (!bytes)
-    throw new EngineError("bad-weights", "there is no config.json among these files", { hint: "choose the folder of a whole checkpoint" });
-  const config = parseConfig(bytes);
+async function describe(source: WeightSource): Promise<Omit<Loaded, "vlm">> {
+  const { config, configBytes: bytes } = await readConfig(source);
   const { torch_dtype } = JSON.parse(new TextDecoder().decode(bytes)) as { torch_dtype?: string };
   return { config, stored: torch_dtype ?? "as the files say" };
 }
@@ -79,9 +77,9 @@ export async function loadModel(choice: ModelChoice, options: LoadRequest): Prom
   await platform.requestAdapter({}); // before gigabytes are fetched that nothing could run
   if (choice.kind === "remote") {
     const vlm = await InternVLWorker.load(choice.source, { ...options, endpoint: ENDPOINT });
-    return { vlm, ...(await readConfig(await fromCache(choice.source))) };
+    return { vlm, ...(await describe(await fromCache(choice.source))) };
   }
   const source = choice.kind === "nano" ? nanoSource() : await openSource(choice.files);
-  const config = await readConfig(source); // first: a wrong folder is told at once
+  const config = await describe(source); // first: a wrong folder is told at once
   return { vlm: await InternVLWorker.load(choice.kind === "nano" ? source : choice.files, options), ...config };
 }

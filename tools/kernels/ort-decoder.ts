@@ -1,5 +1,5 @@
 import type { LanguageConfig } from "../../src/model/config.ts";
-import type { Weights } from "../../src/weights/checkpoint.ts";
+import type { GpuWeights } from "../../src/weights/gpu-weights.ts";
 import { onnxModel } from "./onnx.ts";
 import { loadOrt, ON_CPU, ON_GPU, type OrtTensor } from "./ort-load.ts";
 import { type AttentionForm, qwen2Onnx } from "./qwen2-onnx.ts";
@@ -23,7 +23,7 @@ type Cache = Record<string, OrtTensor>; // by the names of the graph's inputs
  * there too, and only the last one is waited for. The prompt goes in token by token, once for each prompt, and is not timed.
  */
 export async function ortDecoder(
-  w: Weights,
+  w: GpuWeights,
   config: LanguageConfig,
   options: { positions: number; form: AttentionForm; idOn: "cpu" | "gpu" },
 ): Promise<Decoder> {

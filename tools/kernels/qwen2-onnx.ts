@@ -2,7 +2,7 @@ import { EngineError } from "../../src/errors.ts";
 import type { LanguageConfig } from "../../src/model/config.ts";
 import { ropeFrequencies } from "../../src/model/rope.ts";
 import { ropeTable } from "../../src/ops/rope.ts";
-import type { Weights } from "../../src/weights/checkpoint.ts";
+import type { GpuWeights } from "../../src/weights/gpu-weights.ts";
 import { type OnnxNode, type OnnxTensor, type OnnxValue, onnxModel } from "./onnx.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
@@ -148,15 +148,15 @@ function cacheValues(c: LanguageConfig, form: AttentionForm, name: "past" | "pre
  * @param w the tensors below `language_model.`
  * @throws EngineError as `checkQwen2`
  */
-export async function qwen2Onnx(w: Weights, c: LanguageConfig, positions: number, form: AttentionForm): Promise<Buffer> {
+export async function qwen2Onnx(w: GpuWeights, c: LanguageConfig, positions: number, form: AttentionForm): Promise<Buffer> {
   checkQwen2(c);
   const { hiddenSize: H, intermediateSize: I, vocabSize, heads, kvHeads, headDim, eps } = c;
   const g = new Graph();
   addRope(g, c, positions, form === "plain ops");
   if (form === "plain ops") addPlainConstants(g, c);
   const model = w.at("model");
-  const embed = await model.values("embed_tokens.weight", [vocabSize, H]);
-  const normOf = async (name: string) => g.weight(name, [H], await model.values(name, [H]));
+  const embed = await model.read("embed_tokens.weight", [vocabSize, H]);
+  const normOf = async (name: string) => g.weight(name, [H], await model.read(name, [H]));
   let x = g.add("Gather", [g.weight("embed", [vocabSize, H], embed), "id"], "x"); // [1, 1, H]
   const first = { op: "SimplifiedLayerNormalization", inputs: [x, await normOf("layers.0.input_layernorm.weight")], outputs: ["normed"] };
   g.nodes.push({ ...first, ints: { axis: 2 }, floats: { epsilon: eps } });
@@ -171,11 +171,11 @@ export async function qwen2Onnx(w: Weights, c: LanguageConfig, positions: number
     const matrices: Floats[] = [];
     const biases: Floats[] = [];
     for (const [name, size] of sizes) {
-      matrices.push(await layer.values(`self_attn.${name}_proj.weight`, [size, H]));
-      biases.push(await layer.values(`self_attn.${name}_proj.bias`, [size]));
+      matrices.push(await layer.read(`self_attn.${name}_proj.weight`, [size, H]));
+      biases.push(await layer.read(`self_attn.${name}_proj.bias`, [size]));
     }
     const linear = async (from: string, name: string, out: number, inner: number) =>
-      g.linear(from, `${i}.${name}`, [await layer.values(`${name}.weight`, [out, inner])], inner);
+      g.linear(from, `${i}.${name}`, [await layer.read(`${name}.weight`, [out, inner])], inner);
     const bias = g.weight(`${i}.qkv.bias`, [(heads + 2 * kvHeads) * headDim], concat(biases));
     const qkv = g.add("Add", [g.linear(normed, `${i}.qkv.products`, matrices, H), bias], `${i}.qkv`);
     const attended = form === "plain ops" ? plainAttention(g, i, qkv) : groupQueryAttention(g, c, i, qkv);
@@ -188,7 +188,7 @@ export async function qwen2Onnx(w: Weights, c: LanguageConfig, positions: number
     const next = i + 1 < c.layers ? `layers.${i + 1}.input_layernorm.weight` : "norm.weight";
     [x, normed] = addNorm(g, x, down, await normOf(next), `${i}.end`, eps);
   }
-  const head = w.has("lm_head.weight") ? await w.values("lm_head.weight", [vocabSize, H]) : embed;
+  const head = w.has("lm_head.weight") ? await w.read("lm_head.weight", [vocabSize, H]) : embed;
   g.add("ArgMax", [g.linear(normed, "logits", [head], H)], "next", { axis: 2, keepdims: 0 });
   const scalar: OnnxValue = { dims: [1], type: "int32" };
   const id: OnnxValue = { dims: [1, 1], type: "int64" };

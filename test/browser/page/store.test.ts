@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { platform } from "#platform";
+import { readSmall } from "../../../src/hub/source.ts";
 import { webStore } from "../../../src/platform/web-store.ts";
-import { readSmall } from "../../../src/weights/source.ts";
 import { fetchSource } from "../../fetched.ts";
 import { STORE_CASES } from "../../store-cases.ts";
 

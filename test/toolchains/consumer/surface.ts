@@ -24,6 +24,16 @@ import {
   type WeightSource,
 } from "internvl-webgpu";
 import {
+  type Conversion,
+  type ConvertFormat,
+  type ConvertOptions,
+  convertWeights,
+  type Inspection,
+  inspect,
+  type OutputFolder,
+  verify,
+} from "internvl-webgpu/convert";
+import {
   defineKernelCase,
   generateBatch,
   generateTrace,
@@ -122,6 +132,16 @@ try {
 }
 const cached: CachedModel[] = await cachedModels();
 seen.push(cached.length);
+
+// A checkpoint's files: looked at, checked, converted.
+const files: Inspection = await inspect(source);
+seen.push(files.config.language.layers, files.parameters, files.tensors[0]?.shape, files.totals.dtypes.BF16?.bytes, files.tied);
+seen.push((await verify("org/name", { revision: "main", onProgress: ({ loaded, total }) => seen.push(loaded / total) })).bytes);
+const folder: OutputFolder = { ...source, create: async () => ({ write: async () => {}, close: async () => {} }) };
+const smaller: ConvertFormat = "q4";
+const converting: ConvertOptions = { to: smaller, out: folder, shardBytes: 2e9, device, onProgress: ({ phase }) => seen.push(phase) };
+const converted: Conversion = await convertWeights("./model", converting);
+seen.push(converted.bytes / converted.sourceBytes, converted.tensors[0]?.nmse);
 
 // The same in a worker.
 const moved: WorkerLoadOptions = { weights: "q8", device: { powerPreference: "low-power" } };
@@ -224,5 +244,15 @@ InternVL.load(5);
 InternVLWorker.load("./model", { device: gpu.device });
 // @ts-expect-error: adapter
 openGpu({ name: "nvidia" });
+// @ts-expect-error: a format and a folder
+convertWeights("./model");
+// @ts-expect-error: a folder
+convertWeights("./model", { to: "q4" });
+// @ts-expect-error: no such format
+convertWeights("./model", { to: "q3", out: "./q3" });
+// @ts-expect-error: what is written is read back
+convertWeights("./model", { to: "q4", out: { create: folder.create } });
+// @ts-expect-error: it keeps nothing
+verify("./model", { out: "./copy" });
 // @ts-expect-error: only load makes one
 new InternVL();

@@ -1,6 +1,6 @@
 import { afterEach, expect, it } from "vitest";
+import { readSmall } from "../../../src/hub/source.ts";
 import { cachedModels } from "../../../src/index.ts";
-import { readSmall } from "../../../src/weights/source.ts";
 import { fetchSource } from "../../fetched.ts";
 import { fileServer, hubServer, noise, temporaryFolder, whenHeld } from "../../hub-server.ts";
 

@@ -7,11 +7,11 @@ import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { platform } from "#platform";
 import type { EngineError } from "../../../src/errors.ts";
+import { openRemotely, openSource, readSmall, seldom } from "../../../src/hub/source.ts";
+import type { RemoteOptions } from "../../../src/hub/source-remote.ts";
 import { cachedModels } from "../../../src/index.ts";
 import { pathOfUrl } from "../../../src/platform/files.ts";
 import { encodeHeader, openCheckpoint } from "../../../src/safetensors/index.ts";
-import { openRemotely, openSource, readSmall, seldom } from "../../../src/weights/source.ts";
-import type { RemoteOptions } from "../../../src/weights/source-remote.ts";
 import { fetchSource } from "../../fetched.ts";
 import { fileServer, filesBelow, hubServer, type Misbehave, noise, temporaryFolder } from "../../hub-server.ts";
 
@@ -526,6 +526,6 @@ describe("reports", () => {
     const seen: string[] = [];
     await open({ onProgress: ({ phase, file }) => seen.push(`${phase} ${file ?? ""}`) });
     expect([...new Set(seen.map((each) => each.split(" ")[0]))]).toEqual(["resolve", "download", "verify"]);
-    expect(readFileSync(new URL("../../../src/weights/source.ts", import.meta.url), "utf8")).not.toContain("weights/README");
+    expect(readFileSync(new URL("../../../src/hub/source.ts", import.meta.url), "utf8")).not.toContain("weights/README");
   });
 });

@@ -3,8 +3,8 @@ import { dirname, join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { platform } from "#platform";
 import type { EngineError } from "../../../src/errors.ts";
-import { readSmall } from "../../../src/weights/source.ts";
-import type { RemoteOptions } from "../../../src/weights/source-remote.ts";
+import { readSmall } from "../../../src/hub/source.ts";
+import type { RemoteOptions } from "../../../src/hub/source-remote.ts";
 import { fetchSource } from "../../fetched.ts";
 import { COMMIT, filesBelow, gitSha1, hubServer, noise, sha256, temporaryFolder } from "../../hub-server.ts";
 

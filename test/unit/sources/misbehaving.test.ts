@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { platform } from "#platform";
 import type { EngineError } from "../../../src/errors.ts";
-import { readSmall } from "../../../src/weights/source.ts";
+import { readSmall } from "../../../src/hub/source.ts";
 import { fetchSource } from "../../fetched.ts";
 import {
   fileServer,

@@ -2,7 +2,7 @@ import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import { quoted } from "../options.ts";
 import { IDLE, shown } from "../platform/fetch.ts";
-import { cachedCommit, hubSite, isCommit, type Site, urlSite } from "./cache.ts";
+import { type CheckpointCache, cachedCommit, hubCache, isCommit, urlCache } from "./cache.ts";
 import { remoteCheckpoint } from "./download-checkpoint.ts";
 import { describe, type RemoteFile } from "./download-describe.ts";
 import { isPageError, isRefusal, pageError, refusal, sleep, type Transport } from "./download-http.ts";
@@ -149,16 +149,16 @@ async function probe(t: Transport, address: Address, hasCopy: boolean, signal?: 
 async function openAddress(address: Address, options: RemoteOptions): Promise<StagedSource> {
   const { signal, onProgress, cacheDir } = options;
   const transport = await transportOf(options, new URL(address.base).origin);
-  const open = (site: Site, offline?: string): Promise<StagedSource> => {
+  const open = (cache: CheckpointCache, offline?: string): Promise<StagedSource> => {
     if (offline !== undefined)
-      onProgress?.({ phase: "resolve", loaded: 0, total: 1, note: `${offline}: using the copy in ${site.store.root}` });
-    return remoteCheckpoint(site, { transport, signal, onProgress, offline });
+      onProgress?.({ phase: "resolve", loaded: 0, total: 1, note: `${offline}: using the copy in ${cache.store.root}` });
+    return remoteCheckpoint(cache, { transport, signal, onProgress, offline });
   };
   const { base, hub } = address;
   if (hub) {
     const store = platform.openStore("hub", cacheDir);
     const cached = await cachedCommit(store, hub.id, hub.revision);
-    const old = cached ? hubSite(store, { ...hub, commit: cached, base }) : undefined;
+    const old = cached ? hubCache(store, { ...hub, commit: cached, base }) : undefined;
     const hasCopy = old !== undefined && (await old.last("config.json")) !== undefined;
     if (hasCopy && isCommit(hub.revision)) return open(old, offlineByWish()); // a commit never changes
     const found = await probe(transport, address, hasCopy, signal);
@@ -167,14 +167,14 @@ async function openAddress(address: Address, options: RemoteOptions): Promise<St
     if (commit && isCommit(commit)) {
       if (hasCopy && commit !== cached && !(await store.isWritable()))
         return open(old, `there is a newer version, but ${store.root} is read-only`);
-      return open(hubSite(store, { ...hub, commit, base }));
+      return open(hubCache(store, { ...hub, commit, base }));
     }
     // A mirror that tells no commit: nothing can be said about versions, so its files go where any other address's do.
   }
-  const site = urlSite(platform.openStore("urls", cacheDir), base);
-  const hasCopy = (await site.last("config.json")) !== undefined;
+  const cache = urlCache(platform.openStore("urls", cacheDir), base);
+  const hasCopy = (await cache.last("config.json")) !== undefined;
   const found = await probe(transport, address, hasCopy, signal);
-  return open(site, typeof found === "string" ? found : undefined);
+  return open(cache, typeof found === "string" ? found : undefined);
 }
 
 async function rangesAt(address: Address, options: RemoteOptions): Promise<WeightSource> {

@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { sizeText } from "../platform/fetch.ts";
-import type { Site } from "./cache.ts";
+import type { CheckpointCache } from "./cache.ts";
 import type { RemoteFile } from "./download-describe.ts";
 import type { SourceProgress } from "./source-types.ts";
 
@@ -65,7 +65,7 @@ export function reportChecks(planned: Plan, bytes: number, onProgress: Report): 
 }
 
 /** @throws EngineError limit-exceeded where the store has no room for what is planned */
-export async function checkSpace({ store, title, place }: Site, planned: Plan): Promise<void> {
+export async function checkSpace({ store, title, place }: CheckpointCache, planned: Plan): Promise<void> {
   const space = await store.space();
   if (space === undefined) return;
   let needs = 0;

@@ -3,7 +3,7 @@ import type { FileStore } from "../platform/store.ts";
 import type { RemoteFile } from "./download-describe.ts";
 
 /** Where the files of one checkpoint come from, and where they are kept. Paths are in the store. */
-export interface Site {
+export interface CheckpointCache {
   store: FileStore;
   /** Where messages say it comes from. */
   title: string;
@@ -76,10 +76,10 @@ export async function cachedCommit(store: FileStore, id: string, revision: strin
  * `blobs/ETAG` (SHA-1 of git files, SHA-256 of large ones), `snapshots/COMMIT/NAME` links there, `refs/REVISION` holds a commit,
  * an empty `.no_exist/COMMIT/NAME` stands for a file that the repository does not have.
  */
-export function hubSite(
+export function hubCache(
   store: FileStore,
   { id, revision, commit, base }: { id: string; revision: string; commit: string; base: string },
-): Site {
+): CheckpointCache {
   const folder = repoFolder(id);
   const snapshot = (name: string): string => `${folder}/snapshots/${commit}/${name}`;
   // An ETag comes from the server: only what cannot be a path is used as a name.
@@ -138,8 +138,8 @@ export async function readNotes(store: FileStore, path: string): Promise<Validat
   }
 }
 
-/** Files from any other address: a folder for each, `NAME` and, in `NAME.json`, what the server said about it. */
-export function urlSite(store: FileStore, base: string): Site {
+/** Files from any other address: a folder for each, `NAME` and, in `NAME.internvl.json`, what the server said about it. */
+export function urlCache(store: FileStore, base: string): CheckpointCache {
   const folder = `${new URL(base).hostname.replace(/[^0-9A-Za-z.-]/g, "_")}--${sha256Of(base).slice(0, 16)}`;
   const path = (name: string): string => `${folder}/${name}`;
   const notes = (name: string): string => path(name) + NOTES;

@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { INDEX_NAME, parseIndex, SafetensorsError, SINGLE_NAME } from "../safetensors/index.ts";
-import { isPlainName, type Site } from "./cache.ts";
+import { type CheckpointCache, isPlainName } from "./cache.ts";
 import { download } from "./download.ts";
 import { describe, type RemoteFile } from "./download-describe.ts";
 import { isPageError, pageError, type Transport } from "./download-http.ts";
@@ -49,16 +49,16 @@ export interface FetchContext {
   onProgress?: ((progress: SourceProgress) => void) | undefined;
 }
 
-/** The files of a site, each fetched when it is opened; those with tensors are read by ranges until `download` brings them all. */
+/** The files of a checkpoint on a server, each fetched when it is opened; those with tensors are read by ranges until `download` brings them all. */
 class RemoteFiles implements StagedSource {
-  readonly #site: Site;
+  readonly #cache: CheckpointCache;
   readonly #context: FetchContext;
   readonly #paths = new Map<string, string | null>();
   readonly #remotes: Plan = new Map(); // described, and not here yet
   readonly #pages = new Set<string>(); // absent because a page stands in their place
 
-  constructor(site: Site, context: FetchContext) {
-    this.#site = site;
+  constructor(cache: CheckpointCache, context: FetchContext) {
+    this.#cache = cache;
     this.#context = context;
   }
 
@@ -69,24 +69,24 @@ class RemoteFiles implements StagedSource {
     const before = this.#remotes.get(name);
     if (before) return before;
     const { transport, offline } = this.#context;
-    const known = await this.#site.known(name);
+    const known = await this.#cache.known(name);
     if (known !== undefined || offline !== undefined) {
-      this.#paths.set(name, known ?? (await this.#site.last(name)) ?? null);
+      this.#paths.set(name, known ?? (await this.#cache.last(name)) ?? null);
       return undefined;
     }
-    const remote = await describe(transport, this.#site.url(name), { signal, optional: isOptional(name) });
+    const remote = await describe(transport, this.#cache.url(name), { signal, optional: isOptional(name) });
     if ("missing" in remote) {
-      if (remote.missing === "certainly") await this.#site.absent(name);
+      if (remote.missing === "certainly") await this.#cache.absent(name);
       if (remote.missing === "page") this.#isPage(name);
       this.#paths.set(name, null);
       return undefined;
     }
-    if (this.#site.commit && remote.commit && remote.commit !== this.#site.commit) {
-      throw new EngineError("network", `${this.#site.title} changed to commit ${remote.commit.slice(0, 40)} while it was being fetched`, {
+    if (this.#cache.commit && remote.commit && remote.commit !== this.#cache.commit) {
+      throw new EngineError("network", `${this.#cache.title} changed to commit ${remote.commit.slice(0, 40)} while it was being fetched`, {
         hint: "try again",
       });
     }
-    const current = await this.#site.current(name, remote);
+    const current = await this.#cache.current(name, remote);
     if (current !== undefined) {
       this.#paths.set(name, current);
       return undefined;
@@ -101,25 +101,25 @@ class RemoteFiles implements StagedSource {
     this.#pages.add(name);
     const needed =
       name === SINGLE_NAME ? this.#pages.has(INDEX_NAME) : name === INDEX_NAME ? this.#pages.has(SINGLE_NAME) : !isOptional(name);
-    if (needed) throw pageError(name === INDEX_NAME ? SINGLE_NAME : name, this.#site.url(name));
+    if (needed) throw pageError(name === INDEX_NAME ? SINGLE_NAME : name, this.#cache.url(name));
   }
 
   async #maxBytes(name: string, { size }: RemoteFile): Promise<number> {
     if (size !== undefined || !isTensors(name)) return Math.min(limitOf(name), size ?? Number.POSITIVE_INFINITY);
-    return Math.min(UNTOLD, Math.max(0, ((await this.#site.store.space()) ?? UNTOLD) - SPARE));
+    return Math.min(UNTOLD, Math.max(0, ((await this.#cache.store.space()) ?? UNTOLD) - SPARE));
   }
 
   async #fetch(name: string, remote: RemoteFile, signal: AbortSignal | undefined, onBytes?: (bytes: number) => void): Promise<void> {
-    const { store } = this.#site;
-    const { to, partial, lock } = this.#site.place(name, remote);
+    const { store } = this.#cache;
+    const { to, partial, lock } = this.#cache.place(name, remote);
     const release = await store.lock(lock, signal);
     try {
-      let path = await this.#site.current(name, remote); // another process may have fetched it while we waited
+      let path = await this.#cache.current(name, remote); // another process may have fetched it while we waited
       if (path === undefined) {
         const { url, size, sha256 } = remote;
         const maxBytes = await this.#maxBytes(name, remote);
         await download({ url, name, size, sha256, maxBytes, to, partial }, { transport: this.#context.transport, store, signal, onBytes });
-        path = await this.#site.settle(name, remote);
+        path = await this.#cache.settle(name, remote);
       } else onBytes?.(remote.size ?? 0);
       this.#paths.set(name, path);
     } catch (error) {
@@ -147,10 +147,10 @@ class RemoteFiles implements StagedSource {
     const path = this.#paths.get(name);
     if (!path) {
       // Neither a single file nor an index: whoever looks for the tensors hears why.
-      if (name === INDEX_NAME && this.#pages.has(SINGLE_NAME)) throw pageError(SINGLE_NAME, this.#site.url(SINGLE_NAME));
+      if (name === INDEX_NAME && this.#pages.has(SINGLE_NAME)) throw pageError(SINGLE_NAME, this.#cache.url(SINGLE_NAME));
       return undefined;
     }
-    const file = await this.#site.store.open(path);
+    const file = await this.#cache.store.open(path);
     return file && { ...file, name };
   }
 
@@ -169,7 +169,7 @@ class RemoteFiles implements StagedSource {
     for (const name of await this.#tensorFiles(signal)) {
       await this.#resolve(name, signal);
       if (this.#paths.get(name)) continue;
-      throw new EngineError("network", `${offline}, and the cache does not hold all of ${this.#site.title}: ${name} is missing`, {
+      throw new EngineError("network", `${offline}, and the cache does not hold all of ${this.#cache.title}: ${name} is missing`, {
         hint: "check the connection (and that HF_HUB_OFFLINE is not set)",
       });
     }
@@ -187,14 +187,14 @@ class RemoteFiles implements StagedSource {
     onProgress?.({ phase: "resolve", loaded: 1, total: 1 });
     if (planned.size > 0) await this.#fetchAll(planned);
     if (this.#pages.has(SINGLE_NAME) && tensors.includes(SINGLE_NAME)) return this.download(); // it was none: the index may know others
-    await this.#site.complete();
+    await this.#cache.complete();
     return planned.size > 0;
   }
 
   async #fetchAll(planned: Plan): Promise<void> {
     const { signal, onProgress } = this.#context;
     const report = progressOf(planned, onProgress);
-    await checkSpace(this.#site, planned);
+    await checkSpace(this.#cache, planned);
     report(undefined, 0);
     let bytes = 0;
     await inParallel([...planned], signal, async ([name, remote], signal) => {
@@ -212,8 +212,8 @@ class RemoteFiles implements StagedSource {
  *
  * @throws EngineError network where the server cannot be asked and the cache does not hold everything
  */
-export async function remoteCheckpoint(site: Site, context: FetchContext): Promise<StagedSource> {
-  const files = new RemoteFiles(site, context);
+export async function remoteCheckpoint(cache: CheckpointCache, context: FetchContext): Promise<StagedSource> {
+  const files = new RemoteFiles(cache, context);
   await files.checkOffline();
   return files;
 }

@@ -1,0 +1,143 @@
+import { EngineError } from "../errors.ts";
+import { asBadWeights } from "../hub/open.ts";
+import { checkSource, type HubOptions, openRemotely, type SourceLike, seldom } from "../hub/source.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
+import { callback, readOptions } from "../options.ts";
+import { type Checkpoint, readPieces, type TensorInfo } from "../safetensors/index.ts";
+import { countNonFinite } from "../weights/finite.ts";
+import { PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
+import { abortable } from "./abortable.ts";
+import { SOURCE } from "./accept-load.ts";
+
+export interface InspectOptions extends HubOptions {
+  signal?: AbortSignal | undefined;
+}
+
+export interface VerifyOptions extends InspectOptions {
+  /** Bytes read so far, of all. */
+  onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
+}
+
+/** What a checkpoint holds. */
+export interface Inspection {
+  config: ModelConfig;
+  /** Elements of all tensors; a quantised matrix counts as what it stands for. */
+  parameters: number;
+  /** Whether the head is the embedding. */
+  tied: boolean;
+  files: { name: string; bytes: number }[];
+  totals: { tensors: number; bytes: number; dtypes: Record<string, { tensors: number; bytes: number }> };
+  tensors: { name: string; dtype: string; shape: readonly number[]; bytes: number; shard: string }[];
+  /** `__metadata__` of the files. */
+  metadata: Record<string, string>;
+}
+
+/** What has been read and found right. */
+export interface Verified {
+  files: number;
+  tensors: number;
+  bytes: number;
+}
+
+/** Elements that a stored tensor stands for. */
+function parametersOf({ dtype, shape, name }: TensorInfo, checkpoint: Checkpoint): number {
+  if (name.endsWith(SCALES_SUFFIX)) return 0;
+  const elements = shape.reduce((product, size) => product * size, 1);
+  return elements * (dtype === "U8" && checkpoint.tensors.has(name + SCALES_SUFFIX) ? 2 : 1);
+}
+
+/** What an open checkpoint holds, by its headers. */
+export function inspection({ config, files }: OpenedCheckpoint<unknown>): Inspection {
+  const entries = [...files.tensors.values()];
+  const tensors = entries.map(({ info, source }) => ({
+    name: info.name,
+    dtype: info.dtype,
+    shape: info.shape,
+    bytes: info.end - info.begin,
+    shard: source.name,
+  }));
+  const dtypes: Inspection["totals"]["dtypes"] = {};
+  for (const { dtype, bytes } of tensors) {
+    const entry = (dtypes[dtype] ??= { tensors: 0, bytes: 0 });
+    entry.tensors++;
+    entry.bytes += bytes;
+  }
+  return {
+    config,
+    parameters: entries.reduce((sum, { info }) => sum + parametersOf(info, files), 0),
+    tied: !["lm_head", "output"].some((head) => files.tensors.has(`language_model.${head}.weight`)),
+    files: files.files.map(({ name, size }) => ({ name, bytes: size })),
+    totals: { tensors: tensors.length, bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0), dtypes },
+    tensors,
+    metadata: Object.fromEntries(files.metadata),
+  };
+}
+
+const MOST_TOLD = 5;
+
+/** Reads every byte of an open checkpoint. @throws EngineError bad-weights naming tensors with elements that are infinite or no number */
+export async function verifyValues(
+  { tensors, files }: Checkpoint,
+  { signal, onProgress }: Pick<VerifyOptions, "signal" | "onProgress">,
+): Promise<Verified> {
+  const total = [...tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0);
+  const problems: string[] = [];
+  let loaded = 0;
+  for (const [name, entry] of tensors) {
+    const dtype = PLAIN[entry.info.dtype];
+    let count = 0;
+    await asBadWeights(async () => {
+      for await (const { bytes } of readPieces(entry, signal ? { signal } : {})) {
+        if (dtype) count += countNonFinite(bytes, dtype);
+        onProgress?.({ loaded: (loaded += bytes.length), total });
+      }
+    });
+    if (count > 0) problems.push(`tensor "${name}" holds ${count} infinities or NaN`);
+  }
+  if (problems.length === 0) return { files: files.length, tensors: tensors.size, bytes: total };
+  const several = problems.length === 1 ? "" : `${problems.length} problems: `;
+  const more = problems.length > MOST_TOLD ? "; …" : "";
+  throw new EngineError("bad-weights", several + problems.slice(0, MOST_TOLD).join("; ") + more, {
+    hint: "the files are damaged, or were saved by a training that diverged: fetch them again",
+  });
+}
+
+/**
+ * Tells what a checkpoint holds from config.json and the headers alone: of what lies on a server only those bytes are fetched.
+ *
+ * @throws EngineError bad-input, network, bad-weights where configuration, headers or index are not as they should be, aborted
+ */
+export async function inspect(source: SourceLike, options?: InspectOptions): Promise<Inspection> {
+  const from = checkSource(source);
+  const given = readOptions("inspect", options, SOURCE);
+  return abortable(given.signal, async () => {
+    const opened = await openCheckpoint(await openRemotely(from, given), { signal: given.signal, check: "none" });
+    try {
+      return inspection(opened);
+    } finally {
+      await opened.files.close();
+    }
+  });
+}
+
+/**
+ * Checks a checkpoint: every rule of the format in every file, that its tensors are those that config.json asks for and no others, and every
+ * byte, for infinities and NaN. Nothing of it is kept.
+ *
+ * @throws EngineError as `inspect`; bad-weights saying what is wrong
+ */
+export async function verify(source: SourceLike, options?: VerifyOptions): Promise<Verified> {
+  const from = checkSource(source);
+  const shape = { ...SOURCE, onProgress: callback<NonNullable<VerifyOptions["onProgress"]>>() };
+  const { onProgress, ...hub } = readOptions("verify", options, shape);
+  const tell = onProgress && seldom<{ phase: string; loaded: number; total: number }>(({ loaded, total }) => onProgress({ loaded, total }));
+  return abortable(hub.signal, async () => {
+    const { files } = await openCheckpoint(await openRemotely(from, hub), { signal: hub.signal, check: "all" });
+    try {
+      return await verifyValues(files, { signal: hub.signal, onProgress: tell && ((now) => tell({ phase: "verify", ...now })) });
+    } finally {
+      await files.close();
+    }
+  });
+}

@@ -1,0 +1,89 @@
+import type { Gpu } from "../gpu/device.ts";
+import { asBadWeights } from "../hub/open.ts";
+import { type Checkpoint, readTensor } from "../safetensors/index.ts";
+import type { Bindable } from "../tensor/tensor.ts";
+import { CHUNK_BYTES, planReads, readAhead } from "./reads.ts";
+
+/** Consecutive bytes of a stored tensor, ready to go to the GPU. */
+export interface Chunk {
+  /** The tensor's name. */
+  name: string;
+  /** In bytes from the tensor's start. */
+  offset: number;
+  length: number;
+  /** All of it, on the CPU: for small tensors. */
+  bytes(): Uint8Array;
+  /** Puts the bytes [from, to) of the tensor (inside this chunk) to `offset` bytes behind the start of `target`. */
+  put(from: number, to: number, target: Bindable, offset: number): Promise<void>;
+}
+
+/** A tensor as it is stored. */
+export interface StoredTensor {
+  /** As safetensors spells it. */
+  dtype: string;
+  shape: readonly number[];
+  /** The whole tensor: for small ones. */
+  read(signal?: AbortSignal): Promise<Uint8Array>;
+}
+
+/** Where tensors come from: files, or a rule. */
+export interface TensorSource {
+  /** Bytes of all tensors. */
+  readonly bytes: number;
+  get(name: string): StoredTensor | undefined;
+  /** Every tensor's name. */
+  names(): Iterable<string>;
+  /**
+   * The bytes of some tensors, in chunks of at most `CHUNK_BYTES`: tensor after tensor in the order of `names()`, each from its first
+   * byte to its last. A chunk lasts until the next one is asked for.
+   */
+  stream(names: Iterable<string>, signal?: AbortSignal): AsyncIterable<Chunk>;
+}
+
+/** Two reads are under way while the bytes of a third one go to the GPU. */
+const ARRAYS = 3;
+
+/** The tensors of a checkpoint's files. */
+export function fileTensors(gpu: Gpu, checkpoint: Checkpoint): TensorSource {
+  const { tensors } = checkpoint;
+  const unused: Uint8Array[][] = []; // new arrays for every stream would keep the garbage collector busy
+
+  async function* stream(names: Iterable<string>, signal: AbortSignal | undefined): AsyncGenerator<Chunk, void, undefined> {
+    const wanted = new Set(names);
+    const entries = [...tensors.values()].filter(({ info }) => wanted.has(info.name));
+    const into = unused.pop() ?? Array.from({ length: ARRAYS }, () => new Uint8Array(CHUNK_BYTES));
+    const reads = readAhead(planReads(entries), into, signal);
+    try {
+      for (;;) {
+        const { value, done } = await asBadWeights(() => reads.next());
+        if (done) return;
+        const { read, bytes } = value;
+        for (const { name, offset, begin, end } of read.parts) {
+          const put: Chunk["put"] = async (from, to, target, at) => {
+            const shift = begin - read.begin - offset;
+            gpu.memory.write(target, at, bytes.subarray(from + shift, to + shift) as Uint8Array<ArrayBuffer>);
+          };
+          yield { name, offset, length: end - begin, bytes: () => bytes.subarray(begin - read.begin, end - read.begin), put };
+        }
+      }
+    } finally {
+      await reads.return();
+      unused.push(into);
+    }
+  }
+
+  return {
+    bytes: [...tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0),
+    names: () => tensors.keys(),
+    get(name) {
+      const entry = tensors.get(name);
+      if (!entry) return undefined;
+      return {
+        dtype: entry.info.dtype,
+        shape: entry.info.shape,
+        read: (signal) => asBadWeights(() => readTensor(entry, { maxBytes: Number.MAX_SAFE_INTEGER, ...(signal ? { signal } : {}) })),
+      };
+    },
+    stream,
+  };
+}
