@@ -1,5 +1,5 @@
 import { type DeviceOptions, deviceOption } from "../gpu/device-options.ts";
-import { callback, count, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
+import { callback, count, number, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
 import { checkSource, type SourceLike } from "../weights/source.ts";
 import type { LoadOptions } from "./load.ts";
 
@@ -14,6 +14,8 @@ const LOAD = {
   weights: oneOf("auto", "bf16", "f16", "f32", "q8", "q4"),
   maxContext: count,
   kv: oneOf("auto", "f16", "f32"),
+  slots: number("an integer from 1 to 8", (value) => Number.isInteger(value) && value >= 1 && value <= 8),
+  kvBytes: count,
   endpoint: text,
   revision: text,
   token: text,

@@ -1,9 +1,11 @@
 import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { Stepper } from "../generate/stepper.ts";
+import { ModelEngine } from "../generate/engine.ts";
+import { Scheduler } from "../generate/scheduler.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
 import { checkTensors, storedShapes } from "../model/check-tensors.ts";
 import { parseConfig } from "../model/config.ts";
+import { kvBytes } from "../model/language.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import { checkTemplate } from "../text/template.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
@@ -13,7 +15,6 @@ import { fileOrigin } from "../weights/origin.ts";
 import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../weights/source.ts";
 import { loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
-import { Queue } from "./queue.ts";
 import { TileCache } from "./tile-cache.ts";
 
 /** How far a load is. The phases come in this order, those of a download only where there is one; each phase's numbers only grow. */
@@ -39,6 +40,14 @@ export interface LoadOptions extends HubOptions {
    * f32); `f32` keeps them as they are computed.
    */
   kv?: "auto" | KvDtype | undefined;
+  /**
+   * Answers that are decoded together, 1 to 8; fewer where `kvBytes` has no room for them. A slot takes memory once it is needed. Where you
+   * say how many, slots keep it, and with it what they hold of their last conversation; by default (8) all but one give it back when
+   * nothing is under way.
+   */
+  slots?: number | undefined;
+  /** Bytes for the KV caches of all slots, 2 GiB by default or what one slot needs; each has room for `maxContext` tokens. */
+  kvBytes?: number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -67,6 +76,13 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       hint: `use at most ${config.language.maxPositions}`,
     });
   }
+  const dtype = kv === "auto" ? "f16" : kv;
+  const least = kvBytes(config.language, maxContext, dtype);
+  if (options.kvBytes !== undefined && options.kvBytes < least) {
+    throw new EngineError("bad-input", `kvBytes is ${options.kvBytes}, one slot of ${maxContext} tokens needs ${least}`, {
+      hint: "give at least that, or a smaller maxContext",
+    });
+  }
   // Before gigabytes are fetched that nothing could run.
   const { device = {} } = options;
   if (source.download && !("createBuffer" in device)) await platform.requestAdapter(device);
@@ -82,7 +98,9 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       const { model, weights } = await loadModel(gpu, origin, config, {
         format,
         maxContext,
-        kv: kv === "auto" ? "f16" : kv,
+        kv: dtype,
+        slots: options.slots,
+        kvBytes: options.kvBytes,
         signal,
         onBytes: (loaded) => upload((furthest = Math.max(furthest, loaded))),
         onNote: (note) => upload(furthest, note),
@@ -92,8 +110,8 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       // One step is the vision tower's own pipelines, and each that the adapter would otherwise compile in the first answer another.
       await model.prepare(config.tileSize, signal, (done, total) => compiled(1 + done, 1 + total));
       throwIfAborted(signal);
-      const stepper = new Stepper(gpu, model.lanes);
-      return { gpu, model, tokenizer, config, weights, imageContextId, stopId, queue: new Queue(), pictures: new TileCache(), stepper };
+      const scheduler = new Scheduler(new ModelEngine(model), { keep: options.slots !== undefined });
+      return { gpu, model, tokenizer, config, weights, imageContextId, stopId, pictures: new TileCache(), scheduler };
     } catch (error) {
       gpu.close();
       throw error;

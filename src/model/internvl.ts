@@ -36,6 +36,17 @@ export interface Tiles {
   pixels(first: number, count: number): Float32Array<ArrayBuffer>;
 }
 
+/** Bytes of all KV caches where nobody says how many. */
+const KV_BYTES = 2 * 2 ** 30;
+
+/** How many answers can be decoded together. */
+export interface SlotBound {
+  /** At most 8, the default. */
+  slots?: number | undefined;
+  /** Bytes for their KV caches: 2 GiB by default, or what one needs. */
+  kvBytes?: number | undefined;
+}
+
 /** The model on a device: weights, KV cache and the recorded programs. Knows nothing of text or pictures. */
 export class Model {
   readonly gpu: Gpu;
@@ -46,7 +57,7 @@ export class Model {
   readonly #projector: ProjectorWeights;
   readonly #decoder: DecoderParts;
   readonly #stages = new Map<string, Promise<VisionStage>>();
-  /** One sequence of up to maxContext tokens. */
+  /** Sequences of up to maxContext tokens: one, until more are wanted. */
   lanes!: Lanes;
 
   private constructor(
@@ -75,8 +86,8 @@ export class Model {
     this.#decoder = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
   }
 
-  /** Loads all weights, allocates the state and records the decoder's programs. */
-  static async load(gpu: Gpu, w: Weights, config: ModelConfig, maxContext: number, kv: KvDtype): Promise<Model> {
+  /** Loads all weights, allocates the state and records the decoder's programs. `bound` says how many slots there can be. */
+  static async load(gpu: Gpu, w: Weights, config: ModelConfig, maxContext: number, kv: KvDtype, bound: SlotBound = {}): Promise<Model> {
     if (maxContext > config.language.maxPositions) {
       throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${config.language.maxPositions} positions`, {
         hint: `use at most ${config.language.maxPositions}`,
@@ -90,7 +101,9 @@ export class Model {
       const languageWeights = await loadLanguage(w.at("language_model"), language);
       await w.finish();
       const model = new Model(gpu, config, maxContext, kv, visionWeights, projector, languageWeights);
-      model.lanes = await model.openLanes(1, maxContext);
+      const { slots = MAX_ROWS, kvBytes = KV_BYTES } = bound;
+      const most = Math.min(slots, model.rowsIn(kvBytes, maxContext));
+      model.lanes = await Lanes.open(model.#decoder, 1, maxContext, most);
       return model;
     });
   }

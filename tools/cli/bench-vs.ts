@@ -1,5 +1,5 @@
 import { EngineError } from "../../src/errors.ts";
-import type { Stepper } from "../../src/generate/stepper.ts";
+import type { Scheduler } from "../../src/generate/scheduler.ts";
 import { median } from "../../src/harness/bench-timer.ts";
 import type { Model } from "../../src/model/internvl.ts";
 import { Weights } from "../../src/weights/checkpoint.ts";
@@ -52,9 +52,9 @@ function sameIds(ours: readonly number[], theirs: readonly number[]): number {
  *
  * @throws EngineError as `qwen2Onnx`, or aborted
  */
-export async function versusOrt(model: Model, stepper: Stepper, origin: Origin, { prompt, steps, signal }: Contest): Promise<Versus> {
+export async function versusOrt(model: Model, scheduler: Scheduler, origin: Origin, { prompt, steps, signal }: Contest): Promise<Versus> {
   const weights = Weights.of(model.gpu, origin, { format: "auto", signal, onBytes: () => {} }).at("language_model");
-  const own = () => decode(model, stepper, prompt, steps, signal);
+  const own = () => decode(model, scheduler, prompt, steps, signal);
   const { ids } = await own();
   const entries = [{ name: "ours", run: own as () => Promise<Generated>, same: ids.length, samples: [] as number[] }];
   const problems: string[] = [];
