@@ -2,7 +2,6 @@ import { InternVL, partsOf } from "./api/internvl.ts";
 import { tileCount } from "./api/messages.ts";
 import type { Parts } from "./api/parts.ts";
 import { EngineError } from "./errors.ts";
-import { ModelEngine } from "./generate/engine.ts";
 import type { PromptTiles } from "./generate/request.ts";
 import type { Tap } from "./gpu/program.ts";
 import { decodeImage } from "./media/decode.ts";
@@ -191,24 +190,18 @@ export async function generateTrace(
   const { pixelValues, inputIds, steps } = readOptions("generateTrace", asked, { ...TRACE, steps: count });
   if (steps === undefined) throw wrong("steps", steps, "a positive integer");
   const request = { inputIds: toIds(inputIds, parts), images: toTiles(pixelValues, config.tileSize), imageContextId, maxTokens: steps };
-  return scheduler.alone(async () => {
+  return scheduler.alone(async (engine) => {
     const ids: number[] = [];
     const logits: Float32Array[] = [];
     const { lanes } = model;
-    const engine = new ModelEngine(model);
-    try {
-      engine.check(request);
-      let units = 0;
-      for await (units of engine.prefill(0, request, 0, () => false)); // every position is computed here, none taken from the cache
-      await engine.sampling(0, GREEDY);
-      lanes.first(0, units);
-      for (let position = request.inputIds.length; ids.length < steps; position++) {
-        logits.push(await lanes.readLogits());
-        ids.push(await lanes.readId());
-        if (ids.length < steps) lanes.decode([position]);
-      }
-    } finally {
-      engine.dispose();
+    engine.check(request);
+    let units = 0;
+    for await (units of engine.prefill(0, request, 0, () => false)); // every position is computed here, none taken from the cache
+    await engine.first(0, units, GREEDY);
+    for (let position = request.inputIds.length; ids.length < steps; position++) {
+      logits.push(await lanes.readLogits());
+      ids.push(await lanes.readId());
+      if (ids.length < steps) lanes.decode([position]);
     }
     return { ids, logits };
   });

@@ -2,7 +2,7 @@ import { EngineError } from "../errors.ts";
 import type { Counters } from "../gpu/counters.ts";
 import { ReadRing, type Ticket } from "../gpu/ring.ts";
 import type { Model } from "../model/internvl.ts";
-import { GREEDY, type Sampling } from "../ops/sample.ts";
+import type { Sampling } from "../ops/sample.ts";
 import { visualTokens } from "./prefix.ts";
 import type { GenerateRequest } from "./request.ts";
 
@@ -25,15 +25,12 @@ export interface Engine {
    * tells how many positions it adds. One prompt at a time. Pieces are small while `gently` says so.
    */
   prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void>;
-  /** Sets how a slot samples, from its first id on. */
-  sampling(slot: number, sampling: Sampling): Promise<void>;
-  /** The first id behind a prefill whose last piece added `units` positions. */
-  first(slot: number, units: number): Ticket;
+  /** Submits the choice of the first id, behind a prefill whose last piece added `units` positions; and sets how the slot samples from there on. */
+  first(slot: number, units: number, sampling: Sampling): Promise<Ticket>;
   /** The next id of every slot that has a position: where its last id goes in. */
   decode(positions: readonly (number | undefined)[]): Ticket;
   /** Waits until all that was submitted is done. @throws EngineError device-lost */
   flush(): Promise<void>;
-  dispose(): void;
 }
 
 /** Most steps that are on their way at once. */
@@ -122,25 +119,20 @@ export class ModelEngine implements Engine {
     }
   }
 
-  async sampling(slot: number, sampling = GREEDY): Promise<void> {
-    await this.#model.lanes.prepareSampling(sampling);
-    this.#model.lanes.setSampling(slot, sampling);
-  }
-
-  first(slot: number, units: number): Ticket {
-    return this.#ring.submit(this.#model.lanes.state.next, (copy) => this.#model.lanes.first(slot, units, copy));
+  async first(slot: number, units: number, sampling: Sampling): Promise<Ticket> {
+    const { lanes } = this.#model;
+    await lanes.prepareSampling(sampling);
+    lanes.setSampling(slot, sampling);
+    return this.#ring.submit(lanes.state.next, (copy) => lanes.first(slot, units, copy));
   }
 
   decode(positions: readonly (number | undefined)[]): Ticket {
-    return this.#ring.submit(this.#model.lanes.state.next, (copy) => this.#model.lanes.decode(positions, copy));
+    const { lanes } = this.#model;
+    return this.#ring.submit(lanes.state.next, (copy) => lanes.decode(positions, copy));
   }
 
   async flush(): Promise<void> {
     await this.#model.gpu.memory.flush();
     await this.#ring.room(); // dropped steps have come back too
-  }
-
-  dispose(): void {
-    this.#ring.dispose();
   }
 }

@@ -128,12 +128,12 @@ export class Scheduler {
   }
 
   /** Runs `work` when its turn comes and nothing is under way, and lets nothing begin meanwhile; slot 0 is its to use. @throws EngineError disposed, device-lost */
-  alone<T>(work: () => Promise<T>): Promise<T> {
+  alone<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#refuseClosed();
       const run = async () => {
         this.#slots[0]!.held = NOTHING;
-        await work().then(resolve, reject);
+        await work(this.#engine).then(resolve, reject);
       };
       this.#waiting.push({ run, settle: ({ error }: { error: unknown }) => reject(error) });
       this.#wake();
@@ -199,13 +199,7 @@ export class Scheduler {
   }
 
   get #wanted(): boolean {
-    if (this.#busy.length + this.#waiting.length + this.#released.length > 0) return true;
-    if (!this.#keep) this.#kept = 1;
-    return this.#slots.length > Math.max(this.#kept, this.#reserving) && !this.#closed;
-  }
-
-  get #reserving(): number {
-    return Math.min(this.#most, this.#reserved);
+    return this.#busy.length + this.#waiting.length + this.#released.length > 0;
   }
 
   async #run(): Promise<void> {
@@ -218,6 +212,7 @@ export class Scheduler {
         this.#fill();
         await this.#collect();
       }
+      if (!this.#closed) await this.#resize();
     } catch (error) {
       this.#flights = [];
       this.#prefill = undefined;
@@ -229,8 +224,10 @@ export class Scheduler {
   async #resize(): Promise<void> {
     const busy = this.#busy;
     const needed = Math.min(this.#most, busy.length + this.#waiting.filter((each) => !("run" in each)).length);
-    if (needed > Math.max(this.#kept, this.#reserving)) this.#kept = needed;
-    const target = Math.max(this.#kept, this.#reserving, 1 + (busy.at(-1)?.index ?? 0));
+    const reserved = Math.min(this.#most, this.#reserved);
+    if (needed > Math.max(this.#kept, reserved)) this.#kept = needed;
+    else if (needed === 0 && !this.#keep) this.#kept = 1;
+    const target = Math.max(this.#kept, reserved, 1 + (busy.at(-1)?.index ?? 0));
     const before = this.#slots.length;
     if (target !== before) {
       try {
@@ -277,14 +274,11 @@ export class Scheduler {
       prefill.at += units;
       slot.held = { ...slot.held, ids: inputIds.slice(0, prefill.at) };
       if (job.finished || prefill.at < inputIds.length) return;
-      await this.#engine.sampling(slot.index, sampling);
+      const ticket = await this.#engine.first(slot.index, units, sampling);
       this.#prefill = undefined;
       if (job.finished) return;
       job.position = inputIds.length;
-      this.#flights.push({
-        ticket: this.#engine.first(slot.index, units),
-        jobs: this.#slots.map((each) => (each === slot ? job : undefined)),
-      });
+      this.#flights.push({ ticket, jobs: this.#slots.map((each) => (each === slot ? job : undefined)) });
     } catch (error) {
       if (error instanceof EngineError && error.code === "device-lost") throw error;
       this.#finish(job, { error });
@@ -311,7 +305,10 @@ export class Scheduler {
   async #collect(): Promise<void> {
     this.#flights = this.#flights.filter(({ jobs }) => jobs.some((job) => job && !job.finished));
     const flight = this.#flights.shift();
-    if (!flight) return this.#wanted ? this.#engine.flush() : undefined; // a piece, or steps that were dropped
+    if (!flight) {
+      this.#last = undefined;
+      return this.#wanted ? this.#engine.flush() : undefined; // a piece, or steps that were dropped
+    }
     const { counters } = this.#engine;
     const last = this.#flights.length === 0;
     if (last && this.#decoding().some((job) => job)) counters.awaitedReadbacks++;

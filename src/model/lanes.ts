@@ -109,9 +109,8 @@ export class Lanes {
     const resized = async (to: number) => {
       for (const [i, old] of this.#caches.entries()) {
         if (old.rows === to) continue;
-        const cache = await gpu.memory.scoped(`${to} KV caches of ${this.context} tokens`, async () =>
-          createCache(gpu, config.language, i, this.context, to, kv),
-        );
+        const create = async () => createCache(gpu, config.language, i, this.context, to, kv);
+        const cache = await gpu.memory.wholly(() => gpu.memory.scoped(`${to} KV caches of ${this.context} tokens`, create));
         this.#move(old, cache);
         this.#caches[i] = cache;
       }

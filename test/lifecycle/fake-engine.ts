@@ -111,13 +111,6 @@ export class FakeEngine implements Engine {
     }
   }
 
-  async sampling(slot: number, { seed }: Sampling): Promise<void> {
-    await this.#later();
-    this.#submit(() => {
-      this.#seeds[slot] = seed;
-    });
-  }
-
   #ticket(run: () => void): { words: Promise<Uint32Array> } {
     this.#pending++;
     const words = this.#submit(() => {
@@ -132,9 +125,13 @@ export class FakeEngine implements Engine {
     this.#next[slot] = hash(this.#caches[slot]!.slice(0, length), this.#seeds[slot]!);
   }
 
-  first(slot: number): { words: Promise<Uint32Array> } {
+  async first(slot: number, _units: number, { seed }: Sampling): Promise<{ words: Promise<Uint32Array> }> {
     const length = this.#lengths.get(slot)!;
-    return this.#ticket(() => this.#choose(slot, length));
+    await this.#later();
+    return this.#ticket(() => {
+      this.#seeds[slot] = seed;
+      this.#choose(slot, length);
+    });
   }
 
   decode(positions: readonly (number | undefined)[]): { words: Promise<Uint32Array> } {
@@ -152,6 +149,4 @@ export class FakeEngine implements Engine {
   flush(): Promise<void> {
     return this.#submit(() => {});
   }
-
-  dispose(): void {}
 }

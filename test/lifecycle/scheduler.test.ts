@@ -126,6 +126,13 @@ describe("the scheduler, on a model that tells every wrong value", () => {
       expect(await outcomes).toEqual(Array(6).fill({ status: "rejected", reason: error }));
       await release();
       await expect(scheduler.admit(prompt(3), never)).rejects.toBe(error);
+      let resized = 0;
+      engine.resize = async () => {
+        resized++;
+        throw error;
+      };
+      await pause(50);
+      expect(resized).toBe(0); // it does not go on trying
     }
   });
 

@@ -185,6 +185,19 @@ describe("slots and kvBytes", () => {
     }
     await vlm.dispose();
 
+    // Memory runs out in the middle of taking it: those who come wait for the slots that there are.
+    const full = await load({});
+    const { memory } = partsOf(full).gpu;
+    const [create, before] = [memory.create.bind(memory), full.memory().bytes];
+    memory.create = (label, ...size) => {
+      if (label === "kv.1.values") throw new EngineError("out-of-memory", "full");
+      return create(label, ...size);
+    };
+    const answers = await Promise.all([1, 2, 3].map(() => full.chat(STORY, { maxTokens: 5 })));
+    expect(new Set(answers.map(({ tokenIds }) => tokenIds.join())).size).toBe(1);
+    expect([partsOf(full).scheduler.most, full.memory().bytes]).toEqual([1, before]);
+    await full.dispose();
+
     const two = await load({ kvBytes: 2 * each + 5 });
     expect(partsOf(two).scheduler.most).toBe(2);
     const texts = await Promise.all([1, 2, 3, 4].map(() => two.chat(STORY, { maxTokens: 5 })));
