@@ -2,13 +2,13 @@ import { InternVL, partsOf } from "./api/internvl.ts";
 import { tileCount } from "./api/messages.ts";
 import type { Parts } from "./api/parts.ts";
 import { EngineError } from "./errors.ts";
-import { forget, type GenerateRequest, type PromptTiles, prefillPrompt } from "./generate/loop.ts";
-import { Stepper } from "./generate/stepper.ts";
+import type { PromptTiles } from "./generate/request.ts";
 import type { Tap } from "./gpu/program.ts";
 import { openSource, readSmall, type WeightSource } from "./hub/source.ts";
 import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
 import type { Model } from "./model/internvl.ts";
+import { GREEDY } from "./ops/sample.ts";
 import { count, flag, isRecord, number, reading, readOptions, wrong } from "./options.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 
@@ -156,12 +156,11 @@ async function traceVision(model: Model, tiles: PromptTiles, result: Map<string,
  */
 export async function traceForward(vlm: InternVL, request: TraceRequest): Promise<Map<string, Float32Array>> {
   const parts = insides(vlm);
-  const { model, config, imageContextId, queue } = parts;
+  const { model, config, imageContextId, scheduler } = parts;
   const read = readOptions("traceForward", request, TRACE);
   const inputIds = toIds(read.inputIds, parts);
   const tiles = toTiles(read.pixelValues, config.tileSize);
-  const leave = await queue.enter();
-  try {
+  return scheduler.alone(async () => {
     const result = new Map<string, Float32Array>();
     if (tiles) {
       result.set("pixel_values", tiles.data);
@@ -178,9 +177,7 @@ export async function traceForward(vlm: InternVL, request: TraceRequest): Promis
       dispose();
     }
     return result;
-  } finally {
-    leave();
-  }
+  });
 }
 
 /** Greedy generation of `steps` tokens, stop tokens not heeded: the ids, and for each the logits [vocab] it was chosen from. */
@@ -189,27 +186,25 @@ export async function generateTrace(
   asked: TraceRequest & { steps: number },
 ): Promise<{ ids: number[]; logits: Float32Array[] }> {
   const parts = insides(vlm);
-  const { model, config, imageContextId, queue, stepper } = parts;
+  const { model, config, imageContextId, scheduler } = parts;
   const { pixelValues, inputIds, steps } = readOptions("generateTrace", asked, { ...TRACE, steps: count });
   if (steps === undefined) throw wrong("steps", steps, "a positive integer");
-  const request: GenerateRequest = { inputIds: toIds(inputIds, parts), images: toTiles(pixelValues, config.tileSize), imageContextId };
-  const leave = await queue.enter();
-  try {
+  const request = { inputIds: toIds(inputIds, parts), images: toTiles(pixelValues, config.tileSize), imageContextId, maxTokens: steps };
+  return scheduler.alone(async (engine) => {
     const ids: number[] = [];
     const logits: Float32Array[] = [];
-    forget(stepper, 0); // every position is computed here, none taken from the cache
     const { lanes } = model;
-    const { units } = await prefillPrompt(model, stepper, 0, request);
-    lanes.first(0, units);
+    engine.check(request);
+    let units = 0;
+    for await (units of engine.prefill(0, request, 0, () => false)); // every position is computed here, none taken from the cache
+    await engine.first(0, units, GREEDY);
     for (let position = request.inputIds.length; ids.length < steps; position++) {
       logits.push(await lanes.readLogits());
       ids.push(await lanes.readId());
       if (ids.length < steps) lanes.decode([position]);
     }
     return { ids, logits };
-  } finally {
-    leave();
-  }
+  });
 }
 
 /**
@@ -222,36 +217,29 @@ export async function generateBatch(
   options: { steps: number; stopId?: number; maxContext: number },
 ): Promise<number[][]> {
   const parts = insides(vlm);
-  const { gpu, model, config, imageContextId, queue } = parts;
+  const { model, config, imageContextId, scheduler } = parts;
   const { steps, stopId, maxContext } = readOptions("generateBatch", options, { steps: count, stopId: id, maxContext: count });
   if (steps === undefined) throw wrong("steps", steps, "a positive integer");
   if (maxContext === undefined) throw wrong("maxContext", maxContext, "a positive integer");
   if (!Array.isArray(requests)) throw wrong("what generateBatch was given as requests", requests, "a list of { inputIds, pixelValues }");
   const rows = requests.map((each) => {
     const { pixelValues, inputIds } = readOptions("a request of generateBatch", each, TRACE);
-    return { inputIds: toIds(inputIds, parts, maxContext), images: toTiles(pixelValues, config.tileSize), imageContextId };
+    const images = toTiles(pixelValues, config.tileSize);
+    return { inputIds: toIds(inputIds, parts, maxContext), images, imageContextId, maxTokens: steps, maxContext };
   });
   const room = model.rowsIn(Number.POSITIVE_INFINITY, maxContext);
   if (requests.length > room) throw new EngineError("bad-input", `${requests.length} rows, at most ${room} decode together`);
-  const leave = await queue.enter();
+  const release = scheduler.reserve(rows.length);
   try {
-    const stepper = new Stepper(gpu, await model.openLanes(requests.length, maxContext));
-    const answers: number[][] = requests.map(() => []);
-    for (const [row, request] of rows.entries()) {
-      const { units } = await prefillPrompt(model, stepper, row, request);
-      const position = request.inputIds.length;
-      const accept = (id: number) => answers[row]!.push(id) >= steps || id === stopId;
-      stepper.begin(row, { position, end: position + steps, finished: false, accept }, units);
-      stepper.fill(); // rows decode while others are still to come
-    }
-    while (stepper.active) {
-      stepper.fill();
-      await stepper.collect();
-    }
-    stepper.dispose();
-    return answers;
+    return await Promise.all(
+      rows.map(async (row) => {
+        const ids: number[] = [];
+        await scheduler.admit(row, (id) => ids.push(id) >= steps || id === stopId);
+        return ids;
+      }),
+    );
   } finally {
-    leave();
+    await release();
   }
 }
 

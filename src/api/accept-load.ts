@@ -1,6 +1,6 @@
 import { type DeviceOptions, deviceOption } from "../gpu/device-options.ts";
 import { checkSource, type SourceLike } from "../hub/source.ts";
-import { callback, count, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
+import { callback, count, number, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
 import type { LoadOptions } from "./load.ts";
 
 /** A GPUDevice, or how to choose an adapter; `openGpu` takes it as it is. */
@@ -14,6 +14,8 @@ const LOAD = {
   weights: oneOf("auto", "bf16", "f16", "f32", "q8", "q4"),
   maxContext: count,
   kv: oneOf("auto", "f16", "f32"),
+  slots: number("an integer from 1 to 8", (value) => Number.isInteger(value) && value >= 1 && value <= 8),
+  kvBytes: count,
   endpoint: text,
   revision: text,
   token: text,

@@ -1,12 +1,35 @@
-import type { GenerateRequest, PrefillUsage } from "../generate/loop.ts";
+import type { Usage } from "../generate/request.ts";
 import { StreamDecoder } from "../text/stream.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Ask } from "./asking.ts";
 import type { Generation } from "./generation.ts";
-import type { PreparedPrompt } from "./prompt.ts";
+import type { Parts } from "./parts.ts";
+import { type PreparedPrompt, preparePrompt } from "./prompt.ts";
 import type { ChatResult } from "./reply.ts";
 
+/**
+ * Prepares a question and has it answered; `maxContext` is how many tokens prompt and answer may have, the model's by default.
+ *
+ * @throws EngineError bad-input, bad-image, context-overflow, network, aborted, disposed, device-lost
+ */
+export async function answerWith(
+  { tokenizer, config, imageContextId, stopId, pictures: cache, model, scheduler }: Parts,
+  ask: Ask,
+  signal: AbortSignal,
+  emit: (piece: string) => void,
+  maxContext = model.maxContext,
+): Promise<ChatResult> {
+  const began = performance.now();
+  const prepared = await preparePrompt(ask, { config, tokenizer, cache, signal, context: maxContext });
+  const answer = new Answer(prepared, ask.generation, { tokenizer, stopId }, performance.now() - began, emit);
+  const { inputIds, tiles: images } = prepared;
+  const { sampling, maxTokens } = ask.generation;
+  const request = { inputIds, images, imageContextId, sampling, maxTokens, maxContext };
+  return answer.finish(await scheduler.admit(request, (id) => answer.accept(id), signal));
+}
+
 /** Turns the ids of one answer into text as they come, and says when it ends. */
-export class Answer {
+class Answer {
   readonly #prepared: PreparedPrompt;
   readonly #generation: Generation;
   readonly #stopId: number;
@@ -15,8 +38,7 @@ export class Answer {
   readonly #prepareMs: number;
   readonly #tokenIds: number[] = [];
   #text = "";
-  #started = 0;
-  #firstToken = 0;
+  #firstAt = 0;
   #stopped = false;
 
   constructor(
@@ -34,26 +56,13 @@ export class Answer {
     this.#prepareMs = prepareMs;
   }
 
-  /** What the model is asked. The model's turn has come: the clock for `firstToken` starts here. */
-  request(imageContextId: number, signal: AbortSignal): GenerateRequest & { maxTokens: number } {
-    this.#started = performance.now();
-    const { inputIds, tiles } = this.#prepared;
-    const { sampling, maxTokens } = this.#generation;
-    return { inputIds, images: tiles, imageContextId, sampling, maxTokens, signal };
-  }
-
   /** Takes a new id; true when the answer ends with it. */
   accept(id: number): boolean {
-    if (this.#tokenIds.length === 0) this.#firstToken = performance.now() - this.#started;
+    if (this.#tokenIds.length === 0) this.#firstAt = performance.now();
     this.#tokenIds.push(id);
     this.#out(this.#decoder.push(id));
     this.#stopped = id === this.#stopId || this.#decoder.stopped;
     return this.#stopped;
-  }
-
-  /** New ids so far. */
-  get tokenIds(): readonly number[] {
-    return this.#tokenIds;
   }
 
   #out(piece: string): void {
@@ -63,7 +72,7 @@ export class Answer {
   }
 
   /** No more ids come. */
-  finish({ prefilledTokens, cachedTokens }: PrefillUsage): ChatResult {
+  finish({ prefilledTokens, cachedTokens, began }: Usage): ChatResult {
     this.#out(this.#decoder.end());
     const { messages, inputIds } = this.#prepared;
     const { sampling } = this.#generation;
@@ -79,7 +88,7 @@ export class Answer {
         prefilledTokens,
         cachedTokens,
       },
-      timings: { prepare: this.#prepareMs, firstToken: this.#firstToken, decode: performance.now() - this.#started - this.#firstToken },
+      timings: { prepare: this.#prepareMs, firstToken: this.#firstAt - began, decode: performance.now() - this.#firstAt },
       finishReason: this.#stopped ? "stop" : "length",
       seed: sampling.temperature > 0 ? sampling.seed : undefined,
       history: [...messages, { role: "assistant", content: this.#text }],

@@ -1,18 +1,17 @@
 import { EngineError } from "../errors.ts";
-import { generate } from "../generate/loop.ts";
 import type { SourceLike } from "../hub/source.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
+import { readyOrAborted } from "./aborting.ts";
 import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
-import { Answer } from "./answer.ts";
+import { answerWith } from "./answer.ts";
 import type { Ask } from "./asking.ts";
 import { type BatchItem, type BatchItems, type BatchOptions, type BatchSettings, runBatch } from "./batch.ts";
 import type { GenerationOptions } from "./generation.ts";
 import { type LoadOptions, loadParts } from "./load.ts";
 import type { Message } from "./messages.ts";
 import type { Parts } from "./parts.ts";
-import { type PromptOptions, preparePrompt } from "./prompt.ts";
-import { readyOrAborted } from "./queue.ts";
+import type { PromptOptions } from "./prompt.ts";
 import { asEngineError, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
@@ -20,31 +19,23 @@ export interface ChatOptions extends PromptOptions, GenerationOptions {}
 
 const parts = new WeakMap<InternVL, Parts>();
 
+const disposed = () => new EngineError("disposed", "this model was disposed", { hint: "load it again" });
+
 /** The insides of a loaded model. @throws EngineError disposed */
 export function partsOf(vlm: InternVL): Parts {
   const found = parts.get(vlm);
-  if (!found) throw new EngineError("disposed", "this model was disposed", { hint: "load it again" });
+  if (!found) throw disposed();
   return found;
 }
 
-/** Prepares a question and answers it when the model's turn has come. */
+/** Prepares a question and answers it. */
 export async function answerAsk(vlm: InternVL, ask: Ask, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
-  const { tokenizer, config, imageContextId, queue, stopId, pictures: cache, model } = partsOf(vlm);
-  const began = performance.now();
-  const prepared = await preparePrompt(ask, { config, tokenizer, cache, signal, context: model.lanes.context });
-  const answer = new Answer(prepared, ask.generation, { tokenizer, stopId }, performance.now() - began, emit);
-  const leave = await queue.enter(signal);
-  try {
-    const { stepper } = partsOf(vlm); // it may have been disposed meanwhile
-    return answer.finish(await generate(model, stepper, answer.request(imageContextId, signal), (id) => answer.accept(id)));
-  } finally {
-    leave();
-  }
+  return answerWith(partsOf(vlm), ask, signal, emit);
 }
 
 /** Answers what a batch was given, already read. @throws EngineError what concerns all items */
 export async function answerBatch(vlm: InternVL, items: BatchItems, settings: BatchSettings): Promise<BatchResult[]> {
-  return runBatch(() => partsOf(vlm), items, settings);
+  return runBatch(partsOf(vlm), items, settings);
 }
 
 /** A vision-language model of the InternVL 2.5 family, ready to answer. */
@@ -112,7 +103,7 @@ export class InternVL {
 
   /**
    * Answers many requests, several at a time: their next tokens are decoded in one step, so that the weights are read once for all. An
-   * item that fails has its `error` in the result and does not disturb the others. Chats that come meanwhile have their turn in between.
+   * item that fails has its `error` in the result and does not disturb the others. Chats that come meanwhile are decoded along with them.
    *
    * @throws EngineError what concerns all items: bad-input (options), aborted, out-of-memory, disposed, device-lost; and whatever `onResult` throws
    */
@@ -121,14 +112,13 @@ export class InternVL {
     return answerBatch(this, { count: list.length, read: (i) => acceptItem(list[i], i, settings) }, settings);
   }
 
-  /** Waits for what is under way, then frees everything on the GPU. Disposing twice does nothing. */
+  /** Frees everything on the GPU; what is under way is rejected with `disposed`. Disposing twice does nothing. */
   async dispose(): Promise<void> {
     const found = parts.get(this);
     if (!found) return;
     parts.delete(this);
-    const leave = await found.queue.enter();
+    await found.scheduler.close(disposed());
     found.gpu.close();
-    leave();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,9 +1,11 @@
 import { platform } from "#platform";
-import { throwIfAborted } from "../errors.ts";
-import { Stepper } from "../generate/stepper.ts";
+import { EngineError, throwIfAborted } from "../errors.ts";
+import { ModelEngine } from "../generate/engine.ts";
+import { Scheduler } from "../generate/scheduler.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
 import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
 import { checkContext } from "../model/internvl.ts";
+import { kvBytes } from "../model/language.ts";
 import { openCheckpoint } from "../model/open-checkpoint.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import { checkTemplate } from "../text/template.ts";
@@ -12,7 +14,6 @@ import type { WeightFormat } from "../weights/formats.ts";
 import { fileTensors } from "../weights/tensor-source.ts";
 import { loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
-import { Queue } from "./queue.ts";
 import { TileCache } from "./tile-cache.ts";
 
 /** How far a load is. The phases come in this order, those of a download only where there is one; each phase's numbers only grow. */
@@ -38,6 +39,14 @@ export interface LoadOptions extends HubOptions {
    * f32); `f32` keeps them as they are computed.
    */
   kv?: "auto" | KvDtype | undefined;
+  /**
+   * Answers that are decoded together, 1 to 8; fewer where `kvBytes` has no room for them. A slot takes memory once it is needed. Where you
+   * say how many, slots keep it, and with it what they hold of their last conversation; by default (8) all but one give it back when
+   * nothing is under way.
+   */
+  slots?: number | undefined;
+  /** Bytes for the KV caches of all slots, 2 GiB by default or what one slot needs; each has room for `maxContext` tokens. */
+  kvBytes?: number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -54,6 +63,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   const onProgress = options.onProgress && seldom(options.onProgress);
   throwIfAborted(signal);
   const source = await openSource(from, { ...options, onProgress });
+  const dtype = kv === "auto" ? "f16" : kv;
   const { config, files, between } = await openCheckpoint(source, {
     signal,
     // Before gigabytes are fetched that nothing could run.
@@ -62,6 +72,12 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       const tokenizer = await loadTokenizer((name) => readSmall(source, name), language.vocabSize);
       const maxContext = options.maxContext ?? Math.min(DEFAULT_CONTEXT, language.maxPositions);
       checkContext(language, maxContext);
+      const least = kvBytes(language, maxContext, dtype);
+      if (options.kvBytes !== undefined && options.kvBytes < least) {
+        throw new EngineError("bad-input", `kvBytes is ${options.kvBytes}, one slot of ${maxContext} tokens needs ${least}`, {
+          hint: "give at least that, or a smaller maxContext",
+        });
+      }
       const { device = {} } = options;
       if (source.download && !("createBuffer" in device)) await platform.requestAdapter(device);
       return { tokenizer, maxContext, ...structuralIds(tokenizer) };
@@ -79,7 +95,9 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       const { model, weights } = await loadModel(gpu, origin, config, {
         format,
         maxContext,
-        kv: kv === "auto" ? "f16" : kv,
+        kv: dtype,
+        slots: options.slots,
+        kvBytes: options.kvBytes,
         signal,
         onBytes: (loaded) => upload((furthest = Math.max(furthest, loaded))),
         onNote: (note) => upload(furthest, note),
@@ -89,8 +107,8 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       // One step is the vision tower's own pipelines, and each that the adapter would otherwise compile in the first answer another.
       await model.prepare(config.tileSize, signal, (done, total) => compiled(1 + done, 1 + total));
       throwIfAborted(signal);
-      const stepper = new Stepper(gpu, model.lanes);
-      return { gpu, model, tokenizer, config, weights, imageContextId, stopId, queue: new Queue(), pictures: new TileCache(), stepper };
+      const scheduler = new Scheduler(new ModelEngine(model), { keep: options.slots !== undefined });
+      return { gpu, model, tokenizer, config, weights, imageContextId, stopId, pictures: new TileCache(), scheduler };
     } catch (error) {
       gpu.close();
       throw error;

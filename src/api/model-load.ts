@@ -2,8 +2,8 @@ import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
-import { Model } from "../model/internvl.ts";
-import { kvBytes } from "../model/language.ts";
+import { Model, type SlotBound } from "../model/internvl.ts";
+import { kvBytes as bytesOfSlot } from "../model/language.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { candidates, misfit, weightBytes } from "../weights/fit.ts";
@@ -14,7 +14,7 @@ import type { TensorSource } from "../weights/tensor-source.ts";
 /** Activations, logits and what the driver keeps for itself. */
 const WORKING_BYTES = 512 * 2 ** 20;
 
-export interface ModelLoadOptions {
+export interface ModelLoadOptions extends SlotBound {
   format: WeightFormat;
   maxContext: number;
   kv: KvDtype;
@@ -27,7 +27,7 @@ export interface ModelLoadOptions {
 
 /** Keys and values, the rope table and the visual tokens. */
 const stateBytes = ({ language: l }: ModelConfig, context: number, kv: KvDtype): number =>
-  kvBytes(l, context, kv) + context * 4 * (l.headDim + l.hiddenSize);
+  bytesOfSlot(l, context, kv) + context * 4 * (l.headDim + l.hiddenSize);
 
 /**
  * Loads the weights in a format, or with `auto` in the best one that fits: as they are stored, else q8, else q4.
@@ -40,7 +40,7 @@ export async function loadModel(
   config: ModelConfig,
   options: ModelLoadOptions,
 ): Promise<{ model: Model; weights: MatrixDtype }> {
-  const { format, maxContext, kv, signal, onBytes, onNote } = options;
+  const { format, maxContext, kv, signal, onBytes, onNote, slots, kvBytes } = options;
   const stored = storedFormat(origin);
   const attempt = async (weights: MatrixDtype): Promise<{ model: Model; weights: MatrixDtype }> => {
     let loaded = 0;
@@ -49,7 +49,7 @@ export async function loadModel(
       signal,
       onBytes: (bytes) => onBytes?.((loaded += bytes)),
     });
-    return { model: await Model.load(gpu, w, config, maxContext, kv), weights };
+    return { model: await Model.load(gpu, w, config, maxContext, kv, { slots, kvBytes }), weights };
   };
   if (format !== "auto") return attempt(format);
 

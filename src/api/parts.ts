@@ -1,10 +1,9 @@
-import type { Stepper } from "../generate/stepper.ts";
+import type { Scheduler } from "../generate/scheduler.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { Model } from "../model/internvl.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import type { Queue } from "./queue.ts";
 import type { TileCache } from "./tile-cache.ts";
 
 /** What an InternVL is made of; `testing.ts` reaches it through `partsOf`. */
@@ -17,9 +16,8 @@ export interface Parts {
   weights: MatrixDtype;
   imageContextId: number;
   stopId: number;
-  queue: Queue;
   /** Tiles of pictures that were looked at. */
   pictures: TileCache;
-  /** Decodes in the model's own KV cache, and knows what that holds. */
-  stepper: Stepper;
+  /** Whoever wants something of the model asks here. */
+  scheduler: Scheduler;
 }

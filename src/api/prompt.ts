@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import type { PromptTiles } from "../generate/loop.ts";
+import type { PromptTiles } from "../generate/request.ts";
 import { type PromptPart, promptParts, promptText } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Ask } from "./asking.ts";

@@ -1,6 +1,6 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import type { PromptTiles } from "../generate/loop.ts";
+import type { PromptTiles } from "../generate/request.ts";
 import type { RgbImage } from "../media/image.ts";
 import { normalizeTiles } from "../media/normalize.ts";
 import { tileImage } from "../media/tiles.ts";

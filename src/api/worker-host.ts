@@ -78,12 +78,12 @@ export function serveModel(port: Port): void {
     return model;
   }
 
-  /** Every answer under way is sent before the page, told that all is freed, ends this worker. */
+  /** What was asked before is answered first: the page, told that all is freed, ends this worker. */
   async function dispose(): Promise<void> {
     const leaving = model;
     model = undefined;
-    await leaving?.dispose();
     await Promise.all(answers);
+    await leaving?.dispose();
   }
 
   const state = (): ModelState => (model ? { adapter: model.adapter, weights: model.weights, memory: model.memory() } : NO_STATE);

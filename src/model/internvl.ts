@@ -45,6 +45,17 @@ export function checkContext({ maxPositions }: LanguageConfig, maxContext: numbe
   });
 }
 
+/** Bytes of all KV caches where nobody says how many. */
+const KV_BYTES = 2 * 2 ** 30;
+
+/** How many answers can be decoded together. */
+export interface SlotBound {
+  /** At most 8, the default. */
+  slots?: number | undefined;
+  /** Bytes for their KV caches: 2 GiB by default, or what one needs. */
+  kvBytes?: number | undefined;
+}
+
 /** The model on a device: weights, KV cache and the recorded programs. Knows nothing of text or pictures. */
 export class Model {
   readonly gpu: Gpu;
@@ -55,7 +66,7 @@ export class Model {
   readonly #projector: ProjectorWeights;
   readonly #decoder: DecoderParts;
   readonly #stages = new Map<string, Promise<VisionStage>>();
-  /** One sequence of up to maxContext tokens. */
+  /** Sequences of up to maxContext tokens: one, until more are wanted. */
   lanes!: Lanes;
 
   private constructor(gpu: Gpu, config: ModelConfig, maxContext: number, kv: KvDtype, { vision, projector, language }: ModelWeights) {
@@ -76,13 +87,21 @@ export class Model {
     this.#decoder = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
   }
 
-  /** Loads all weights, allocates the state and records the decoder's programs. */
-  static async load(gpu: Gpu, w: GpuWeights, config: ModelConfig, maxContext: number, kv: KvDtype): Promise<Model> {
+  /** Loads all weights, allocates the state and records the decoder's programs. `bound` says how many slots there can be. */
+  static async load(
+    gpu: Gpu,
+    w: GpuWeights,
+    config: ModelConfig,
+    maxContext: number,
+    kv: KvDtype,
+    { slots = MAX_ROWS, kvBytes = KV_BYTES }: SlotBound = {},
+  ): Promise<Model> {
     checkContext(config.language, maxContext);
     return gpu.memory.scoped("loading the model", async () => {
       const weights = await w.load((declared) => declareModel(declared, config));
       const model = new Model(gpu, config, maxContext, kv, weights);
-      model.lanes = await model.openLanes(1, maxContext);
+      const most = Math.min(slots, model.rowsIn(kvBytes, maxContext));
+      model.lanes = await Lanes.open(model.#decoder, 1, maxContext, most);
       return model;
     });
   }

@@ -1,12 +1,11 @@
-import { throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Program, Programs, Tap } from "../gpu/program.ts";
-import type { KvCache, KvDtype } from "../ops/kv-cache.ts";
+import { type KvCache, type KvDtype, rowBytes } from "../ops/kv-cache.ts";
 import { createSampleState, destroySampleState, type SampleState, type Sampling, sample, setSampling } from "../ops/sample.ts";
 import { type Activation, bindingOf } from "../tensor/tensor.ts";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
-import { createCaches } from "./language.ts";
+import { createCache, createCaches } from "./language.ts";
 
 /** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
 const CHUNK = 512;
@@ -34,6 +33,8 @@ interface Row {
   head: Program;
 }
 
+const buffersOf = ({ keys, values }: KvCache): GPUBuffer[] => [keys, values].map((each) => bindingOf(each).buffer);
+
 /** A program whose intermediates are tapped. */
 export interface Trace {
   program: Program;
@@ -41,7 +42,7 @@ export interface Trace {
 }
 
 function destroyCaches({ memory }: Gpu, caches: readonly KvCache[]): void {
-  for (const { keys, values } of caches) for (const each of [keys, values]) memory.destroy(bindingOf(each).buffer);
+  for (const buffer of caches.flatMap(buffersOf)) memory.destroy(buffer);
 }
 
 export type CopyOut = (encoder: GPUCommandEncoder) => void;
@@ -53,31 +54,31 @@ export class Lanes {
   readonly state: SampleState;
   readonly #parts: DecoderParts;
   #caches: KvCache[] = []; // of every layer
-  readonly #rows: Row[] = [];
-  readonly #logits: Activation; // [rows, vocab]
-  readonly #decodes: Program[] = []; // for 1, 2, … busy rows
+  #rows: Row[] = [];
+  readonly #logits: Activation; // [most rows, vocab]
+  #decodes: Program[] = []; // for 1, 2, … busy rows
+  #drawing = false; // whether any answer was more than greedy
 
-  private constructor(parts: DecoderParts, rows: number, context: number) {
+  private constructor(parts: DecoderParts, most: number, context: number) {
     this.#parts = parts;
     this.context = context;
     const { memory } = parts.gpu;
     const { vocabSize } = parts.config.language;
-    this.state = createSampleState(memory, rows, vocabSize);
-    const buffer = memory.create("logits", rows * vocabSize * 4);
+    this.state = createSampleState(memory, most, vocabSize);
+    const buffer = memory.create("logits", most * vocabSize * 4);
     this.#logits = { label: "logits", rows: { base: 0, unit: 1 }, width: vocabSize, buffer };
   }
 
-  /** Allocates `rows` caches of `context` positions and records their programs. @throws EngineError limit-exceeded, out-of-memory */
-  static open(parts: DecoderParts, rows: number, context: number): Promise<Lanes> {
+  /**
+   * Allocates `rows` caches of `context` positions, of `most` that there can be, and records their programs.
+   * @throws EngineError limit-exceeded, out-of-memory
+   */
+  static open(parts: DecoderParts, rows: number, context: number, most = rows): Promise<Lanes> {
     return parts.gpu.memory.scoped(`${rows} KV caches of ${context} tokens`, async () => {
-      const lanes = new Lanes(parts, rows, context);
+      const lanes = new Lanes(parts, most, context);
       try {
         lanes.#caches = createCaches(parts.gpu, parts.config.language, context, rows, parts.kv);
-        for (let i = 0; i < rows; i++) await lanes.#openRow(i);
-        // A program a number of rows: which kernels are best differs, and what is computed for rows that are not there is lost.
-        for (let busy = 1; busy <= rows; busy++) {
-          lanes.#decodes.push(await parts.programs.record("decode", busy, (p) => lanes.#recordDecode(p), { defer: true }));
-        }
+        await lanes.#record();
         return lanes;
       } catch (error) {
         lanes.dispose();
@@ -86,13 +87,69 @@ export class Lanes {
     });
   }
 
-  async #openRow(row: number): Promise<void> {
+  /** Rows that have caches. */
+  get slots(): number {
+    return this.#caches[0]!.rows;
+  }
+
+  /** Tokens of a prompt in one step, at most. */
+  get chunk(): number {
+    return Math.min(CHUNK, this.context);
+  }
+
+  /**
+   * Makes it `rows` rows; those that stay keep what their caches hold. Layer by layer: there is never more than one layer's cache twice.
+   * @throws EngineError limit-exceeded, out-of-memory: with as many rows as before
+   */
+  async resize(rows: number): Promise<void> {
+    const { gpu, config, kv } = this.#parts;
+    const before = this.slots;
+    const resized = async (to: number) => {
+      for (const [i, old] of this.#caches.entries()) {
+        if (old.rows === to) continue;
+        const create = async () => createCache(gpu, config.language, i, this.context, to, kv);
+        const cache = await gpu.memory.wholly(() => gpu.memory.scoped(`${to} KV caches of ${this.context} tokens`, create));
+        this.#move(old, cache);
+        this.#caches[i] = cache;
+      }
+    };
+    try {
+      await resized(rows).catch(async (error: unknown) => {
+        await resized(before); // what has come so far goes back; that fits
+        throw error;
+      });
+    } finally {
+      gpu.memory.assertAlive();
+      this.#disposePrograms();
+      await gpu.memory.scoped(`the programs of ${rows} slots`, () => this.#record());
+    }
+  }
+
+  /** Puts what a cache holds into another one, as far as that has rows, and frees it. */
+  #move(from: KvCache, to: KvCache): void {
+    const { device, memory } = this.#parts.gpu;
+    const encoder = device.createCommandEncoder({ label: "resize" });
+    const [old, next] = [buffersOf(from), buffersOf(to)];
+    for (const [i, buffer] of old.entries()) {
+      encoder.copyBufferToBuffer(buffer, 0, next[i]!, 0, Math.min(from.rows, to.rows) * rowBytes(to));
+    }
+    device.queue.submit([encoder.finish()]);
+    for (const buffer of old) memory.destroy(buffer);
+  }
+
+  async #record(): Promise<void> {
     const { programs } = this.#parts;
-    const caches = this.#caches.map((cache) => ({ ...cache, row }));
-    const chunk = Math.min(CHUNK, this.context);
-    const prefill = await programs.record("prefill", chunk, (p) => this.#recordPrefill(p, caches));
-    const head = await programs.record("head", chunk, (p) => this.#recordFirst(p, row), { defer: true });
-    this.#rows.push({ prefill, head });
+    const defer = !this.#drawing;
+    for (let row = 0; row < this.slots; row++) {
+      const caches = this.#caches.map((cache) => ({ ...cache, row }));
+      const prefill = await programs.record("prefill", this.chunk, (p) => this.#recordPrefill(p, caches));
+      const head = await programs.record("head", this.chunk, (p) => this.#recordFirst(p, row), { defer });
+      this.#rows.push({ prefill, head });
+    }
+    // A program a number of rows: which kernels are best differs, and what is computed for rows that are not there is lost.
+    for (let busy = 1; busy <= this.slots; busy++) {
+      this.#decodes.push(await programs.record("decode", busy, (p) => this.#recordDecode(p), { defer }));
+    }
   }
 
   /** Every program, for `Programs.warm`. */
@@ -150,9 +207,10 @@ export class Lanes {
   }
 
   /** Compiles what greedy decoding does without, where a way to sample needs it. */
-  async prepareSampling(row: number, { temperature, repetitionPenalty }: Sampling): Promise<void> {
-    if (temperature === 0 && repetitionPenalty === 1) return;
-    await Promise.all([this.#rows[row]!.head, ...this.#decodes].map((program) => program.prepare()));
+  async prepareSampling({ temperature, repetitionPenalty }: Sampling): Promise<void> {
+    if (this.#drawing || (temperature === 0 && repetitionPenalty === 1)) return;
+    await Promise.all([...this.#rows.map(({ head }) => head), ...this.#decodes].map((program) => program.prepare()));
+    this.#drawing = true;
   }
 
   /** Sets how a row samples; its random numbers and the ids it has seen begin anew. */
@@ -162,25 +220,19 @@ export class Lanes {
 
   /**
    * Computes keys and values of a row's positions start … ids.length - 1; what comes before `start` must be in its cache.
-   * `after` is called when a chunk has been submitted. Returns how many tokens the last chunk had. @throws EngineError aborted, device-lost
+   * `after` is called when a chunk has been submitted. Returns how many tokens the last chunk had. @throws EngineError device-lost
    */
   async prefill(
     row: number,
     ids: Uint32Array<ArrayBuffer>,
     start: number,
-    options: {
-      signal?: AbortSignal | undefined;
-      program?: Program | undefined;
-      after?: ((start: number, units: number) => Promise<void> | void) | undefined;
-    } = {},
+    options: { program?: Program | undefined; after?: ((start: number, units: number) => Promise<void> | void) | undefined } = {},
   ): Promise<number> {
-    const { signal, program = this.#rows[row]!.prefill, after } = options;
+    const { program = this.#rows[row]!.prefill, after } = options;
     const { memory } = this.#parts.gpu;
     memory.write(this.#parts.ids, start * 4, ids.subarray(start));
     let units = 0;
     for (let at = start; at < ids.length; at += program.maxUnits) {
-      if (at > start) await memory.flush(); // one chunk in flight: an abort takes effect within it
-      throwIfAborted(signal);
       memory.assertAlive();
       units = Math.min(program.maxUnits, ids.length - at);
       program.run({ units, start: at });
@@ -213,15 +265,21 @@ export class Lanes {
     return new Uint32Array(await this.#parts.gpu.memory.read(this.state.next, 0, 4))[0]!;
   }
 
-  /** Frees caches and programs. */
-  dispose(): void {
-    const { memory } = this.#parts.gpu;
-    destroyCaches(this.#parts.gpu, this.#caches);
+  #disposePrograms(): void {
     for (const { prefill, head } of this.#rows) {
       prefill.dispose();
       head.dispose();
     }
     for (const decode of this.#decodes) decode.dispose();
+    this.#rows = [];
+    this.#decodes = [];
+  }
+
+  /** Frees caches and programs. */
+  dispose(): void {
+    const { memory } = this.#parts.gpu;
+    destroyCaches(this.#parts.gpu, this.#caches);
+    this.#disposePrograms();
     destroySampleState(memory, this.state);
     memory.destroy(bindingOf(this.#logits.buffer).buffer);
   }

@@ -9,13 +9,17 @@ export const kvBytes = (c: LanguageConfig, context: number, dtype: KvDtype): num
 export const layerBytes = ({ kvHeads, headDim }: LanguageConfig, context: number, dtype: KvDtype): number =>
   rowBytes({ kvHeads, headDim, context, dtype });
 
-/** Keys and values of every layer for `rows` sequences of up to `context` tokens. */
-export function createCaches(gpu: Gpu, c: LanguageConfig, context: number, rows: number, dtype: KvDtype): KvCache[] {
-  const { layers, kvHeads, headDim } = c;
+/** Keys and values of layer `i` for `rows` sequences of up to `context` tokens. */
+export function createCache(gpu: Gpu, c: LanguageConfig, i: number, context: number, rows: number, dtype: KvDtype): KvCache {
+  const { kvHeads, headDim } = c;
   const bytes = rows * layerBytes(c, context, dtype);
-  return Array.from({ length: layers }, (_, i) => ({
+  return {
     keys: gpu.memory.create(`kv.${i}.keys`, bytes),
     values: gpu.memory.create(`kv.${i}.values`, bytes),
     ...{ dtype, rows, kvHeads, headDim, context },
-  }));
+  };
 }
+
+/** Keys and values of every layer. */
+export const createCaches = (gpu: Gpu, c: LanguageConfig, context: number, rows: number, dtype: KvDtype): KvCache[] =>
+  Array.from({ length: c.layers }, (_, i) => createCache(gpu, c, i, context, rows, dtype));

@@ -75,7 +75,7 @@ describe("chat", () => {
     expect(card2.tokenIds).toEqual(own.tokenIds);
   });
 
-  it("two chats at once answer one after the other", async () => {
+  it("two chats at once give what each gives alone", async () => {
     const both = await Promise.all([vlm.chat(QUESTION, { images: [card] }), vlm.chat("Hello, who are you?")]);
     expect(both[0].text).toBe(ANSWER);
     expect(both[1].tokenIds).toEqual((await vlm.chat("Hello, who are you?")).tokenIds);

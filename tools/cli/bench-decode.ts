@@ -1,6 +1,5 @@
 import { performance } from "node:perf_hooks";
-import { generate } from "../../src/generate/loop.ts";
-import type { Stepper } from "../../src/generate/stepper.ts";
+import type { Scheduler } from "../../src/generate/scheduler.ts";
 import { MAX_ROWS } from "../../src/gpu/program.ts";
 import { median } from "../../src/harness/bench-timer.ts";
 import type { Model } from "../../src/model/internvl.ts";
@@ -118,21 +117,22 @@ export async function timeRows(model: Model, signal: AbortSignal): Promise<RowsR
 }
 
 /** Runs `count` greedy steps from a prompt; the new ids, the time from the first to the last, and what the engine did meanwhile. */
-export async function decode(model: Model, stepper: Stepper, inputIds: readonly number[], count: number, signal: AbortSignal) {
+export async function decode(model: Model, scheduler: Scheduler, inputIds: readonly number[], count: number, signal: AbortSignal) {
   const { counters } = model.gpu;
-  const request = { inputIds, imageContextId: -1, maxTokens: count + 1, signal };
+  const request = { inputIds, imageContextId: -1, maxTokens: count + 1 };
   let steps = -1;
   let began = 0;
   let before = { ...counters };
   const ids: number[] = [];
-  await generate(model, stepper, request, (id) => {
+  const accept = (id: number) => {
     ids.push(id);
     if (++steps === 0) {
       began = performance.now();
       before = { ...counters };
     }
     return false;
-  });
+  };
+  await scheduler.admit(request, accept, signal);
   const seconds = (performance.now() - began) / 1e3;
   const after = { ...counters };
   const each = (name: keyof typeof counters) => (after[name] - before[name]) / steps;

@@ -1,5 +1,5 @@
 import { EngineError } from "../../src/errors.ts";
-import type { Stepper } from "../../src/generate/stepper.ts";
+import type { Scheduler } from "../../src/generate/scheduler.ts";
 import { median } from "../../src/harness/bench-timer.ts";
 import type { Model } from "../../src/model/internvl.ts";
 import { GpuWeights } from "../../src/weights/gpu-weights.ts";
@@ -52,9 +52,14 @@ function sameIds(ours: readonly number[], theirs: readonly number[]): number {
  *
  * @throws EngineError as `qwen2Onnx`, or aborted
  */
-export async function versusOrt(model: Model, stepper: Stepper, origin: TensorSource, { prompt, steps, signal }: Contest): Promise<Versus> {
+export async function versusOrt(
+  model: Model,
+  scheduler: Scheduler,
+  origin: TensorSource,
+  { prompt, steps, signal }: Contest,
+): Promise<Versus> {
   const weights = GpuWeights.of(model.gpu, origin, { format: "auto", signal, onBytes: () => {} }).at("language_model");
-  const own = () => decode(model, stepper, prompt, steps, signal);
+  const own = () => decode(model, scheduler, prompt, steps, signal);
   const { ids } = await own();
   const entries = [{ name: "ours", run: own as () => Promise<Generated>, same: ids.length, samples: [] as number[] }];
   const problems: string[] = [];

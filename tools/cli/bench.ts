@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { performance } from "node:perf_hooks";
 import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
-import { forget, prefillPrompt } from "../../src/generate/loop.ts";
-import { Stepper } from "../../src/generate/stepper.ts";
+import { ModelEngine } from "../../src/generate/engine.ts";
+import { Scheduler } from "../../src/generate/scheduler.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type Ceilings, measureCeilings } from "../../src/harness/bench-ceilings.ts";
 import { openSource } from "../../src/hub/source.ts";
@@ -144,16 +144,19 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
     const visionGflops = (flags.tiles * visionFlops(config)) / GIGA / (visionMs / 1e3);
 
     status("prefill");
-    const stepper = new Stepper(gpu, model.lanes);
+    const engine = new ModelEngine(model);
+    const scheduler = new Scheduler(engine);
+    const prompt = { inputIds, imageContextId: -1, maxTokens: 1 };
     const prefillMs = await fastest(async () => {
-      forget(stepper, 0); // all of it, every time
-      await prefillPrompt(model, stepper, 0, { inputIds, imageContextId: -1, signal });
-      await gpu.memory.flush();
+      for await (const _ of engine.prefill(0, prompt, 0, () => false)) {
+        await gpu.memory.flush();
+        signal.throwIfAborted();
+      }
     });
     const prefillGflops = prefillFlops(config, inputIds.length) / GIGA / (prefillMs / 1e3);
 
     status("decode");
-    const { each, steps, seconds } = await decode(model, stepper, inputIds, flags.tokens, signal);
+    const { each, steps, seconds } = await decode(model, scheduler, inputIds, flags.tokens, signal);
     const weightBytes = decodedBytes(config, weights);
     const bytesPerToken = weightBytes + kvBytes(config.language, inputIds.length + steps / 2, KV);
     const floor = (ceilings.streamGBps * GIGA) / bytesPerToken;
@@ -161,7 +164,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
     const rowsTogether = await timeRows(model, signal);
     const peakRssBytes = process.resourceUsage().maxRSS * 1024;
     if (flags.vs) status("decoding in turns with ONNX Runtime");
-    const versus = flags.vs && (await versusOrt(model, stepper, origin, { prompt: inputIds, steps: flags.tokens, signal }));
+    const versus = flags.vs && (await versusOrt(model, scheduler, origin, { prompt: inputIds, steps: flags.tokens, signal }));
     const loadSeconds = (uploaded - began) / 1e3;
     const { readSeconds = null, rereadSeconds = null } = reading ?? {};
     const report = {

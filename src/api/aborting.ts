@@ -1,0 +1,21 @@
+import { throwIfAborted } from "../errors.ts";
+
+/** Waits until `work` is done or the signal fires, whichever comes first. */
+export async function doneOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  let stop!: () => void;
+  const aborted = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  signal.addEventListener("abort", stop, { once: true });
+  await Promise.race([work, aborted]);
+  signal.removeEventListener("abort", stop);
+}
+
+/** What `work` gives, unless the signal fires first. @throws EngineError aborted */
+export async function readyOrAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  work.catch(() => {}); // whoever is told of the abort does not wait for it
+  await doneOrAborted(work, signal);
+  throwIfAborted(signal);
+  return work;
+}

@@ -1,0 +1,138 @@
+import { EngineError } from "../errors.ts";
+import type { Counters } from "../gpu/counters.ts";
+import { ReadRing, type Ticket } from "../gpu/ring.ts";
+import type { Model } from "../model/internvl.ts";
+import type { Sampling } from "../ops/sample.ts";
+import { visualTokens } from "./prefix.ts";
+import type { GenerateRequest } from "./request.ts";
+
+/** What the scheduler needs of a model. Whatever is submitted runs in the order in which it was, and nothing but promises is waited for. */
+export interface Engine {
+  /** Positions of a slot. */
+  readonly context: number;
+  /** Slots that have memory, and the most that there can be. */
+  readonly slots: number;
+  readonly most: number;
+  /** Steps that can be submitted before one has to come back. */
+  readonly room: number;
+  readonly counters: Pick<Counters, "awaitedReadbacks" | "cpuMs">;
+  /** @throws EngineError bad-input, context-overflow: what can be told of a request before its turn comes */
+  check(request: GenerateRequest): void;
+  /** Takes or gives back the memory of slots; those that stay keep their caches. @throws EngineError out-of-memory, limit-exceeded */
+  resize(slots: number): Promise<void>;
+  /**
+   * Submits, a piece a time, what puts a prompt into a slot's cache from position `start` on: tiles through vision, then chunks. Each piece
+   * tells how many positions it adds. One prompt at a time. Pieces are small while `gently` says so.
+   */
+  prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void>;
+  /** Submits the choice of the first id, behind a prefill whose last piece added `units` positions; and sets how the slot samples from there on. */
+  first(slot: number, units: number, sampling: Sampling): Promise<Ticket>;
+  /** The next id of every slot that has a position: where its last id goes in. */
+  decode(positions: readonly (number | undefined)[]): Ticket;
+  /** Waits until all that was submitted is done. @throws EngineError device-lost */
+  flush(): Promise<void>;
+}
+
+/** Most steps that are on their way at once. */
+const RING = 8;
+/** While others decode a piece of a prompt is so many times smaller than at most: each of them waits for one between two of its ids. */
+const GENTLE = 4;
+
+/** A model's slots as the scheduler sees them. */
+export class ModelEngine implements Engine {
+  readonly #model: Model;
+  readonly #ring: ReadRing;
+
+  constructor(model: Model) {
+    this.#model = model;
+    this.#ring = new ReadRing(model.gpu, RING, this.most * 4);
+  }
+
+  get context(): number {
+    return this.#model.lanes.context;
+  }
+
+  get slots(): number {
+    return this.#model.lanes.slots;
+  }
+
+  get most(): number {
+    return this.#model.lanes.state.rows;
+  }
+
+  get room(): number {
+    return this.#ring.free;
+  }
+
+  get counters(): Counters {
+    return this.#model.gpu.counters;
+  }
+
+  check(request: GenerateRequest): void {
+    const { inputIds, images, imageContextId, maxContext = this.context } = request;
+    if (inputIds.length === 0) throw new EngineError("bad-input", "the prompt is empty");
+    const context = Math.min(maxContext, this.context);
+    if (inputIds.length >= context) {
+      throw new EngineError("context-overflow", `the prompt has ${inputIds.length} tokens, the context has ${context} with the answer`, {
+        hint: "shorten the prompt, use fewer tiles (maxTiles), or load with a larger maxContext",
+      });
+    }
+    // Visual tokens in the prompt and from the tiles must agree, as upstream asserts.
+    const placeholders = visualTokens(inputIds, imageContextId);
+    const tiles = images?.count ?? 0;
+    const perTile = this.#perTile(request);
+    if (placeholders !== tiles * perTile) {
+      const gives = `the images give ${tiles * perTile} (${tiles} tiles)`;
+      throw new EngineError("bad-input", `the prompt has ${placeholders} <IMG_CONTEXT> tokens, ${gives}`, {
+        hint: "put one <image> into the question for every image; <IMG_CONTEXT> cannot be typed",
+      });
+    }
+    this.#model.mergeIds(inputIds, imageContextId);
+  }
+
+  #perTile({ images }: GenerateRequest): number {
+    const { vision, tokensPerTile } = this.#model.config;
+    return images ? (images.size / vision.patchSize / 2) ** 2 : tokensPerTile;
+  }
+
+  resize(slots: number): Promise<void> {
+    return this.#model.lanes.resize(slots);
+  }
+
+  async *prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
+    const { inputIds, images, imageContextId } = request;
+    const { lanes } = this.#model;
+    const size = (most: number) => (gently() ? Math.ceil(most / GENTLE) : most);
+    // A tile of which the cache has only a part runs again.
+    for (let tile = Math.floor(visualTokens(inputIds, imageContextId, start) / this.#perTile(request)); images && tile < images.count; ) {
+      const { program } = await this.#model.recordVision(images.size);
+      const end = Math.min(tile + size(program.maxUnits), images.count);
+      await this.#model.runVision({ ...images, count: end }, { first: tile });
+      tile = end;
+      yield 0;
+    }
+    const ids = this.#model.mergeIds(inputIds, imageContextId);
+    for (let at = start; at < ids.length; ) {
+      const units = await lanes.prefill(slot, ids.subarray(0, at + size(lanes.chunk)), at);
+      at += units;
+      yield units;
+    }
+  }
+
+  async first(slot: number, units: number, sampling: Sampling): Promise<Ticket> {
+    const { lanes } = this.#model;
+    await lanes.prepareSampling(sampling);
+    lanes.setSampling(slot, sampling);
+    return this.#ring.submit(lanes.state.next, (copy) => lanes.first(slot, units, copy));
+  }
+
+  decode(positions: readonly (number | undefined)[]): Ticket {
+    const { lanes } = this.#model;
+    return this.#ring.submit(lanes.state.next, (copy) => lanes.decode(positions, copy));
+  }
+
+  async flush(): Promise<void> {
+    await this.#model.gpu.memory.flush();
+    await this.#ring.room(); // dropped steps have come back too
+  }
+}

@@ -1,0 +1,31 @@
+import type { Tiles } from "../model/internvl.ts";
+import type { Sampling } from "../ops/sample.ts";
+
+/** Tiles that know their content. */
+export interface PromptTiles extends Tiles {
+  /** Equal for equal content: what is in a cache is not computed again. */
+  keys: readonly string[];
+}
+
+/** A prompt, and how it is answered. */
+export interface GenerateRequest {
+  /** The whole prompt, with an `<IMG_CONTEXT>` for every visual token. */
+  inputIds: readonly number[];
+  images?: PromptTiles | undefined;
+  imageContextId: number;
+  sampling?: Sampling | undefined;
+  /** Most new ids. */
+  maxTokens: number;
+  /** Most ids of prompt and answer; as many as a slot has positions by default. */
+  maxContext?: number | undefined;
+}
+
+/** What a request has cost. */
+export interface Usage {
+  /** Tokens whose keys and values were computed. */
+  prefilledTokens: number;
+  /** Tokens that were in the slot's cache. */
+  cachedTokens: number;
+  /** When its turn came, by `performance.now()`: before that it waited for a slot, or for another prompt's prefill. */
+  began: number;
+}

@@ -1,0 +1,331 @@
+import { EngineError, throwIfAborted } from "../errors.ts";
+import type { Ticket } from "../gpu/ring.ts";
+import { GREEDY } from "../ops/sample.ts";
+import type { Engine } from "./engine.ts";
+import { NOTHING } from "./prefix.ts";
+import type { GenerateRequest, Usage } from "./request.ts";
+import { bestSlot, contentOf, newSlot, type Slot } from "./slots.ts";
+
+/** A request that waits, or is answered. */
+interface Job {
+  readonly request: GenerateRequest;
+  readonly accept: (id: number) => boolean;
+  /** The position behind the last id that the answer may have. */
+  readonly end: number;
+  readonly ids: number[];
+  slot: Slot<Job> | undefined;
+  /** Where its last id goes in at the next decode step; undefined while it waits, and while its prompt is prefilled. */
+  position: number | undefined;
+  usage: Usage;
+  finished: boolean;
+  settle(outcome: { error: unknown } | undefined): void;
+}
+
+/** A prompt on its way into a slot's cache. */
+interface Prefill {
+  job: Job;
+  pieces: AsyncGenerator<number, void>;
+  /** Positions that are in the cache. */
+  at: number;
+}
+
+/** A step on its way: whose ids come back, by slot. */
+interface Flight {
+  ticket: Ticket;
+  jobs: readonly (Job | undefined)[];
+}
+
+/** Somebody who wants the model to himself. */
+interface Guest {
+  run(): Promise<void>;
+  settle(outcome: { error: unknown }): void;
+}
+
+/** The queue holds decode steps for about so many milliseconds: enough to hide the CPU, and little is lost at a stop token. */
+const AHEAD_MS = 8;
+const MOST_AHEAD = 8;
+
+/**
+ * Answers requests together: each has a slot, one decode step gives the next id of every slot that is busy, and requests join and leave
+ * between steps. A step needs nothing from the CPU but positions (the id that one step chooses is the next one's input, on the GPU), so
+ * steps are submitted ahead, and what ran past the end of an answer is dropped.
+ *
+ * Turns. One loop submits everything, round after round; in a round:
+ *
+ *   1. whoever waits longest is given a slot, if one is free and no other prompt is being prefilled;
+ *   2. one piece of the prompt that is being prefilled is submitted: some tiles, or a chunk; a quarter of the usual size while others decode;
+ *   3. decode steps are submitted: one behind a piece, several ahead where there is no prompt to prefill;
+ *   4. the oldest ids that are on their way are awaited and handed out.
+ *
+ * So an answer waits for one small piece between two of its ids, however long another's prompt is, and a prompt gets on by a piece
+ * each step. Prompts are prefilled one at a time, in the order in which they came.
+ *
+ * Memory. There is one slot to begin with; more take memory when there are more requests than slots. They give it back when nothing is
+ * under way; with `keep` they keep it, and what their caches hold. Those that were reserved (by a batch) give it back in any case.
+ */
+export class Scheduler {
+  readonly #engine: Engine;
+  readonly #slots: Slot<Job>[] = [];
+  readonly #waiting: (Job | Guest)[] = [];
+  #prefill: Prefill | undefined;
+  #flights: Flight[] = [];
+  #running: Promise<void> | undefined;
+  #closed: { error: EngineError } | undefined;
+  #clock = 0; // of slots given
+  readonly #keep: boolean;
+  #most: number; // slots, less than the engine's where memory ran out
+  #kept = 1; // slots that stay when they are free
+  #reserved = 0;
+  #released: (() => void)[] = []; // to be called when memory that was reserved has been given back
+  #stepMs = AHEAD_MS; // how long a step takes; a guess until two have come back in a row
+  #last: number | undefined; // when the last ids came, while more were on their way
+
+  constructor(engine: Engine, { keep = false } = {}) {
+    this.#engine = engine;
+    this.#keep = keep;
+    this.#most = engine.most;
+    this.#slots = Array.from({ length: engine.slots }, (_, i) => newSlot(i));
+  }
+
+  /** Slots that there can be. */
+  get most(): number {
+    return this.#most;
+  }
+
+  /**
+   * Answers a request when its turn comes: `accept` gets every new id, the stop id included, until it says that the answer ends, or
+   * `maxTokens` or the context ends it.
+   *
+   * @throws EngineError bad-input, context-overflow, aborted (at once; the slot is free with the next step), disposed, device-lost; and what
+   * `accept` throws
+   */
+  admit(request: GenerateRequest, accept: (id: number) => boolean, signal?: AbortSignal): Promise<Usage> {
+    return new Promise((resolve, reject) => {
+      this.#refuseClosed();
+      throwIfAborted(signal);
+      this.#engine.check(request);
+      const { inputIds, maxTokens, maxContext = this.#engine.context } = request;
+      const abort = () => this.#finish(job, { error: new EngineError("aborted", "the operation was aborted", { cause: signal?.reason }) });
+      const job: Job = {
+        request,
+        accept,
+        end: Math.min(this.#engine.context, maxContext, inputIds.length + maxTokens),
+        ids: [],
+        slot: undefined,
+        position: undefined,
+        usage: { prefilledTokens: 0, cachedTokens: 0, began: 0 },
+        finished: false,
+        settle(outcome) {
+          signal?.removeEventListener("abort", abort);
+          if (outcome) reject(outcome.error);
+          else resolve(job.usage);
+        },
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#waiting.push(job);
+      this.#wake();
+    });
+  }
+
+  /** Runs `work` when its turn comes and nothing is under way, and lets nothing begin meanwhile; slot 0 is its to use. @throws EngineError disposed, device-lost */
+  alone<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#refuseClosed();
+      const run = async () => {
+        this.#slots[0]!.held = NOTHING;
+        await work(this.#engine).then(resolve, reject);
+      };
+      this.#waiting.push({ run, settle: ({ error }: { error: unknown }) => reject(error) });
+      this.#wake();
+    });
+  }
+
+  /** Has memory taken for as many slots, as far as there can be, until what is returned is called; that waits until it is given back. */
+  reserve(slots: number): () => Promise<void> {
+    this.#reserved += slots;
+    return () => {
+      this.#reserved -= slots;
+      if (this.#closed) return Promise.resolve();
+      return new Promise((resolve) => {
+        this.#released.push(resolve);
+        this.#wake();
+      });
+    };
+  }
+
+  /** Rejects everything that is under way or waits, and waits until the engine is at rest. */
+  async close(error: EngineError): Promise<void> {
+    this.#closed ??= { error };
+    this.#fail(error);
+    await this.#running;
+  }
+
+  #refuseClosed(): void {
+    if (this.#closed) throw this.#closed.error;
+  }
+
+  #fail(error: unknown): void {
+    for (const each of [...this.#waiting.splice(0), ...this.#slots.flatMap(({ job }) => job ?? [])]) {
+      if ("run" in each) each.settle({ error });
+      else this.#finish(each, { error });
+    }
+    for (const released of this.#released.splice(0)) released();
+  }
+
+  /** Ends a request, with an error or well: its slot is free, and what still comes back for it is dropped. */
+  #finish(job: Job, outcome?: { error: unknown }): void {
+    if (job.finished) return;
+    job.finished = true;
+    const { slot, ids, request, position } = job;
+    const place = this.#waiting.indexOf(job);
+    if (place >= 0) this.#waiting.splice(place, 1);
+    if (slot) {
+      slot.job = undefined;
+      // The last id was chosen, but no step has taken it in for sure.
+      if (position !== undefined) slot.held = { ...contentOf(request).prompt, ids: [...request.inputIds, ...ids.slice(0, -1)] };
+    }
+    job.settle(outcome);
+  }
+
+  #wake(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#wanted) this.#wake();
+    });
+  }
+
+  get #busy(): Slot<Job>[] {
+    return this.#slots.filter(({ job }) => job);
+  }
+
+  get #wanted(): boolean {
+    return this.#busy.length + this.#waiting.length + this.#released.length > 0;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#wanted) {
+        if (this.#prefill?.job.finished) this.#prefill = undefined;
+        await this.#resize();
+        await this.#seat();
+        await this.#piece();
+        this.#fill();
+        await this.#collect();
+      }
+      if (!this.#closed) await this.#resize();
+    } catch (error) {
+      this.#flights = [];
+      this.#prefill = undefined;
+      this.#fail(error);
+    }
+  }
+
+  /** Takes memory for those who wait, gives back what nobody keeps. */
+  async #resize(): Promise<void> {
+    const busy = this.#busy;
+    const needed = Math.min(this.#most, busy.length + this.#waiting.filter((each) => !("run" in each)).length);
+    const reserved = Math.min(this.#most, this.#reserved);
+    if (needed > Math.max(this.#kept, reserved)) this.#kept = needed;
+    else if (needed === 0 && !this.#keep) this.#kept = 1;
+    const target = Math.max(this.#kept, reserved, 1 + (busy.at(-1)?.index ?? 0));
+    const before = this.#slots.length;
+    if (target !== before) {
+      try {
+        await this.#engine.resize(target);
+        for (let i = before; i < target; i++) this.#slots.push(newSlot(i));
+        this.#slots.length = target;
+      } catch (error) {
+        const tight = error instanceof EngineError && ["out-of-memory", "limit-exceeded"].includes(error.code);
+        if (!tight || target < before) throw error;
+        this.#most = before; // whoever waits, waits for one of those that there are
+        this.#kept = Math.min(this.#kept, before);
+      }
+    }
+    for (const released of this.#released.splice(0)) released();
+  }
+
+  /** Gives a slot to whoever waits longest. */
+  async #seat(): Promise<void> {
+    const free = this.#slots.filter(({ job }) => !job);
+    const [job] = this.#waiting;
+    if (!job || this.#prefill || free.length < ("run" in job ? this.#slots.length : 1)) return;
+    this.#waiting.shift();
+    if ("run" in job) return job.run();
+    const { request } = job;
+    const { slot, shared } = bestSlot(free, request);
+    slot.job = job;
+    slot.used = ++this.#clock;
+    slot.held = { ...contentOf(request).prompt, ids: request.inputIds.slice(0, shared) };
+    job.slot = slot;
+    job.usage = { prefilledTokens: request.inputIds.length - shared, cachedTokens: shared, began: performance.now() };
+    const pieces = this.#engine.prefill(slot.index, request, shared, () => this.#busy.length > 1);
+    this.#prefill = { job, pieces, at: shared };
+  }
+
+  /** Submits the next piece of a prompt, unless more than one step is still ahead of it; behind the last one, the answer begins. */
+  async #piece(): Promise<void> {
+    const prefill = this.#prefill;
+    if (!prefill || this.#flights.length > 1 || this.#engine.room === 0) return;
+    const { job, pieces } = prefill;
+    const { inputIds, sampling = GREEDY } = job.request;
+    const slot = job.slot!;
+    try {
+      const { value: units = 0 } = await pieces.next();
+      prefill.at += units;
+      slot.held = { ...slot.held, ids: inputIds.slice(0, prefill.at) };
+      if (job.finished || prefill.at < inputIds.length) return;
+      const ticket = await this.#engine.first(slot.index, units, sampling);
+      this.#prefill = undefined;
+      if (job.finished) return;
+      job.position = inputIds.length;
+      this.#flights.push({ ticket, jobs: this.#slots.map((each) => (each === slot ? job : undefined)) });
+    } catch (error) {
+      if (error instanceof EngineError && error.code === "device-lost") throw error;
+      this.#finish(job, { error });
+    }
+  }
+
+  /** Answers that want another step, by slot. */
+  #decoding(): (Job | undefined)[] {
+    return this.#slots.map(({ job }) => (job?.position !== undefined && job.position + 1 < job.end ? job : undefined));
+  }
+
+  /** Submits decode steps ahead, as far as it makes sense. */
+  #fill(): void {
+    const ahead = this.#prefill ? 1 : Math.min(MOST_AHEAD, 2 + Math.floor(AHEAD_MS / this.#stepMs));
+    while (this.#flights.length < ahead && this.#engine.room > 0) {
+      const jobs = this.#decoding();
+      if (jobs.every((job) => !job)) return;
+      const ticket = this.#engine.decode(jobs.map((job) => (job ? job.position!++ : undefined)));
+      this.#flights.push({ ticket, jobs });
+    }
+  }
+
+  /** Waits for the oldest ids under way and hands them out. @throws EngineError device-lost */
+  async #collect(): Promise<void> {
+    this.#flights = this.#flights.filter(({ jobs }) => jobs.some((job) => job && !job.finished));
+    const flight = this.#flights.shift();
+    if (!flight) {
+      this.#last = undefined;
+      return this.#wanted ? this.#engine.flush() : undefined; // a piece, or steps that were dropped
+    }
+    const { counters } = this.#engine;
+    const last = this.#flights.length === 0;
+    if (last && this.#decoding().some((job) => job)) counters.awaitedReadbacks++;
+    const ids = await flight.ticket.words;
+    const now = performance.now();
+    if (this.#last !== undefined && !last) this.#stepMs = 0.7 * this.#stepMs + 0.3 * (now - this.#last);
+    this.#last = last ? undefined : now;
+    for (const [i, job] of flight.jobs.entries()) if (job && !job.finished) this.#take(job, ids[i]!);
+    counters.cpuMs += performance.now() - now;
+  }
+
+  #take(job: Job, id: number): void {
+    try {
+      job.ids.push(id);
+      if (job.accept(id) || job.request.inputIds.length + job.ids.length >= job.end) this.#finish(job);
+    } catch (error) {
+      this.#finish(job, { error });
+    }
+  }
+}

@@ -1,0 +1,254 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { EngineError } from "../../src/errors.ts";
+import type { GenerateRequest, Usage } from "../../src/generate/request.ts";
+import { Scheduler } from "../../src/generate/scheduler.ts";
+import { GREEDY } from "../../src/ops/sample.ts";
+import { alone, CONTEXT, FakeEngine, PICTURE } from "./fake-engine.ts";
+
+const pause = async (ticks: number) => {
+  for (let i = 0; i < ticks; i++) await new Promise((resolve) => setImmediate(resolve));
+};
+
+/** A request: its prompt begins like others' (a system message), and may have a picture. */
+const request = fc
+  .record({
+    shared: fc.integer({ min: 0, max: 6 }),
+    own: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 24 }),
+    picture: fc.option(fc.constantFrom("cat", "dog"), { nil: undefined }),
+    maxTokens: fc.integer({ min: 1, max: 30 }),
+    seed: fc.integer({ min: 0, max: 2 }),
+  })
+  .map(
+    ({ shared, own, picture, maxTokens, seed }): GenerateRequest => ({
+      inputIds: [...Array.from({ length: shared }, (_, i) => 100 + i), ...(picture ? [PICTURE] : []), ...own],
+      images: picture && { count: 1, size: 1, keys: [picture], pixels: () => new Float32Array() },
+      imageContextId: PICTURE,
+      maxTokens,
+      sampling: { ...GREEDY, seed },
+    }),
+  );
+
+/** When it comes, and whether it is aborted: after so many ids (0: before the first), or never. */
+const arrival = fc.record({
+  request,
+  wait: fc.nat({ max: 12 }),
+  abortAfter: fc.option(fc.nat({ max: 6 }), { nil: undefined }),
+});
+
+interface Outcome {
+  ids: number[];
+  usage?: Usage;
+  error?: unknown;
+}
+
+/** Runs one schedule; what came of each request. */
+async function play(scheduler: Scheduler, arrivals: readonly { request: GenerateRequest; wait: number; abortAfter: number | undefined }[]) {
+  const running: Promise<Outcome>[] = [];
+  for (const { request, wait, abortAfter } of arrivals) {
+    await pause(wait);
+    const abort = new AbortController();
+    const ids: number[] = [];
+    const accept = (id: number) => {
+      expect(abort.signal.aborted).toBe(false); // nothing comes behind an abort
+      ids.push(id);
+      if (ids.length === abortAfter) abort.abort();
+      return id % 10 === 0;
+    };
+    const outcome = scheduler.admit(request, accept, abort.signal).then(
+      (usage) => ({ ids, usage }),
+      (error: unknown) => ({ ids, error }),
+    );
+    if (abortAfter === 0) setImmediate(() => abort.abort());
+    running.push(outcome);
+  }
+  return Promise.all(running);
+}
+
+describe("the scheduler, on a model that tells every wrong value", () => {
+  it("loses, doubles and mixes up no id, whoever comes, leaves and is aborted when", async () => {
+    let together = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(arrival, { minLength: 1, maxLength: 12 }),
+        fc.integer({ min: 1, max: 4 }),
+        fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 7 }),
+        fc.boolean(),
+        async (arrivals, most, ticks, keep) => {
+          let tick = 0;
+          const engine = new FakeEngine(most, () => ticks[tick++ % ticks.length]!);
+          const scheduler = new Scheduler(engine, { keep });
+          const outcomes = await play(scheduler, arrivals);
+          for (const [i, { ids, usage, error }] of outcomes.entries()) {
+            const { request, abortAfter } = arrivals[i]!;
+            const expected = alone(request);
+            if (error !== undefined) {
+              expect(error).toMatchObject({ code: "aborted" });
+              expect(abortAfter).toBeDefined();
+              expect(ids).toEqual(expected.slice(0, abortAfter));
+            } else {
+              expect(ids).toEqual(expected);
+              expect(usage!.prefilledTokens + usage!.cachedTokens).toBe(request.inputIds.length);
+              expect(usage!.prefilledTokens).toBeGreaterThan(0);
+            }
+          }
+          if (engine.shared > 0) together++;
+          await scheduler.close(new EngineError("disposed", "over"));
+          expect(engine.slots).toBeLessThanOrEqual(most);
+        },
+      ),
+      { numRuns: 500 },
+    );
+    expect(together).toBeGreaterThan(100); // schedules with steps of several slots
+  });
+
+  const prompt = (length: number, first = 1, more: Partial<GenerateRequest> = {}): GenerateRequest => ({
+    inputIds: Array.from({ length }, (_, i) => first + i),
+    imageContextId: PICTURE,
+    maxTokens: 30,
+    ...more,
+  });
+  const never = () => false;
+
+  it("rejects everything that is under way or waits when the device is lost, or the model disposed; and what comes later", async () => {
+    for (const code of ["device-lost", "disposed"] as const) {
+      const error = new EngineError(code, "gone");
+      const engine = new FakeEngine(2, () => 1);
+      const scheduler = new Scheduler(engine);
+      let ids = 0;
+      const running = Array.from({ length: 5 }, (_, i) => scheduler.admit(prompt(20, 20 * i), () => ++ids < 0));
+      const guest = scheduler.alone(async () => {});
+      const release = scheduler.reserve(2);
+      while (ids < 5) await pause(1);
+      const outcomes = Promise.allSettled([...running, guest]);
+      if (code === "disposed") await scheduler.close(error);
+      else engine.lost = error;
+      expect(await outcomes).toEqual(Array(6).fill({ status: "rejected", reason: error }));
+      await release();
+      await expect(scheduler.admit(prompt(3), never)).rejects.toBe(error);
+      let resized = 0;
+      engine.resize = async () => {
+        resized++;
+        throw error;
+      };
+      await pause(50);
+      expect(resized).toBe(0); // it does not go on trying
+    }
+  });
+
+  it("an abort frees the slot with the next step, wherever the request is", async () => {
+    const engine = new FakeEngine(1, () => 1);
+    const scheduler = new Scheduler(engine);
+    const abort = new AbortController();
+    const [first, waiting] = [new AbortController(), new AbortController()];
+    let ids = 0;
+    const decoding = scheduler.admit(prompt(4), () => ++ids < 0, first.signal);
+    const behind = scheduler.admit(prompt(30, 50), never, waiting.signal);
+    const last = scheduler.admit(prompt(4, 70, { maxTokens: 2 }), never);
+    decoding.catch(() => {});
+    behind.catch(() => {});
+    while (ids < 2) await pause(1);
+    waiting.abort("mine"); // while it waits
+    await expect(behind).rejects.toMatchObject({ code: "aborted", cause: "mine" });
+    const { steps } = engine;
+    first.abort();
+    await expect(decoding).rejects.toMatchObject({ code: "aborted" });
+    await last;
+    expect(engine.steps - steps).toBeLessThanOrEqual(1 + 2); // its own, and what was ahead
+    const prefilling = scheduler.admit(prompt(30, 90), never, abort.signal);
+    setImmediate(() => abort.abort());
+    await expect(prefilling).rejects.toMatchObject({ code: "aborted" });
+    expect((await scheduler.admit(prompt(4, 70, { maxTokens: 2 }), never)).cachedTokens).toBe(0); // what was begun has overwritten it
+    await expect(scheduler.admit(prompt(4), never, AbortSignal.abort())).rejects.toMatchObject({ code: "aborted" });
+  });
+
+  it("takes the free slot with the longest prefix, else the least recently used; another picture is another prefix", async () => {
+    const engine = new FakeEngine(3, () => 0);
+    const scheduler = new Scheduler(engine, { keep: true });
+    const ask = async (request: GenerateRequest) => (await scheduler.admit({ ...request, maxTokens: 1 }, never)).cachedTokens;
+    const three = [prompt(10, 10), prompt(10, 30), prompt(10, 50)];
+    const release = scheduler.reserve(3);
+    await Promise.all(three.map(ask));
+    expect(engine.slots).toBe(3);
+    for (const each of three) expect(await ask(each)).toBe(9); // all but the last, whose logits are needed
+    expect(await ask({ ...three[0]!, inputIds: three[0]!.inputIds.slice(0, 5) })).toBe(4);
+    expect(await ask(prompt(10, 70))).toBe(0); // in place of the second
+    expect([await ask(three[2]!), await ask(prompt(10, 70)), await ask(three[1]!)]).toEqual([9, 9, 0]);
+    const seen = (key: string) => ({
+      ...prompt(8, PICTURE),
+      images: { count: 1, size: 1, keys: [key], pixels: () => new Float32Array() },
+    });
+    expect([await ask(seen("cat")), await ask(seen("dog")), await ask(seen("cat"))]).toEqual([0, 0, 7]);
+    await release();
+  });
+
+  it("gives an answer its next id between two pieces of another's prompt", async () => {
+    const engine = new FakeEngine(2, () => 1);
+    const scheduler = new Scheduler(engine);
+    const order: string[] = [];
+    const own = engine.prefill.bind(engine);
+    engine.prefill = async function* (...asked) {
+      for await (const units of own(...asked)) {
+        order.push(`piece of ${units}`);
+        yield units;
+      }
+    };
+    const short = scheduler.admit(prompt(2, 1, { maxTokens: 38 }), () => order.push("id") < 0);
+    while (!order.includes("id")) await pause(1);
+    await scheduler.admit(prompt(30, 50, { maxTokens: 1 }), never);
+    await short;
+    const pieces = order
+      .slice(1)
+      .join()
+      .match(/piece of \d+(,piece of \d+)*/g);
+    expect(pieces).toEqual(Array(10).fill("piece of 3"));
+  });
+
+  it("slots take memory when they are needed, and give it back; where there is none, requests wait", async () => {
+    const engine = new FakeEngine(4, () => 1);
+    const scheduler = new Scheduler(engine);
+    const asks = (count: number) => Promise.all(Array.from({ length: count }, (_, i) => scheduler.admit(prompt(4, 10 * i), never)));
+    await asks(1);
+    await asks(1);
+    expect(engine.sizes).toEqual([]);
+    await asks(3);
+    while (engine.slots > 1) await pause(1);
+    expect(engine.sizes).toEqual([3, 1]);
+    const release = scheduler.reserve(4);
+    await asks(1);
+    expect(engine.slots).toBe(4);
+    await release();
+    expect(engine.slots).toBe(1);
+    const kept = new Scheduler(engine, { keep: true });
+    await Promise.all([1, 2].map((first) => kept.admit(prompt(4, first), never)));
+    await kept.alone(async () => {});
+    expect(engine.slots).toBe(2);
+    engine.resize = async () => {
+      throw new EngineError("out-of-memory", "full");
+    };
+    await Promise.all([1, 2, 3, 4].map((first) => kept.admit(prompt(4, first), never)));
+    expect([engine.slots, kept.most]).toEqual([2, 2]);
+  });
+
+  it("an error of `accept`, or a context that is too short, is its request's own; whoever wants the model alone waits, and has it", async () => {
+    const engine = new FakeEngine(2, () => 1);
+    const scheduler = new Scheduler(engine);
+    const mistake = new Error("mine");
+    const throwing = scheduler.admit(prompt(4), () => {
+      throw mistake;
+    });
+    const good = scheduler.admit(prompt(5), never);
+    const guest = scheduler.alone(async () => {
+      const { steps } = engine;
+      await pause(20);
+      expect(engine.steps).toBe(steps);
+      return 7;
+    });
+    const later = scheduler.admit(prompt(6), never);
+    await expect(throwing).rejects.toBe(mistake);
+    await expect(scheduler.admit(prompt(CONTEXT), never)).rejects.toMatchObject({ code: "context-overflow" });
+    expect(await guest).toBe(7);
+    await good;
+    expect((await later).cachedTokens).toBe(0);
+  });
+});
