@@ -36,14 +36,15 @@ export interface Tiles {
   pixels(first: number, count: number): Float32Array<ArrayBuffer>;
 }
 
-/** Bytes of all KV caches where nobody says how many. */
+/** Bytes of all KV caches where nobody says how many, or those of so many slots: they are taken only where there is room. */
 const KV_BYTES = 2 * 2 ** 30;
+const USUAL = 4;
 
 /** How many answers can be decoded together. */
 export interface SlotBound {
   /** At most 8, the default. */
   slots?: number | undefined;
-  /** Bytes for their KV caches: 2 GiB by default, or what one needs. */
+  /** Bytes for their KV caches: 2 GiB by default, or what four need. */
   kvBytes?: number | undefined;
 }
 
@@ -101,7 +102,7 @@ export class Model {
       const languageWeights = await loadLanguage(w.at("language_model"), language);
       await w.finish();
       const model = new Model(gpu, config, maxContext, kv, visionWeights, projector, languageWeights);
-      const { slots = MAX_ROWS, kvBytes = KV_BYTES } = bound;
+      const { slots = MAX_ROWS, kvBytes = Math.max(KV_BYTES, USUAL * model.rowBytes(maxContext)) } = bound;
       const most = Math.min(slots, model.rowsIn(kvBytes, maxContext));
       model.lanes = await Lanes.open(model.#decoder, 1, maxContext, most);
       return model;
