@@ -75,34 +75,6 @@ function rowsFor(
   return { rows: Math.min(rows, model.rowsIn(kvBytes, model.maxContext)), context };
 }
 
-/** A callback of the caller's, which may be asynchronous: what goes wrong in it is told to `failed`. */
-class Callback {
-  readonly #call: BatchSettings["onResult"];
-  readonly #failed: (error: unknown) => void;
-  readonly #running = new Set<Promise<void>>();
-
-  constructor(call: BatchSettings["onResult"], failed: (error: unknown) => void) {
-    this.#call = call;
-    this.#failed = failed;
-  }
-
-  run(result: BatchResult, index: number): void {
-    try {
-      const running: Promise<void> = Promise.resolve(this.#call?.(result, index))
-        .catch(this.#failed)
-        .finally(() => this.#running.delete(running));
-      this.#running.add(running);
-    } catch (error) {
-      this.#failed(error);
-    }
-  }
-
-  /** Waits for calls under way. */
-  async ended(): Promise<void> {
-    await Promise.all(this.#running);
-  }
-}
-
 /** Answers all items, as many at a time as there are rows. @throws EngineError what concerns all items */
 export async function runBatch(parts: Parts, items: BatchItems, settings: BatchSettings): Promise<BatchResult[]> {
   const { signal, onResult } = settings;
@@ -122,18 +94,29 @@ export async function runBatch(parts: Parts, items: BatchItems, settings: BatchS
     fatal ??= { error };
     abort.abort(error);
   };
-  const callback = new Callback(onResult, stop);
+  const calls = new Set<Promise<void>>(); // of the caller's function under way: it may be asynchronous, and whatever goes wrong in it ends the batch
+  const tell = (result: BatchResult, index: number): void => {
+    if (fatal || !onResult) return;
+    try {
+      const call: Promise<void> = Promise.resolve(onResult(result, index))
+        .catch(stop)
+        .finally(() => calls.delete(call));
+      calls.add(call);
+    } catch (error) {
+      stop(error);
+    }
+  };
   const answer = async (index: number): Promise<void> => {
     try {
       const item = items.read(index);
       const result = await converse(parts, item, abort.signal, context);
-      if (!fatal) callback.run(result, index);
+      tell(result, index);
       results[index] = onResult ? light(result, item.ask) : result;
     } catch (thrown) {
       const error = asEngineError(thrown, abort.signal);
       if (endsAll(error, abort.signal)) return stop(error);
       results[index] = { error };
-      if (!fatal) callback.run({ error }, index);
+      tell({ error }, index);
     }
   };
   const work = async (): Promise<void> => {
@@ -143,7 +126,7 @@ export async function runBatch(parts: Parts, items: BatchItems, settings: BatchS
   const release = parts.scheduler.reserve(count);
   try {
     await Promise.all(Array.from({ length: count }, work));
-    await doneOrAborted(callback.ended(), abort.signal); // an abort is the way out of a callback that never ends
+    await doneOrAborted(Promise.all(calls), abort.signal); // an abort is the way out of a callback that never ends
     if (fatal) throw fatal.error;
     throwIfAborted(abort.signal);
     return results;

@@ -40,12 +40,12 @@ export interface LoadOptions extends HubOptions {
    */
   kv?: "auto" | KvDtype | undefined;
   /**
-   * Answers that are decoded together, 1 to 8; fewer where `kvBytes` has no room for them. A slot takes memory once it is needed. Where you
+   * Answers that are decoded together, 1 to 8; fewer where `kvBytes`, or the memory, has no room for them. A slot takes memory once it is needed. Where you
    * say how many, slots keep it, and with it what they hold of their last conversation; by default (8) all but one give it back when
    * nothing is under way.
    */
   slots?: number | undefined;
-  /** Bytes for the KV caches of all slots, 2 GiB by default or what one slot needs; each has room for `maxContext` tokens. */
+  /** Bytes for the KV caches of all slots, 2 GiB by default or what four slots need; each has room for `maxContext` tokens. */
   kvBytes?: number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;

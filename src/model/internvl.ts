@@ -45,14 +45,15 @@ export function checkContext({ maxPositions }: LanguageConfig, maxContext: numbe
   });
 }
 
-/** Bytes of all KV caches where nobody says how many. */
+/** Bytes of all KV caches where nobody says how many, or those of so many slots: they are taken only where there is room. */
 const KV_BYTES = 2 * 2 ** 30;
+const USUAL = 4;
 
 /** How many answers can be decoded together. */
 export interface SlotBound {
   /** At most 8, the default. */
   slots?: number | undefined;
-  /** Bytes for their KV caches: 2 GiB by default, or what one needs. */
+  /** Bytes for their KV caches: 2 GiB by default, or what four need. */
   kvBytes?: number | undefined;
 }
 
@@ -88,18 +89,12 @@ export class Model {
   }
 
   /** Loads all weights, allocates the state and records the decoder's programs. `bound` says how many slots there can be. */
-  static async load(
-    gpu: Gpu,
-    w: GpuWeights,
-    config: ModelConfig,
-    maxContext: number,
-    kv: KvDtype,
-    { slots = MAX_ROWS, kvBytes = KV_BYTES }: SlotBound = {},
-  ): Promise<Model> {
+  static async load(gpu: Gpu, w: GpuWeights, config: ModelConfig, maxContext: number, kv: KvDtype, bound: SlotBound = {}): Promise<Model> {
     checkContext(config.language, maxContext);
     return gpu.memory.scoped("loading the model", async () => {
       const weights = await w.load((declared) => declareModel(declared, config));
       const model = new Model(gpu, config, maxContext, kv, weights);
+      const { slots = MAX_ROWS, kvBytes = Math.max(KV_BYTES, USUAL * model.rowBytes(maxContext)) } = bound;
       const most = Math.min(slots, model.rowsIn(kvBytes, maxContext));
       model.lanes = await Lanes.open(model.#decoder, 1, maxContext, most);
       return model;

@@ -1,11 +1,14 @@
+import { platform } from "#platform";
+import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Program, Programs, Tap } from "../gpu/program.ts";
 import { type KvCache, type KvDtype, rowBytes } from "../ops/kv-cache.ts";
 import { createSampleState, destroySampleState, type SampleState, type Sampling, sample, setSampling } from "../ops/sample.ts";
 import { type Activation, bindingOf } from "../tensor/tensor.ts";
+import { misfit } from "../weights/fit.ts";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
-import { createCache, createCaches } from "./language.ts";
+import { createCache, createCaches, kvBytes } from "./language.ts";
 
 /** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
 const CHUNK = 512;
@@ -104,6 +107,9 @@ export class Lanes {
   async resize(rows: number): Promise<void> {
     const { gpu, config, kv } = this.#parts;
     const before = this.slots;
+    const more = (rows - before) * kvBytes(config.language, this.context, kv);
+    const reason = more > 0 ? await misfit(gpu, more, platform.availableMemory()) : undefined;
+    if (reason !== undefined) throw new EngineError("out-of-memory", `memory for ${rows} slots: ${reason}`);
     const resized = async (to: number) => {
       for (const [i, old] of this.#caches.entries()) {
         if (old.rows === to) continue;

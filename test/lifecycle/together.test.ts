@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type ChatOptions, type ChatResult, EngineError, InternVL } from "../../src/index.ts";
+import { platform } from "../../src/platform/node.ts";
 import { pathOf } from "../support.ts";
 
 const folder = pathOf("weights/nano");
@@ -197,6 +198,13 @@ describe("slots and kvBytes", () => {
     expect(new Set(answers.map(({ tokenIds }) => tokenIds.join())).size).toBe(1);
     expect([partsOf(full).scheduler.most, full.memory().bytes]).toEqual([1, before]);
     await full.dispose();
+    const tight = await load({});
+    const available = platform.availableMemory;
+    platform.availableMemory = () => each - 1;
+    await Promise.all([1, 2].map(() => tight.chat(STORY, { maxTokens: 5 })));
+    platform.availableMemory = available;
+    expect(partsOf(tight).scheduler.most).toBe(1);
+    await tight.dispose();
 
     const two = await load({ kvBytes: 2 * each + 5 });
     expect(partsOf(two).scheduler.most).toBe(2);
