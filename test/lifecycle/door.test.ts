@@ -13,7 +13,21 @@ doorSuite(
 );
 
 /** Options of `load` for which no value of the suite is right, but the three that are strings for another kind of source. */
-const LOAD = ["device", "weights", "kv", "maxContext", "fetch", "signal", "onProgress", "endpoint", "revision", "token", "cacheDir"];
+const LOAD = [
+  "device",
+  "weights",
+  "kv",
+  "maxContext",
+  "slots",
+  "kvBytes",
+  "fetch",
+  "signal",
+  "onProgress",
+  "endpoint",
+  "revision",
+  "token",
+  "cacheDir",
+];
 const TEXTS = ["endpoint", "revision", "token", "cacheDir"];
 
 it("load: sources and options", async () => {
@@ -30,7 +44,8 @@ it("load: sources and options", async () => {
       const text = TEXTS.includes(key) && typeof value === "string";
       const chosen =
         key === "device" && Object.prototype.toString.call(value) === "[object Object]" && Object.keys(value as object).length === 0;
-      const count = key === "maxContext" && Number.isSafeInteger(value) && (value as number) > 0;
+      const counts: Record<string, number> = { maxContext: 1, slots: 1, kvBytes: 2 ** 20 };
+      const count = Object.hasOwn(counts, key) && Number.isSafeInteger(value) && (value as number) >= counts[key]!;
       expect(value === undefined || value === null || callback || text || chosen || count, `${key} is taken as it is`).toBe(true);
     }),
     { numRuns: 300, seed: 11 },
