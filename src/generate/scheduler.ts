@@ -54,7 +54,7 @@ const MOST_AHEAD = 8;
  *
  *   1. whoever waits longest is given a slot, if one is free and no other prompt is being prefilled;
  *   2. one piece of the prompt that is being prefilled is submitted: some tiles, or a chunk; a quarter of the usual size while others decode;
- *   3. decode steps are submitted: one behind a piece, several ahead where there is no prompt to prefill;
+ *   3. decode steps are submitted: one behind a piece (and one before it is on its way), several ahead where there is no prompt to prefill;
  *   4. the oldest ids that are on their way are awaited and handed out.
  *
  * So an answer waits for one small piece between two of its ids, however long another's prompt is, and a prompt gets on by a piece
@@ -292,7 +292,7 @@ export class Scheduler {
 
   /** Submits decode steps ahead, as far as it makes sense. */
   #fill(): void {
-    const ahead = this.#prefill ? 1 : Math.min(MOST_AHEAD, 2 + Math.floor(AHEAD_MS / this.#stepMs));
+    const ahead = this.#prefill ? 2 : Math.min(MOST_AHEAD, 2 + Math.floor(AHEAD_MS / this.#stepMs));
     while (this.#flights.length < ahead && this.#engine.room > 0) {
       const jobs = this.#decoding();
       if (jobs.every((job) => !job)) return;
