@@ -112,7 +112,7 @@ export class InternVL {
     return answerBatch(this, { count: list.length, read: (i) => acceptItem(list[i], i, settings) }, settings);
   }
 
-  /** Frees everything on the GPU; what is under way is rejected with `disposed`. Disposing twice does nothing. */
+  /** Waits for what is under way, then frees everything on the GPU; what comes meanwhile is refused. Disposing twice does nothing. */
   async dispose(): Promise<void> {
     const found = parts.get(this);
     if (!found) return;

@@ -153,11 +153,10 @@ export class Scheduler {
     };
   }
 
-  /** Rejects everything that is under way or waits, and waits until the engine is at rest. */
+  /** Lets nobody in any more (they are refused with `error`), and waits until what was let in is answered and the engine is at rest. */
   async close(error: EngineError): Promise<void> {
     this.#closed ??= { error };
-    this.#fail(error);
-    await this.#running;
+    while (this.#running) await this.#running;
   }
 
   #refuseClosed(): void {

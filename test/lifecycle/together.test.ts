@@ -154,14 +154,16 @@ describe("chats at the same time", () => {
     }
   });
 
-  it("dispose rejects what is under way", async () => {
+  it("dispose waits for what is under way, and refuses what comes meanwhile", async () => {
     const other = await InternVL.load(folder, { maxContext: 512 });
     const { gpu } = partsOf(other);
     const replies = Array.from({ length: 10 }, () => other.chat(STORY));
     for await (const _ of replies[0]!) break; // leaves, and has begun
-    await other.dispose();
+    const disposed = other.dispose();
+    expect(await codeOf(other.chat(STORY))).toBe("disposed");
+    await disposed;
     expect(gpu.memory.entries()).toEqual([]);
-    expect(await Promise.all(replies.map(codeOf))).toEqual(["aborted", ...Array(9).fill("disposed")]);
+    expect(await Promise.all(replies.map(codeOf))).toEqual(["aborted", ...Array(9).fill("no error")]);
   });
 });
 
