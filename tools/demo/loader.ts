@@ -104,7 +104,6 @@ export function modelPanel(onChange: (loaded: Loaded | undefined) => void): { lo
       });
       if (loading !== mine) return void (await fresh.vlm.dispose());
       loaded = fresh;
-      state.textContent = "Ready.";
     } catch (error) {
       if (loading !== mine) return; // another one was chosen meanwhile
       state.textContent = mine.abort.signal.aborted ? "Stopped. What was fetched is kept: load it again to go on." : "";
@@ -116,11 +115,13 @@ export function modelPanel(onChange: (loaded: Loaded | undefined) => void): { lo
     cancel.hidden = true;
     if (held) picker.focus(); // its button goes away
     await cached.show();
+    if (loading) return; // another one was chosen meanwhile
     if (loaded && choice.kind === "remote") picker.value = cachedValue(choice.source);
     if (picker.value === "") picker.value = "hub"; // the address stands for another name
     showFields();
     refresh();
     onChange(loaded);
+    if (loaded) state.textContent = "Ready."; // not before: a question that is asked now must be heard
   }
 
   function showFields(): void {
