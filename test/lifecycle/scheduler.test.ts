@@ -97,7 +97,7 @@ describe("the scheduler, on a model that tells every wrong value", () => {
           expect(engine.slots).toBeLessThanOrEqual(most);
         },
       ),
-      { numRuns: 500 },
+      { numRuns: 500, seed: 12 },
     );
     expect(together).toBeGreaterThan(100); // schedules with steps of several slots
   });
