@@ -106,6 +106,7 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
     adapterName = device.adapterInfo?.description || "a device of the caller's";
   }
   let lost: string | undefined;
+  if (owned) platform.untilExit(device);
   device.lost.then(({ reason, message }) => {
     lost = `${reason}: ${message}`;
   });

@@ -120,6 +120,21 @@ async function requestAdapter({ adapter: wanted, powerPreference, robustness = t
   return { adapter, name, zeroes };
 }
 
+const living = new Set<GPUDevice>();
+
+function untilExit(device: GPUDevice): void {
+  if (living.size === 0) process.on("exit", destroyLiving);
+  living.add(device);
+  device.lost.then(() => {
+    living.delete(device);
+    if (living.size === 0) process.off("exit", destroyLiving);
+  });
+}
+
+function destroyLiving(): void {
+  for (const device of living) device.destroy();
+}
+
 async function listAdapters(): Promise<string[]> {
   try {
     return await adapterNames("swiftshader"); // asks for the bundled one too, so that the list is complete
@@ -165,6 +180,7 @@ function openStore(kind: "hub" | "urls" | "out", folder?: string): FileStore {
 
 export const platform: Platform = {
   requestAdapter,
+  untilExit,
   listAdapters,
   paced,
   openFile,

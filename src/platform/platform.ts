@@ -38,6 +38,8 @@ export interface PortableImage {
 /** What differs between Node and a browser. `node.ts` and `web.ts` implement it, package.json's `#platform` chooses. */
 export interface Platform {
   requestAdapter(request: AdapterRequest): Promise<NamedAdapter>;
+  /** Destroys a device with the process, where it lives until then: drivers on the CPU crash when they are unloaded at work. */
+  untilExit(device: GPUDevice): void;
   /** Names of all adapters that can be asked for, best first. */
   listAdapters(): Promise<string[]>;
   /** Makes a call into WebGPU that starts something to be awaited, so that waiting for it leaves the CPU to an adapter that computes there. */

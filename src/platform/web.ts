@@ -37,6 +37,7 @@ function noFiles(path: string): never {
 
 export const platform: Platform = {
   requestAdapter,
+  untilExit: () => {}, // a page's devices end with it
   listAdapters: async () => [(await requestAdapter({})).name],
   paced: (start) => start(),
   openFile: async (folder) => noFiles(folder),

@@ -75,6 +75,15 @@ process.exit(0); // with models that nobody disposed`;
     expect([end, stdout], stderr).toEqual([0, "A triangle. undefined no-adapter A triangle."]);
   });
 
+  it("a process that ends with a model at work, which nobody disposed", async () => {
+    const script = `
+const vlm = await load();
+console.log(await ask(vlm));
+vlm.chat("Can you tell me a story?");
+setTimeout(() => process.exit(3), 20);`;
+    for (let run = 0; run < 2; run++) expect(await node(script)).toMatchObject({ end: 3, stdout: "A triangle." }); // SwiftShader crashed
+  });
+
   it("a load after a failed one", async () => {
     const script = `
 const code = (work) => work.then(() => "none", (error) => error.code);
