@@ -18,7 +18,7 @@ function refusal(config: ModelConfig, tensors: Map<string, StoredShape>): Engine
   } catch (error) {
     expect(error).toBeInstanceOf(EngineError);
     expect((error as EngineError).code).toBe("bad-weights");
-    expect((error as EngineError).hint).toBeTruthy();
+    expect((error as EngineError).hint).toMatch(/\w+ \w+/);
     expect((error as EngineError).message).not.toContain("\n");
     return error as EngineError;
   }
