@@ -1,8 +1,9 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { KernelSource, KernelSpec, Library } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
+import type { MatrixConfig } from "../gpu/subgroups.ts";
 import { type Activation, type Bindable, isQuantized, type Matrix, type MatrixDtype } from "../tensor/tensor.ts";
-import { type Needs, subgroupSize } from "./needs.ts";
+import type { Needs } from "./needs.ts";
 
 /** A product's shape: a weight of this format with rows of K elements, and at most `rows` rows of x. */
 export interface MatmulShape {
@@ -54,19 +55,10 @@ function gemv(width: number, { dtype, rows }: MatmulShape, combine: Library, dir
   return { source: { shader: "matmul.gemv" }, libs, directives, consts, prologue: true, columns: 4, rows: consts.ROWS };
 }
 
-interface MatrixConfig {
-  componentType: string;
-  resultComponentType: string;
-  M: number;
-  N: number;
-  K: number;
-}
-
 /** The fragment size for matmul.gemm_subgroup_matrix: the first configuration f16 → f32 that fits its tiles. */
-function matrixConfig({ device, matrixSyntax }: Gpu): MatrixConfig | undefined {
-  const { subgroupMatrixConfigs } = device.adapterInfo as { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
+function matrixConfig({ matrixSyntax, subgroups }: Gpu): MatrixConfig | undefined {
   if (!matrixSyntax) return undefined;
-  return [...(subgroupMatrixConfigs ?? [])].find(
+  return subgroups.matrices.find(
     (c) => c.componentType === "f16" && c.resultComponentType === "f32" && 16 % c.M === 0 && 16 % c.N === 0 && 32 % c.K === 0,
   );
 }
@@ -84,7 +76,7 @@ export const MATMULS = {
   gemv_subgroup: {
     needs: { features: ["subgroups"] },
     plan(gpu, shape) {
-      const size = subgroupSize(gpu);
+      const size = gpu.subgroups.size;
       return gemv(size ?? 64, shape, size ? "lib/combine.subgroup" : "lib/combine.subgroups", ["enable subgroups;"]);
     },
   },
@@ -116,7 +108,7 @@ export const MATMULS = {
       features: ["shader-f16", SUBGROUP_MATRIX],
       subgroupSize: "fixed",
       workgroupBytes: 14336,
-      device: (gpu) => matrixConfig(gpu) !== undefined && gpu.device.limits.maxComputeInvocationsPerWorkgroup >= 4 * subgroupSize(gpu)!,
+      device: (gpu) => matrixConfig(gpu) !== undefined && gpu.device.limits.maxComputeInvocationsPerWorkgroup >= 4 * gpu.subgroups.size!,
     },
     plan(gpu) {
       const { M, N, K } = matrixConfig(gpu)!;
@@ -130,7 +122,7 @@ export const MATMULS = {
           // Which subgroup a thread is in follows from its index; the analysis cannot know that this is the same for all of it.
           "diagnostic(off, chromium.subgroup_matrix_uniformity);",
         ],
-        consts: { M, N, K, WIDTH: subgroupSize(gpu)! },
+        consts: { M, N, K, WIDTH: gpu.subgroups.size! },
         columns: 64,
         rows: 64,
       };
