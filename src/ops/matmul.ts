@@ -66,7 +66,7 @@ function variantFor(program: Program, x: Activation, w: Matrix, rows: number, pr
 /**
  * y[rows, N] = x[rows, K] · wᵀ for a Linear's weight w [N, K], with bias, GELU, layer scale and residual in the epilogue.
  *
- * @throws EngineError bad-input where shapes do not fit, K is no multiple of 4 (q8, q4: of 32), or the device lacks the variant;
+ * @throws EngineError bad-input where shapes do not fit, K is not a multiple of 4 (q8, q4: of 32), or the device lacks the variant;
  *   limit-exceeded where the product needs more than 65535 workgroups in a dimension
  */
 export function matmul(program: Program, x: Activation, w: Matrix, options: MatmulOptions = {}): Activation {

@@ -27,17 +27,17 @@ export function ropeTable(positions: number, inverse: Float32Array, scale = 1): 
 
 /**
  * Rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns q [tokens, heads · headDim]. The
- * tokens are those of the cache's `row`, or one of each of its rows.
+ * tokens are those of the cache's `slot`, or one of each of its slots.
  */
 export function ropeAppend(program: Program, qkv: Activation, table: Bindable, cache: KvCache, heads: number): Activation {
-  const { keys, values, rows, row, kvHeads, headDim, context } = cache;
+  const { keys, values, slots, slot, kvHeads, headDim, context } = cache;
   const op = "rope";
   needVec4s(op, "head width", headDim);
   needActivation(program, op, qkv, (heads + 2 * kvHeads) * headDim);
   needTokens(op, qkv);
   needRoom(op, "table", table, context * headDim * 4);
   needCache(op, cache);
-  need(row !== undefined || program.maxRows(qkv.rows) <= rows, op, `${qkv.label} has more rows than the cache`);
+  need(slot !== undefined || program.maxRows(qkv.rows) <= slots, op, `${qkv.label} has more rows than the cache has slots`);
   const q = program.activation("q", qkv.rows, heads * headDim);
   program.dispatch({
     kernel: {
@@ -46,7 +46,7 @@ export function ropeAppend(program: Program, qkv: Activation, table: Bindable, c
       consts: {},
       bindings: "uurrwww",
     },
-    params: [headDim / 4, heads, kvHeads, context, row ?? 0, row === undefined ? 1 : 0],
+    params: [headDim / 4, heads, kvHeads, context, slot ?? 0, slot === undefined ? 1 : 0],
     buffers: [qkv.buffer, table, q.buffer, keys, values],
     workgroups: (step) => [rowsOf(qkv.rows, step), heads + 2 * kvHeads, 1],
   });

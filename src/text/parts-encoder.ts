@@ -18,7 +18,7 @@ export class PartsEncoder {
   /** @param normalize what upstream does to a whole text before it looks for tokens */
   constructor(json: Record<string, unknown>, library: HuggingFaceTokenizer, normalize: (text: string) => string) {
     const [nonce] = crypto.getRandomValues(new Uint32Array(1));
-    // U+FDD0 and U+FDD1 are no characters: no text holds them, and no normalization changes them.
+    // U+FDD0 and U+FDD1 are not characters: no text holds them, and no normalization changes them.
     this.#names = new Map(STRUCTURAL_TOKENS.map((token, i) => [token, `\ufdd0${nonce!.toString(36)}.${i}\ufdd1`]));
     const added = (json.added_tokens as AddedToken[]).map((token) => ({
       ...token,

@@ -7,7 +7,7 @@ import { rounded } from "../encode.ts";
 import type { Random } from "../random.ts";
 
 interface Spec {
-  /** Tokens of one sequence, the second of the cache's two. */
+  /** Tokens of one sequence, in the second of the cache's two slots. */
   tokens?: number;
   start?: number;
   /** Or a row for each slot that has a position: sequences of their own. */
@@ -40,14 +40,14 @@ export function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
       const { random } = operands;
       const width = (heads + 2 * kvHeads) * d;
       const xs = random.withOutliers(tokens * width, width);
-      const rows = positions ? positions.length + spare : 2;
-      const content = () => rounded(random.values(rows * kvHeads * context * d), kv);
+      const slots = positions ? positions.length + spare : 2;
+      const content = () => rounded(random.values(slots * kvHeads * context * d), kv);
       const before = { keys: content(), values: content() };
       const cache = {
         keys: operands.storage("keys", before.keys.words),
         values: operands.storage("values", before.values.words),
-        ...{ dtype: kv, rows, kvHeads, headDim: d, context },
-        row: positions ? undefined : 1,
+        ...{ dtype: kv, slots, kvHeads, headDim: d, context },
+        slot: positions ? undefined : 1,
       };
       const table = operands.storage("table", ropeTable(context, inverseFrequencies(d, theta)));
       const q = ropeAppend(program, operands.activation("qkv", { base: 0, unit: 1 }, width, xs), table, cache, heads);

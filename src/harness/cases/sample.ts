@@ -5,21 +5,21 @@ import { draw, keptIds, penalised } from "../../reference/sample.ts";
 import { defineCase, type Expectation, type KernelCase } from "../case.ts";
 import type { Random } from "../random.ts";
 
-/** The state of `rows` rows, its storage between guards. */
-function stateOf(program: Program, rows: number, vocabSize: number, seen?: SampleState["seen"]): SampleState {
+/** The state of `slots` slots, its storage between guards. */
+function stateOf(program: Program, slots: number, vocabSize: number, seen?: SampleState["seen"]): SampleState {
   const take = (bytes: number) => program.arena.take(bytes) as GPUBuffer;
   const blocks = blocksOf(vocabSize);
   return {
-    rows,
+    slots,
     vocabSize,
-    next: take(rows * 4),
-    settings: take(rows * 32),
-    seen: seen ?? take(rows * Math.ceil(vocabSize / 32) * 4),
-    best: take(rows * blocks * 8),
-    gumbel: take(rows * blocks * 8),
-    histogram: take(rows * 8 * 256 * 12),
-    searches: take(rows * 9 * 16),
-    asked: Array.from({ length: rows }, () => GREEDY),
+    next: take(slots * 4),
+    settings: take(slots * 32),
+    seen: seen ?? take(slots * Math.ceil(vocabSize / 32) * 4),
+    best: take(slots * blocks * 8),
+    gumbel: take(slots * blocks * 8),
+    histogram: take(slots * 8 * 256 * 12),
+    searches: take(slots * 9 * 16),
+    asked: Array.from({ length: slots }, () => GREEDY),
   };
 }
 
@@ -37,16 +37,16 @@ export function argmaxCase(count: number, rows: number, ties: number, slots?: re
           for (let i = 0; i <= ties; i++) values[row * count + random.integer(0, count - 1)] = -0.5;
         }
         const state = stateOf(program, slots ? Math.max(...slots) + 1 : rows, count);
-        for (let row = 0; row < state.rows; row++) setSampling(program.gpu.memory, state, row, GREEDY);
+        for (let slot = 0; slot < state.slots; slot++) setSampling(program.gpu.memory, state, slot, GREEDY);
         sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state, slots && "slots");
         const row = (i: number) => values.subarray(i * count, (i + 1) * count);
         const ids = () => Array.from({ length: rows }, (_, i) => argmax(row(i)));
         if (!slots) return [{ label: "ids", buffer: state.next, kind: "u32", length: rows, expected: ids }];
         // The ids of the slots that have a row; the others' stay as they were.
-        const content = Uint32Array.from({ length: state.rows }, (_, slot) => 7 * slot);
+        const content = Uint32Array.from({ length: state.slots }, (_, slot) => 7 * slot);
         program.gpu.memory.write(state.next, 0, content);
         const expected = () => content.map((old, slot) => (slots.includes(slot) ? ids()[slots.indexOf(slot)]! : old));
-        return [{ label: "ids", buffer: state.next, kind: "u32", length: state.rows, expected }];
+        return [{ label: "ids", buffer: state.next, kind: "u32", length: state.slots, expected }];
       },
     },
   );
