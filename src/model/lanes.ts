@@ -172,17 +172,16 @@ export class Lanes {
   /** Logits of a chunk's last position, and the first new id of a row. */
   #recordFirst(p: Program, row: number): void {
     const { language, x } = this.#parts;
-    const logits = { ...this.#logits, rows: { base: 1, unit: 0 } };
-    recordHead(p, language, x, { last: true, out: logits });
-    sample(p, logits, this.state, row);
+    const logits = recordHead(p, language, x, { last: true, out: { ...this.#logits, rows: { base: 1, unit: 0 } } });
+    sample(p, logits, this.state, row, logits.maxima);
   }
 
   /** One token of every busy row: the last id of each goes in, the next one comes out, in `state.next`. */
   #recordDecode(p: Program): void {
     const { language, x } = this.#parts;
     recordDecoder(p, language, x, this.state.next, this.#caches, this.#decoderState, { separate: true });
-    recordHead(p, language, x, { out: this.#logits });
-    sample(p, this.#logits, this.state, "slots");
+    const logits = recordHead(p, language, x, { out: this.#logits });
+    sample(p, logits, this.state, "slots", logits.maxima);
   }
 
   get #decoderState(): DecoderState {

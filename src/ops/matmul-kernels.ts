@@ -26,6 +26,8 @@ export interface MatmulPlan {
   rounds?: number;
   /** Whether it has a prologue (lib/prologue.*): RMSNorm of the rows of x at no dispatch of its own. */
   prologue?: boolean;
+  /** Whether it can keep the maxima of its columns (lib/maxima.*). */
+  maxima?: boolean;
   /** Whether it takes x in 8 bits: a dispatch before it makes codes and scales, which are bound after the other operands. */
   codes?: boolean;
   /** Records dispatches that make the products, if there are any; the kernel itself then does the epilogue only. */
