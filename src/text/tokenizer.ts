@@ -6,7 +6,6 @@ import { TokenBound } from "./bound.ts";
 import { checkTokenizerJson, type Expected, type OtherIds, REFETCH } from "./check-json.ts";
 import { PartsEncoder } from "./parts-encoder.ts";
 import { type Piece, PieceJoiner, pieceReader } from "./pieces.ts";
-import { tokenizerJsonFromSlowFiles } from "./slow-files.ts";
 import { type AddedToken, listedSpecialTokens } from "./special-tokens.ts";
 import type { PromptPart } from "./template.ts";
 
@@ -49,6 +48,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number): Promise<Toke
 
   const [vocab, merges] = await Promise.all([readJson(read, "vocab.json"), read("merges.txt")]);
   if (vocab === undefined || merges === undefined) throw await missingFiles(read, vocab !== undefined, merges !== undefined);
+  const { tokenizerJsonFromSlowFiles } = await import("./slow-files.ts");
   const json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config });
   return fromTokenizerJson(json as Json, listed, { file: "vocab.json", rows, others: otherIds(config, added) });
 }
