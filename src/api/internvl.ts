@@ -6,7 +6,7 @@ import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
 import { answerWith } from "./answer.ts";
 import type { Ask } from "./asking.ts";
-import { type BatchItem, type BatchItems, type BatchOptions, type BatchSettings, runBatch } from "./batch.ts";
+import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch.ts";
 import type { GenerationOptions } from "./generation.ts";
 import { type LoadOptions, loadParts } from "./load.ts";
 import type { Message } from "./messages.ts";
@@ -35,7 +35,8 @@ export async function answerAsk(vlm: InternVL, ask: Ask, signal: AbortSignal, em
 
 /** Answers what a batch was given, already read. @throws EngineError what concerns all items */
 export async function answerBatch(vlm: InternVL, items: BatchItems, settings: BatchSettings): Promise<BatchResult[]> {
-  return runBatch(partsOf(vlm), items, settings);
+  const parts = partsOf(vlm);
+  return (await import("./batch.ts")).runBatch(parts, items, settings);
 }
 
 /** A vision-language model of the InternVL 2.5 family, ready to answer. */

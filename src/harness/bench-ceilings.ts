@@ -3,6 +3,7 @@ import { compiles } from "../gpu/language.ts";
 import { type Program, Programs } from "../gpu/program.ts";
 import { f32Bits } from "../ops/check.ts";
 import { type Contender, timeInterleaved } from "./bench-timer.ts";
+import { shaders } from "./shaders.gen.ts";
 
 /** What this adapter can do at most, measured. */
 export interface Ceilings {
@@ -26,6 +27,8 @@ const CHAINS = [
   [8, 3, false],
 ] as const;
 const STEP = { units: 1, start: 0 };
+
+const probe = (name: keyof typeof shaders) => ({ shader: name, code: shaders[name] });
 
 /** A kernel or copy that does nothing but what the ceiling is about. */
 interface Probe {
@@ -90,7 +93,7 @@ function probesOf(gpu: Gpu, { bytes, textures }: ProbeOptions): Probe[] {
       work: groups * THREADS * rounds * chains * links * 8,
       record: (p) =>
         p.dispatch({
-          kernel: { shader: "bench.fma", consts: { CHAINS: chains, LINKS: links, FUSED: fused }, bindings: "uuw" },
+          kernel: { ...probe("bench.fma"), consts: { CHAINS: chains, LINKS: links, FUSED: fused }, bindings: "uuw" },
           params: [rounds, f32Bits(0.5), f32Bits(0.25)],
           buffers: [out],
           workgroups: () => [groups, 1, 1],
@@ -106,14 +109,14 @@ function probesOf(gpu: Gpu, { bytes, textures }: ProbeOptions): Probe[] {
       const threads = Math.min(most, bytes / (16 * 8)); // a thread takes 8 vec4s at least
       const common = { params: [bytes / 16, threads], workgroups: () => [threads / THREADS, 1, 1] as const };
       const kernel = { consts: { SPLIT: split }, bindings: "uurw" };
-      const stream = { ...common, kernel: { ...kernel, shader: "bench.stream" }, buffers: [x, out] } as const;
-      const copy = { ...common, kernel: { ...kernel, shader: "bench.copy" }, buffers: [x, y] } as const;
+      const stream = { ...common, kernel: { ...kernel, ...probe("bench.stream") }, buffers: [x, out] } as const;
+      const copy = { ...common, kernel: { ...kernel, ...probe("bench.copy") }, buffers: [x, y] } as const;
       probes.push({ ceiling: "streamGBps", work: bytes, record: (p) => p.dispatch(stream) });
       probes.push({ ceiling: "copyGBps", work: 2 * bytes, record: (p) => p.dispatch(copy) });
       if (!texture) continue;
       const fetch = {
         ...common,
-        kernel: { shader: "bench.texture", consts: { SPLIT: split, WIDTH: TEXTURE_WIDTH }, bindings: "uutw" },
+        kernel: { ...probe("bench.texture"), consts: { SPLIT: split, WIDTH: TEXTURE_WIDTH }, bindings: "uutw" },
         buffers: [texture, out],
       } as const;
       probes.push({ ceiling: "streamGBps", work: bytes, record: (p) => p.dispatch(fetch) });

@@ -115,8 +115,8 @@ async function orDamaged<T>(store: FileStore, source: string, folder: string, lo
 
 /** As `cachedModels` of the library, which reads the options. */
 export async function listCached(cacheDir: string | undefined): Promise<CachedModel[]> {
-  const hub = platform.openStore("hub", cacheDir);
-  const urls = platform.openStore("urls", cacheDir);
+  const hub = await platform.openStore("hub", cacheDir);
+  const urls = await platform.openStore("urls", cacheDir);
   const folders = async (store: FileStore) => (await store.list("")).filter(({ kind }) => kind === "folder").map(({ name }) => name);
   const ids = (await folders(hub)).flatMap((name) => repoOf(name) ?? []);
   const others = (await folders(urls)).filter((name) => /--[0-9a-f]{16}$/.test(name) && !repoOf(name));

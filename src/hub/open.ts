@@ -1,6 +1,5 @@
 import { EngineError } from "../errors.ts";
 import { type Checkpoint, openCheckpoint, SafetensorsError, SINGLE_NAME } from "../safetensors/index.ts";
-import { noTensors } from "./missing.ts";
 import type { StagedSource } from "./source-types.ts";
 
 /** What is wrong with a safetensors file becomes a `bad-weights`. */
@@ -51,6 +50,6 @@ async function openFiles(source: StagedSource, signal: AbortSignal | undefined):
     return await openCheckpoint(source, signal ? { signal } : {});
   } catch (error) {
     const none = error instanceof SafetensorsError && error.absent && error.file === SINGLE_NAME;
-    throw (none && (await noTensors(source))) || error;
+    throw (none && (await (await import("./missing.ts")).noTensors(source))) || error;
   }
 }

@@ -72,7 +72,7 @@ async function handleFolder(folder: FileSystemDirectoryHandle): Promise<OutputFo
 export async function openOutput(out: OutputLike): Promise<OutputFolder> {
   if (typeof out === "string") {
     const path = platform.expandHome(out);
-    return storeFolder(platform.openStore("out", path), path);
+    return storeFolder(await platform.openStore("out", path), path);
   }
   return "create" in out ? out : handleFolder(out);
 }

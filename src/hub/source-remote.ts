@@ -156,7 +156,7 @@ async function openAddress(address: Address, options: RemoteOptions): Promise<St
   };
   const { base, hub } = address;
   if (hub) {
-    const store = platform.openStore("hub", cacheDir);
+    const store = await platform.openStore("hub", cacheDir);
     const cached = await cachedCommit(store, hub.id, hub.revision);
     const old = cached ? hubCache(store, { ...hub, commit: cached, base }) : undefined;
     const hasCopy = old !== undefined && (await old.last("config.json")) !== undefined;
@@ -171,7 +171,7 @@ async function openAddress(address: Address, options: RemoteOptions): Promise<St
     }
     // A mirror that tells no commit: nothing can be said about versions, so its files go where any other address's do.
   }
-  const cache = urlCache(platform.openStore("urls", cacheDir), base);
+  const cache = urlCache(await platform.openStore("urls", cacheDir), base);
   const hasCopy = (await cache.last("config.json")) !== undefined;
   const found = await probe(transport, address, hasCopy, signal);
   return open(cache, typeof found === "string" ? found : undefined);

@@ -3,6 +3,7 @@ import { badImage, DAMAGED, type ImageLimits, type RgbImage } from "./image.ts";
 import { decodeWithJs } from "./jpeg.ts";
 import { readJpeg } from "./jpeg-structure.ts";
 import { decodePng } from "./png.ts";
+import { huffmanCoded } from "./transcode.ts";
 import { decodeWithTurbo } from "./turbo.ts";
 
 // The script of the thread that decodes large pictures: a worker in a page, and in Node (see platform/node-thread.ts) what looks like one.
@@ -28,7 +29,7 @@ const scope = globalThis as unknown as Scope;
 
 async function decode({ format, bytes, limits, wasm }: DecodeJob): Promise<RgbImage> {
   if (format === "png") return decodePng(bytes, limits);
-  const parts = readJpeg(bytes, limits);
+  const parts = huffmanCoded(readJpeg(bytes, limits));
   // libjpeg gives CMYK out as CMYK only.
   if (parts.frame.components.length < 4) return decodeWithTurbo(parts, wasm, limits.allowTruncated ?? false);
   if (!parts.orderly) throw badImage("the JPEG has four components, and its data are damaged or cut off", DAMAGED);

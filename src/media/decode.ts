@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { wrong } from "../options.ts";
-import { decodeInThread } from "./decode-client.ts";
+import type { decodeInThread } from "./decode-client.ts";
 import { isSound } from "./huffman-walk.ts";
 import { badImage, checkDimensions, DAMAGED, type ImageLimits, type RgbImage } from "./image.ts";
 import { decodeWithJs } from "./jpeg.ts";
@@ -38,11 +38,14 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
   }
 }
 
+/** What talks to the thread comes with the first picture for it. */
+const inThread: typeof decodeInThread = async (...job) => (await import("./decode-client.ts")).decodeInThread(...job);
+
 const limitsOf = ({ maxPixels, maxSide, allowTruncated }: ImageLimits): ImageLimits => ({ maxPixels, maxSide, allowTruncated });
 
 async function png(bytes: Uint8Array, pixels: number, options: DecodeOptions): Promise<RgbImage> {
   const limits = limitsOf(options);
-  const elsewhere = pixels < LARGE ? undefined : await decodeInThread({ format: "png", bytes, limits }, pixels, options.signal);
+  const elsewhere = pixels < LARGE ? undefined : await inThread({ format: "png", bytes, limits }, pixels, options.signal);
   return elsewhere ?? decodePng(bytes, limits);
 }
 
@@ -52,22 +55,26 @@ async function jpeg(bytes: Uint8Array, pixels: number, options: DecodeOptions): 
   if (pixels < LARGE) {
     const parts = readJpeg(bytes, limits);
     try {
-      if (suitsJs(parts)) return decodeWithJs(parts);
+      if (suitsJs(parts)) return await withJs(parts);
     } catch (error) {
       if (parts.frame.components.length === 4) throw error; // libjpeg-turbo gives CMYK out as CMYK only
       failed = error;
     }
   }
-  const elsewhere = await decodeInThread({ format: "jpeg", bytes, limits }, pixels, options.signal);
+  const elsewhere = await inThread({ format: "jpeg", bytes, limits }, pixels, options.signal);
   if (elsewhere) return elsewhere;
   if (failed) throw failed;
   const parts = readJpeg(bytes, limits);
-  if (suitsJs(parts)) return decodeWithJs(parts);
+  if (suitsJs(parts)) return withJs(parts);
   throw badImage(
     "the JPEG's data are damaged so that only libjpeg finds its way, which runs in a worker, and none can be started here",
     DAMAGED,
   );
 }
+
+/** Arithmetic-coded JPEGs, which jpeg-js does not know, are so rare that what turns them into others comes with the first one. */
+const withJs = async (parts: JpegParts): Promise<RgbImage> =>
+  decodeWithJs(parts.frame.arithmetic ? (await import("./transcode.ts")).huffmanCoded(parts) : parts);
 
 /** Whether jpeg-js makes the same of a file as libjpeg, but for rounding. */
 function suitsJs({ frame, orderly, scans }: JpegParts): boolean {

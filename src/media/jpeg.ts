@@ -2,14 +2,13 @@ import decodeJpeg from "jpeg-js/lib/decoder.js"; // not the package: its encoder
 import { badImage, concat, DAMAGED, type RgbImage } from "./image.ts";
 import { segment } from "./jpeg-segments.ts";
 import type { JpegParts } from "./jpeg-structure.ts";
-import { huffmanCoded } from "./transcode.ts";
 import { upsample } from "./upsample.ts";
 
 /** Most pixels for jpeg-js: it needs 28 bytes for each of them. */
 const MAX_PIXELS = 64_000_000;
 
 /**
- * Decodes a JPEG with jpeg-js, as near to Pillow (libjpeg-turbo) as it allows. The caller has checked the declared size.
+ * Decodes a Huffman-coded JPEG with jpeg-js, as near to Pillow (libjpeg-turbo) as it allows. The caller has checked the declared size.
  *
  * jpeg-js gets a file that we write anew, without application segments, so that *we* choose the colour conversion: from its
  * three components as they are come libjpeg's chroma upsampling and its integer YCbCr → RGB, which leaves one difference to Pillow: the
@@ -29,7 +28,7 @@ export function decodeWithJs(parts: JpegParts): RgbImage {
   }
   let decoded: { width: number; height: number; data: Uint8Array };
   try {
-    decoded = decodeJpeg(forJs(huffmanCoded(parts)), {
+    decoded = decodeJpeg(forJs(parts), {
       useTArray: true,
       formatAsRGBA: false,
       tolerantDecoding: false,

@@ -2,7 +2,6 @@ import createModule from "@jsquash/jpeg/codec/dec/mozjpeg_dec.js";
 import { badImage, cutOff, DAMAGED, type RgbImage } from "./image.ts";
 import { plainJpeg } from "./jpeg.ts";
 import type { JpegParts } from "./jpeg-structure.ts";
-import { huffmanCoded } from "./transcode.ts";
 
 /** What we use of the module that Emscripten makes. */
 interface Decoder {
@@ -14,7 +13,7 @@ interface Decoder {
 const ENDED = /premature end of data segment|found marker 0xd9 instead of/i;
 
 /**
- * Decodes a JPEG of one or three components with libjpeg-turbo in WebAssembly (in mozjpeg's shape): Pillow's own pixels, also where data
+ * Decodes a Huffman-coded JPEG of one or three components with libjpeg-turbo in WebAssembly (in mozjpeg's shape): Pillow's own pixels, also where data
  * are damaged, since both find their way back the same way.
  *
  * Each picture has a WebAssembly instance of its own: its memory goes with it, and a damaged file cannot disturb the next.
@@ -29,7 +28,7 @@ export async function decodeWithTurbo(parts: JpegParts, wasm: Uint8Array | undef
   const decoder = (await (createModule as (options: object) => Promise<Decoder>)(options)) as Decoder;
   let data: Uint8Array | undefined;
   try {
-    data = withoutAlpha(() => decoder.decode(plainJpeg(huffmanCoded(parts)), false));
+    data = withoutAlpha(() => decoder.decode(plainJpeg(parts), false));
   } catch (cause) {
     const reason = `${said.join(" ")} ${cause}`;
     if (/memory|alloc|out of bounds/i.test(reason)) {

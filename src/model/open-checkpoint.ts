@@ -1,4 +1,3 @@
-import { noConfig } from "../hub/missing.ts";
 import { openWeights } from "../hub/open.ts";
 import { readSmall, type StagedSource, type WeightSource } from "../hub/source.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
@@ -8,7 +7,7 @@ import { type ModelConfig, parseConfig } from "./config.ts";
 /** What config.json of a source says, and its bytes. @throws EngineError bad-weights where there is none, or of a model that does not load */
 export async function readConfig(source: WeightSource): Promise<{ config: ModelConfig; configBytes: Uint8Array }> {
   const configBytes = await readSmall(source, "config.json");
-  if (!configBytes) throw await noConfig(source);
+  if (!configBytes) throw await (await import("../hub/missing.ts")).noConfig(source);
   return { config: parseConfig(configBytes), configBytes };
 }
 

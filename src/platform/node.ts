@@ -171,7 +171,7 @@ async function hubToken(): Promise<{ value: string; from: string } | undefined> 
 }
 
 /** The rules of huggingface_hub: HF_HUB_CACHE, or `hub` below HF_HOME, which is below XDG_CACHE_HOME or ~/.cache. */
-function openStore(kind: "hub" | "urls" | "out", folder?: string): FileStore {
+async function openStore(kind: "hub" | "urls" | "out", folder?: string): Promise<FileStore> {
   const hub = env("HF_HUB_CACHE") ?? env("HUGGINGFACE_HUB_CACHE") ?? join(hubHome(), "hub");
   const root = folder ?? (kind === "hub" ? hub : join(caches(), "internvl-webgpu"));
   const choice = kind === "out" ? "out" : folder ? "cacheDir" : kind === "hub" ? "HF_HOME, or cacheDir," : "XDG_CACHE_HOME, or cacheDir,";

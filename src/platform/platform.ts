@@ -66,7 +66,7 @@ export interface Platform {
    * Where downloads are kept: the folder, or by default `hub` (Hugging Face's own cache) or `urls` (what comes from elsewhere). `out`: the
    * folder that a caller wants files in.
    */
-  openStore(kind: "hub" | "urls" | "out", folder?: string): FileStore;
+  openStore(kind: "hub" | "urls" | "out", folder?: string): Promise<FileStore>;
   sha256(): Sha256;
   /** The bytes of a local file. @throws EngineError bad-input, limit-exceeded where it has more than `maxBytes` (1 GiB by default) */
   readFile(path: string, maxBytes?: number): Promise<Uint8Array>;

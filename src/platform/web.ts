@@ -3,7 +3,6 @@ import { quoted } from "../options.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import { createSha256 } from "./sha256.ts";
 import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
-import { webStore } from "./web-store.ts";
 import { startDecoder } from "./web-thread.ts";
 
 async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
@@ -49,7 +48,7 @@ export const platform: Platform = {
   hasSystem: false,
   seesEverything: false,
   hubToken: async () => undefined,
-  openStore: (kind, folder) => webStore(folder ?? `internvl-webgpu/${kind}`),
+  openStore: async (kind, folder) => (await import("./web-store.ts")).webStore(folder ?? `internvl-webgpu/${kind}`),
   sha256: createSha256,
   readFile: async (path) => noFiles(path),
   pixelsOf,

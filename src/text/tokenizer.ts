@@ -6,8 +6,7 @@ import { TokenBound } from "./bound.ts";
 import { checkTokenizerJson, type OtherIds, REFETCH } from "./check-json.ts";
 import { PartsEncoder } from "./parts-encoder.ts";
 import { type Joining, type Piece, PieceJoiner, pieceReader } from "./pieces.ts";
-import { type Prepare, tokenizerJsonFromSentencePiece } from "./sentence-piece-json.ts";
-import { tokenizerJsonFromSlowFiles } from "./slow-files.ts";
+import type { Prepare } from "./sentence-piece-json.ts";
 import { type AddedToken, listedSpecialTokens } from "./special-tokens.ts";
 import type { PromptPart } from "./template.ts";
 
@@ -59,7 +58,10 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
       cleansUp,
       dummyPrefix,
       prepare,
-    } = tokenizerJsonFromSentencePiece({ model: sentencePiece, added, config: { ...map, ...config } }, rows);
+    } = (await import("./sentence-piece-json.ts")).tokenizerJsonFromSentencePiece(
+      { model: sentencePiece, added, config: { ...map, ...config } },
+      rows,
+    );
     const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleansUp };
     return tokenizerOf(json, { file: "tokenizer.model", tokens, listed, prepare, joining });
   }
@@ -68,6 +70,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
   if (json === undefined) {
     const [vocab, merges] = await Promise.all([readJson(read, "vocab.json"), read("merges.txt")]);
     if (vocab === undefined || merges === undefined) throw missingFiles(vocab !== undefined, merges !== undefined);
+    const { tokenizerJsonFromSlowFiles } = await import("./slow-files.ts");
     json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config }) as Json;
     file = "vocab.json";
   }

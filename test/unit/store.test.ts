@@ -12,6 +12,6 @@ describe("a folder on disk", () => {
   it.each(Object.entries(STORE_CASES))("%s", async (_, body) => {
     const { path, remove } = temporaryFolder();
     closing.push(remove);
-    await body(platform.openStore("hub", path));
+    await body(await platform.openStore("hub", path));
   });
 });

@@ -1,34 +1,46 @@
-// Writes shaders/**/*.wgsl into TypeScript: those of shaders/cpu/, which only CPU adapters run, into src/ops/cpu/shaders.gen.ts, all others
-// into src/gpu/shaders.gen.ts. With --check: exits 1 if one of the two is not up to date.
+// Writes shaders/**/*.wgsl into TypeScript, without comments and spaces that say nothing: a page downloads them. Those of shaders/cpu/, which only CPU
+// adapters run, go into src/ops/cpu/shaders.gen.ts, the probes of benchmarks into src/harness/shaders.gen.ts, all others into
+// src/gpu/shaders.gen.ts. With --check: exits 1 if one of them is not up to date.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
-const names = readdirSync(join(root, "shaders"), { recursive: true })
-  .map((name) => name.replaceAll("\\", "/"))
-  .filter((name) => name.endsWith(".wgsl"))
-  .sort();
+const TARGETS = [
+  { path: "src/ops/cpu/shaders.gen.ts", type: "CpuShaderName", takes: (name) => name.startsWith("cpu/") },
+  { path: "src/harness/shaders.gen.ts", takes: (name) => name.startsWith("bench.") },
+  { path: "src/gpu/shaders.gen.ts", type: "ShaderName", takes: () => true },
+];
 
-function embed(target, type, chosen) {
-  const entries = chosen.map(
-    (name) => `  ${JSON.stringify(name.slice(0, -5))}: ${JSON.stringify(readFileSync(join(root, "shaders", name), "utf8"))},\n`,
-  );
-  const text = `// Written by tools/embed-shaders from shaders/. Do not edit.\nexport const shaders = {\n${entries.join("")}} as const;\n\nexport type ${type} = keyof typeof shaders;\n`;
-  const path = join(root, target);
-  if (existsSync(path) && readFileSync(path, "utf8") === text) return;
-  if (process.argv.includes("--check")) {
-    console.error(`${target} is out of date: npm run embed`);
-    process.exitCode = 1;
-  } else {
-    writeFileSync(path, text);
-  }
+/** WGSL has no strings and these files no block comments: whatever follows `//` is a comment. Lines stay lines, for compilers' messages. */
+const bare = (wgsl) =>
+  wgsl
+    .split("\n")
+    .map((line) =>
+      line
+        .replace(/\/\/.*/, "")
+        .replace(/\s*([{}()[\],;:=+])\s*/g, "$1")
+        .trim(),
+    )
+    .filter((line) => line !== "")
+    .join("\n");
+
+const texts = TARGETS.map(() => "");
+const names = readdirSync(join(root, "shaders"), { recursive: true }).map((name) => name.replaceAll("\\", "/"));
+for (const name of names.filter((name) => name.endsWith(".wgsl")).sort()) {
+  const wgsl = `${bare(readFileSync(join(root, "shaders", name), "utf8"))}\n`;
+  texts[TARGETS.findIndex(({ takes }) => takes(name))] += `  ${JSON.stringify(name.slice(0, -5))}: ${JSON.stringify(wgsl)},\n`;
 }
 
-const isCpu = (name) => name.startsWith("cpu/");
-embed(
-  "src/gpu/shaders.gen.ts",
-  "ShaderName",
-  names.filter((name) => !isCpu(name)),
-);
-embed("src/ops/cpu/shaders.gen.ts", "CpuShaderName", names.filter(isCpu));
+for (const [i, { path, type }] of TARGETS.entries()) {
+  const names = type ? `\nexport type ${type} = keyof typeof shaders;\n` : "";
+  const text = `// Written by tools/embed-shaders from shaders/. Do not edit.\nexport const shaders = {\n${texts[i]}} as const;\n${names}`;
+  const target = join(root, path);
+  if (existsSync(target) && readFileSync(target, "utf8") === text) continue;
+  if (process.argv.includes("--check")) {
+    console.error(`${path} is out of date: npm run embed`);
+    process.exitCode = 1;
+  } else {
+    writeFileSync(target, text);
+  }
+}

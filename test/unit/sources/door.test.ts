@@ -408,8 +408,8 @@ it("the cache of another user: a complete copy is used, and what is newer is sai
   execFileSync("rm", ["-rf", join(cacheDir, "models--org--model/.no_exist"), join(cacheDir, ".locks")]);
   const { openStore } = platform;
   const refuse = () => Promise.reject(Object.assign(new Error("EROFS"), { code: "EROFS" }));
-  vi.spyOn(platform, "openStore").mockImplementation((...args) => ({
-    ...openStore(...args),
+  vi.spyOn(platform, "openStore").mockImplementation(async (...args) => ({
+    ...(await openStore(...args)),
     ...{ writeText: refuse, append: refuse, link: refuse, rename: refuse, lock: refuse, isWritable: async () => false },
   }));
   expect((await openCheckpoint(await open())).tensors.size).toBe(1);

@@ -253,7 +253,7 @@ describe("downloads", () => {
   it("are not begun where there is no room, and say how much is needed", async () => {
     const { load, server } = await setUp();
     const { openStore } = platform;
-    vi.spyOn(platform, "openStore").mockImplementation((...args) => ({ ...openStore(...args), space: async () => 1000 }));
+    vi.spyOn(platform, "openStore").mockImplementation(async (...args) => ({ ...(await openStore(...args)), space: async () => 1000 }));
     await expect(load()).rejects.toMatchObject({
       code: "limit-exceeded",
       message: expect.stringMatching(/^org\/model at main needs 300\.0 kB more in .*, which has room for 1\.0 kB$/),
