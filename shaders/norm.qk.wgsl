@@ -14,12 +14,15 @@ struct Params {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let origin = group.x * 3u * p.vec4s + group.y * p.vec4s;
+  let turns = select(0u, (p.vec4s - index + THREADS - 1u) / THREADS, index < p.vec4s); // counted down to 0: Dawn guards other loops
   var squares = 0.0;
-  for (var i = index; i < p.vec4s; i += THREADS) {
-    squares += dot(qkv[origin + i], qkv[origin + i]);
+  for (var t = turns; t > 0u; t--) {
+    let v = qkv[origin + index + (t - 1u) * THREADS];
+    squares += dot(v, v);
   }
   let inverse = 1.0 / sqrt(total(index, squares) / f32((4u * p.vec4s)) + p.eps);
-  for (var i = index; i < p.vec4s; i += THREADS) {
+  for (var t = turns; t > 0u; t--) {
+    let i = index + (t - 1u) * THREADS;
     let weight = select(q_norm[i], k_norm[i], group.y == 1u);
     qkv[origin + i] *= inverse * weight;
   }

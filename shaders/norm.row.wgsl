@@ -17,21 +17,23 @@ struct Params {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
   let origin = select(group.x, step.units - 1u, LAST) * p.vec4s;
   let to = group.x * p.vec4s;
+  let turns = select(0u, (p.vec4s - index + THREADS - 1u) / THREADS, index < p.vec4s); // counted down to 0: Dawn guards other loops
   var mean = 0.0;
   if (LAYER) {
     var sum = vec4<f32>();
-    for (var i = index; i < p.vec4s; i += THREADS) {
-      sum += x[origin + i];
+    for (var t = turns; t > 0u; t--) {
+      sum += x[origin + index + (t - 1u) * THREADS];
     }
     mean = total(index, dot(sum, vec4<f32>(1.0))) / f32((4u * p.vec4s));
   }
   var squares = 0.0;
-  for (var i = index; i < p.vec4s; i += THREADS) {
-    let centred = x[origin + i] - mean;
+  for (var t = turns; t > 0u; t--) {
+    let centred = x[origin + index + (t - 1u) * THREADS] - mean;
     squares += dot(centred, centred);
   }
   let inverse = 1.0 / sqrt(total(index, squares) / f32((4u * p.vec4s)) + p.eps);
-  for (var i = index; i < p.vec4s; i += THREADS) {
+  for (var t = turns; t > 0u; t--) {
+    let i = index + (t - 1u) * THREADS;
     var v = (x[origin + i] - mean) * inverse * weight[i];
     if (LAYER) {
       v += bias[i];

@@ -8,9 +8,11 @@ fn total(index: u32, value: f32) -> f32 {
   workgroupBarrier();
   // Every subgroup adds up all slots, its lanes taking turns.
   let lanes = subgroupAdd(1u);
+  let lane = subgroupExclusiveAdd(1u);
   var part = 0.0;
-  for (var i = subgroupExclusiveAdd(1u); i < THREADS; i += lanes) {
-    part += sums[i];
+  for (var t = (THREADS + lanes - 1u) / lanes; t > 0u; t--) {
+    let i = (t - 1u) * lanes + lane;
+    part += select(0.0, sums[min(i, THREADS - 1u)], i < THREADS);
   }
   let sum = subgroupAdd(part);
   workgroupBarrier(); // before the next sum

@@ -6,7 +6,10 @@ export interface DeviceOptions {
   /** Part of an adapter's name. */
   adapter?: string | undefined;
   powerPreference?: GPUPowerPreference | undefined;
-  /** Times the variants of a kernel once for each class of shapes and keeps the fastest, instead of going by a table of adapters. */
+  /**
+   * Times the variants of a kernel once for each class of shapes, two seconds at most in a load, and keeps the fastest, also for later loads;
+   * false: goes by a table. By default so on GPUs, not so on adapters that compute on the CPU.
+   */
   autotune?: boolean | undefined;
   /** False: without Dawn's bounds checks in shaders, in Node. To test that no kernel needs them. */
   robustness?: boolean | undefined;

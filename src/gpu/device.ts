@@ -8,7 +8,7 @@ import { type MatrixSyntax, matrixSyntaxOf } from "./language.ts";
 import { Memory } from "./memory.ts";
 import { pacingOf } from "./pacing.ts";
 import { type Subgroups, subgroupsOf } from "./subgroups.ts";
-import { Tuning } from "./tuning.ts";
+import { storedChoices, Tuning } from "./tuning.ts";
 
 export type { DeviceOptions };
 
@@ -126,12 +126,14 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
     const wait = pacingOf(kind);
     const Storage = zeroes ? Memory : (await import("./unzeroed.ts")).UnzeroedMemory;
     const memory = new Storage(device, () => lost, wait, counters);
+    const tunes = owned && (given.options.autotune ?? kind === "gpu");
+    const tuning = await Tuning.open(tunes ? storedChoices([adapterName, vendor, architecture, description].join(" ")) : undefined);
     gpu = {
       device,
       adapterName,
       kind,
       memory,
-      tuning: new Tuning(owned && given.options.autotune === true),
+      tuning,
       subgroups,
       matrixSyntax,
       kernels: new Kernels(device, wait, counters, subgroups.pinned),

@@ -3,6 +3,7 @@ import { type Gpu, whenOpened } from "../gpu/device.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { ATTENTIONS, type AttentionKernel, DECODES, type DecodeKernel } from "./attention-kernels.ts";
 import { need } from "./check.ts";
+import { GEMVS } from "./matmul-gemv.ts";
 import { MATMULS, type MatmulKernel } from "./matmul-kernels.ts";
 import { type MatmulPrecision, meets, type Shape } from "./needs.ts";
 import { NORMS, type NormKernel } from "./norm-kernels.ts";
@@ -82,7 +83,7 @@ const CPU: Table = {
 
 type Kernels = { readonly [O in Op]: Readonly<Partial<Record<Variant<O>, Ops[O]>>> };
 
-const EVERYWHERE: Kernels = { matmul: MATMULS, attention: ATTENTIONS, decode: DECODES, norm: NORMS, qkNorm: NORMS };
+const EVERYWHERE: Kernels = { matmul: { ...GEMVS, ...MATMULS }, attention: ATTENTIONS, decode: DECODES, norm: NORMS, qkNorm: NORMS };
 let onCpu: Kernels | undefined;
 
 whenOpened("cpu", async (gpu) => {

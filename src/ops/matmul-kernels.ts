@@ -3,7 +3,6 @@ import type { KernelSource, KernelSpec, Library } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
 import type { MatrixConfig } from "../gpu/subgroups.ts";
 import type { Activation, Bindable, Matrix, MatrixDtype } from "../tensor/tensor.ts";
-import { GEMVS } from "./matmul-gemv.ts";
 import type { Needs } from "./needs.ts";
 
 /** A product's shape: a weight of this format with rows of K elements, and at most `rows` rows of x. */
@@ -60,7 +59,6 @@ const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
 
 /** Kernels that any adapter may run; CPU adapters have more (cpu/matmul.ts). */
 export const MATMULS = {
-  ...GEMVS,
   /** Tiles of 64 × 64 by way of workgroup memory. */
   gemm_tile64: {
     needs: { invocations: 256, workgroupBytes: 10240 },

@@ -62,16 +62,25 @@ const shapeOf = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: Ma
   ({ rows, dtype: w.dtype, width: w.shape[1], precision }) as const;
 
 /** The variant that the engine takes by itself for `rows` rows: the one that was measured, else the first of the adapter's table. */
-export const chosenVariant = (gpu: Gpu, w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): MatmulVariant =>
-  (gpu.tuning.known(matmulClass(w, rows, precision)) as MatmulVariant | undefined) ??
-  triesOf(gpu, "matmul", shapeOf(w, rows, precision))[0]!;
+export function chosenVariant(gpu: Gpu, w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): MatmulVariant {
+  const tries = triesOf(gpu, "matmul", shapeOf(w, rows, precision));
+  const known = gpu.tuning.known(matmulClass(w, rows, precision));
+  return tries.find((variant) => variant === known) ?? tries[0]!; // a shape of the class may not have what another had
+}
 
 function variantFor(program: Program, x: Activation, w: Matrix, rows: number, precision: MatmulPrecision): MatmulVariant {
   const { gpu } = program;
+  const timed = timedRows(gpu, rows);
   gpu.tuning.want(matmulClass(w, rows, precision), () =>
-    fastestVariant(gpu, triesOf(gpu, "matmul", shapeOf(w, rows, precision)), timedRows(gpu, rows), (trial, variant) => {
-      matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant, precision });
-    }),
+    fastestVariant(
+      gpu,
+      triesOf(gpu, "matmul", shapeOf(w, rows, precision)),
+      timed,
+      2 * timed * w.shape[0] * w.shape[1],
+      (trial, variant) => {
+        matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant, precision });
+      },
+    ),
   );
   return chosenVariant(gpu, w, rows, precision);
 }

@@ -1,4 +1,7 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
 import { triesOf, variantsOf } from "../../src/ops/choose.ts";
@@ -32,6 +35,8 @@ describe("the choice of matmul's variant", () => {
   });
 
   it("tunes when asked, and tells what it chose", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "internvl-tuned-"));
+    vi.stubEnv("XDG_CACHE_HOME", folder);
     const tuned = await openGpu({ autotune: true });
     try {
       const matrix = matrixOf(tuned, "bf16", 64);
@@ -48,10 +53,15 @@ describe("the choice of matmul's variant", () => {
       expect(choice![0]).toBe("matmul(m=1,n~2^6,k~2^6,weights=bf16,precision=f32)");
       expect(triesOf(tuned, "matmul", { dtype: "bf16", rows: 1 })).toContain(choice![1]);
       program.dispose();
+      const again = await openGpu({ autotune: true });
+      expect(again.tuning.toJSON()).toEqual(tuned.tuning.toJSON());
+      again.close();
       // The program's params are gone; what stays is the step and the arena of `programs`.
       expect(tuned.memory.entries().length).toBeLessThanOrEqual(held + 2);
     } finally {
       tuned.close();
+      vi.unstubAllEnvs();
+      rmSync(folder, { recursive: true });
     }
     expect(gpu.tuning.toJSON()).toEqual({});
   });

@@ -8,8 +8,8 @@ import { memoryFiles, relativeL2, tinyCheckpoint } from "../support.ts";
 
 const CONTEXT = 384; // more than one split of decode attention, on every adapter
 const IDS = Array.from({ length: 300 }, (_, i) => (i * 37) % 900);
-/** Embedding, final norm and head, and greedy sampling: what a step has beside its layers. */
-const OTHERS = 4;
+/** What a step has beside its layers: embedding, final norm and head, and greedy sampling, in one where the head knows the largest logits. */
+const OTHERS = [3, 4];
 
 describe("decode", () => {
   it("takes at most 7 dispatches a layer, for one row and for several, within a split of the context and beyond; f16 halves the cache", async () => {
@@ -28,7 +28,8 @@ describe("decode", () => {
       const before = { ...gpu.counters };
       decoder.decode(positions);
       expect(gpu.counters.bindGroups + gpu.counters.buffers).toBe(before.bindGroups + before.buffers);
-      return (gpu.counters.dispatches - before.dispatches - OTHERS) / language.layers;
+      const layers = OTHERS.map((others) => (gpu.counters.dispatches - before.dispatches - others) / language.layers);
+      return layers.find(Number.isInteger);
     };
     expect(dispatches([10])).toBe(6);
     expect(dispatches([300])).toBe(7);

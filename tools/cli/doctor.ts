@@ -18,13 +18,24 @@ interface Report {
   limits: Record<string, number>;
   /** Bytes of the 4B model's weights in bf16, to compare with the adapter's memory (WebGPU does not tell its size). */
   modelBytes: Record<string, number>;
+  /** Which variant was measured to be the fastest, by class of shapes (autotune). */
+  tuning: Record<string, string>;
 }
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
+function tuningLines(enabled: boolean, tuning: Record<string, string>): string[] {
+  if (!enabled) return ["kernels: by the table (autotune is for GPUs)"];
+  const found = Object.entries(tuning);
+  if (found.length === 0) return ["kernels: by the table; the first load measures which are the fastest here"];
+  return ["kernels measured to be the fastest here:", ...found.map(([shapeClass, variant]) => `  ${variant.padEnd(24)} ${shapeClass}`)];
+}
+
 export async function doctor(flags: { adapter?: string; json?: boolean }): Promise<void> {
   const adapters = await platform.listAdapters();
   const { adapter, name } = await platform.requestAdapter({ adapter: flags.adapter });
+  const gpu = await openGpu({ adapter: flags.adapter }); // the device is really given out
+  gpu.close();
   const report: Report = {
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
@@ -33,9 +44,8 @@ export async function doctor(flags: { adapter?: string; json?: boolean }): Promi
     features: Object.fromEntries(FEATURES.map((feature) => [feature, adapter.features.has(feature)])),
     limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
     modelBytes: { "nano (bf16)": 9_757_312, "InternVL2_5-4B (bf16)": 7_425_275_904 },
+    tuning: gpu.tuning.toJSON(),
   };
-  const gpu = await openGpu({ adapter: flags.adapter }); // the device is really given out
-  gpu.close();
   if (flags.json) {
     process.stdout.write(`${JSON.stringify(report)}\n`);
     return;
@@ -51,6 +61,7 @@ export async function doctor(flags: { adapter?: string; json?: boolean }): Promi
     ...LIMITS.map(
       (limit) => `  ${limit.padEnd(36)} ${report.limits[limit]! >= 2 ** 20 ? mebibytes(report.limits[limit]!) : report.limits[limit]}`,
     ),
+    ...tuningLines(gpu.tuning.enabled, report.tuning),
     "weights on the GPU, beside the KV cache and about 0.5 GiB of activations:",
     ...Object.entries(report.modelBytes).map(([model, bytes]) => `  ${model.padEnd(36)} ${mebibytes(bytes)}`),
     "WebGPU does not tell how much memory an adapter has: compare with your GPU's own.",

@@ -117,7 +117,7 @@ export async function kernelsBench(flags: Flags): Promise<void> {
   await checkPrefix(flags.out);
   if (flags.goals && !flags.op) return allGoals(flags);
   const began = performance.now();
-  const gpu = await openGpu({ adapter: flags.adapter, autotune: flags.autotune });
+  const gpu = await openGpu({ adapter: flags.adapter, autotune: flags.autotune ?? false });
   try {
     const peers = await Promise.all((flags.vs ?? []).map((library) => (library === "ort" ? ortPeer() : jaxPeer(gpu.adapterName))));
     let started = false;

@@ -81,7 +81,7 @@ export async function kernelsTest(flags: Flags): Promise<void> {
   process.stderr.write(`${cases.length} cases, random shapes from seed ${flags.seed}\n`);
   const reports: Report[] = [];
   for (const adapter of adapters) {
-    const gpu = await openGpu({ adapter, robustness: flags.robustness });
+    const gpu = await openGpu({ adapter, robustness: flags.robustness, autotune: false });
     try {
       const each = (name: string, done: number) => {
         throwIfAborted(interrupted);

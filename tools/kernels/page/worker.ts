@@ -38,7 +38,7 @@ async function bench(gpu: Gpu, { op, filter }: Request): Promise<void> {
 
 self.onmessage = async ({ data }: MessageEvent<Request>) => {
   try {
-    const gpu = await openGpu();
+    const gpu = await openGpu({ autotune: false });
     send({ type: "adapter", adapter: gpu.adapterName });
     await (data.kind === "test" ? test : bench)(gpu, data);
     gpu.close();
