@@ -85,7 +85,7 @@ export function storedChoices(adapter: string): Choices {
   const key = `${adapter}, kernels ${kernelsHash()}`;
   const all = async (): Promise<Record<string, Record<string, string>>> => {
     try {
-      const found: unknown = JSON.parse((await platform.openStore("urls").readText(FILE)) ?? "{}");
+      const found: unknown = JSON.parse((await (await platform.openStore("urls")).readText(FILE)) ?? "{}");
       return typeof found === "object" && found !== null ? (found as Record<string, Record<string, string>>) : {};
     } catch {
       return {};
@@ -95,10 +95,8 @@ export function storedChoices(adapter: string): Choices {
     load: async () => (await all())[key] ?? {},
     save: async (choices) => {
       const text = JSON.stringify({ ...(await all()), [key]: choices });
-      await platform
-        .openStore("urls")
-        .writeText(FILE, text)
-        .catch(() => {});
+      const store = await platform.openStore("urls");
+      await store.writeText(FILE, text).catch(() => {});
     },
   };
 }
