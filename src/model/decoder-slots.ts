@@ -172,17 +172,16 @@ export class Decoder {
   /** Logits of a chunk's last position, and the first new id of a slot. */
   #recordFirst(p: Program, slot: number): void {
     const { language, x } = this.#parts;
-    const logits = { ...this.#logits, rows: { base: 1, unit: 0 } };
-    recordHead(p, language, x, { last: true, out: logits });
-    sample(p, logits, this.state, slot);
+    const logits = recordHead(p, language, x, { last: true, out: { ...this.#logits, rows: { base: 1, unit: 0 } } });
+    sample(p, logits, this.state, slot, logits.maxima);
   }
 
   /** One token of every busy slot: the last id of each goes in, the next one comes out, in `state.next`. */
   #recordDecode(p: Program): void {
     const { language, x } = this.#parts;
     recordDecoder(p, language, x, this.state.next, this.#caches, this.#decoderState, { separate: true });
-    recordHead(p, language, x, { out: this.#logits });
-    sample(p, this.#logits, this.state, "slots");
+    const logits = recordHead(p, language, x, { out: this.#logits });
+    sample(p, logits, this.state, "slots", logits.maxima);
   }
 
   get #decoderState(): DecoderState {

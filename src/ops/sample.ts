@@ -1,7 +1,8 @@
 import type { Memory } from "../gpu/memory.ts";
 import type { Program, Step } from "../gpu/program.ts";
-import type { Activation } from "../tensor/tensor.ts";
+import type { Activation, Bindable } from "../tensor/tensor.ts";
 import { need, needActivation } from "./check.ts";
+import type { Maxima } from "./matmul.ts";
 
 /** How the next id is chosen from the logits; in transformers' order: penalty, temperature, top-k, top-p, min-p. */
 export interface Sampling {
@@ -37,6 +38,7 @@ export interface SampleState {
   next: GPUBuffer; // u32 [slots]: the id that follows each slot's last token
   settings: GPUBuffer; // [slots], 32 bytes each
   seen: GPUBuffer; // a bit an id, u32 [slots, ceil(vocab / 32)]
+  // Scratch, by the rows of a step:
   best: GPUBuffer; // (f32, u32) [slots, blocks]: the largest logit, and its id
   gumbel: GPUBuffer; // (f32, u32) [slots, blocks]: the largest logit with Gumbel noise added, and its id
   histogram: GPUBuffer; // u32 [slots, 8, 256, 3]
@@ -94,9 +96,12 @@ export function setSampling(memory: Memory, state: SampleState, slot: number, sa
 const BY_SLOT = 0xffffffff; // lib/sample
 
 /**
- * Chooses the next id of each row of logits [rows, vocab] into `state.next`. Row i uses slot `from` + i, or the step's slot for it; the step has as many units as there are rows, or logits is one row. Kernels that no row asks for are left out of a step.
+ * Chooses the next id of each row of logits [rows, vocab] into `state.next`. Row i uses slot `from` + i, or the step's slot for it; the step
+ * has as many units as there are rows, or logits is one row. Kernels that no row asks for are left out of a step.
+ *
+ * @param maxima what the product that made the logits found already: a step of greedy rows looks at nothing else
  */
-export function sample(program: Program, logits: Activation, state: SampleState, from: number | "slots" = 0): void {
+export function sample(program: Program, logits: Activation, state: SampleState, from: number | "slots" = 0, maxima?: Maxima): void {
   const count = state.vocabSize;
   need(logits.width === count, "sampling", `${logits.label} has width ${logits.width}, needs ${count}`);
   needActivation(program, "sampling", logits);
@@ -119,10 +124,20 @@ export function sample(program: Program, logits: Activation, state: SampleState,
   const topK = asked((s) => s.temperature > 0 && s.topK > 0);
   const topP = asked((s) => s.temperature > 0 && s.topP < 1);
   const penalised = asked((s) => s.repetitionPenalty !== 1);
+  const changed = asked((s) => s.temperature > 0 || s.repetitionPenalty !== 1);
   const stateRow = from === "slots" ? BY_SLOT : from;
   const kernel = (shader: "penalize" | "blocks" | "histogram" | "pick" | "final", bindings: string) =>
     ({ shader: `sample.${shader}`, libs: ["lib/step", "lib/wide", "lib/sample"], consts: {}, bindings }) as const;
   const { settings, seen, best, gumbel, histogram, searches, next } = state;
+  const final = (candidates: Bindable, each: number, rows: (step: Step) => number, optional: boolean) =>
+    program.dispatch({
+      kernel: kernel("final", "uurwww"),
+      params: [count, stateRow, each],
+      buffers: [candidates, settings, seen, next],
+      optional,
+      workgroups: (step) => [1, rows(step), 1],
+    });
+  if (maxima) final(maxima.buffer, maxima.blocks, (step) => (changed(step) ? 0 : rowsIn(step)), false);
   program.dispatch({
     kernel: kernel("penalize", "uurrw"),
     params: [count, stateRow],
@@ -134,7 +149,8 @@ export function sample(program: Program, logits: Activation, state: SampleState,
     kernel: kernel("blocks", "uurrww"),
     params: [count, stateRow],
     buffers: [settings, logits.buffer, best, histogram],
-    workgroups: (step) => [blocks, rowsIn(step), 1],
+    optional: maxima !== undefined,
+    workgroups: (step) => [blocks, maxima ? changed(step) : rowsIn(step), 1],
   });
   for (let pass = 0; pass < PASSES; pass++) {
     program.dispatch({
@@ -152,10 +168,6 @@ export function sample(program: Program, logits: Activation, state: SampleState,
     optional: true,
     workgroups: (step) => [blocks, drawn(step), 1],
   });
-  program.dispatch({
-    kernel: kernel("final", "uurrwww"),
-    params: [count, stateRow, blocks],
-    buffers: [best, gumbel, settings, seen, next],
-    workgroups: (step) => [1, rowsIn(step), 1],
-  });
+  final(gumbel, blocks, drawn, true);
+  final(best, blocks, (step) => (drawn(step) ? 0 : maxima ? changed(step) : rowsIn(step)), maxima !== undefined);
 }
