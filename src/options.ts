@@ -18,6 +18,10 @@ export const quoted = (text: string): string => {
   return JSON.stringify(short) + length;
 };
 
+/** Whether something is an object with all of some properties: how objects of another realm are told apart. */
+export const has = (value: unknown, ...names: string[]): boolean =>
+  typeof value === "object" && value !== null && names.every((name) => name in value);
+
 /** A path in quotation marks: its end says most, so a long one is cut in the middle. */
 export const quotedPath = (path: string): string =>
   path.length <= 120 ? JSON.stringify(path) : `${JSON.stringify(`${path.slice(0, 20)}…${path.slice(-60)}`)} (${path.length} characters)`;

@@ -2,7 +2,7 @@ import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import { badImage, checkDimensions, type RgbImage } from "../media/image.ts";
 import { rgbFromPixels } from "../media/pixels.ts";
-import { wrong } from "../options.ts";
+import { has, wrong } from "../options.ts";
 import { bytesAt, bytesAtUrl, MOST_BYTES } from "./address.ts";
 import type { ImageOptions } from "./image-options.ts";
 
@@ -30,7 +30,10 @@ export type ImageLike =
   | HTMLVideoElement
   | VideoFrame;
 
-const has = (value: object, ...names: string[]): boolean => names.every((name) => name in value);
+export const isBuffer = (value: object): value is ArrayBuffer =>
+  /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(value));
+export const isBlob = (value: object): value is Blob => has(value, "arrayBuffer", "size");
+export const isUrlObject = (value: object): value is URL => has(value, "href", "protocol") && !has(value, "naturalWidth");
 
 /**
  * Decodes any `ImageLike` to RGB; alpha is dropped.
@@ -63,12 +66,10 @@ async function rgbOf(image: ImageLike, options: ImageOptions): Promise<RgbImage>
   const { name, signal } = options;
   if (typeof image === "string") return decode(await bytesAt(image, name, signal), options);
   if (typeof image !== "object" || image === null) throw wrong(name, image, "a picture", GIVE);
-  if (image instanceof URL || (has(image, "href", "protocol") && !has(image, "naturalWidth")))
-    return decode(await bytesAtUrl(image as URL, name, signal), options);
+  if (isUrlObject(image)) return decode(await bytesAtUrl(image, name, signal), options);
   if (ArrayBuffer.isView(image)) return decode(viewed(name, image.buffer, image.byteOffset, image.byteLength), options);
-  if (/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(image)))
-    return decode(viewed(name, image as ArrayBuffer, 0, (image as ArrayBuffer).byteLength), options);
-  if (has(image, "arrayBuffer", "size")) return decode(await bytesOfBlob(name, image as Blob), options);
+  if (isBuffer(image)) return decode(viewed(name, image, 0, image.byteLength), options);
+  if (isBlob(image)) return decode(await bytesOfBlob(name, image), options);
   const check = (width: number, height: number) => checkDimensions("picture", width, height, options);
   // An ImageData in another colour space is converted as the other image objects are.
   if (has(image, "data", "width", "height") && ((image as Partial<ImageData>).colorSpace ?? "srgb") === "srgb")

@@ -1,8 +1,8 @@
 import { EngineError } from "../errors.ts";
 import { sniff } from "../media/sniff.ts";
-import { wrong } from "../options.ts";
+import { has, wrong } from "../options.ts";
 import { fromBase64, toBase64 } from "./base64.ts";
-import { GIVE, type ImageLike, type RawImage } from "./images.ts";
+import { GIVE, type ImageLike, isBlob, isBuffer, isUrlObject, type RawImage } from "./images.ts";
 
 /** Raw pixels as JSON holds them: `data` in base64. */
 export interface StoredPixels extends Omit<RawImage, "data"> {
@@ -25,12 +25,6 @@ export interface Picture {
   key?: string | undefined;
 }
 
-const has = (value: object, ...names: string[]): boolean => names.every((name) => name in value);
-
-export const isBuffer = (value: object): value is ArrayBuffer =>
-  /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(value));
-export const isBlob = (value: object): value is Blob => has(value, "arrayBuffer", "size");
-export const isUrlObject = (value: object): value is URL => has(value, "href", "protocol") && !has(value, "naturalWidth");
 export const isPixels = (value: object): value is RawImage | StoredPixels => has(value, "data", "width", "height");
 /** What only a page has: an img, a canvas, a video, a frame of one, a bitmap. */
 const isShown = (value: object): boolean =>

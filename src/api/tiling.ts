@@ -7,8 +7,8 @@ import type { ModelConfig } from "../model/config.ts";
 import type { Tiles } from "../model/internvl.ts";
 import { described } from "../options.ts";
 import type { PictureSettings } from "./asking.ts";
-import { toRgb } from "./images.ts";
-import { type Held, HeldImage, isBlob, isBuffer, isPixels, isUrlObject, type Picture, rawPixels, type Source } from "./pictures.ts";
+import { isBlob, isBuffer, isUrlObject, toRgb } from "./images.ts";
+import { type Held, HeldImage, isPixels, type Picture, rawPixels, type Source } from "./pictures.ts";
 import type { TileCache, Tiled } from "./tile-cache.ts";
 
 /** What tiles a picture needs to know. */

@@ -1,7 +1,8 @@
 import { platform } from "#platform";
 import type { AcceptedItem, Ask } from "./asking.ts";
+import { isUrlObject } from "./images.ts";
 import type { ContentPart, Message } from "./messages.ts";
-import { HeldImage, isUrlObject, type Picture, type Source } from "./pictures.ts";
+import { HeldImage, type Picture, type Source } from "./pictures.ts";
 import type { ChatResult } from "./reply.ts";
 
 /** The name that each part of a history has in the worker, which remembers the picture's tiles by it. */

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { flag, isRecord, oneOf, quoted, type Reader, readOptions, text, wrong } from "../options.ts";
+import { flag, has, isRecord, oneOf, quoted, type Reader, readOptions, text, wrong } from "../options.ts";
 
 /** What `InternVL.load` takes as `device`, apart from a GPUDevice. */
 export interface DeviceOptions {
@@ -14,9 +14,6 @@ export interface DeviceOptions {
   /** False: without Dawn's bounds checks in shaders, in Node. To test that no kernel needs them. */
   robustness?: boolean | undefined;
 }
-
-const has = (value: unknown, ...names: string[]): boolean =>
-  typeof value === "object" && value !== null && names.every((name) => name in value);
 
 function hintFor(value: unknown, name: string): string | undefined {
   if (typeof value === "string") return `write ${name}: { adapter: ${quoted(value)} } for an adapter whose name has this text`;

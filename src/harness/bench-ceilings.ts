@@ -2,8 +2,8 @@ import type { Gpu } from "../gpu/device.ts";
 import { compiles } from "../gpu/language.ts";
 import { type Program, Programs } from "../gpu/program.ts";
 import { f32Bits } from "../ops/check.ts";
+import { shaders } from "../ops/tools/shaders.gen.ts";
 import { type Contender, timeInterleaved } from "./bench-timer.ts";
-import { shaders } from "./shaders.gen.ts";
 
 /** What this adapter can do at most, measured. */
 export interface Ceilings {

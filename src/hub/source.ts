@@ -1,6 +1,6 @@
 import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { quotedPath, reading, wrong } from "../options.ts";
+import { has, quotedPath, reading, wrong } from "../options.ts";
 import { lookedAt } from "./foreign.ts";
 import { parseHubId } from "./hub-id.ts";
 import { directorySource, filesSource } from "./source-files.ts";
@@ -17,8 +17,7 @@ export type { SourceProgress, StagedSource, WeightSource } from "./source-types.
  */
 export type SourceLike = string | URL | WeightSource | FileSystemDirectoryHandle | Iterable<File> | ArrayLike<File>;
 
-const has = (value: object, ...names: string[]): boolean => names.every((name) => name in value);
-const isFile = (value: unknown): value is File => typeof value === "object" && value !== null && has(value, "name", "size", "slice");
+const isFile = (value: unknown): value is File => has(value, "name", "size", "slice");
 
 const MOST_FILES = 100_000; // a generator may never end
 

@@ -1,6 +1,7 @@
 import type { Program } from "../gpu/program.ts";
 import type { Bindable } from "../tensor/tensor.ts";
 import { f32Bits, need, needRoom } from "./check.ts";
+import { shaders } from "./tools/shaders.gen.ts";
 
 /** The hash keys and the distribution of one synthetic tensor (facts/SYNTHETIC.md §1 and §4). */
 export interface SyntheticRule {
@@ -38,7 +39,7 @@ export function fillSynthetic(
   const workgroups = Math.ceil(count / 2 / THREADS);
   need(workgroups <= 65535, op, `${count} elements are too many for one dispatch`);
   program.dispatch({
-    kernel: { shader: "synth", consts: {}, bindings: "uuw" },
+    kernel: { shader: "synth", code: shaders.synth, consts: {}, bindings: "uuw" },
     params: [k1, k2, element, first / 2, count / 2, f32Bits(scale * 2 ** -23), f32Bits(offset)],
     buffers: [out],
     workgroups: () => [workgroups, 1, 1],

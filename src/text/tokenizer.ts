@@ -52,6 +52,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
   const listed = slow ? listedSpecialTokens(config, map) : undefined;
   const sentencePiece = slow || fast === undefined ? await read("tokenizer.model") : undefined;
   if (sentencePiece !== undefined) {
+    const { tokenizerJsonFromSentencePiece } = await import("./sentence-piece-json.ts");
     const {
       json,
       added: tokens,

@@ -14,6 +14,7 @@ async function bundle(entry: string, external: string[]): Promise<Rollup.RollupO
     build: {
       write: false,
       minify: true,
+      modulePreload: false, // a helper of Vite's, not ours
       target: "es2023",
       // Not Vite's library mode, which keeps white space in ES modules.
       rollupOptions: { input: pathOf(entry), external, preserveEntrySignatures: "strict" },

@@ -118,7 +118,8 @@ describe("matmul.gemm_subgroup_matrix with emulated fragments", () => {
       const step = gpu.memory.create("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
       const scratch = new Arena(gpu.memory);
       const program = new Program(gpu, "emulated", m, scratch, step);
-      const code = EMULATED + shaders["matmul.gemm_subgroup_matrix"].replace(/(?<=\{\s*)let rows ?= ?row_count\(\);/, "thread = index;$&");
+      const entry = ") {\n  let rows = row_count();";
+      const code = EMULATED + shaders["matmul.gemm_subgroup_matrix"].replace(entry, ") {\n  thread = index;\n  let rows = row_count();");
       expect(code).toContain("thread = index;");
       program.dispatch({
         kernel: {

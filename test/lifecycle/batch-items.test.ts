@@ -3,9 +3,10 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type BatchItem, type BatchResult, EngineError, type ImagePart, InternVL } from "../../src/index.ts";
+import { expectNoUnhandled } from "../shared/failures.ts";
 import { pathOf } from "../support.ts";
 
 const folder = pathOf("weights/nano");
@@ -13,12 +14,7 @@ const card = `${folder}/images/card-1.png`;
 const q = "What shape is it?";
 const good: BatchItem = { prompt: q, images: [card] };
 
-const unhandled: unknown[] = [];
-process.on("unhandledRejection", (reason) => unhandled.push(reason));
-afterEach(async () => {
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  expect(unhandled.splice(0)).toEqual([]);
-});
+expectNoUnhandled();
 
 const partOf = (result: BatchResult): ImagePart => {
   if ("error" in result) throw result.error;

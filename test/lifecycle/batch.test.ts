@@ -1,28 +1,14 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
-import { type BatchItem, EngineError, InternVL } from "../../src/index.ts";
+import { type BatchItem, InternVL } from "../../src/index.ts";
+import { codeOf, expectNoUnhandled } from "../shared/failures.ts";
 import { pathOf } from "../support.ts";
 
 const folder = pathOf("weights/nano");
 const image = (name: string) => `${folder}/images/${name}`;
 const STORY = "Can you tell me a story?";
 
-const unhandled: unknown[] = [];
-process.on("unhandledRejection", (reason) => unhandled.push(reason));
-afterEach(async () => {
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  expect(unhandled.splice(0)).toEqual([]);
-});
-
-const codeOf = async (work: PromiseLike<unknown>): Promise<string> => {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof EngineError) return error.code;
-    throw error;
-  }
-  return "no error";
-};
+expectNoUnhandled();
 
 const items: BatchItem[] = [
   { prompt: "<image>\nWhat shape is it?", images: [image("card-1.png")] },

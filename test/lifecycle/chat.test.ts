@@ -1,23 +1,14 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
-import { EngineError, InternVL, type Progress } from "../../src/index.ts";
+import { InternVL, type Progress } from "../../src/index.ts";
+import { failureOf as codeOf } from "../shared/failures.ts";
 import { pathOf } from "../support.ts";
 
 const folder = pathOf("weights/nano");
 const card = `${folder}/images/card-1.png`;
 const QUESTION = "<image>\nWhat shape is it?";
 const ANSWER = "A triangle.";
-
-const codeOf = async (work: PromiseLike<unknown>): Promise<string> => {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof EngineError) return `${error.code}: ${error.message}`;
-    throw error;
-  }
-  return "no error";
-};
 
 describe("chat", () => {
   let vlm: InternVL;

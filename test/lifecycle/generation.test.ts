@@ -1,6 +1,7 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
-import { type ChatOptions, EngineError, InternVL, type Message } from "../../src/index.ts";
+import { type ChatOptions, InternVL, type Message } from "../../src/index.ts";
+import { failureOf as codeOf, expectNoUnhandled } from "../shared/failures.ts";
 import { pathOf } from "../support.ts";
 
 const folder = pathOf("weights/nano");
@@ -8,22 +9,7 @@ const card = `${folder}/images/card-1.png`;
 const QUESTION = "<image>\nWhat shape is it?";
 const STORY = "Can you tell me a story?";
 
-const codeOf = async (work: PromiseLike<unknown>): Promise<string> => {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof EngineError) return `${error.code}: ${error.message}`;
-    throw error;
-  }
-  return "no error";
-};
-
-const unhandled: unknown[] = [];
-process.on("unhandledRejection", (reason) => unhandled.push(reason));
-afterEach(async () => {
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  expect(unhandled.splice(0)).toEqual([]);
-});
+expectNoUnhandled();
 
 describe("generation", () => {
   let vlm: InternVL;

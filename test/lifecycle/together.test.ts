@@ -1,8 +1,9 @@
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type ChatOptions, type ChatResult, EngineError, InternVL } from "../../src/index.ts";
 import { platform } from "../../src/platform/node.ts";
+import { codeOf, expectNoUnhandled } from "../shared/failures.ts";
 import { pathOf } from "../support.ts";
 
 const folder = pathOf("weights/nano");
@@ -10,22 +11,7 @@ const image = (name: string) => `${folder}/images/${name}.png`;
 const STORY = "Can you tell me a story?";
 const LONG = "What shape is it? ".repeat(120);
 
-const unhandled: unknown[] = [];
-process.on("unhandledRejection", (reason) => unhandled.push(reason));
-afterEach(async () => {
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  expect(unhandled.splice(0)).toEqual([]);
-});
-
-const codeOf = async (work: PromiseLike<unknown>): Promise<string> => {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof EngineError) return error.code;
-    throw error;
-  }
-  return "no error";
-};
+expectNoUnhandled();
 
 const ASKS: readonly [string, ChatOptions][] = [
   ["<image>\nWhat shape is it?", { images: [image("card-1")] }],

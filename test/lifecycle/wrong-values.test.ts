@@ -1,19 +1,15 @@
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EngineError, InternVL } from "../../src/index.ts";
 import { generateBatch, generateTrace, tiles, tokenizer, traceForward } from "../../src/testing.ts";
+import { expectNoUnhandled } from "../shared/failures.ts";
 import { pathOf } from "../support.ts";
 
 const folder = pathOf("weights/nano");
 const card = `${folder}/images/card-1.png`;
 const RUNS = 300;
 
-const unhandled: unknown[] = [];
-process.on("unhandledRejection", (reason) => unhandled.push(reason));
-afterEach(async () => {
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  expect(unhandled.splice(0)).toEqual([]);
-});
+expectNoUnhandled();
 
 /** An object that throws whenever it is asked anything; but for symbols, which fast-check itself asks for. */
 function refuse(key: string | symbol): undefined {

@@ -98,7 +98,7 @@ describe("other files", () => {
     ["HTML", Buffer.from("<!doctype html><html>"), /is an HTML page/],
     ["LFS", Buffer.from("version https://git-lfs.github.com/spec/v1"), /is a Git LFS pointer/],
     ["SVG", Buffer.from("<svg xmlns='http://www.w3.org/2000/svg'/>"), /SVG/],
-    ["text", Buffer.from("hello"), /no format known/],
+    ["text", Buffer.from("hello"), /not a format known/],
   ])("%s", (_, bytes, message) => expectBad(new Uint8Array(bytes), message));
 
   test("limits can be set", async () => {

@@ -136,7 +136,7 @@ describe("internvl", () => {
       /^internvl: bad-input: cannot read "nope\.png": there is no such file/,
     ],
     ["a folder as a picture", ["chat", "--image", ".", "What?"], 1, /cannot read "\.": it is a folder, .*--video/],
-    ["a text as a picture", ["chat", "--image", main, "What?"], 1, /bad-image: .*no format known here(?!.*\{ data)/],
+    ["a text as a picture", ["chat", "--image", main, "What?"], 1, /bad-image: .*not a format known here(?!.*\{ data)/],
     ["a video as a picture", ["chat", "--image", "clip.png", "What?"], 1, /"clip\.png" is a video, not a picture .*ffmpeg/],
     ["a video as a folder", ["chat", "--video", "clip.png", "What?"], 1, /"clip\.png" is a file, a folder of frames is needed .*ffmpeg/],
     ["a damaged picture", ["chat", "--image", "cut.png", "What?"], 1, /^internvl: bad-image: "cut\.png": .*cut off/],

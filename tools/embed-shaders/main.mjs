@@ -1,6 +1,6 @@
-// Writes shaders/**/*.wgsl into TypeScript, without comments and spaces that say nothing: a page downloads them. Those of shaders/cpu/, which only CPU
-// adapters run, go into src/ops/cpu/shaders.gen.ts, the probes of benchmarks into src/harness/shaders.gen.ts, all others into
-// src/gpu/shaders.gen.ts. With --check: exits 1 if one of them is not up to date.
+// Writes shaders/**/*.wgsl into TypeScript, without comments and empty lines: a page downloads them. Those of shaders/cpu/, which only CPU
+// adapters run, go into src/ops/cpu/shaders.gen.ts, what only tools run (probes of benchmarks, synthetic weights) into
+// src/ops/tools/shaders.gen.ts, all others into src/gpu/shaders.gen.ts. With --check: exits 1 if one of them is not up to date.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,20 +8,15 @@ import { fileURLToPath } from "node:url";
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const TARGETS = [
   { path: "src/ops/cpu/shaders.gen.ts", type: "CpuShaderName", takes: (name) => name.startsWith("cpu/") },
-  { path: "src/harness/shaders.gen.ts", takes: (name) => name.startsWith("bench.") },
+  { path: "src/ops/tools/shaders.gen.ts", takes: (name) => /^(bench|synth)\./.test(name) },
   { path: "src/gpu/shaders.gen.ts", type: "ShaderName", takes: () => true },
 ];
 
-/** WGSL has no strings and these files no block comments: whatever follows `//` is a comment. Lines stay lines, for compilers' messages. */
+/** WGSL has no strings and these files no block comments: whatever follows `//` is a comment. */
 const bare = (wgsl) =>
   wgsl
     .split("\n")
-    .map((line) =>
-      line
-        .replace(/\/\/.*/, "")
-        .replace(/\s*([{}()[\],;:=+])\s*/g, "$1")
-        .trim(),
-    )
+    .map((line) => line.replace(/\s*\/\/.*/, ""))
     .filter((line) => line !== "")
     .join("\n");
 
