@@ -7,8 +7,8 @@ interface Instruction {
   message: string;
 }
 
-/** `(+f0.0) mad(16) g54<1>F …`: a predicate, then the opcode with its width in lanes. */
-const INSTRUCTION = /^(?:\([-+]?[~a-z0-9_.]+\) )?([a-z][a-z0-9_.]*)\(\d+\)/;
+/** `(+f0.0) mad(16) g54<1>F …`: a predicate, then the opcode with its width in lanes; `sync nop(1)`. */
+const INSTRUCTION = /^(?:\([-+]?[~a-z0-9_.]+\) )?([a-z][a-z0-9_.]*)(?: \w+)?\(\d+\)/;
 const BRANCHES = /^(while|if|else|endif|break|continue|cont|halt|jmpi|brd|brc|goto|join|call|ret)/;
 
 function messageKind(message: string): Kind {
