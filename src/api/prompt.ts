@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import type { PromptTiles } from "../generate/request.ts";
+import type { Tiles } from "../model/internvl.ts";
 import { type PromptPart, promptParts, promptText } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Ask } from "./asking.ts";
@@ -51,7 +51,7 @@ export interface PromptOptions extends PictureOptions {
 export interface PreparedPrompt {
   inputIds: number[];
   /** The tiles of all pictures, in the order of their visual tokens. */
-  tiles: PromptTiles | undefined;
+  tiles: Tiles | undefined;
   /** The conversation up to the question. */
   messages: Message[];
 }

@@ -101,17 +101,18 @@ export class ModelEngine implements Engine {
 
   async *prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
     const { inputIds, images, imageContextId } = request;
-    const { lanes } = this.#model;
+    const { lanes, visual } = this.#model;
     const size = (most: number) => (gently() ? Math.ceil(most / GENTLE) : most);
-    // A tile of which the cache has only a part runs again.
-    for (let tile = Math.floor(visualTokens(inputIds, imageContextId, start) / this.#perTile(request)); images && tile < images.count; ) {
+    const perTile = this.#perTile(request);
+    // The first tile whose visual tokens are not all in the slot's cache.
+    const first = Math.floor(visualTokens(inputIds, imageContextId, start) / perTile);
+    const layout = images && visual.place(images.keys, first, perTile);
+    while (layout && layout.missing.length > 0) {
       const { program } = await this.#model.recordVision(images.size);
-      const end = Math.min(tile + size(program.maxUnits), images.count);
-      await this.#model.runVision({ ...images, count: end }, { first: tile });
-      tile = end;
+      await this.#model.runVision(images, layout.missing.splice(0, size(program.maxUnits)), layout);
       yield 0;
     }
-    const ids = this.#model.mergeIds(inputIds, imageContextId);
+    const ids = this.#model.mergeIds(inputIds, imageContextId, layout);
     for (let at = start; at < ids.length; ) {
       const units = await lanes.prefill(slot, ids.subarray(0, at + size(lanes.chunk)), at);
       at += units;

@@ -14,7 +14,10 @@ export interface Step {
   start: number;
   /** Where each of those rows is in its sequence; by default row r is at `start` + r. */
   positions?: readonly number[] | undefined;
-  /** The slot of each of those rows: where its sequence has its cache, settings and id. By default row r is slot r's. */
+  /**
+   * The slot of each of those rows: where its sequence has its cache, settings and id. By default row r is slot r's. In the vision tower the
+   * place of each tile's visual tokens.
+   */
   slots?: readonly number[] | undefined;
 }
 

@@ -98,7 +98,7 @@ function pickedHeads(
 const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
   variant !== undefined && !variantsOf(gpu, "attention").includes(variant);
 
-function causalCase(spec: Causal): KernelCase {
+export function causalCase(spec: Causal): KernelCase {
   const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, kv = "f32", variant, prefill, size } = spec;
   const decoded = positions && stepOf(positions);
   const { units: tokens, start } = decoded ?? { units: spec.tokens!, start: spec.start! };
@@ -153,12 +153,14 @@ function causalCase(spec: Causal): KernelCase {
         const count = decoded ? seen(slot) : start + query + 1;
         return reference.attention(qs.subarray(from, from + headDim), count, { data: keys, at }, { data: values, at });
       });
-      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample }];
+      const own = (all: Float32Array<ArrayBuffer>) => all.subarray((row ?? 0) * kvHeads * context * headDim);
+      const peer = { op: "causal", tokens, context, heads, kvHeads, headDim, q: qs, keys: own(keys), values: own(values) } as const;
+      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample, peer }];
     },
   });
 }
 
-function visionCase(
+export function visionCase(
   heads: number,
   headDim: number,
   tokens: number,
@@ -190,7 +192,8 @@ function visionCase(
           const from = row * 3 * width + head * headDim;
           return reference.attention(qkv.subarray(from, from + headDim), tokens, { data: qkv, at: place(1) }, { data: qkv, at: place(2) });
         });
-        return [{ label: "out", buffer: out.buffer, kind: "f32", length: tiles * tokens * width, ...sample }];
+        const peer = { op: "attention", tokens, heads, headDim, qkv } as const;
+        return [{ label: "out", buffer: out.buffer, kind: "f32", length: tiles * tokens * width, ...sample, peer }];
       },
     },
   );

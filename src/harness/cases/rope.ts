@@ -22,7 +22,7 @@ interface Spec {
 }
 
 /** Both are the one op `ropeAppend`: as `rope` the rotated queries are what is looked at, as `kv_append` the whole cache. */
-function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
+export function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
   const { heads, kvHeads, headDim: d, context, theta, positions, kv = "f32", spare = 0 } = spec;
   const decoded = positions && stepOf(positions);
   const { units: tokens, start } = decoded ?? { units: spec.tokens!, start: spec.start! };

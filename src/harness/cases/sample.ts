@@ -24,7 +24,7 @@ function stateOf(program: Program, rows: number, vocabSize: number, seen?: Sampl
 }
 
 /** Greedy sampling. `ties`: how many further places the largest value stands at, where the first must win. */
-function argmaxCase(count: number, rows: number, ties: number, slots?: readonly number[]): KernelCase {
+export function argmaxCase(count: number, rows: number, ties: number, slots?: readonly number[]): KernelCase {
   return defineCase(
     "argmax",
     { count, rows, ...(ties ? { ties } : {}), slots: slots?.join("/") },
