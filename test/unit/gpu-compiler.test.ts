@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { shaders } from "../../src/gpu/shaders.gen.ts";
 import { checkSystem } from "../../tools/gpu-compiler/driver.ts";
 import { FAMILIES, type FamilyName, familyOf } from "../../tools/gpu-compiler/families.ts";
-import { isMeant, type Limits, readLimits, shortfalls, tightened } from "../../tools/gpu-compiler/limits.ts";
+import { formatLimits, isMeant, LIMITS, type Limits, readLimits, shortfalls, tightened } from "../../tools/gpu-compiler/limits.ts";
 import { hotLoop, loopsOf, tally } from "../../tools/gpu-compiler/loops.ts";
 import { kernelName } from "../../tools/gpu-compiler/recorder.ts";
 import { type Row, readRows } from "../../tools/gpu-compiler/rows.ts";
@@ -48,7 +48,9 @@ describe("what compilers say, as recorded of test/fixtures/gpu-compiler/dot.wgsl
     const row = read("m1");
     expect(row).toMatchObject({ family: "m1", spills: 0, fills: 0, scratch: 0, occupancy: 1024 });
     expect(row.loops).toBeUndefined();
-    expect(describeFamily("m1", "Honeykrisp", [row])).toMatch(/^m1 \(Apple M1; Honeykrisp\).*threads\/core\n {2}kernel .*\n {2}\S+dot\.wgsl +32 /);
+    expect(describeFamily("m1", "Honeykrisp", [row])).toMatch(
+      /^m1 \(Apple M1; Honeykrisp\).*threads\/core\n {2}kernel .*\n {2}\S+dot\.wgsl +32 /,
+    );
   });
 });
 
@@ -111,8 +113,8 @@ s_endpgm`;
     expect(loopsOf("AMD", isa)).toEqual([
       {
         innermost: true,
-        instructions: 12,
-        mix: { fma: 2, matrix: 1, dot4: 1, scratch: 1, shared: 1, memory: 1, wait: 1, hint: 1, special: 1, float: 1, branch: 1 },
+        instructions: 13,
+        mix: { fma: 3, matrix: 1, dot4: 1, scratch: 1, shared: 1, memory: 1, wait: 1, hint: 1, special: 1, float: 1, branch: 1 },
         wide: { v_wmma_f32_16x16x16_f16: 1, scratch_load_b32: 1, ds_load_b128: 1, global_load_b64: 1 },
       },
     ]);
@@ -177,7 +179,14 @@ block 3 L3 [1] -> {
 });
 
 describe("limits", () => {
-  const row = (more: Partial<Row> = {}): Row => ({ family: "navi31", kernel: "attention.flash(D=128,kv.f16)", usedBy: [], spills: 31, compileMs: 40, ...more });
+  const row = (more: Partial<Row> = {}): Row => ({
+    family: "navi31",
+    kernel: "attention.flash(D=128,kv.f16)",
+    usedBy: [],
+    spills: 31,
+    compileMs: 40,
+    ...more,
+  });
   const limits = (more: Partial<Limits> = {}): Limits => ({
     rules: [{ atMost: { failed: 0, spills: 0, compileMs: 1000 }, why: "w" }],
     exceptions: [{ kernel: "attention.flash(D=128)", why: "mended in §5", numbers: { navi31: { spills: 31, compileMs: 2000 } } }],
@@ -209,7 +218,10 @@ describe("limits", () => {
   it("a rule can be of a kernel and a maker, ask for a least number, and for a share of the hot loop", () => {
     const loops = [tally(true, [...Array(30).fill({ kind: "fma" }), ...Array(70).fill({ kind: "int" })])];
     const rules = [{ kernel: "attention.flash(D=128)", on: ["AMD"], atLeast: { occupancy: 8, "hot.fma": 0.45 }, why: "w" }];
-    const found = shortfalls([row({ occupancy: 4, loops }), row({ family: "m1", occupancy: 4, loops }), row({ kernel: "x", occupancy: 4 })], limits({ rules }));
+    const found = shortfalls(
+      [row({ occupancy: 4, loops }), row({ family: "m1", occupancy: 4, loops }), row({ kernel: "x", occupancy: 4 })],
+      limits({ rules }),
+    );
     expect(found.map((each) => describeShortfall(each))).toEqual([
       "attention.flash(D=128,kv.f16) on navi31: occupancy 4, at least 8",
       "attention.flash(D=128,kv.f16) on navi31: hot.fma 0.30, at least 0.45",
@@ -226,6 +238,13 @@ describe("limits", () => {
     expect(numbers([row({ spills: 0 })])).toEqual([{ dg2: { spills: 9 } }]);
     expect(numbers([row({ spills: 40 })])).toEqual([{ dg2: { spills: 9 } }]); // it falls short, and is no exception
     expect(tightened(two, [row({ spills: 0 })], ["navi31", "dg2"])).toEqual([]);
+  });
+
+  it("are written as they were read, a line a family", () => {
+    const text = formatLimits(limits());
+    expect(JSON.parse(text)).toEqual(limits());
+    expect(text).toContain('\n        "navi31": {"spills":31,"compileMs":2000}\n');
+    expect(formatLimits(readLimits())).toBe(readFileSync(LIMITS, "utf8"));
   });
 
   it("the checked-in ones name families, shaders and reasons", () => {
@@ -270,14 +289,23 @@ describe("families", () => {
   });
 
   it("a kernel's name has its constants and the libraries that are one of several", () => {
-    const spec = { shader: "matmul.gemv", libs: ["lib/step", "lib/weight.q4", { code: "" }], consts: { ROWS: 2, LAST: true, LAYER: false }, bindings: "u" } as const;
+    const spec = {
+      shader: "matmul.gemv",
+      libs: ["lib/step", "lib/weight.q4", { code: "" }],
+      consts: { ROWS: 2, LAST: true, LAYER: false },
+      bindings: "u",
+    } as const;
     expect(kernelName(spec)).toBe("matmul.gemv(ROWS=2,LAST,weight.q4)");
     expect(kernelName({ shader: "swiglu", consts: {}, bindings: "u" })).toBe("swiglu");
   });
 
   it("other systems are told what to do", () => {
     expect(() => checkSystem("linux", "x64")).not.toThrow();
-    for (const [platform, arch] of [["darwin", "arm64"], ["win32", "x64"], ["linux", "arm64"]] as const)
+    for (const [platform, arch] of [
+      ["darwin", "arm64"],
+      ["win32", "x64"],
+      ["linux", "arm64"],
+    ] as const)
       expect(() => checkSystem(platform, arch)).toThrow(`GPUs' compilers run on Linux x64, this is ${platform} ${arch}`);
   });
 });

@@ -9,7 +9,7 @@ import { compileFor } from "../gpu-compiler/compile.ts";
 import { checkSystem } from "../gpu-compiler/driver.ts";
 import { FAMILIES, type FamilyName } from "../gpu-compiler/families.ts";
 import type { Job } from "../gpu-compiler/job.ts";
-import { LIMITS, readLimits, type Shortfall, shortfalls, tightened } from "../gpu-compiler/limits.ts";
+import { formatLimits, LIMITS, readLimits, type Shortfall, shortfalls, tightened } from "../gpu-compiler/limits.ts";
 import type { Row } from "../gpu-compiler/rows.ts";
 import { describeFamily, describeShortfall } from "../gpu-compiler/table.ts";
 import { entryPoints } from "../gpu-compiler/wgsl.ts";
@@ -146,12 +146,10 @@ export async function kernelsCompile(flags: Flags): Promise<void> {
   const fresh = short.filter(({ exception }) => !exception);
   const known = short.filter(({ exception }) => exception);
   if (flags.isa !== undefined) await onFile("write", flags.isa, writeFile(flags.isa, listing.join("\n")));
-  if (flags.tighten)
-    await onFile(
-      "write",
-      LIMITS,
-      writeFile(LIMITS, `${JSON.stringify({ ...limits, exceptions: tightened(limits, ours, families) }, undefined, 1)}\n`),
-    );
+  if (flags.tighten) {
+    const text = formatLimits({ ...limits, exceptions: tightened(limits, ours, families) });
+    await onFile("write", LIMITS, writeFile(LIMITS, text));
+  }
   if (flags.json) {
     const line = ({ row, measure, value, limit, atLeast, exception }: Shortfall) => ({
       family: row.family,

@@ -3,11 +3,11 @@
 import { readFileSync } from "node:fs";
 import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
+import { Arena } from "../../src/gpu/arena.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { Program, STEP_BYTES } from "../../src/gpu/program.ts";
-import { GuardedScratch } from "../../src/harness/guard.ts";
 import { kernelCases } from "../../src/harness/index.ts";
-import { guardedOperands } from "../../src/harness/operands.ts";
+import { operandsOf } from "../../src/harness/operands.ts";
 import { Random } from "../../src/harness/random.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
@@ -41,19 +41,29 @@ async function compileModel(gpu: Gpu, whole: ModelConfig, format: MatrixDtype): 
   });
 }
 
-/** Records the cases that this adapter supports. */
+/** Nothing is computed: values need not be drawn. */
+class Zeros extends Random {
+  override values(count: number): Float32Array<ArrayBuffer> {
+    return new Float32Array(count);
+  }
+}
+
+/** Records the cases that this adapter supports, with operands that nobody fills. */
 async function compileCases(gpu: Gpu, recorder: Recorder, { op, filter }: NonNullable<Job["cases"]>): Promise<void> {
   const cases = chooseCases(kernelCases(), { op, filter });
   if (typeof cases === "string") throw new Error(cases); // asked before
+  const { memory } = gpu;
   for (const test of cases) {
     if (test.unsupported?.(gpu)) continue;
     recorder.user = test.name;
-    await gpu.memory.temporarily(async () => {
-      const scratch = new GuardedScratch(gpu);
-      const step = gpu.memory.create("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-      const program = new Program(gpu, test.name, test.maxUnits ?? test.step.units, scratch, step);
+    await memory.temporarily(async () => {
+      const step = memory.create("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+      const program = new Program(gpu, test.name, test.maxUnits ?? test.step.units, new Arena(memory), step);
       try {
-        test.record(program, guardedOperands(program, scratch, new Random(test.name)));
+        test.record(
+          program,
+          operandsOf(program, new Zeros(test.name), (label, words) => memory.create(label, 4 * words)),
+        );
       } catch (error) {
         if (error instanceof EngineError && error.code === "limit-exceeded") return; // unsupported, as kernels test says
         throw error;

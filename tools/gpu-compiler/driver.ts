@@ -167,8 +167,8 @@ async function hasMesa(version: string): Promise<boolean> {
   if (!(await exists(`/${LIBRARIES}/libvulkan_radeon.so`)) || !(await exists(`/${LIBRARIES}/libvulkan.so.1`))) return false;
   const query = await installed("dpkg-query");
   if (!query) return false;
-  const { code, output } = await run(query, ["-W", "-f", "${Version}", "mesa-vulkan-drivers"]);
-  return code === 0 && output.startsWith(`${version}.`);
+  const { output } = await run(query, ["-s", "mesa-vulkan-drivers"]);
+  return output.includes(`\nVersion: ${version}.`);
 }
 
 /** The command that runs Node with a Mesa. */

@@ -38,7 +38,7 @@ export function amdLoops(isa: string): Loop[] {
       blocks.push([]);
     } else if (/^[a-z]\w*_/.test(line)) {
       if (blocks.length === 0) blocks.push([]);
-      blocks.at(-1)!.push(line);
+      blocks.at(-1)!.push(...line.split(" :: ")); // two that are issued together count as two
     }
   }
   const ends = new Map<number, number>(); // the last block that jumps back to one

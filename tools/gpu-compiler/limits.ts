@@ -48,6 +48,16 @@ export interface Shortfall {
 export const LIMITS = join(HERE, "limits.json");
 export const readLimits = (): Limits => JSON.parse(readFileSync(LIMITS, "utf8")) as Limits;
 
+/** As the file is written: a line a rule and a family, so that changes of several people go together. */
+export function formatLimits({ rules, exceptions }: Limits): string {
+  const list = (items: readonly string[]) => (items.length ? `[\n${items.map((item) => `    ${item}`).join(",\n")}\n  ]` : "[]");
+  const excuses = exceptions.map(({ kernel, why, numbers }) => {
+    const families = Object.entries(numbers).map(([family, bounds]) => `        ${JSON.stringify(family)}: ${JSON.stringify(bounds)}`);
+    return `{\n      "kernel": ${JSON.stringify(kernel)},\n      "why": ${JSON.stringify(why)},\n      "numbers": {\n${families.join(",\n")}\n      }\n    }`;
+  });
+  return `{\n  "rules": ${list(rules.map((rule) => JSON.stringify(rule)))},\n  "exceptions": ${list(excuses)}\n}\n`;
+}
+
 /** Whether a kernel is meant: the shader's name is equal, and every part in the brackets is one of the kernel's. */
 export function isMeant(pattern: string, kernel: string): boolean {
   const split = (name: string) => /^([^(]*)(?:\((.*)\))?$/.exec(name)!.slice(1) as [string, string | undefined];
