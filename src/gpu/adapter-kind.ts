@@ -20,11 +20,13 @@ export interface AdapterFacts {
 /** Mesa's llvmpipe (its Vulkan driver is called lavapipe) and softpipe, Google's SwiftShader, Microsoft's WARP, Apple's renderer. */
 const CPU_NAMES = /\b(llvmpipe|lavapipe|softpipe|swiftshader|software (renderer|rasterizer|adapter)|microsoft basic render)/i;
 
-/** As `architecture` says it, where the name is kept from pages: Mesa, Google, Microsoft. */
+/** As `architecture` says it, where the name is kept from pages: Mesa (of all its drivers without a maker's id, Apple's GPUs too), Google, Microsoft. */
 const CPU_ARCHITECTURES = ["software", "swiftshader", "warp"];
 
 /** The one place that says whether an adapter is a GPU or computes on the CPU. What tells nothing of itself is taken for a GPU. */
 export function kindOf({ name, description, device, vendor, architecture, isFallbackAdapter }: AdapterFacts): AdapterKind {
   const named = [name, description, device, vendor].some((text) => text !== undefined && CPU_NAMES.test(text));
-  return isFallbackAdapter === true || named || CPU_ARCHITECTURES.includes(architecture?.toLowerCase() ?? "") ? "cpu" : "gpu";
+  const nameless = !(name || description || device);
+  const byArchitecture = nameless && CPU_ARCHITECTURES.includes(architecture?.toLowerCase() ?? "");
+  return isFallbackAdapter === true || named || byArchitecture ? "cpu" : "gpu";
 }

@@ -20,6 +20,17 @@ describe("what an adapter is", () => {
     ["an integrated AMD, named after its CPU", { name: "AMD Ryzen 7 7840U w/ Radeon 780M Graphics" }],
     ["Apple", { name: "Apple M2 Pro", vendor: "apple", architecture: "metal-3" }],
     ["Apple in Safari", { ...NONE, vendor: "apple", architecture: "metal-3", device: "apple", description: "" }],
+    [
+      "Apple on Linux, whose driver has Mesa's own vendor id",
+      {
+        name: "Apple M1 (G13G B0)",
+        vendor: "mesa",
+        architecture: "software",
+        device: "apple-m1-g13g-b0-",
+        description: "Honeykrisp: Mesa 26.1.6",
+        isFallbackAdapter: false,
+      },
+    ],
     ["Apple, passed through to a virtual machine", { name: "Apple Paravirtual device" }],
     ["Intel on Mesa", { name: "Intel(R) Iris(R) Xe Graphics (TGL GT2)" }],
     ["Intel Arc in Chromium", { ...NONE, vendor: "intel", architecture: "xe-2hpg" }],

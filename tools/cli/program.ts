@@ -10,6 +10,7 @@ import {
   collect,
   contextOption,
   count,
+  formats,
   generationFlags,
   ids,
   jsonOption,
@@ -24,6 +25,7 @@ import {
 } from "./flags.ts";
 import { inspectCommand } from "./inspect.ts";
 import { kernelsBench } from "./kernels-bench.ts";
+import { kernelsCompile } from "./kernels-compile.ts";
 import { kernelsTest } from "./kernels-test.ts";
 import { synth } from "./synth.ts";
 
@@ -165,5 +167,37 @@ export function program(): Command {
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(kernelsTest);
+  kernels
+    .command("compile")
+    .description("what real GPUs' compilers make of kernels, without the GPUs: registers, spills, hot loops; held against limits")
+    .addOption(
+      new Option("--family <name>", "a GPU family, or all; can be given several times (default: navi31)")
+        .argParser(collect)
+        .default([], ""),
+    )
+    .addOption(
+      new Option("--config <name>", "a model's own kernels: 1b, 4b or a config.json; can be given several times")
+        .argParser(collect)
+        .default([], ""),
+    )
+    .addOption(
+      new Option("--weights <format>", "of the model; can be given several times (default: bf16, q8 and q4)")
+        .argParser(formats)
+        .default([], ""),
+    )
+    .option(
+      "--op <name>",
+      "the harness's cases of one op: matmul, attention_prefill, rope, …; without --config and --wgsl all cases are compiled",
+    )
+    .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile64")
+    .addOption(
+      new Option("--wgsl <file>", "a file of your own, each entry point; can be given several times").argParser(collect).default([], ""),
+    )
+    .addOption(new Option("--size <lanes>", "the subgroup size that its entry points are compiled at").argParser(upTo(128)))
+    .addOption(new Option("--vs <library>", "ONNX Runtime's kernels too, from the folder INTERNVL_ORT").choices(["ort"]))
+    .option("--isa <file>", "write the machine code there, as text")
+    .option("--tighten", "compile everything, and let the exceptions in limits.json shrink to what is found")
+    .addOption(jsonOption())
+    .action(kernelsCompile);
   return root;
 }
