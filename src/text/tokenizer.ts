@@ -59,10 +59,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
       cleansUp,
       dummyPrefix,
       prepare,
-    } = (await import("./sentence-piece-json.ts")).tokenizerJsonFromSentencePiece(
-      { model: sentencePiece, added, config: { ...map, ...config } },
-      rows,
-    );
+    } = tokenizerJsonFromSentencePiece({ model: sentencePiece, added, config: { ...map, ...config } }, rows);
     const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleansUp };
     return tokenizerOf(json, { file: "tokenizer.model", tokens, listed, prepare, joining });
   }
