@@ -1,7 +1,8 @@
 import { EngineError } from "../errors.ts";
 import { described, quoted } from "../options.ts";
 
-export const bad = (problem: string, hint?: string): EngineError => new EngineError("bad-weights", `config.json: ${problem}`, { hint });
+export const bad = (problem: string, hint?: string, file = "config.json"): EngineError =>
+  new EngineError("bad-weights", `${file}: ${problem}`, { hint });
 
 /**
  * Reads typed values of one JSON object, says by name what is wrong, and keeps account of what was read, so that no key that may change
@@ -10,11 +11,13 @@ export const bad = (problem: string, hint?: string): EngineError => new EngineEr
 export class Fields {
   readonly #json: Record<string, unknown>;
   readonly #path: string;
+  readonly #file: string;
   readonly #read = new Set<string>();
 
-  constructor(json: unknown, path: string) {
+  constructor(json: unknown, path: string, file = "config.json") {
+    this.#file = file;
     if (typeof json !== "object" || json === null || Array.isArray(json)) {
-      throw bad(`${path || "the file"} is ${json === undefined ? "missing" : described(json)}, needs to be an object`);
+      throw bad(`${path || "the file"} is ${json === undefined ? "missing" : described(json)}, needs to be an object`, undefined, file);
     }
     this.#json = json as Record<string, unknown>;
     this.#path = path ? `${path}.` : "";
@@ -32,18 +35,18 @@ export class Fields {
   }
 
   object(key: string): Fields {
-    return new Fields(this.get(key), this.name(key));
+    return new Fields(this.get(key), this.name(key), this.#file);
   }
 
   #value(key: string, fallback: unknown): unknown {
     const value = this.get(key) ?? fallback;
-    if (value === undefined) throw bad(`${this.name(key)} is missing`);
+    if (value === undefined) throw bad(`${this.name(key)} is missing`, undefined, this.#file);
     return value;
   }
 
   /** The error for a value of a key. */
   wrong(key: string, needs: string, hint?: string): EngineError {
-    return bad(`${this.name(key)} is ${described(this.get(key))}, needs ${needs}`, hint);
+    return bad(`${this.name(key)} is ${described(this.get(key))}, needs ${needs}`, hint, this.#file);
   }
 
   /** A whole number from 1 to `most`: above it no model is, and counts of layers, rows or patches would not end. */
@@ -89,7 +92,7 @@ export class Fields {
     const first: unknown = Array.isArray(list) ? list[0] : list;
     if (!allowed.includes(first as T)) {
       const has = first === undefined ? "none" : described(first);
-      throw bad(`unknown architecture ${has} in ${this.name("architectures")}, supported: ${allowed.join(", ")}`, hint);
+      throw bad(`unknown architecture ${has} in ${this.name("architectures")}, supported: ${allowed.join(", ")}`, hint, this.#file);
     }
     return first as T;
   }

@@ -1,5 +1,6 @@
 import { parseJsonObject } from "../json.ts";
 import { described } from "../options.ts";
+import { type TemplateName, templateName } from "../text/template.ts";
 import { bad, Fields } from "./config-fields.ts";
 import { isHarmless, isHarmlessInVision } from "./config-keys.ts";
 import { foreignKind, isHuggingFace } from "./config-kinds.ts";
@@ -57,7 +58,7 @@ export interface ModelConfig {
   dynamicTiles: boolean;
   thumbnail: boolean;
   /** The prompt's form (text/template.ts). */
-  template: string;
+  template: TemplateName;
   systemMessage: string | undefined;
   /** What ends an answer, where that is not `<|im_end|>` alone. */
   stopIds: readonly number[] | undefined;
@@ -266,7 +267,7 @@ function originalConfig(fields: Fields): ModelConfig {
     tokensPerTile: tokensOf("force_image_size", tileSize, vision),
     dynamicTiles: fields.flag("dynamic_image_size", true),
     thumbnail: fields.flag("use_thumbnail", true),
-    template: fields.text("template") ?? "internvl2_5",
+    template: templateName(fields.text("template") ?? "internvl2_5"),
     systemMessage: fields.text("system_message"),
     stopIds: undefined,
     imageTokenId: undefined,
@@ -279,7 +280,8 @@ function huggingFaceConfig(fields: Fields): ModelConfig {
   if (fields.get("architectures") !== undefined) fields.architecture(["InternVLForConditionalGeneration"], FAMILY);
   fields.oneOf("model_type", ["internvl"], undefined, FAMILY);
   const vision = visionConfig(fields.object("vision_config"), "huggingface");
-  const language = languageConfig(fields.object("text_config"), "huggingface");
+  const text = fields.object("text_config");
+  const language = languageConfig(text, "huggingface");
   fields.oneOf("projector_hidden_act", ["gelu"], "gelu");
   fields.oneOf("vision_feature_select_strategy", ["default"], "default");
   const id = fields.get("image_token_id");
@@ -292,7 +294,7 @@ function huggingFaceConfig(fields: Fields): ModelConfig {
     thumbnail: true,
     template: "huggingface",
     systemMessage: undefined,
-    stopIds: undefined,
+    stopIds: typeof text.get("eos_token_id") === "number" ? [text.get("eos_token_id") as number] : undefined,
     imageTokenId:
       id === undefined
         ? undefined

@@ -8,7 +8,10 @@ import { type ModelConfig, parseConfig } from "./config.ts";
 export async function readConfig(source: WeightSource): Promise<{ config: ModelConfig; configBytes: Uint8Array }> {
   const configBytes = await readSmall(source, "config.json");
   if (!configBytes) throw await (await import("../hub/missing.ts")).noConfig(source);
-  return { config: parseConfig(configBytes), configBytes };
+  const config = parseConfig(configBytes);
+  if (config.layout !== "huggingface") return { config, configBytes };
+  const { readHuggingFace } = await import("./huggingface.ts");
+  return { config: await readHuggingFace(config, (name) => readSmall(source, name)), configBytes };
 }
 
 interface OpenOptions<T> {

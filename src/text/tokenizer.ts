@@ -190,19 +190,29 @@ function missingFiles(vocab: boolean, merges: boolean): EngineError {
 const STRUCTURE = ["<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>"] as const;
 
 /**
- * The ids of the tokens that prompts and answers hang on.
+ * The ids of the tokens that prompts and answers hang on; `said` is what the configuration says of them.
  * @throws EngineError `bad-weights` naming all that the tokenizer does not have, or does not find in a text
  */
-export function structuralIds(tokenizer: Tokenizer): { imageContextId: number; stopId: number } {
+export function structuralIds(
+  tokenizer: Tokenizer,
+  said: { stopIds?: readonly number[] | undefined; imageTokenId?: number | undefined } = {},
+): { imageContextId: number; stopIds: ReadonlySet<number> } {
   const idOf = (token: string): number | undefined => {
     const id = tokenizer.idOf(token);
     return id !== undefined && tokenizer.encode(token).at(-1) === id ? id : undefined; // a piece of the vocabulary is not looked for
   };
+  const hint = "Use the tokenizer files of the InternVL checkpoint, not those of its language model.";
   const missing = STRUCTURE.filter((token) => idOf(token) === undefined);
   if (missing.length > 0) {
-    throw new EngineError("bad-weights", `the tokenizer has no ${missing.length > 1 ? "tokens" : "token"} ${missing.join(", ")}`, {
-      hint: "Use the tokenizer files of the InternVL checkpoint, not those of its language model.",
-    });
+    throw new EngineError("bad-weights", `the tokenizer has no ${missing.length > 1 ? "tokens" : "token"} ${missing.join(", ")}`, { hint });
   }
-  return { imageContextId: idOf("<IMG_CONTEXT>")!, stopId: idOf("<|im_end|>")! };
+  const imageContextId = idOf("<IMG_CONTEXT>")!;
+  if ((said.imageTokenId ?? imageContextId) !== imageContextId) {
+    throw new EngineError(
+      "bad-weights",
+      `config.json: image_token_id is ${said.imageTokenId}, the tokenizer's <IMG_CONTEXT> is ${imageContextId}`,
+      { hint },
+    );
+  }
+  return { imageContextId, stopIds: new Set(said.stopIds ?? [idOf("<|im_end|>")!]) };
 }

@@ -36,8 +36,8 @@ async function compileModel(gpu: Gpu, whole: ModelConfig, format: MatrixDtype): 
     const maxContext = Math.min(CONTEXT, config.language.maxPositions);
     const { model } = await loadModel(gpu, origin, config, { format, maxContext, kv: "f16" });
     await model.recordVision(config.tileSize);
-    for (const lanes of [model.lanes, await model.openLanes(model.rowsIn(Number.POSITIVE_INFINITY, ROWS_CONTEXT), ROWS_CONTEXT)])
-      await lanes.prepareSampling(SAMPLING);
+    for (const decoder of [model.decoder, await model.openDecoder(model.slotsIn(Number.POSITIVE_INFINITY, ROWS_CONTEXT), ROWS_CONTEXT)])
+      await decoder.prepareSampling(SAMPLING);
   });
 }
 
