@@ -24,7 +24,8 @@ const LAYERS = [
   "model",
   "generate",
   "api",
-  "index.ts convert.ts testing.ts worker-thread.ts",
+  "server",
+  "index.ts convert.ts server.ts testing.ts worker-thread.ts",
 ];
 const layerOf = (file: string): number => {
   const inside = file.slice("src/".length);

@@ -23,10 +23,11 @@ function mismatch(name: string, markers: number, images: number): EngineError {
   return new EngineError("bad-input", `${has} but ${counted(images, "image")} came with it`, { hint });
 }
 
-/** Pictures go to the markers of the text that brings them, or in front of it where it has none. */
-function place({ name, text }: Asked, pictures: readonly Picture[]): Placed {
+/** Pictures go to the markers of the text that brings them, or in front of it where it has none, or where what looks like markers is text. */
+function place({ name, text }: Asked, pictures: readonly Picture[], literal: boolean): Placed {
   const markers = placeholders(text);
-  if (markers === 0 && pictures.length > 0) return { text: imagePrefix(pictures.length) + text, pictures };
+  if ((markers === 0 && pictures.length > 0) || (literal && markers !== pictures.length))
+    return { text: imagePrefix(pictures.length) + text, pictures };
   if (markers !== pictures.length) throw mismatch(name, markers, pictures.length);
   return { text, pictures };
 }
@@ -37,19 +38,25 @@ function place({ name, text }: Asked, pictures: readonly Picture[]): Placed {
  *
  * @throws EngineError bad-input, naming the text and both counts
  */
-export function placePictures({ turns, question, images, frames }: Pick<Ask, "turns" | "question" | "images" | "frames">): {
+export function placePictures({
+  turns,
+  question,
+  images,
+  frames,
+  literalMarkers = false,
+}: Pick<Ask, "turns" | "question" | "images" | "frames" | "literalMarkers">): {
   turns: Placed[];
   question: Placed;
 } {
   let taken = 0;
   const earlier = turns.map(({ asked }) => {
-    if (asked.pictures.length > 0) return place(asked, asked.pictures);
+    if (asked.pictures.length > 0 || literalMarkers) return place(asked, asked.pictures, literalMarkers);
     const markers = placeholders(asked.text);
     const own = images.slice(taken, taken + markers);
     taken += markers;
     if (own.length < markers) throw mismatch(asked.name, markers, own.length);
     return { text: asked.text, pictures: own };
   });
-  const placed = place(question, question.pictures.length > 0 ? question.pictures : images.slice(taken));
+  const placed = place(question, question.pictures.length > 0 ? question.pictures : images.slice(taken), literalMarkers);
   return { turns: earlier, question: { text: videoPrefix(frames.length) + placed.text, pictures: [...frames, ...placed.pictures] } };
 }

@@ -14,14 +14,19 @@ export class StreamDecoder {
   readonly #joiner = new PieceJoiner(); // holds an unfinished character
   #spaces = ""; // white space that comes out only if more text follows it
   readonly #words: readonly string[]; // what ends the text: END_OF_TURN and the stop strings
+  readonly #raw: boolean;
   #tail = ""; // after the spaces: a beginning of one of the words, or nothing
   #started = false;
   #ended = false;
   #stopped = false;
 
-  /** @param stop strings that end the text before them, wherever tokens begin and end */
-  constructor(tokenizer: Tokenizer, stop: readonly string[] = []) {
+  /**
+   * @param stop strings that end the text before them, wherever tokens begin and end
+   * @param raw keeps white space at both ends: of a text that is gone on with, not of an answer
+   */
+  constructor(tokenizer: Tokenizer, stop: readonly string[] = [], raw = false) {
     this.#tokenizer = tokenizer;
+    this.#raw = raw;
     this.#words = [END_OF_TURN, ...stop];
   }
 
@@ -58,6 +63,7 @@ export class StreamDecoder {
 
   /** Lets text out, except for the white space at its end. */
   #emit(text: string): string {
+    if (this.#raw) return text;
     const solid = stripEnd(text);
     const spaces = text.slice(solid.length);
     if (solid === "") {
