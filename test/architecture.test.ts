@@ -25,7 +25,8 @@ const LAYERS = [
   "generate",
   "api",
   "server",
-  "index.ts convert.ts server.ts testing.ts worker-thread.ts",
+  "ai-sdk",
+  "index.ts ai-sdk.ts convert.ts server.ts testing.ts worker-thread.ts",
 ];
 const layerOf = (file: string): number => {
   const inside = file.slice("src/".length);

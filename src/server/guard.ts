@@ -54,7 +54,7 @@ export async function readJson(request: Request, { maxBody }: Settings, load: Lo
     const full = load.bytes + read.value.length > 8 * maxBody;
     if (bytes > maxBody || full) {
       void reader!.cancel().catch(() => {});
-      throw full ? new Refusal(429, "too many bytes are under way", "overloaded", { "retry-after": "1" }) : over();
+      throw full && bytes <= maxBody ? new Refusal(429, "too many bytes are under way", "overloaded", { "retry-after": "1" }) : over();
     }
     keep(read.value.length);
     pieces.push(read.value);

@@ -1,5 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ROWS } from "./conformance.ts";
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { clientSuite } from "./clients.ts";
+import { ROWS, tableOf } from "./conformance.ts";
+import { figures, loadSuite } from "./load.ts";
+import { pathOf } from "./pictures.ts";
+import { securitySuite } from "./security.ts";
 import { type Running, startServer } from "./server.ts";
 
 // One server for all of these: the conformance table, clients, load.
@@ -17,4 +22,14 @@ describe("conformance", () => {
   });
 
   it.each(ROWS.map((row) => [row.endpoint, row.field, row] as const))("%s: %s", (_endpoint, _field, row) => row.check(server));
+});
+
+describe("clients", () => clientSuite(() => server));
+describe("security", () => securitySuite(() => server));
+describe("load", () => loadSuite(() => server, inject("full")));
+describe.runIf(inject("full"))("figures", () => figures(() => server));
+
+it("docs/serving.md has the conformance table as it is tested", async () => {
+  const table = readFileSync(pathOf("docs/serving.md"), "utf8").split("<!-- conformance -->\n")[1]!.trim();
+  expect(table).toBe(tableOf(ROWS));
 });

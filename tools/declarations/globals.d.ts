@@ -33,6 +33,10 @@ export type Response = Platform<
   "Response",
   { readonly ok: boolean; readonly status: number; readonly headers: Headers; arrayBuffer(): Promise<ArrayBuffer> }
 >;
+export type Request = Platform<
+  "Request",
+  { readonly method: string; readonly url: string; readonly headers: Headers; readonly signal: AbortSignal }
+>;
 export declare const fetch: typeof globalThis extends { fetch: infer Fetch } ? Fetch : (url: string, init?: object) => Promise<Response>;
 
 export type Blob = Platform<
