@@ -38,6 +38,7 @@ export default defineConfig(({ mode }) => ({
       inNode("media", ["test/media/**/*.test.ts"], { needs: "threads" }),
       inNode("kernels", ["test/kernels/**/*.test.ts"], { except: BUILT }),
       inNode("model", ["test/{model,lifecycle,weights}/**/*.test.ts"], { except: BUILT, needs: "threads" }),
+      inNode("serve", ["test/serve/**/*.test.ts"], { except: BUILT }),
       inNode("built", BUILT, { needs: "dist" }),
       inNode("pages", ["test/browser/*.test.ts"]), // drive Chromium from Node
       {

@@ -24,17 +24,20 @@ export class EngineError extends Error {
   readonly hint: string | undefined;
   /** What had been said of an answer before it ended in this error; `undefined` where no answer was under way. */
   readonly partialText: string | undefined;
+  /** The option or field that is wrong, as the caller calls it, where the error is about one: `temperature`, `messages[0].role`. */
+  readonly param: string | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { hint?: string | undefined; cause?: unknown; partialText?: string | undefined } = {},
+    options: { hint?: string | undefined; cause?: unknown; partialText?: string | undefined; param?: string | undefined } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = code === "aborted" ? "AbortError" : "EngineError"; // AbortError is what the platform's own aborts are called
     this.code = code;
     this.hint = options.hint;
     this.partialText = options.partialText;
+    this.param = options.param;
   }
 }
 

@@ -6,6 +6,16 @@ export type { ImageLike, RawImage } from "./api/images.ts";
 export { type ChatOptions, InternVL } from "./api/internvl.ts";
 export type { LoadOptions, Progress } from "./api/load.ts";
 export type { ContentPart, History, HistoryTurn, ImagePart, ImageUrlPart, Message, TextPart } from "./api/messages.ts";
+export type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletionRequest,
+  ChatMessage,
+  ChatTool,
+  ChatToolCall,
+  Complete,
+  CompletionOptions,
+} from "./api/openai-types.ts";
 export type { StoredPixels } from "./api/pictures.ts";
 export type { PictureOptions, PromptOptions, VideoLike } from "./api/prompt.ts";
 export type { BatchAnswer, BatchFailure, BatchResult, ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";

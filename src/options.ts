@@ -48,7 +48,7 @@ export function described(value: unknown): string {
 
 /** The error for a value of the wrong kind: what it is, what it has, what it needs, and what to do. */
 export function wrong(name: string, value: unknown, needs: string, hint?: string): EngineError {
-  return new EngineError("bad-input", `${name} is ${described(value)}, needs ${needs}`, hint === undefined ? {} : { hint });
+  return new EngineError("bad-input", `${name} is ${described(value)}, needs ${needs}`, { hint, param: name });
 }
 
 /** How other libraries call what ours calls otherwise. */
@@ -113,6 +113,7 @@ export function unknownKey(what: string, key: string, known: readonly string[]):
   const meant = nearest(key, known);
   return new EngineError("bad-input", `${what} has no option ${quoted(key)}${meant ? `; did you mean ${quoted(meant)}?` : ""}`, {
     hint: `it has ${known.join(", ")}`,
+    param: key,
   });
 }
 

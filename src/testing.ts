@@ -201,7 +201,7 @@ export async function generateTrace(
     engine.check(request);
     let units = 0;
     for await (units of engine.prefill(0, request, 0, () => false)); // every position is computed here, none taken from the cache
-    await engine.first(0, units, GREEDY);
+    await engine.first(0, units, GREEDY, false);
     for (let position = request.inputIds.length; ids.length < steps; position++) {
       logits.push(await decoder.readLogits());
       ids.push(await decoder.readId());

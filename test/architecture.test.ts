@@ -24,7 +24,9 @@ const LAYERS = [
   "model",
   "generate",
   "api",
-  "index.ts convert.ts testing.ts worker-thread.ts",
+  "server",
+  "ai-sdk",
+  "index.ts ai-sdk.ts convert.ts server.ts testing.ts worker-thread.ts",
 ];
 const layerOf = (file: string): number => {
   const inside = file.slice("src/".length);

@@ -1,38 +1,75 @@
 import type { Usage } from "../generate/request.ts";
+import type { Accept } from "../generate/scheduler.ts";
 import { StreamDecoder } from "../text/stream.ts";
-import { TEMPLATES, type Template } from "../text/template.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import { TEMPLATES } from "../text/template.ts";
 import type { Ask } from "./asking.ts";
 import type { Generation } from "./generation.ts";
 import type { Parts } from "./parts.ts";
 import { type PreparedPrompt, preparePrompt } from "./prompt.ts";
 import type { ChatResult } from "./reply.ts";
 
+/** What else whoever has a prompt answered wants. */
+export interface AnswerOptions {
+  /** Tokens that prompt and answer may have; the model's by default. */
+  maxContext?: number | undefined;
+  /** Called once the request was let in: what can be wrong with it is not. */
+  admitted?: ((promptTokens: number) => void) | undefined;
+  /** Called with each new id and the logits that it was chosen from, the stop id included, before its text is emitted. */
+  watch?: ((id: number, logits: Float32Array) => void) | undefined;
+  /** Keeps white space at the answer's ends. */
+  raw?: boolean | undefined;
+}
+
+/** @throws EngineError bad-input, bad-image, context-overflow, network, aborted */
+export function prepareAsk(
+  { tokenizer, config, pictures: cache, model }: Parts,
+  ask: Ask,
+  signal: AbortSignal,
+  context = model.maxContext,
+) {
+  return preparePrompt(ask, { config, tokenizer, cache, signal, context });
+}
+
 /**
- * Prepares a question and has it answered; `maxContext` is how many tokens prompt and answer may have, the model's by default.
+ * Prepares a question and has it answered.
  *
  * @throws EngineError bad-input, bad-image, context-overflow, network, aborted, disposed, device-lost
  */
 export async function answerWith(
-  { tokenizer, config, imageContextId, stopIds, pictures: cache, model, scheduler }: Parts,
+  parts: Parts,
   ask: Ask,
   signal: AbortSignal,
   emit: (piece: string) => void,
-  maxContext = model.maxContext,
+  maxContext?: number,
 ): Promise<ChatResult> {
   const began = performance.now();
-  const prepared = await preparePrompt(ask, { config, tokenizer, cache, signal, context: maxContext });
-  const answer = new Answer(
-    prepared,
-    ask.generation,
-    { tokenizer, stopIds, template: TEMPLATES[config.template] },
-    performance.now() - began,
-    emit,
-  );
+  const prepared = await prepareAsk(parts, ask, signal, maxContext);
+  return answerPrompt(parts, prepared, ask.generation, signal, emit, { maxContext }, performance.now() - began);
+}
+
+/** Has a prompt answered. @throws EngineError bad-input, context-overflow, aborted, disposed, device-lost */
+export async function answerPrompt(
+  { tokenizer, config, imageContextId, stopIds, model, scheduler }: Parts,
+  prepared: PreparedPrompt,
+  generation: Generation,
+  signal: AbortSignal,
+  emit: (piece: string) => void,
+  { maxContext = model.maxContext, admitted, watch, raw }: AnswerOptions,
+  prepareMs: number,
+): Promise<ChatResult> {
+  const template = raw ? { trimmed: false } : TEMPLATES[config.template];
+  const answer = new Answer(prepared, generation, new StreamDecoder(tokenizer, generation.stop, template), stopIds, prepareMs, emit);
   const { inputIds, tiles: images } = prepared;
-  const { sampling, maxTokens } = ask.generation;
-  const request = { inputIds, images, imageContextId, sampling, maxTokens, maxContext };
-  return answer.finish(await scheduler.admit(request, (id) => answer.accept(id), signal));
+  const { sampling, maxTokens } = generation;
+  const request = { inputIds, images, imageContextId, sampling, maxTokens, maxContext, logits: watch !== undefined };
+  const accept: Accept = (id, logits) => {
+    if (logits) watch?.(id, logits);
+    return answer.accept(id);
+  };
+  const running = scheduler.admit(request, accept, signal);
+  await Promise.race([running, undefined]); // throws what `admit` has refused at once
+  admitted?.(inputIds.length);
+  return answer.finish(await running);
 }
 
 /** Turns the ids of one answer into text as they come, and says when it ends. */
@@ -51,7 +88,8 @@ class Answer {
   constructor(
     prepared: PreparedPrompt,
     generation: Generation,
-    { tokenizer, stopIds, template }: { tokenizer: Tokenizer; stopIds: ReadonlySet<number>; template: Template },
+    decoder: StreamDecoder,
+    stopIds: ReadonlySet<number>,
     prepareMs: number,
     emit: (piece: string) => void,
   ) {
@@ -59,7 +97,7 @@ class Answer {
     this.#generation = generation;
     this.#stopIds = stopIds;
     this.#emit = emit;
-    this.#decoder = new StreamDecoder(tokenizer, generation.stop, template);
+    this.#decoder = decoder;
     this.#prepareMs = prepareMs;
   }
 

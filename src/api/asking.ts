@@ -24,6 +24,8 @@ export interface Ask {
   frames: readonly Picture[];
   settings: PictureSettings;
   specialTokens: "text" | "parse";
+  /** Whether an `<image>` that no picture belongs to is text, and not a mistake. */
+  literalMarkers?: boolean | undefined;
   generation: Generation;
 }
 

@@ -10,6 +10,7 @@ import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch
 import type { GenerationOptions } from "./generation.ts";
 import { type LoadOptions, loadParts } from "./load.ts";
 import type { Message } from "./messages.ts";
+import type { Complete, CompletionOptions } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
 import type { PromptOptions } from "./prompt.ts";
 import { asEngineError, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
@@ -92,6 +93,17 @@ export class InternVL {
       (ask, signal, emit) => answerAsk(this, ask, signal, emit),
     );
   }
+
+  /**
+   * Answers a request of OpenAI's chat completions, whole or, where it says `stream: true`, as chunks. Pictures come as `data:` URLs. Leaving
+   * the chunks early aborts the answer.
+   *
+   * @throws EngineError bad-input (`param` names the field), bad-image, context-overflow, aborted, disposed, device-lost
+   */
+  complete: Complete = async (request: unknown, options?: CompletionOptions): Promise<never> => {
+    const parts = partsOf(this);
+    return (await import("./openai.ts")).complete(parts, request, options) as Promise<never>;
+  };
 
   /** A conversation whose turns compute only what is new. @throws EngineError bad-input */
   session(options?: SessionOptions): Session {

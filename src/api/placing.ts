@@ -23,13 +23,17 @@ function mismatch(name: string, markers: number, images: number): EngineError {
   return new EngineError("bad-input", `${has} but ${counted(images, "image")} came with it`, { hint });
 }
 
-/** Pictures go to the markers of the text that brings them; where it has none, to where they stand in the message, or in front. */
-function place({ name, text, parts, pictures: own }: Asked, pictures: readonly Picture[], template: Template): Placed {
+/**
+ * Pictures go to the markers of the text that brings them; where it has none, or where what looks like markers is text (`literal`), to where
+ * they stand in the message, or in front.
+ */
+function place({ name, text, parts, pictures: own }: Asked, pictures: readonly Picture[], template: Template, literal: boolean): Placed {
   const markers = placeholders(text);
   if (markers === 0 && template.inPlace && parts && own.length === pictures.length) {
     return { text: parts.map((part) => part ?? imagePrefix(1, template)).join(""), pictures };
   }
-  if (markers === 0 && pictures.length > 0) return { text: imagePrefix(pictures.length, template) + text, pictures };
+  if ((markers === 0 && pictures.length > 0) || (literal && markers !== pictures.length))
+    return { text: imagePrefix(pictures.length, template) + text, pictures };
   if (markers !== pictures.length) throw mismatch(name, markers, pictures.length);
   return { text, pictures };
 }
@@ -42,18 +46,18 @@ function place({ name, text, parts, pictures: own }: Asked, pictures: readonly P
  * @throws EngineError bad-input, naming the text and both counts
  */
 export function placePictures(
-  { turns, question, images, frames }: Pick<Ask, "turns" | "question" | "images" | "frames">,
+  { turns, question, images, frames, literalMarkers = false }: Pick<Ask, "turns" | "question" | "images" | "frames" | "literalMarkers">,
   template: Template = TEMPLATES.internvl2_5,
 ): { turns: Placed[]; question: Placed } {
   let taken = 0;
   const earlier = turns.map(({ asked }) => {
-    if (asked.pictures.length > 0) return place(asked, asked.pictures, template);
+    if (asked.pictures.length > 0 || literalMarkers) return place(asked, asked.pictures, template, literalMarkers);
     const markers = placeholders(asked.text);
     const own = images.slice(taken, taken + markers);
     taken += markers;
     if (own.length < markers) throw mismatch(asked.name, markers, own.length);
-    return place(asked, own, template);
+    return place(asked, own, template, false);
   });
-  const placed = place(question, question.pictures.length > 0 ? question.pictures : images.slice(taken), template);
+  const placed = place(question, question.pictures.length > 0 ? question.pictures : images.slice(taken), template, literalMarkers);
   return { turns: earlier, question: { text: videoPrefix(frames.length) + placed.text, pictures: [...frames, ...placed.pictures] } };
 }

@@ -64,7 +64,7 @@ export interface Preparing extends Omit<Tiling, "settings"> {
 }
 
 /** Long texts are measured before they are tokenised: that costs a minute where it would be for nothing. */
-function checkLength(texts: readonly string[], { tokenizer, context }: Preparing): void {
+export function checkLength(texts: readonly string[], { tokenizer, context }: Pick<Preparing, "tokenizer" | "context">): void {
   const length = texts.reduce((sum, text) => sum + text.length, 0);
   if (length <= 4 * context) return;
   const least = texts.reduce((sum, text) => sum + tokenizer.atLeast(text), 0);

@@ -63,8 +63,8 @@ export function asEngineError(error: unknown, signal: AbortSignal | undefined): 
 /** The error of a reply, with the text that had come before it. */
 function withText(error: unknown, partialText: string): unknown {
   if (!(error instanceof EngineError) || (partialText === "" && error.code !== "aborted")) return error;
-  const { code, message, hint, cause, stack } = error;
-  return Object.assign(new EngineError(code, message, { hint, cause, partialText }), { stack });
+  const { code, message, hint, cause, param, stack } = error;
+  return Object.assign(new EngineError(code, message, { hint, cause, param, partialText }), { stack });
 }
 
 /**

@@ -4,11 +4,13 @@ import type { ByteSource } from "../safetensors/types.ts";
 import type { BatchOptions } from "./batch.ts";
 import { answerAsk, answerBatch, InternVL, partsOf } from "./internvl.ts";
 import type { LoadOptions } from "./load.ts";
+import type { ChatCompletionRequest } from "./openai-types.ts";
 import { closePictures, namedResult } from "./worker-pictures.ts";
 import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
 
 type ChatRequest = Extract<Request, { op: "chat" }>;
 type BatchRequest = Extract<Request, { op: "batch" }>;
+type CompleteRequest = Extract<Request, { op: "complete" }>;
 type LoadRequest = Extract<Request, { op: "load" }>;
 
 /** Before a model is loaded, and after it was disposed. */
@@ -59,6 +61,14 @@ export function serveModel(port: Port): void {
     }
   }
 
+  async function complete({ id, request, options }: CompleteRequest, signal: AbortSignal): Promise<unknown> {
+    const answer = await loaded().complete(request as ChatCompletionRequest, { ...options, signal });
+    if (!(Symbol.asyncIterator in answer)) return answer;
+    send({ id, type: "begun" });
+    for await (const chunk of answer) send({ id, type: "chunk", chunk });
+    return undefined;
+  }
+
   /** Results go one by one as they are done; an error among them travels encoded. */
   async function batch({ id, items, settings }: BatchRequest, signal: AbortSignal): Promise<void> {
     const onResult: BatchOptions["onResult"] = (result, index) => {
@@ -100,7 +110,9 @@ export function serveModel(port: Port): void {
             ? await chat(request, abort.signal)
             : request.op === "batch"
               ? await batch(request, abort.signal)
-              : await dispose();
+              : request.op === "complete"
+                ? await complete(request, abort.signal)
+                : await dispose();
       send({ id, type: "done", value, state: state() });
     } catch (error) {
       send({ id, type: "error", error: encodeError(error) });

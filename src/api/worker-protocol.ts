@@ -3,6 +3,7 @@ import type { MatrixDtype } from "../tensor/tensor.ts";
 import type { AcceptedItem, Ask } from "./asking.ts";
 import type { BatchSettings } from "./batch.ts";
 import type { Progress } from "./load.ts";
+import type { ChatCompletionChunk } from "./openai-types.ts";
 
 /** What a `Worker`, the scope inside one and a `MessagePort` have in common. */
 export interface Port {
@@ -15,6 +16,7 @@ export type Request =
   | { id: number; op: "load"; source: unknown; options: object }
   | { id: number; op: "chat"; ask: Ask }
   | { id: number; op: "batch"; items: readonly AcceptedItem[]; settings: Omit<BatchSettings, "signal" | "onResult"> }
+  | { id: number; op: "complete"; request: unknown; options: object }
   | { id: number; op: "dispose" }
   | { id: number; op: "abort" }
   /** The answer to `read`: what a weight source of the page gave. */
@@ -24,6 +26,9 @@ export type Request =
 export type Response =
   | { id: number; type: "progress"; progress: Progress }
   | { id: number; type: "piece"; piece: string }
+  /** Of a streamed completion: it was let in, and what came of it since. */
+  | { id: number; type: "begun" }
+  | { id: number; type: "chunk"; chunk: ChatCompletionChunk }
   /** An item of a batch is done. */
   | { id: number; type: "result"; index: number; result: unknown; error?: PortableError | undefined }
   | { id: number; type: "read"; call: number; file: string; offset?: number | undefined; length?: number | undefined }
@@ -43,20 +48,21 @@ export interface PortableError {
   message: string;
   hint?: string | undefined;
   partialText?: string | undefined;
+  param?: string | undefined;
   stack?: string | undefined;
 }
 
 export function encodeError(error: unknown): PortableError {
   if (error instanceof EngineError) {
-    const { code, message, hint, partialText, stack } = error;
-    return { code, message, hint, partialText, stack };
+    const { code, message, hint, partialText, param, stack } = error;
+    return { code, message, hint, partialText, param, stack };
   }
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   return { code: undefined, message, stack };
 }
 
 /** The same class with the same code; where it was thrown in the worker is in `cause`. */
-export function decodeError({ code, message, hint, partialText, stack }: PortableError): Error {
+export function decodeError({ code, message, hint, partialText, param, stack }: PortableError): Error {
   if (!code) return new Error(message, { cause: stack });
-  return new EngineError(code, message, { hint, partialText, cause: stack });
+  return new EngineError(code, message, { hint, partialText, param, cause: stack });
 }

@@ -1,6 +1,7 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
 import type { SourceLike, WeightSource } from "../hub/source.ts";
+import { readOptions } from "../options.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
@@ -12,8 +13,11 @@ import type { ChatOptions, InternVL } from "./internvl.ts";
 import { light } from "./light.ts";
 import type { LoadOptions } from "./load.ts";
 import type { Message } from "./messages.ts";
+import { COMPLETION } from "./openai-options.ts";
+import type { Complete, CompletionOptions } from "./openai-types.ts";
 import { asEngineError, type BatchAnswer, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
+import { completion } from "./worker-complete.ts";
 import { NO_STATE, PAGE_SOURCE } from "./worker-host.ts";
 import { portableAsk, portableItem, revivedResult } from "./worker-pictures.ts";
 import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
@@ -233,6 +237,15 @@ export class InternVLWorker implements Surface {
       (ask, signal, emit) => this.#ask(ask, signal, emit),
     );
   }
+
+  /** As `InternVL.complete`. */
+  complete: Complete = async (request: unknown, options?: CompletionOptions): Promise<never> => {
+    const connection = connectionOf(this);
+    const { signal, ...limits } = readOptions("complete", options, COMPLETION);
+    throwIfAborted(signal);
+    const message = { op: "complete", request, options: limits } as const;
+    return completion((aborted, onMessage) => connection.request(message, [], aborted, onMessage), signal) as Promise<never>;
+  };
 
   /** As `InternVL.session`. */
   session(options?: SessionOptions): Session {

@@ -1,10 +1,16 @@
 import { EngineError } from "../errors.ts";
 import type { Counters } from "../gpu/counters.ts";
 import { ReadRing, type Ticket } from "../gpu/ring.ts";
+import type { CopyOut } from "../model/decoder-slots.ts";
 import type { Model } from "../model/internvl.ts";
 import type { Sampling } from "../ops/sample.ts";
 import { visualTokens } from "./prefix.ts";
 import type { GenerateRequest } from "./request.ts";
+
+/** Ids on their way back, and, where they were asked for, the logits that each was chosen from: a row of the vocabulary for each id, in the order of slots. */
+export interface StepTicket extends Ticket {
+  logits?: Promise<Float32Array[]> | undefined;
+}
 
 /** What the scheduler needs of a model. Whatever is submitted runs in the order in which it was, and nothing but promises is waited for. */
 export interface Engine {
@@ -26,9 +32,9 @@ export interface Engine {
    */
   prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void>;
   /** Submits the choice of the first id, behind a prefill whose last piece added `units` positions; and sets how the slot samples from there on. */
-  first(slot: number, units: number, sampling: Sampling): Promise<Ticket>;
+  first(slot: number, units: number, sampling: Sampling, logits: boolean): Promise<StepTicket>;
   /** The next id of every slot that has a position: where its last id goes in. */
-  decode(positions: readonly (number | undefined)[]): Ticket;
+  decode(positions: readonly (number | undefined)[], logits: boolean): StepTicket;
   /** Waits until all that was submitted is done. @throws EngineError device-lost */
   flush(): Promise<void>;
 }
@@ -42,6 +48,7 @@ const GENTLE = 4;
 export class ModelEngine implements Engine {
   readonly #model: Model;
   readonly #ring: ReadRing;
+  #logitRing: ReadRing | undefined; // from when somebody asks for logits
 
   constructor(model: Model) {
     this.#model = model;
@@ -61,7 +68,7 @@ export class ModelEngine implements Engine {
   }
 
   get room(): number {
-    return this.#ring.free;
+    return Math.min(this.#ring.free, this.#logitRing?.free ?? RING);
   }
 
   get counters(): Counters {
@@ -120,16 +127,38 @@ export class ModelEngine implements Engine {
     }
   }
 
-  async first(slot: number, units: number, sampling: Sampling): Promise<Ticket> {
+  async first(slot: number, units: number, sampling: Sampling, logits: boolean): Promise<StepTicket> {
     const { decoder } = this.#model;
     await decoder.prepareSampling(sampling);
     decoder.setSampling(slot, sampling);
-    return this.#ring.submit(decoder.state.next, (copy) => decoder.first(slot, units, copy));
+    return this.#submit((copy) => decoder.first(slot, units, copy), logits ? 1 : 0);
   }
 
-  decode(positions: readonly (number | undefined)[]): Ticket {
+  decode(positions: readonly (number | undefined)[], logits: boolean): StepTicket {
     const { decoder } = this.#model;
-    return this.#ring.submit(decoder.state.next, (copy) => decoder.decode(positions, copy));
+    return this.#submit((copy) => decoder.decode(positions, copy), logits ? positions.filter((each) => each !== undefined).length : 0);
+  }
+
+  /** Runs a step whose ids come back, with the first `rows` rows of logits. */
+  #submit(run: (copy: CopyOut) => void, rows: number): StepTicket {
+    const { decoder, gpu } = this.#model;
+    const { vocabSize } = decoder.state;
+    if (rows === 0) return this.#ring.submit(decoder.state.next, run);
+    this.#logitRing ??= new ReadRing(gpu, RING, this.most * vocabSize * 4);
+    let ids!: Ticket;
+    const both = (copyLogits: CopyOut) => {
+      ids = this.#ring.submit(decoder.state.next, (copyIds) =>
+        run((encoder) => {
+          copyIds(encoder);
+          copyLogits(encoder);
+        }),
+      );
+    };
+    const { words } = this.#logitRing.submit(decoder.logits, both, rows * vocabSize * 4);
+    const row = (all: Float32Array, i: number) => all.subarray(i * vocabSize, (i + 1) * vocabSize);
+    const logits = words.then(({ buffer }) => Array.from({ length: rows }, (_, i) => row(new Float32Array(buffer), i)));
+    logits.catch(() => {}); // told to whoever waits for them; a step may be dropped
+    return { ...ids, logits };
   }
 
   async flush(): Promise<void> {

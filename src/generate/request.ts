@@ -12,6 +12,8 @@ export interface GenerateRequest {
   maxTokens: number;
   /** Most ids of prompt and answer; as many as a slot has positions by default. */
   maxContext?: number | undefined;
+  /** Whether `accept` gets the logits that each id was chosen from. */
+  logits?: boolean | undefined;
 }
 
 /** What a request has cost. */

@@ -1,15 +1,17 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
-import type { Ticket } from "../gpu/ring.ts";
 import { GREEDY } from "../ops/sample.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine, StepTicket } from "./engine.ts";
 import { NOTHING } from "./prefix.ts";
 import type { GenerateRequest, Usage } from "./request.ts";
 import { bestSlot, contentOf, newSlot, type Slot } from "./slots.ts";
 
+/** Takes a new id, with the logits that it was chosen from where the request asks for them; true when the answer ends with it. */
+export type Accept = (id: number, logits?: Float32Array) => boolean;
+
 /** A request that waits, or is answered. */
 interface Job {
   readonly request: GenerateRequest;
-  readonly accept: (id: number) => boolean;
+  readonly accept: Accept;
   /** The position behind the last id that the answer may have. */
   readonly end: number;
   readonly ids: number[];
@@ -31,7 +33,7 @@ interface Prefill {
 
 /** A step on its way: whose ids come back, by slot. */
 interface Flight {
-  ticket: Ticket;
+  ticket: StepTicket;
   jobs: readonly (Job | undefined)[];
 }
 
@@ -92,6 +94,13 @@ export class Scheduler {
     return this.#most;
   }
 
+  /** Answers under way, those that wait for a slot, and the share of all positions that there can be which the former take. */
+  get load(): { running: number; waiting: number; kvUsage: number } {
+    const busy = this.#busy;
+    const taken = busy.reduce((sum, { held, job }) => sum + (job?.position ?? held.ids.length), 0);
+    return { running: busy.length, waiting: this.#waiting.length, kvUsage: taken / (this.#most * this.#engine.context) };
+  }
+
   /**
    * Answers a request when its turn comes: `accept` gets every new id, the stop id included, until it says that the answer ends, or
    * `maxTokens` or the context ends it.
@@ -99,7 +108,7 @@ export class Scheduler {
    * @throws EngineError bad-input, context-overflow, aborted (at once; the slot is free with the next step), disposed, device-lost; and what
    * `accept` throws
    */
-  admit(request: GenerateRequest, accept: (id: number) => boolean, signal?: AbortSignal): Promise<Usage> {
+  admit(request: GenerateRequest, accept: Accept, signal?: AbortSignal): Promise<Usage> {
     return new Promise((resolve, reject) => {
       this.#refuseClosed();
       throwIfAborted(signal);
@@ -273,7 +282,7 @@ export class Scheduler {
       prefill.at += units;
       slot.held = { ...slot.held, ids: inputIds.slice(0, prefill.at) };
       if (job.finished || prefill.at < inputIds.length) return;
-      const ticket = await this.#engine.first(slot.index, units, sampling);
+      const ticket = await this.#engine.first(slot.index, units, sampling, job.request.logits === true);
       this.#prefill = undefined;
       if (job.finished) return;
       job.position = inputIds.length;
@@ -295,7 +304,11 @@ export class Scheduler {
     while (this.#flights.length < ahead && this.#engine.room > 0) {
       const jobs = this.#decoding();
       if (jobs.every((job) => !job)) return;
-      const ticket = this.#engine.decode(jobs.map((job) => (job ? job.position!++ : undefined)));
+      const positions = jobs.map((job) => (job ? job.position!++ : undefined));
+      const ticket = this.#engine.decode(
+        positions,
+        jobs.some((job) => job?.request.logits),
+      );
       this.#flights.push({ ticket, jobs });
     }
   }
@@ -312,17 +325,22 @@ export class Scheduler {
     const last = this.#flights.length === 0;
     if (last && this.#decoding().some((job) => job)) counters.awaitedReadbacks++;
     const ids = await flight.ticket.words;
+    const logits = await flight.ticket.logits;
     const now = performance.now();
     if (this.#last !== undefined && !last) this.#stepMs = 0.7 * this.#stepMs + 0.3 * (now - this.#last);
     this.#last = last ? undefined : now;
-    for (const [i, job] of flight.jobs.entries()) if (job && !job.finished) this.#take(job, ids[i]!);
+    let row = 0; // of the logits: slots without a job have none
+    for (const [i, job] of flight.jobs.entries()) {
+      if (job && !job.finished) this.#take(job, ids[i]!, job.request.logits ? logits?.[row] : undefined);
+      if (job) row++;
+    }
     counters.cpuMs += performance.now() - now;
   }
 
-  #take(job: Job, id: number): void {
+  #take(job: Job, id: number, logits: Float32Array | undefined): void {
     try {
       job.ids.push(id);
-      if (job.accept(id) || job.request.inputIds.length + job.ids.length >= job.end) this.#finish(job);
+      if (job.accept(id, logits) || job.request.inputIds.length + job.ids.length >= job.end) this.#finish(job);
     } catch (error) {
       this.#finish(job, { error });
     }

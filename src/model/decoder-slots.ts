@@ -260,6 +260,11 @@ export class Decoder {
     this.#decodes[busy.length - 1]!.run(step, { tail: copy });
   }
 
+  /** Logits of the last step [busy slots, vocab], after the penalties. */
+  get logits(): GPUBuffer {
+    return bindingOf(this.#logits.buffer).buffer;
+  }
+
   /** Slot 0's logits of the last step [vocab]. */
   async readLogits(): Promise<Float32Array<ArrayBuffer>> {
     return new Float32Array(await this.#parts.gpu.memory.read(this.#logits.buffer, 0, this.#logits.width * 4));

@@ -203,4 +203,5 @@ export const platform: Platform = {
   startDecoder,
   jpegDecoder,
   portable: async (image) => ({ image, transfer: [] }),
+  media: async () => (await import("./node-media.ts")).media,
 };

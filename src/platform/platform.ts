@@ -35,6 +35,20 @@ export interface PortableImage {
   transfer: Transferable[];
 }
 
+export interface MediaLimits {
+  maxBytes: number;
+  /** For all of it: name, connection, answer. */
+  seconds: number;
+}
+
+/** Opens pictures for strangers. */
+export interface Media {
+  /** The bytes of a picture on another host, at an address that is not of this network. @throws EngineError network, limit-exceeded */
+  fetchPublic(url: URL, limits: MediaLimits): Promise<Uint8Array>;
+  /** The bytes of a file below a folder, wherever links lead. @throws EngineError bad-input, limit-exceeded */
+  readBelow(folder: string, path: string, maxBytes: number): Promise<Uint8Array>;
+}
+
 /** What differs between Node and a browser. `node.ts` and `web.ts` implement it, package.json's `#platform` chooses. */
 export interface Platform {
   requestAdapter(request: AdapterRequest): Promise<NamedAdapter>;
@@ -80,6 +94,8 @@ export interface Platform {
   startDecoder(): Thread;
   /** The WebAssembly module of its JPEG decoder; `undefined` where the thread fetches it itself. */
   jpegDecoder(): Promise<Uint8Array | undefined>;
+  /** What a server opens pictures with that a request only names. */
+  media(): Promise<Media>;
   /** An image as a worker can take it. */
   portable(image: object): Promise<PortableImage>;
 }

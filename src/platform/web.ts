@@ -56,5 +56,6 @@ export const platform: Platform = {
   decodeNative,
   startDecoder,
   jpegDecoder: async () => undefined,
+  media: async () => noFiles("a server's media"),
   portable,
 };

@@ -23,7 +23,7 @@ export class StreamDecoder {
 
   /**
    * @param stop strings that end the text before them, wherever tokens begin and end
-   * @param template whether the text is trimmed
+   * @param template whether the text is trimmed: that of an answer may be, a text that is gone on with is not
    */
   constructor(tokenizer: Tokenizer, stop: readonly string[] = [], { trimmed }: Pick<Template, "trimmed"> = TEMPLATES.internvl2_5) {
     this.#tokenizer = tokenizer;

@@ -26,7 +26,7 @@ export const STRUCTURAL_TOKENS: readonly string[] = [START_OF_TURN, END_OF_TURN,
 /** A piece of a prompt: a structural token that the template puts there, once or `times`, or text. */
 export type PromptPart = string | { readonly token: string; readonly times?: number };
 
-/** A user's text, with `<image>` where its pictures belong. `tiles` says how many tiles each of them has, in their order. */
+/** A user's text, with `<image>` where its pictures belong; more of them are text. `tiles` says how many tiles each picture has, in their order. */
 export interface Asked {
   text: string;
   tiles: readonly number[];
@@ -83,7 +83,7 @@ export function templateName(name: string): TemplateName {
  * role only, without the end of the turn, as upstream does.
  *
  * @param tokensPerTile 256 for 448-pixel tiles
- * @throws EngineError `bad-input` where a text has not one `<image>` for each of its pictures
+ * @throws EngineError `bad-input` where a text has fewer `<image>` than pictures
  */
 export function promptParts(
   { system, history = [], question }: { system?: string | undefined; history?: readonly (readonly [Asked, string])[]; question: Asked },
@@ -107,10 +107,11 @@ export function promptParts(
 
 function withPictures({ text, tiles }: Asked, tokensPerTile: number): PromptPart[] {
   const texts = text.split(PLACEHOLDER);
-  if (texts.length !== tiles.length + 1) {
+  if (texts.length <= tiles.length) {
     const has = `${texts.length - 1} ${PLACEHOLDER} placeholder(s)`;
     throw new EngineError("bad-input", `a question has ${has} and ${tiles.length} picture(s)`);
   }
+  texts.push(texts.splice(tiles.length).join(PLACEHOLDER));
   return texts.flatMap((part, i): PromptPart[] => {
     const count = tiles[i];
     if (count === undefined) return [part];

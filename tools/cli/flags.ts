@@ -20,6 +20,13 @@ export const upTo =
     return value;
   };
 
+/** A port; 0 is any. */
+export function port(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value > 65_535) throw new InvalidArgumentError("It must be a whole number from 0 to 65535.");
+  return value;
+}
+
 /** A u32. */
 export function seed(text: string): number {
   const value = Number(text);

@@ -16,6 +16,7 @@ import {
   jsonOption,
   libraries,
   modelOption,
+  port,
   readingFlags,
   revisionOption,
   seed,
@@ -27,6 +28,7 @@ import { inspectCommand } from "./inspect.ts";
 import { kernelsBench } from "./kernels-bench.ts";
 import { kernelsCompile } from "./kernels-compile.ts";
 import { kernelsTest } from "./kernels-test.ts";
+import type { ServeFlags } from "./serve.ts";
 import { synth } from "./synth.ts";
 
 const MOST_TILES = 40; // a picture
@@ -77,6 +79,27 @@ export function program(): Command {
     .action(batch);
   for (const command of [chatCommand, batchCommand])
     for (const option of [...generationFlags(), ...readingFlags()]) command.addOption(option);
+  root
+    .command("serve")
+    .description("answer over HTTP as OpenAI's API does: chat completions, completions, models, metrics")
+    .addOption(modelOption())
+    .addOption(revisionOption())
+    .option("--model-name <name>", "what clients call the model (default: org/name, or the folder's name)")
+    .addOption(new Option("--port <number>", "0: any that is free").argParser(port).default(23333))
+    .option("--host <address>", "where to listen; without --api-key keep it to this machine", "127.0.0.1")
+    .addOption(new Option("--api-key <key>", "what clients have to bring").env("INTERNVL_API_KEY"))
+    .addOption(new Option("--slots <count>", "answers that are decoded together").argParser(upTo(8)).default(8))
+    .option("--cors <origin>", "whose pages may ask, or *")
+    .option("--allow-images-from <host...>", "fetch pictures from these hosts (data URLs are always taken)")
+    .option("--media-root <folder>", "take pictures below this folder, as file:NAME")
+    .addOption(new Option("--max-queue <count>", "answers that may wait (default: 256)").argParser(count))
+    .addOption(new Option("--max-seconds <count>", "longest answer (default: 600)").argParser(upTo(86_400)))
+    .option("--reload-on-loss", "load the model again when the GPU's device is lost")
+    .addOption(contextOption())
+    .addOption(weightsOption())
+    .addOption(adapterOption())
+    .addOption(jsonOption())
+    .action(async (flags: ServeFlags) => (await import("./serve.ts")).serve(flags)); // no other command reads the server
   root
     .command("convert")
     .description("write a checkpoint's weights in another format, read them back and report bytes and error of every tensor")

@@ -18,12 +18,16 @@ function missing(entries) {
     strict: true,
     noEmit: true,
   });
-  return ts.getPreEmitDiagnostics(program).map(({ file, code, messageText, start, length }) => ({
-    path: file?.fileName ?? "",
-    code,
-    name: file?.text.slice(start, start + length) ?? "",
-    text: ts.flattenDiagnosticMessageText(messageText, " "),
-  }));
+  const own = ({ file }) => !file?.fileName.includes("/node_modules/"); // what other packages need is theirs
+  return ts
+    .getPreEmitDiagnostics(program)
+    .filter(own)
+    .map(({ file, code, messageText, start, length }) => ({
+      path: file?.fileName ?? "",
+      code,
+      name: file?.text.slice(start, start + length) ?? "",
+      text: ts.flattenDiagnosticMessageText(messageText, " "),
+    }));
 }
 
 /**

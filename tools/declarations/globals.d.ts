@@ -33,6 +33,10 @@ export type Response = Platform<
   "Response",
   { readonly ok: boolean; readonly status: number; readonly headers: Headers; arrayBuffer(): Promise<ArrayBuffer> }
 >;
+export type Request = Platform<
+  "Request",
+  { readonly method: string; readonly url: string; readonly headers: Headers; readonly signal: AbortSignal }
+>;
 export declare const fetch: typeof globalThis extends { fetch: infer Fetch } ? Fetch : (url: string, init?: object) => Promise<Response>;
 
 export type Blob = Platform<
@@ -77,6 +81,7 @@ interface GPUDeviceLike extends Destroyable {
   createBuffer(descriptor: never): unknown;
 }
 
+export type GPUAdapterInfo = Platform<"GPUAdapterInfo", object>;
 export type GPUDevice = Platform<"GPUDevice", GPUDeviceLike>;
 export type GPUBuffer = Platform<"GPUBuffer", Destroyable & { readonly size: number; readonly usage: number }>;
 export type GPUTexture = Platform<"GPUTexture", Destroyable & Sized & { createView(): unknown }>;

@@ -2,9 +2,17 @@
 import {
   type BatchResult,
   type CachedModel,
+  type ChatCompletion,
+  type ChatCompletionChunk,
+  type ChatCompletionRequest,
+  type ChatMessage,
   type ChatOptions,
   type ChatReply,
   type ChatResult,
+  type ChatTool,
+  type ChatToolCall,
+  type Complete,
+  type CompletionOptions,
   type ContentPart,
   cachedModels,
   type DeviceOptions,
@@ -33,6 +41,7 @@ import {
   type OutputFolder,
   verify,
 } from "internvl-webgpu/convert";
+import { createHandler, type ServerOptions, type Service } from "internvl-webgpu/server";
 import {
   defineKernelCase,
   generateBatch,
@@ -120,6 +129,20 @@ const items = [{ prompt: "One?" }, { prompt: ["Two?", "Why?"], images: ["b.png"]
 const results: BatchResult[] = await vlm.batch(items, { rows: 2, kvBytes: 2 ** 30, onResult: (one, index) => seen.push(one, index) });
 for (const one of results) seen.push("error" in one ? one.error.code : one.turns.length);
 
+// OpenAI's form, and a server on it.
+const said: ChatMessage[] = [{ role: "user", content: [{ type: "text", text: "What is it?" }] }];
+const tools: ChatTool[] = [{ type: "function", function: { name: "add", parameters: {} } }];
+const limits: CompletionOptions = { maxPixels: 1e8, maxImages: 4 };
+const request: ChatCompletionRequest = { messages: said, tools, temperature: 0, logprobs: true, top_logprobs: 2 };
+const completion: ChatCompletion = await vlm.complete({ ...request, stream: false }, limits);
+const call: ChatToolCall | undefined = completion.choices[0]?.message.tool_calls?.[0];
+seen.push(completion.usage.prompt_tokens_details.cached_tokens, completion.timings.predicted_per_second, call?.function.arguments);
+for await (const chunk of await vlm.complete({ ...request, stream: true })) seen.push(chunk satisfies ChatCompletionChunk);
+export const completing: Complete = vlm.complete;
+const options: ServerOptions = { model: "m", apiKey: "k", cors: "*", maxBody: 1e6, maxQueue: 4, maxSeconds: 60 };
+const service: Service = { vlm, stopping: false };
+export const handlers = [createHandler(vlm), createHandler(service, options)];
+
 // Errors, and the end.
 try {
   await vlm.dispose();
@@ -127,7 +150,7 @@ try {
 } catch (error) {
   if (error instanceof EngineError) {
     const code: ErrorCode = error.code;
-    seen.push(code, error.message, error.hint, error.partialText);
+    seen.push(code, error.message, error.hint, error.partialText, error.param);
   }
 }
 const cached: CachedModel[] = await cachedModels();

@@ -1,0 +1,1 @@
+export { type Completing, internvl } from "./ai-sdk/model.ts";

@@ -1,0 +1,101 @@
+import type {
+  LanguageModelV3,
+  LanguageModelV3Content,
+  LanguageModelV3FinishReason,
+  LanguageModelV3StreamPart,
+  LanguageModelV3ToolCall,
+  LanguageModelV3Usage,
+} from "@ai-sdk/provider";
+import type { ChatCompletionChunk, ChatToolCall, Complete, CompletionUsage, FinishReason } from "../api/openai-types.ts";
+import { requestOf } from "./prompt.ts";
+
+const finishOf = (raw: FinishReason): LanguageModelV3FinishReason => ({ unified: raw === "tool_calls" ? "tool-calls" : raw, raw });
+
+const usageOf = ({
+  prompt_tokens: total,
+  completion_tokens: out,
+  prompt_tokens_details: { cached_tokens: cached },
+}: CompletionUsage): LanguageModelV3Usage => ({
+  inputTokens: { total, noCache: total - cached, cacheRead: cached, cacheWrite: undefined },
+  outputTokens: { total: out, text: out, reasoning: undefined },
+});
+
+const callOf = ({ id, function: { name, arguments: input } }: ChatToolCall): LanguageModelV3ToolCall => ({
+  type: "tool-call",
+  toolCallId: id,
+  toolName: name,
+  input,
+});
+
+/** Chunks as the AI SDK's parts: one text, and whole calls. */
+async function* partsOf(chunks: AsyncIterable<ChatCompletionChunk>): AsyncGenerator<LanguageModelV3StreamPart, void, void> {
+  let text = false;
+  let finish: FinishReason = "stop";
+  for await (const { id, created, model, choices, usage } of chunks) {
+    const [choice] = choices;
+    if (choice?.delta.role) yield { type: "response-metadata", id, modelId: model, timestamp: new Date(created * 1000) };
+    if (choice?.delta.content) {
+      if (!text) yield { type: "text-start", id: "0" };
+      text = true;
+      yield { type: "text-delta", id: "0", delta: choice.delta.content };
+    }
+    for (const call of choice?.delta.tool_calls ?? []) yield callOf(call);
+    finish = choice?.finish_reason ?? finish;
+    if (!usage) continue;
+    if (text) yield { type: "text-end", id: "0" };
+    yield { type: "finish", finishReason: finishOf(finish), usage: usageOf(usage) };
+  }
+}
+
+/** A loaded model, here or in a worker. */
+export interface Completing {
+  complete: Complete;
+}
+
+/**
+ * A loaded model as the AI SDK takes it: `streamText({ model: internvl(vlm), messages })`, in a page as in Node. Decoding is greedy where
+ * no temperature is given.
+ */
+export function internvl(vlm: Completing, modelId = "internvl"): LanguageModelV3 {
+  return {
+    specificationVersion: "v3",
+    provider: "internvl-webgpu",
+    modelId,
+    supportedUrls: {}, // the AI SDK itself fetches what is elsewhere
+    async doGenerate({ abortSignal: signal, ...options }) {
+      const { request, warnings } = requestOf(options);
+      const { id, created, choices, usage } = await vlm.complete({ ...request, model: modelId, stream: false }, { signal });
+      const { message, finish_reason: finish } = choices[0]!;
+      const content: LanguageModelV3Content[] = [
+        ...(message.content ? [{ type: "text" as const, text: message.content }] : []),
+        ...(message.tool_calls ?? []).map(callOf),
+      ];
+      const response = { id, modelId, timestamp: new Date(created * 1000) };
+      return { content, finishReason: finishOf(finish), usage: usageOf(usage), warnings, request: { body: request }, response };
+    },
+    async doStream({ abortSignal, ...options }) {
+      const { request, warnings } = requestOf(options);
+      const abort = new AbortController();
+      const relay = () => abort.abort(abortSignal?.reason);
+      if (abortSignal?.aborted) relay();
+      abortSignal?.addEventListener("abort", relay, { once: true });
+      const streaming = { ...request, model: modelId, stream: true as const, stream_options: { include_usage: true } };
+      const parts = partsOf(await vlm.complete(streaming, { signal: abort.signal }));
+      const stream = new ReadableStream<LanguageModelV3StreamPart>({
+        start: (controller) => controller.enqueue({ type: "stream-start", warnings }),
+        async pull(controller) {
+          try {
+            const { done, value } = await parts.next();
+            if (!done) return controller.enqueue(value);
+          } catch (error) {
+            controller.enqueue({ type: "error", error });
+          }
+          abortSignal?.removeEventListener("abort", relay);
+          controller.close();
+        },
+        cancel: () => abort.abort(),
+      });
+      return { stream, request: { body: request } };
+    },
+  };
+}

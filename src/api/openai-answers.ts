@@ -1,0 +1,207 @@
+import { EngineError, throwIfAborted } from "../errors.ts";
+import { type AnswerOptions, answerPrompt } from "./answer.ts";
+import type { Generation } from "./generation.ts";
+import { logprobOf } from "./logprobs.ts";
+import { CallFinder } from "./openai-tools.ts";
+import type { ChatToolCall, CompletionTimings, CompletionUsage, FinishReason, TokenLogprob } from "./openai-types.ts";
+import type { Parts } from "./parts.ts";
+import type { PreparedPrompt } from "./prompt.ts";
+import type { ChatResult } from "./reply.ts";
+
+/** A prompt, and how it is answered. */
+export interface Asking {
+  prompt: PreparedPrompt;
+  generation: Generation;
+}
+
+export interface AnswersOptions {
+  /** How many of the most probable tokens come beside each token; undefined: no probabilities at all. */
+  logprobs?: number | undefined;
+  /** Looks for calls of tools. */
+  tools?: boolean | undefined;
+  raw?: boolean | undefined;
+  /** How long the prompt took to be read, in milliseconds. */
+  prepareMs: number;
+  observe?: Observe | undefined;
+}
+
+/** Is told of each answer that has ended: milliseconds from the request to its first token, and what came of it. */
+export type Observe = (firstMs: number, result: ChatResult, finish: FinishReason) => void;
+
+/** What an answer has got since it was last asked for. */
+export interface News {
+  index: number;
+  text: string;
+  tokens: TokenLogprob[];
+  calls: ChatToolCall[];
+  finish?: FinishReason | undefined;
+}
+
+const nothing = (index: number): News => ({ index, text: "", tokens: [], calls: [] });
+
+/**
+ * Several answers under way. What came and was not read yet is one piece an answer, however many tokens it was: a reader who is slow, or
+ * reads nothing, costs the text of his answer and no more, and keeps no slot.
+ */
+export class Answers {
+  readonly #abort = new AbortController();
+  readonly #news: News[];
+  readonly #results: ChatResult[] = [];
+  #called: boolean[] = []; // which of them have called a tool
+  #failed: { error: unknown } | undefined;
+  #open: number;
+  #wake: (() => void) | undefined;
+  readonly #leave: () => void;
+
+  private constructor(count: number, signal: AbortSignal | undefined) {
+    this.#news = Array.from({ length: count }, (_, i) => nothing(i));
+    this.#open = count;
+    const relay = () => this.#abort.abort(signal?.reason);
+    signal?.addEventListener("abort", relay, { once: true });
+    this.#leave = () => signal?.removeEventListener("abort", relay);
+  }
+
+  /** Resolves when all were let in. @throws EngineError bad-input, context-overflow, aborted, disposed, device-lost */
+  static async start(parts: Parts, asking: readonly Asking[], signal: AbortSignal | undefined, options: AnswersOptions): Promise<Answers> {
+    throwIfAborted(signal);
+    const answers = new Answers(asking.length, signal);
+    let waiting = asking.length;
+    await new Promise<void>((resolve, reject) => {
+      const admitted = () => {
+        if (--waiting === 0) resolve();
+      };
+      for (const [i, each] of asking.entries()) {
+        answers.#answer(parts, each, i, { ...options, admitted }).catch((error: unknown) => {
+          answers.#fail(error);
+          reject(error);
+        });
+      }
+    });
+    return answers;
+  }
+
+  async #answer(
+    parts: Parts,
+    { prompt, generation }: Asking,
+    index: number,
+    { logprobs, tools, raw, prepareMs, admitted, observe }: AnswersOptions & Pick<AnswerOptions, "admitted">,
+  ): Promise<void> {
+    const began = performance.now() - prepareMs;
+    const finder = tools ? new CallFinder() : undefined;
+    const add = (text: string, calls: ChatToolCall[] = [], tokens: TokenLogprob[] = []) => {
+      const news = this.#news[index]!;
+      news.text += text;
+      news.calls.push(...calls);
+      news.tokens.push(...tokens);
+      if (calls.length > 0) this.#called[index] = true;
+      if (text !== "" || calls.length > 0) this.#notify();
+    };
+    const emit = (piece: string) => {
+      const { text, calls } = finder?.push(piece) ?? { text: piece, calls: [] };
+      add(text, calls);
+    };
+    const { tokenizer, stopIds } = parts;
+    const before: number[] = [];
+    const watch = (id: number, logits: Float32Array) => {
+      if (!stopIds.has(id)) add("", [], [logprobOf(tokenizer, logits, id, logprobs!, before, generation.sampling)]);
+      before.push(id);
+    };
+    const wanted = { admitted, raw, watch: logprobs === undefined ? undefined : watch };
+    const result = await answerPrompt(parts, prompt, generation, this.#abort.signal, emit, wanted, prepareMs);
+    add(finder?.end() ?? "");
+    this.#results[index] = result;
+    const finish = this.#called[index] ? "tool_calls" : result.finishReason;
+    this.#news[index]!.finish = finish;
+    observe?.(performance.now() - result.timings.decode - began, result, finish);
+    if (--this.#open === 0) this.#leave();
+    this.#notify();
+  }
+
+  #fail(error: unknown): void {
+    this.#failed ??= { error };
+    this.#abort.abort();
+    this.#leave();
+    this.#notify();
+  }
+
+  #notify(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+
+  /** What comes, until all have ended; leaving early aborts them. One reader. @throws EngineError aborted, disposed, device-lost */
+  async *news(): AsyncGenerator<News, void, void> {
+    let unfinished = this.#news.length;
+    try {
+      while (unfinished > 0) {
+        let any = false;
+        for (const [i, news] of this.#news.entries()) {
+          if (news.text === "" && news.calls.length === 0 && news.finish === undefined) continue;
+          this.#news[i] = nothing(i);
+          any = true;
+          if (news.finish) unfinished--;
+          yield news;
+        }
+        if (any) continue;
+        if (this.#failed) throw this.#failed.error;
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    } finally {
+      this.abort();
+    }
+  }
+
+  /** Frees the slots; nothing more comes. */
+  abort(): void {
+    if (this.#open > 0) this.#fail(new EngineError("aborted", "the answers were left"));
+  }
+
+  /** All of every answer. @throws EngineError aborted, disposed, device-lost */
+  async whole(): Promise<News[]> {
+    const whole = this.#news.map((_, i) => nothing(i));
+    for await (const { index, text, tokens, calls, finish } of this.news()) {
+      const so = whole[index]!;
+      so.text += text;
+      so.tokens.push(...tokens);
+      so.calls.push(...calls);
+      so.finish = finish;
+    }
+    return whole;
+  }
+
+  /** What all of them cost; a prompt that has several answers is counted once. Once all have ended. */
+  cost(prompts: number): { usage: CompletionUsage; timings: CompletionTimings } {
+    const results = this.#results;
+    const each = results.length / prompts;
+    const sum = (of: (result: ChatResult) => number, list = results) => list.reduce((total, result) => total + of(result), 0);
+    const first = results.filter((_, i) => i % each === 0);
+    const prompt = sum(({ usage }) => usage.promptTokens, first);
+    const completion = sum(({ usage }) => usage.completionTokens);
+    const cached = sum(({ usage }) => usage.cachedTokens, first);
+    const computed = sum(({ usage }) => usage.prefilledTokens);
+    const promptMs = sum(({ timings }) => timings.firstToken);
+    const predictedMs = Math.max(...results.map(({ timings }) => timings.decode));
+    const rate = (n: number, ms: number) => (ms > 0 ? (1000 * n) / ms : 0);
+    return {
+      usage: {
+        prompt_tokens: prompt,
+        completion_tokens: completion,
+        total_tokens: prompt + completion,
+        prompt_tokens_details: { cached_tokens: cached },
+      },
+      timings: {
+        cache_n: cached,
+        prompt_n: computed,
+        prompt_ms: promptMs,
+        prompt_per_token_ms: promptMs / Math.max(computed, 1),
+        prompt_per_second: rate(computed, promptMs),
+        predicted_n: completion,
+        predicted_ms: predictedMs,
+        predicted_per_token_ms: predictedMs / Math.max(completion, 1),
+        predicted_per_second: rate(completion, predictedMs),
+      },
+    };
+  }
+}

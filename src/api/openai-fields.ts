@@ -1,0 +1,112 @@
+import { EngineError } from "../errors.ts";
+import { flag, isRecord, number, oneOf, type Reader, type Shape, text, unknownKey, wrong } from "../options.ts";
+import { GENERATION, type Generation, generation } from "./generation.ts";
+
+/** A field that OpenAI has and this library has not. @throws EngineError bad-input, naming it */
+export function unsupported(param: string, what = param, hint?: string): EngineError {
+  return new EngineError("bad-input", `${what} is not supported by this server`, { param, hint });
+}
+
+const never =
+  (isOff: (value: unknown) => boolean): Reader<undefined> =>
+  (value, name) => {
+    if (!isOff(value)) throw unsupported(name);
+    return undefined;
+  };
+
+const integer = number("an integer", Number.isSafeInteger);
+const penalty: Reader<number> = (value, name) => {
+  const read = number("a number from -2 to 2", (v) => v >= -2 && v <= 2)(value, name);
+  if (read !== 0) throw unsupported(name, `${name} other than 0`, "repetition_penalty is");
+  return read;
+};
+
+/** A shape's fields, each called by where it stands. */
+export function nested<S extends Shape>(value: unknown, name: string, shape: S) {
+  if (!isRecord(value)) throw wrong(name, value, `an object with ${Object.keys(shape).join(", ")}`);
+  return readFields(value, shape, `${name}.`);
+}
+
+/** As `readOptions`, of a body: unknown fields are refused as OpenAI's own server does it. @throws EngineError bad-input, with `param` */
+export function readFields<S extends Shape>(body: Record<string, unknown>, shape: S, prefix = ""): { [K in keyof S]?: ReturnType<S[K]> } {
+  const known = Object.keys(shape);
+  for (const key of Object.keys(body)) {
+    if (Object.hasOwn(shape, key)) continue;
+    const { message, hint } = unknownKey("a request", key, known);
+    const meant = /; did you mean .*$/.exec(message)?.[0] ?? "";
+    throw new EngineError("bad-input", `Unrecognized request argument supplied: ${prefix}${key.slice(0, 100)}${meant}`, {
+      hint,
+      param: prefix + key.slice(0, 100),
+    });
+  }
+  const read: Record<string, unknown> = {};
+  for (const key of known) {
+    const value = Object.hasOwn(body, key) ? body[key] : undefined;
+    if (value !== undefined && value !== null) read[key] = shape[key]!(value, prefix + key);
+  }
+  return read as { [K in keyof S]?: ReturnType<S[K]> };
+}
+
+const positive = number("a positive integer", (v) => Number.isSafeInteger(v) && v >= 1);
+const stops: Reader<readonly string[]> = (value, name) => GENERATION.stop(value, name);
+
+/** Fields that chat completions and completions share. */
+export const SAMPLING = {
+  model: text,
+  max_tokens: positive,
+  temperature: number("a number from 0 to 2", (v) => v >= 0 && v <= 2),
+  top_p: number("a number from 0 to 1", (v) => v >= 0 && v <= 1),
+  top_k: number("an integer from -1 (off)", (v) => Number.isInteger(v) && v >= -1),
+  min_p: number("a number from 0 to 1", (v) => v >= 0 && v <= 1),
+  repetition_penalty: GENERATION.repetitionPenalty,
+  presence_penalty: penalty,
+  frequency_penalty: penalty,
+  seed: integer,
+  stop: stops,
+  n: number("an integer from 1 to 128", (v) => Number.isInteger(v) && v >= 1 && v <= 128),
+  stream: flag,
+  stream_options: (value: unknown, name: string) => nested(value, name, { include_usage: flag, include_obfuscation: flag }),
+  user: text,
+  logit_bias: never((value) => isRecord(value) && Object.keys(value).length === 0),
+};
+
+/** What chat completions have besides; what nothing here depends on is read for its type alone. */
+export const CHAT = {
+  ...SAMPLING,
+  max_completion_tokens: positive,
+  logprobs: flag,
+  top_logprobs: number("an integer from 0 to 20", (v) => Number.isInteger(v) && v >= 0 && v <= 20),
+  parallel_tool_calls: flag,
+  metadata: (value: unknown, name: string) => {
+    if (!isRecord(value)) throw wrong(name, value, "an object");
+  },
+  store: flag,
+  service_tier: oneOf("auto", "default", "flex", "scale", "priority"),
+  safety_identifier: text,
+  prompt_cache_key: text,
+  prompt_cache_retention: text,
+  modalities: never((value) => Array.isArray(value) && value.length === 1 && value[0] === "text"),
+  audio: never(() => false),
+  prediction: never(() => false),
+  web_search_options: never(() => false),
+  functions: never(() => false),
+  function_call: never(() => false),
+  reasoning_effort: never(() => false),
+  verbosity: never(() => false),
+};
+
+type Read<S extends Shape> = { [K in keyof S]?: ReturnType<S[K]> };
+
+/** How an answer is generated; the i-th of several has another seed than the first. @throws EngineError bad-input */
+export function generationOf(read: Read<typeof SAMPLING>, maxTokens: number): (index: number) => Generation {
+  if (read.stream_options && !read.stream) {
+    throw new EngineError("bad-input", "stream_options is only allowed when stream is true", { param: "stream_options" });
+  }
+  const { temperature = 1, top_p: topP = 1, top_k: topK = 0, min_p: minP, repetition_penalty: repetitionPenalty, stop, seed } = read;
+  const least = 2 ** -32; // of the probability: the most probable id alone
+  const options = { maxTokens, temperature, topP: Math.max(topP, least), topK: Math.max(topK, 0), minP, repetitionPenalty, stop };
+  const first = generation({ ...options, seed: seed === undefined ? undefined : seed < 0 ? seed + 2 ** 53 : seed });
+  const left = Number.MAX_SAFE_INTEGER - first.sampling.seed; // larger sums would be rounded
+  const seedOf = (index: number) => (index <= left ? first.sampling.seed + index : index - left - 1);
+  return (index) => ({ ...first, sampling: { ...first.sampling, seed: seedOf(index) } });
+}

@@ -1,0 +1,129 @@
+import { EngineError } from "../errors.ts";
+import { isRecord, oneOf, type Reader, text, wrong } from "../options.ts";
+import { videoPrefix } from "../text/template.ts";
+import { fromBase64 } from "./base64.ts";
+import type { Asked, Turn } from "./messages.ts";
+import { nested } from "./openai-fields.ts";
+import { callText, responseText, toolCalls } from "./openai-tools.ts";
+import { isList, type Picture } from "./pictures.ts";
+
+/** A conversation that ends with a question. */
+export interface Dialogue {
+  system: string | undefined;
+  turns: Turn[];
+  question: Asked;
+}
+
+/** Somebody's messages, one or several in a row. */
+interface Said {
+  name: string;
+  role: "system" | "user" | "assistant";
+  text: string;
+  pictures: Picture[];
+}
+
+const refuse = (param: string, message: string, hint?: string) => new EngineError("bad-input", `${param} ${message}`, { param, hint });
+
+/** The files of a data URL: nothing else is ever opened by what a request says. @throws EngineError bad-input */
+function dataUrl(value: unknown, name: string, kind: "image" | "video"): Uint8Array[] {
+  const url = text(value, name);
+  const form = kind === "image" ? "data:image/…;base64,…" : "data:video/jpeg;base64,FRAME,FRAME,…";
+  const comma = url.slice(0, 100).indexOf(",");
+  const head = url.slice(0, Math.max(comma, 0)).toLowerCase();
+  const right = kind === "image" ? /^data:image\/[\w.+-]+;base64$/ : /^data:video\/jpeg;base64$/;
+  if (!right.test(head)) throw wrong(name, url, `a data URL: ${form}`, "other addresses are not opened here");
+  const packed = kind === "image" ? [url.slice(comma + 1)] : url.slice(comma + 1).split(",");
+  return packed.map((each) => {
+    const bytes = fromBase64(each);
+    if (!bytes?.length) throw refuse(name, "is a data URL whose base64 is damaged, empty or cut off");
+    return bytes;
+  });
+}
+
+const pictureAt = (name: string, bytes: Uint8Array, maxTiles?: number): Picture => ({ name, sources: [bytes], maxTiles });
+
+/** A message's content. Texts are lines one below the other; a video's frames have theirs before them. */
+function content(value: unknown, name: string, pictures: boolean): { text: string; pictures: Picture[] } {
+  if (typeof value === "string") return { text: value, pictures: [] };
+  if (!isList(value)) throw wrong(name, value, "a text, or a list of parts { type, … }");
+  const texts: string[] = [];
+  const images: Picture[] = [];
+  const frames: Picture[] = [];
+  for (const [i, part] of Array.from(value).entries()) {
+    const at = `${name}[${i}]`;
+    if (!isRecord(part)) throw wrong(at, part, "a part { type, … }");
+    const type = oneOf("text", ...(pictures ? (["image_url", "video_url"] as const) : []))(part.type, `${at}.type`);
+    const any: Reader<unknown> = (each) => each;
+    if (type === "text") {
+      const read = nested(part, at, { type: any, text });
+      if (read.text === undefined) throw wrong(`${at}.text`, read.text, "a text");
+      texts.push(read.text);
+    } else if (type === "image_url") {
+      const { image_url: given } = nested(part, at, { type: any, image_url: any });
+      const fields = { url: any, detail: oneOf("auto", "low", "high") };
+      const { url, detail } = nested(typeof given === "string" ? { url: given } : given, `${at}.image_url`, fields);
+      const [bytes] = dataUrl(url, `${at}.image_url.url`, "image");
+      images.push(pictureAt(`${at}.image_url`, bytes!, detail === "low" ? 1 : undefined));
+    } else {
+      const { video_url: given } = nested(part, at, { type: any, video_url: any });
+      const { url } = nested(given, `${at}.video_url`, { url: any });
+      for (const bytes of dataUrl(url, `${at}.video_url.url`, "video")) frames.push(pictureAt(`${at}.video_url`, bytes, 1));
+    }
+  }
+  if (frames.length === 0) return { text: texts.join("\n"), pictures: images };
+  if (images.length > 0) throw refuse(name, "has a video and pictures of their own, needs one of both");
+  return { text: videoPrefix(frames.length) + texts.join("\n"), pictures: frames };
+}
+
+function message(value: unknown, name: string): Said {
+  if (!isRecord(value)) throw wrong(name, value, "a message { role, content }");
+  const any: Reader<unknown> = (each) => each;
+  const role = oneOf("system", "developer", "user", "assistant", "tool")(value.role, `${name}.role`);
+  const shape = { role: any, content: any, name: text, tool_calls: any, tool_call_id: text, refusal: any, annotations: any, audio: any };
+  const read = nested(value, name, shape);
+  if (role !== "assistant" && read.tool_calls !== undefined) throw refuse(`${name}.tool_calls`, `is only an assistant's`);
+  const calls = read.tool_calls === undefined ? [] : toolCalls(read.tool_calls, `${name}.tool_calls`);
+  if (read.content === undefined && calls.length === 0) throw wrong(`${name}.content`, read.content, "a text, or a list of parts");
+  const said = read.content === undefined ? { text: "", pictures: [] } : content(read.content, `${name}.content`, role === "user");
+  if (role === "tool") {
+    if (read.tool_call_id === undefined) throw wrong(`${name}.tool_call_id`, undefined, "a text");
+    return { name, role: "user", text: responseText(said.text), pictures: [] };
+  }
+  if (role === "assistant")
+    return { name, role, text: [...(said.text ? [said.text] : []), ...calls.map(callText)].join("\n"), pictures: [] };
+  return { name, role: role === "developer" ? "system" : role, ...said };
+}
+
+/**
+ * Reads a list of messages. Several of one role in a row are one, line below line; system messages come first. What looks like `<image>`
+ * or a special token is text.
+ *
+ * @throws EngineError bad-input, with `param`
+ */
+export function dialogue(value: unknown, maxImages: number): Dialogue {
+  if (!isList(value) || value.length === 0) throw wrong("messages", value, "a list of messages, at least one");
+  const said: Said[] = [];
+  for (const [i, each] of Array.from(value).entries()) {
+    const next = message(each, `messages[${i}]`);
+    const last = said.at(-1);
+    if (last?.role === next.role) {
+      last.text += `\n${next.text}`;
+      last.pictures.push(...next.pictures);
+    } else said.push(next);
+  }
+  const pictures = said.reduce((sum, each) => sum + each.pictures.length, 0);
+  if (pictures > maxImages) throw refuse("messages", `have ${pictures} pictures, at most ${maxImages} are taken`);
+  const system = said[0]?.role === "system" ? said.shift()!.text : undefined;
+  const turns: Turn[] = [];
+  let open: Said | undefined;
+  for (const each of said) {
+    if (each.role === "system") throw refuse(each.name, "is a system message behind others, needs to be the first");
+    if (each.role === "user") open = each;
+    else if (open) {
+      turns.push({ asked: open, answer: each.text });
+      open = undefined;
+    } else throw refuse(each.name, "is an answer, needs a user's message before it");
+  }
+  if (!open) throw refuse("messages", "do not end with a user's or a tool's message: there is nothing to answer");
+  return { system, turns, question: open };
+}

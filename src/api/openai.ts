@@ -1,0 +1,168 @@
+import { EngineError } from "../errors.ts";
+import { isRecord, type Reader, readOptions, wrong } from "../options.ts";
+import { DEFAULT_SYSTEM_MESSAGE } from "../text/template.ts";
+import { prepareAsk } from "./answer.ts";
+import type { Ask } from "./asking.ts";
+import type { Generation } from "./generation.ts";
+import { Answers, type News, type Observe } from "./openai-answers.ts";
+import { CHAT, generationOf, readFields, unsupported } from "./openai-fields.ts";
+import { dialogue } from "./openai-messages.ts";
+import { COMPLETION } from "./openai-options.ts";
+import { toolsText } from "./openai-tools.ts";
+import type { ChatCompletion, ChatCompletionChunk, CompletionOptions, TokenLogprob } from "./openai-types.ts";
+import type { Parts } from "./parts.ts";
+
+const MOST_IMAGES = 64;
+
+/** A request, read and checked. */
+export interface CompletionRequest {
+  ask: Omit<Ask, "generation">;
+  /** How the i-th answer is generated, where the context has room for so many tokens. */
+  generation(room: number): (index: number) => Generation;
+  n: number;
+  model: string;
+  stream: boolean;
+  includeUsage: boolean;
+  logprobs: number | undefined;
+  /** What stands behind the system message, where there are tools. */
+  tools: string | undefined;
+}
+
+/** The body of a request as an object. @throws EngineError bad-input */
+export function bodyOf(value: unknown): Record<string, unknown> {
+  if (!isRecord(value)) throw wrong("the request", value, "an object { messages, … }");
+  return value;
+}
+
+const any: Reader<unknown> = (value) => value;
+
+function responseFormat(value: unknown, name: string): void {
+  if (!isRecord(value)) throw wrong(name, value, "an object { type }");
+  if (value.type === "json_object" || value.type === "json_schema") {
+    throw unsupported(name, `${name} of type ${value.type}`, "ask for JSON in words, or through tools");
+  }
+  if (value.type !== "text") throw wrong(`${name}.type`, value.type, 'one of "text", "json_object", "json_schema"');
+}
+
+/** Reads a chat completion's request. @throws EngineError bad-input, with `param` */
+export function acceptCompletion(request: unknown, { maxPixels, maxImages = MOST_IMAGES }: CompletionOptions = {}): CompletionRequest {
+  const shape = { ...CHAT, messages: any, tools: any, tool_choice: any, response_format: responseFormat };
+  const read = readFields(bodyOf(request), shape);
+  const { system, turns, question } = dialogue(read.messages, maxImages);
+  const tools = toolsText(read.tools, read.tool_choice);
+  if (read.top_logprobs !== undefined && !read.logprobs) {
+    throw new EngineError("bad-input", "top_logprobs needs logprobs to be true", { param: "top_logprobs" });
+  }
+  const generation = (room: number) => generationOf(read, Math.min(read.max_completion_tokens ?? read.max_tokens ?? room, room));
+  generation(1); // whatever is wrong is said now
+  return {
+    ask: {
+      system,
+      systemSaid: false,
+      turns,
+      question,
+      images: [],
+      frames: [],
+      settings: { maxPixels },
+      specialTokens: "text",
+      literalMarkers: true,
+    },
+    generation,
+    n: read.n ?? 1,
+    model: read.model ?? "internvl",
+    stream: read.stream ?? false,
+    includeUsage: read.stream_options?.include_usage ?? false,
+    logprobs: read.logprobs ? (read.top_logprobs ?? 0) : undefined,
+    tools,
+  };
+}
+
+/** The prompt of a request. @throws EngineError bad-image, context-overflow, aborted */
+export function promptOf(parts: Parts, { ask, tools, generation }: CompletionRequest, signal = new AbortController().signal) {
+  const system = tools === undefined ? ask.system : (ask.system ?? parts.config.systemMessage ?? DEFAULT_SYSTEM_MESSAGE) + tools;
+  return prepareAsk(parts, { ...ask, system, generation: generation(1)(0) }, signal);
+}
+
+/** An id in OpenAI's form. */
+export const newId = (prefix: string): string => `${prefix}-${crypto.randomUUID().replaceAll("-", "")}`;
+
+const logprobsOf = (tokens: TokenLogprob[], wanted: boolean) => (wanted ? { content: tokens, refusal: null } : null);
+
+/**
+ * Answers a request of OpenAI's chat completions: whole, or as chunks, which is decided by its `stream`. The promise of chunks is kept when the
+ * request was let in; leaving the chunks early frees its slot.
+ *
+ * @throws EngineError bad-input (with `param`), bad-image, context-overflow, aborted, disposed, device-lost
+ */
+export async function complete(
+  parts: Parts,
+  request: unknown,
+  options?: unknown,
+  observe?: Observe,
+): Promise<ChatCompletion | AsyncGenerator<ChatCompletionChunk, void, void>> {
+  const { signal: given, ...limits } = readOptions("complete", options, COMPLETION);
+  const accepted = acceptCompletion(request, limits);
+  const { n, model, stream, logprobs, tools } = accepted;
+  const began = performance.now();
+  const created = Math.floor(Date.now() / 1000);
+  const generation = accepted.generation(parts.model.maxContext);
+  const prompt = await promptOf(parts, accepted, given);
+  const asking = Array.from({ length: n }, (_, i) => ({ prompt, generation: generation(i) }));
+  const answers = await Answers.start(parts, asking, given, {
+    logprobs,
+    tools: tools !== undefined,
+    prepareMs: performance.now() - began,
+    observe,
+  });
+  const head = { id: newId("chatcmpl"), created, model };
+  if (stream) return chunks(answers, head, accepted);
+  const whole = await answers.whole();
+  const { usage, timings } = answers.cost(1);
+  const choices = whole.map(({ index, text, tokens, calls, finish }) => ({
+    index,
+    message: {
+      role: "assistant" as const,
+      content: calls.length > 0 ? text.trim() || null : text,
+      refusal: null,
+      ...(calls.length > 0 ? { tool_calls: calls } : {}),
+    },
+    logprobs: logprobsOf(tokens, logprobs !== undefined),
+    finish_reason: finish!,
+  }));
+  return { ...head, object: "chat.completion", choices, usage, timings };
+}
+
+async function* chunks(
+  answers: Answers,
+  head: { id: string; created: number; model: string },
+  { n, includeUsage, logprobs }: CompletionRequest,
+): AsyncGenerator<ChatCompletionChunk, void, void> {
+  const chunk = (
+    index: number,
+    delta: ChatCompletionChunk["choices"][number]["delta"],
+    finish: News["finish"] = undefined,
+    tokens?: TokenLogprob[],
+  ): ChatCompletionChunk => ({
+    ...head,
+    object: "chat.completion.chunk",
+    choices: [
+      { index, delta, logprobs: tokens?.length ? logprobsOf(tokens, logprobs !== undefined) : null, finish_reason: finish ?? null },
+    ],
+    ...(includeUsage ? { usage: null } : {}),
+  });
+  try {
+    for (let i = 0; i < n; i++) yield chunk(i, { role: "assistant", content: "" });
+    const called = Array.from({ length: n }, () => 0);
+    let left = n;
+    for await (const { index, text, tokens, calls, finish } of answers.news()) {
+      if (text !== "" || tokens.length > 0) yield chunk(index, { content: text }, undefined, tokens);
+      if (calls.length > 0) yield chunk(index, { tool_calls: calls.map((call) => ({ index: called[index]!++, ...call })) });
+      if (finish === undefined) continue;
+      const last = --left === 0 && !includeUsage;
+      yield { ...chunk(index, {}, finish), ...(last ? { timings: answers.cost(1).timings } : {}) };
+    }
+    if (includeUsage) yield { ...head, object: "chat.completion.chunk", choices: [], ...answers.cost(1) };
+  } finally {
+    answers.abort();
+  }
+}

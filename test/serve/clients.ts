@@ -1,0 +1,112 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { HumanMessage } from "@langchain/core/messages";
+import { ChatOpenAI } from "@langchain/openai";
+import { generateText, streamText } from "ai";
+import OpenAI from "openai";
+import { expect, it } from "vitest";
+import { internvl } from "../../src/ai-sdk.ts";
+import { partsOf } from "../../src/api/internvl.ts";
+import { fixtureUrl, pathOf } from "./pictures.ts";
+import { about, MODEL, type Running, TRIANGLE } from "./server.ts";
+
+const SHAPE = "What shape is it?";
+
+/** The clients that people have, as they use them. */
+export function clientSuite(running: () => Running): void {
+  const baseURL = () => `${running().url}/v1`;
+  const openai = () => new OpenAI({ baseURL: baseURL(), apiKey: "none", maxRetries: 0 });
+
+  it("openai: chat", async () => {
+    const { choices, usage } = await openai().chat.completions.create(TRIANGLE);
+    expect(choices[0]!.message.content).toBe("A triangle.");
+    expect(usage!.prompt_tokens_details!.cached_tokens).toBeGreaterThanOrEqual(0);
+  });
+
+  it("openai: stream, by hand and with its helper", async () => {
+    let text = "";
+    for await (const chunk of await openai().chat.completions.create({ ...TRIANGLE, stream: true }))
+      text += chunk.choices[0]?.delta.content ?? "";
+    expect(text).toBe("A triangle.");
+    const helper = openai().chat.completions.stream({ ...TRIANGLE, stream_options: { include_usage: true } });
+    const deltas: string[] = [];
+    helper.on("content", (delta) => deltas.push(delta));
+    const final = await helper.finalChatCompletion();
+    expect(final.choices[0]!.message.content).toBe("A triangle.");
+    expect(deltas.join("")).toBe("A triangle.");
+    expect((await helper.totalUsage()).completion_tokens).toBe(4);
+  });
+
+  it("openai: errors are its own classes", async () => {
+    const failed = await openai()
+      .chat.completions.create({ ...TRIANGLE, temperature: 9 })
+      .catch((error: unknown) => error);
+    expect(failed).toBeInstanceOf(OpenAI.BadRequestError);
+    expect(failed).toMatchObject({ status: 400, param: "temperature", type: "invalid_request_error" });
+    await expect(openai().chat.completions.create({ ...TRIANGLE, model: "other" })).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+  });
+
+  it("openai: completions, models, leaving a stream", async () => {
+    const { choices } = await openai().completions.create({ model: MODEL, prompt: "The shape is", max_tokens: 3 });
+    expect(choices[0]!.text.length).toBeGreaterThan(0);
+    const models = await openai().models.list();
+    expect(models.data.map(({ id }) => id)).toEqual([MODEL]);
+    const stream = await openai().chat.completions.create({ ...TRIANGLE, max_tokens: 100, temperature: 2, stream: true });
+    for await (const _ of stream) break;
+  });
+
+  it("ai with @ai-sdk/openai-compatible: generateText, streamText, images", async () => {
+    const provider = createOpenAICompatible({ name: "internvl", baseURL: baseURL(), includeUsage: true });
+    const image = { type: "image" as const, image: fixtureUrl("card-1") };
+    const messages = [{ role: "user" as const, content: [image, { type: "text" as const, text: SHAPE }] }];
+    const whole = await generateText({ model: provider(MODEL), messages, temperature: 0 });
+    expect(whole.text).toBe("A triangle.");
+    expect(whole.usage).toMatchObject({ inputTokens: 42, outputTokens: 4 });
+    const streamed = streamText({ model: provider(MODEL), messages, temperature: 0 });
+    let text = "";
+    for await (const piece of streamed.textStream) text += piece;
+    expect(text).toBe("A triangle.");
+    expect(await streamed.finishReason).toBe("stop");
+  });
+
+  it("ai with internvl-webgpu/ai-sdk, without a server: generateText, streamText, leaving it", async () => {
+    const model = internvl(running().vlm);
+    const bytes = Buffer.from(fixtureUrl("card-1").split(",")[1]!, "base64");
+    const content = [
+      { type: "image" as const, image: new Uint8Array(bytes) },
+      { type: "text" as const, text: SHAPE },
+    ];
+    const messages = [{ role: "user" as const, content }];
+    const whole = await generateText({ model, messages });
+    expect([whole.text, whole.finishReason, whole.usage.inputTokens, whole.usage.outputTokens]).toEqual(["A triangle.", "stop", 42, 4]);
+    let text = "";
+    for await (const piece of streamText({ model, messages }).textStream) text += piece;
+    expect(text).toBe("A triangle.");
+    const failed = await generateText({ model, messages, temperature: 9, maxRetries: 0 }).catch((error: unknown) => error);
+    expect(failed).toMatchObject({ code: "bad-input", param: "temperature" });
+    const abort = new AbortController();
+    const left = streamText({ model, prompt: "Count.", temperature: 2, abortSignal: abort.signal, onError: () => {} });
+    for await (const _ of left.textStream) abort.abort();
+    const { scheduler } = partsOf(running().vlm);
+    await expect.poll(() => scheduler.load.running).toBe(0);
+  });
+
+  it("@langchain/openai: invoke and stream", async () => {
+    const model = new ChatOpenAI({ model: MODEL, temperature: 0, apiKey: "none", maxRetries: 0, configuration: { baseURL: baseURL() } });
+    const message = new HumanMessage({ content: about(SHAPE).content });
+    const answer = await model.invoke([message]);
+    expect(answer.content).toBe("A triangle.");
+    expect(answer.usage_metadata).toMatchObject({ input_tokens: 42, output_tokens: 4 });
+    let text = "";
+    for await (const chunk of await model.stream([message])) text += chunk.content;
+    expect(text).toBe("A triangle.");
+  });
+
+  it("curl", async () => {
+    const picture = pathOf("weights/nano/images/card-1.png");
+    const script = `printf '{"temperature":0,"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,%s"}},{"type":"text","text":"${SHAPE}"}]}]}' "$(base64 -w0 < '${picture}')" | curl -sS --fail-with-body ${baseURL()}/chat/completions -H 'Content-Type: application/json' -d @-`;
+    const { stdout } = await promisify(execFile)("sh", ["-c", script]);
+    expect(JSON.parse(stdout).choices[0].message.content).toBe("A triangle.");
+  });
+}

@@ -1,0 +1,158 @@
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { basename } from "node:path";
+import { createAdaptorServer } from "@hono/node-server";
+import { partsOf } from "../../src/api/internvl.ts";
+import { InternVL, type Progress } from "../../src/index.ts";
+import { createHandler, type ServerOptions, type Service } from "../../src/server.ts";
+import { UsageError } from "./failures.ts";
+import { stopListening } from "./interrupt.ts";
+import { checkModelFlags, type ModelFlags, NANO } from "./model.ts";
+import { loadProgress } from "./progress.ts";
+import { clearStatus, terminal } from "./status.ts";
+
+export interface ServeFlags extends ModelFlags {
+  port: number;
+  host: string;
+  apiKey?: string;
+  slots: number;
+  cors?: string;
+  modelName?: string;
+  allowImagesFrom?: string[];
+  mediaRoot?: string;
+  maxQueue?: number;
+  maxSeconds?: number;
+  reloadOnLoss?: boolean;
+}
+
+const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+const isLoopback = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(host);
+
+/** What a client may send before it is asked, and how long it may take: Node's own limits, made narrower. */
+const CONNECTIONS = {
+  headersTimeout: 10_000,
+  requestTimeout: 120_000,
+  keepAliveTimeout: 5_000,
+  maxHeaderSize: 16_384,
+  connectionsCheckingInterval: 5_000,
+};
+
+/** A model that is loaded while its server answers already, and again where its device was lost and that is wanted. */
+class Loading implements Service {
+  vlm: InternVL | undefined;
+  progress: Progress | undefined;
+  stopping = false;
+  readonly #flags: ServeFlags;
+  readonly #abort = new AbortController();
+
+  constructor(flags: ServeFlags) {
+    this.#flags = flags;
+  }
+
+  async load(): Promise<void> {
+    const { model, adapter, weights, maxContext, revision, slots, reloadOnLoss } = this.#flags;
+    const show = loadProgress(terminal);
+    this.vlm = undefined;
+    const vlm = await InternVL.load(model ?? NANO, {
+      device: { adapter },
+      weights,
+      maxContext,
+      revision,
+      slots,
+      signal: this.#abort.signal,
+      onProgress: (progress) => {
+        this.progress = progress;
+        show(progress);
+      },
+    });
+    clearStatus();
+    this.vlm = vlm;
+    partsOf(vlm).gpu.device.lost.then(({ message }) => {
+      if (this.stopping || this.vlm !== vlm) return;
+      process.stderr.write(`internvl: device-lost: ${message}\n`);
+      if (reloadOnLoss) this.#reload(vlm);
+    });
+  }
+
+  #reload(lost: InternVL): void {
+    this.vlm = undefined;
+    const again = async () => {
+      await lost.dispose().catch(() => {}); // its memory is gone already
+      await this.load();
+      process.stderr.write("internvl: the model is loaded again\n");
+    };
+    again().catch((error: Error) => process.stderr.write(`internvl: the model does not load again: ${error.message}\n`));
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await this.vlm?.dispose();
+  }
+}
+
+/** npx hands its own Ctrl-C on: what comes this soon after is the same key. */
+const SAME_KEY = 200; // ms
+
+/** Waits for a signal; a second one ends the process at once. */
+function signalled(): Promise<void> {
+  stopListening();
+  let first: number | undefined;
+  return new Promise((resolve) => {
+    for (const [name, code] of [["SIGINT", 130] as const, ["SIGTERM", 143] as const, ["SIGHUP", 129] as const]) {
+      process.on(name, () => {
+        if (first === undefined) {
+          first = performance.now();
+          resolve();
+        } else if (performance.now() - first > SAME_KEY) process.exit(code);
+      });
+    }
+  });
+}
+
+function listen(server: Server, port: number, host: string): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const why = error.code === "EADDRINUSE" ? "something listens there already" : error.message;
+      reject(new UsageError(`cannot listen on ${host}:${port}: ${why}`));
+    });
+    server.listen(port, host, () => resolve(server.address() as AddressInfo));
+  });
+}
+
+/** Serves a model until a signal comes; then what is under way is answered, and nothing else. */
+export async function serve(flags: ServeFlags): Promise<void> {
+  await checkModelFlags(flags);
+  const { port, host, apiKey, cors, allowImagesFrom, mediaRoot, maxQueue, maxSeconds } = flags;
+  const model =
+    flags.modelName ?? (flags.model === undefined ? "nano" : /^[\w-]+\/[\w.-]+$/.test(flags.model) ? flags.model : basename(flags.model));
+  const options: ServerOptions = { model, apiKey, cors, allowImagesFrom, mediaRoot, maxQueue, maxSeconds };
+  const service = new Loading(flags);
+  const handler = createHandler(service, { ...options, ...(isLoopback(host) ? { hosts: LOOPBACK } : {}) });
+  const server = createAdaptorServer({ fetch: handler, serverOptions: CONNECTIONS, overrideGlobalObjects: false }) as Server;
+  const address = await listen(server, port, host);
+  const url = `http://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;
+  if (!isLoopback(host) && apiKey === undefined) {
+    process.stderr.write(`warning: anybody who reaches ${url} can use this model: give --api-key\n`);
+  }
+  if (flags.json) process.stdout.write(`${JSON.stringify({ url, model })}\n`);
+  else process.stderr.write(`${model} on ${url}/v1\n`);
+  const stop = signalled();
+  const loading = service.load();
+  loading.catch(() => {}); // told by the race, or of no interest any more
+  try {
+    await Promise.race([loading.then(() => stop), stop]);
+  } finally {
+    service.stopping = true;
+    await ended(server);
+    await service.stop();
+  }
+}
+
+/** Takes no connection any more, and waits until what was asked is answered. */
+async function ended(server: Server): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  // A connection that is kept open for its next request would be waited for.
+  const sweep = setInterval(() => server.closeIdleConnections(), 100);
+  await closed;
+  clearInterval(sweep);
+}
