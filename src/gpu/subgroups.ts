@@ -17,7 +17,12 @@ export interface Subgroups {
   matrices: readonly MatrixConfig[];
 }
 
-type Info = Partial<GPUAdapterInfo> & { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
+/** What it needs of a GPUAdapterInfo. */
+interface Info {
+  subgroupMinSize?: number | undefined;
+  subgroupMaxSize?: number | undefined;
+  subgroupMatrixConfigs?: Iterable<MatrixConfig> | undefined;
+}
 
 /**
  * Where sizes vary (AMD 32 to 64, Intel 8 to 32) and a kernel names none, Dawn takes twice the smallest, and the driver may no longer fall
