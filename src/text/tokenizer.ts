@@ -7,7 +7,7 @@ import { checkTokenizerJson, type OtherIds, REFETCH } from "./check-json.ts";
 import { PartsEncoder } from "./parts-encoder.ts";
 import { type Joining, type Piece, PieceJoiner, pieceReader } from "./pieces.ts";
 import { type Prepare, tokenizerJsonFromSentencePiece } from "./sentence-piece-json.ts";
-import { tokenizerJsonFromSlowFiles } from "./slow-files.ts";
+import { addedTokens, tokenizerJsonFromSlowFiles } from "./slow-files.ts";
 import { type AddedToken, listedSpecialTokens } from "./special-tokens.ts";
 import type { PromptPart } from "./template.ts";
 
@@ -71,6 +71,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
     json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config }) as Json;
     file = "vocab.json";
   }
+  if (!slow && fast !== undefined && Array.isArray(fast.added_tokens)) json = { ...fast, added_tokens: withOthers(fast, config) };
   const tokens = checkTokenizerJson(json, { file, rows, others });
   const { broken, dropsFirstSpace } = pieceReader(json.decoder);
   const joining: Joining = { broken, dropsFirstSpace, cleansUp: !slow && config.clean_up_tokenization_spaces === true };
@@ -87,6 +88,16 @@ const preparing =
     isNfc(json) ? (text) => text.normalize("NFC") : (text) => text;
 
 const isNfc = (json: Json): boolean => (json.normalizer as Json | null | undefined)?.type === "NFC";
+
+/** Added tokens, and those that only tokenizer_config.json has: transformers adds them. */
+function withOthers({ added_tokens: own, model }: Json, config: Json): unknown[] {
+  const vocab = ((model as Json | undefined)?.vocab ?? {}) as Json;
+  const known = new Set((own as (AddedToken | null)[]).map((token) => token?.content));
+  return [
+    ...(own as unknown[]),
+    ...addedTokens(undefined, config).filter(({ content }) => !known.has(content) && !Object.hasOwn(vocab, content)),
+  ];
+}
 
 /** The ids of added tokens by tokenizer_config.json and added_tokens.json; what is no id there is not tokenizer.json's fault. */
 function otherIds(config: Json, added: Json = {}): OtherIds {

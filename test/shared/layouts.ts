@@ -77,7 +77,7 @@ export const HF = Object.keys(HF_FILES);
 const folderOf = (name: string): string => `test/fixtures/tiny/${name}`;
 
 /** A folder of transformers' own layout, as save_pretrained wrote it. */
-async function hfFiles(name: string, read: ReadRepository): Promise<Files> {
+export async function hfFiles(name: string, read: ReadRepository): Promise<Files> {
   const own = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", ...HF_FILES[name]!];
   const files = await Promise.all(own.map(async (file) => [file, await read(`${folderOf(name)}/${file}`)] as const));
   const { weights_seed, spelling } = await readJson<HfGolden>(read, `${folderOf(name)}/expected.json`);
