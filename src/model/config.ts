@@ -90,7 +90,7 @@ const MOST = {
 const EPS = "a number above 0 and below 1";
 const isEps = (eps: number): boolean => eps > 0 && eps < 1;
 
-const FAMILY = "use a checkpoint of the InternVL family: InternVL2_5, InternVL3 or a dense InternVL3_5, in OpenGVLab's layout or as -HF";
+const FAMILY = "take InternVL2_5, InternVL3 or a dense InternVL3_5, OpenGVLab's folder or the one with -hf";
 
 function divides(what: string, size: number, by: number, parts: string): number {
   if (size % by !== 0) throw bad(`${what} ${size} does not divide by ${by} ${parts}`);

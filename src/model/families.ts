@@ -34,19 +34,13 @@ export type Layout = "original" | "huggingface";
 /** Decoders of the family that do not load, by how their architecture or model_type begins: what they are, and which models have them. */
 const REFUSED: readonly { is: RegExp; what: string; instead: string }[] = [
   {
-    is: /^(Qwen3Moe|qwen3_moe)/,
-    what: "a mixture of experts (InternVL3_5-30B-A3B, -241B-A28B)",
+    is: /moe|mixtral|^gpt_?oss/i,
+    what: "a mixture of experts (InternVL3_5-30B-A3B, -241B-A28B, -GPT-OSS-20B-A4B-Preview)",
     instead: "take a dense one: InternVL3_5-38B, -14B, -8B, -4B, -2B or -1B",
   },
+  { is: /^InternLM3/i, what: "the decoder of InternVL3-9B", instead: "take InternVL3-8B or InternVL3_5-8B" },
   {
-    is: /^(GptOss|gpt_oss)/,
-    what: "a mixture of experts (InternVL3_5-GPT-OSS-20B-A4B-Preview)",
-    instead: "take a dense one: InternVL3_5-14B, -8B or -4B",
-  },
-  { is: /moe|mixtral/i, what: "a mixture of experts", instead: "take a dense one: InternVL3_5-38B, -14B, -8B, -4B, -2B or -1B" },
-  { is: /^(InternLM3|internlm3)/, what: "the decoder of InternVL3-9B", instead: "take InternVL3-8B or InternVL3_5-8B" },
-  {
-    is: /^(Phi3|phi3)/,
+    is: /^Phi3/i,
     what: "the decoder of InternVL2-4B and Mini-InternVL-Chat-4B-V1-5",
     instead: "take InternVL2_5-4B or InternVL3_5-4B",
   },

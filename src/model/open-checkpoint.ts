@@ -4,15 +4,15 @@ import { readSmall, type StagedSource, type WeightSource } from "../hub/source.t
 import type { Checkpoint } from "../safetensors/index.ts";
 import { checkTensors, storedShapes } from "./check-tensors.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
-import { readHuggingFace } from "./huggingface.ts";
 
 /** What config.json of a source says, and its bytes. @throws EngineError bad-weights where there is none, or of a model that does not load */
 export async function readConfig(source: WeightSource): Promise<{ config: ModelConfig; configBytes: Uint8Array }> {
   const configBytes = await readSmall(source, "config.json");
   if (!configBytes) throw await noConfig(source);
   const config = parseConfig(configBytes);
-  const read = (name: string) => readSmall(source, name);
-  return { config: config.layout === "huggingface" ? await readHuggingFace(config, read) : config, configBytes };
+  if (config.layout === "original") return { config, configBytes };
+  const { readHuggingFace } = await import("./huggingface.ts");
+  return { config: await readHuggingFace(config, (name) => readSmall(source, name)), configBytes };
 }
 
 interface OpenOptions<T> {

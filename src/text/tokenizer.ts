@@ -6,8 +6,7 @@ import { TokenBound } from "./bound.ts";
 import { checkTokenizerJson, type OtherIds, REFETCH } from "./check-json.ts";
 import { PartsEncoder } from "./parts-encoder.ts";
 import { type Joining, type Piece, PieceJoiner, pieceReader } from "./pieces.ts";
-import { type Prepare, tokenizerJsonFromSentencePiece } from "./sentence-piece-json.ts";
-import { addedTokens, tokenizerJsonFromSlowFiles } from "./slow-files.ts";
+import type { Prepare } from "./sentence-piece-json.ts";
 import { type AddedToken, listedSpecialTokens } from "./special-tokens.ts";
 import type { PromptPart } from "./template.ts";
 
@@ -53,6 +52,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
   const listed = slow ? listedSpecialTokens(config, map) : undefined;
   const sentencePiece = slow || fast === undefined ? await read("tokenizer.model") : undefined;
   if (sentencePiece !== undefined) {
+    const { tokenizerJsonFromSentencePiece } = await import("./sentence-piece-json.ts"); // most pages never need it
     const {
       json,
       added: tokens,
@@ -60,7 +60,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
       dummyPrefix,
       prepare,
     } = tokenizerJsonFromSentencePiece({ model: sentencePiece, added, config: { ...map, ...config } }, rows);
-    const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleansUp };
+    const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleaning: await cleaningIf(cleansUp) };
     return tokenizerOf(json, { file: "tokenizer.model", tokens, listed, prepare, joining });
   }
   const others = otherIds(config, added);
@@ -68,13 +68,14 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
   if (json === undefined) {
     const [vocab, merges] = await Promise.all([readJson(read, "vocab.json"), read("merges.txt")]);
     if (vocab === undefined || merges === undefined) throw missingFiles(vocab !== undefined, merges !== undefined);
+    const { tokenizerJsonFromSlowFiles } = await import("./slow-files.ts");
     json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config }) as Json;
     file = "vocab.json";
   }
-  if (!slow && fast !== undefined && Array.isArray(fast.added_tokens)) json = { ...fast, added_tokens: withOthers(fast, config) };
+  if (!slow && fast !== undefined && Array.isArray(fast.added_tokens)) json = { ...fast, added_tokens: await withOthers(fast, config) };
   const tokens = checkTokenizerJson(json, { file, rows, others });
   const { broken, dropsFirstSpace } = pieceReader(json.decoder);
-  const joining: Joining = { broken, dropsFirstSpace, cleansUp: !slow && config.clean_up_tokenization_spaces === true };
+  const joining: Joining = { broken, dropsFirstSpace, cleaning: await cleaningIf(!slow && config.clean_up_tokenization_spaces === true) };
   return tokenizerOf(json, { file, tokens, listed, prepare: preparing(json), joining });
 }
 
@@ -89,8 +90,15 @@ const preparing =
 
 const isNfc = (json: Json): boolean => (json.normalizer as Json | null | undefined)?.type === "NFC";
 
+async function cleaningIf(wanted: boolean): Promise<Joining["cleaning"]> {
+  if (!wanted) return undefined;
+  const { CleanUp } = await import("./cleanup.ts");
+  return () => new CleanUp();
+}
+
 /** Added tokens, and those that only tokenizer_config.json has: transformers adds them. */
-function withOthers({ added_tokens: own, model }: Json, config: Json): unknown[] {
+async function withOthers({ added_tokens: own, model }: Json, config: Json): Promise<unknown[]> {
+  const { addedTokens } = await import("./slow-files.ts");
   const vocab = ((model as Json | undefined)?.vocab ?? {}) as Json;
   const known = new Set((own as (AddedToken | null)[]).map((token) => token?.content));
   return [
@@ -192,7 +200,7 @@ function missingFiles(vocab: boolean, merges: boolean): EngineError {
     });
   }
   return new EngineError("bad-weights", `the checkpoint has no tokenizer files: ${need}`, {
-    hint: "Copy the model's tokenizer files from its page beside config.json: what of these it has, and tokenizer_config.json.",
+    hint: "Copy the model's tokenizer files from its page beside config.json, tokenizer_config.json too.",
   });
 }
 
