@@ -12,8 +12,9 @@ const PITCH = 5u; // one more than SLICE: neighbouring rows start in different b
 var<workgroup> xs: array<vec4<f32>, 320>;
 var<workgroup> ws: array<vec4<f32>, 320>;
 
-@compute @workgroup_size(16, 16)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  let local = vec2<u32>(index % 16u, index / 16u);
   let rows = row_count();
   let row0 = group.y * TILE;
   let column0 = group.x * TILE;

@@ -7,6 +7,7 @@ import { Kernels } from "./kernel.ts";
 import { type MatrixSyntax, matrixSyntaxOf } from "./language.ts";
 import { Memory } from "./memory.ts";
 import { pacingOf } from "./pacing.ts";
+import { type Subgroups, subgroupsOf } from "./subgroups.ts";
 import { Tuning } from "./tuning.ts";
 
 export type { DeviceOptions };
@@ -22,6 +23,7 @@ export interface Gpu {
   readonly kernels: Kernels;
   /** The variants that were measured to be the fastest. */
   readonly tuning: Tuning;
+  readonly subgroups: Subgroups;
   /** How loads of subgroup matrices are written here; undefined where there are none. */
   readonly matrixSyntax: MatrixSyntax | undefined;
   readonly counters: Counters;
@@ -95,15 +97,18 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
   const owned = "options" in given;
   let device: GPUDevice;
   let adapterName: string;
+  let info: GPUAdapterInfo | undefined;
   let zeroes = true;
   if (owned) {
     const found = await platform.requestAdapter(given.options);
     device = await requestDevice(found.adapter, found.name);
     adapterName = found.name;
+    info = found.adapter.info;
     zeroes = found.zeroes;
   } else {
     device = given.own;
-    adapterName = device.adapterInfo?.description || "a device of the caller's";
+    info = device.adapterInfo;
+    adapterName = info?.description || "a device of the caller's";
   }
   let lost: string | undefined;
   if (owned) platform.untilExit(device);
@@ -115,8 +120,9 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
     checkLimits(device, adapterName);
     const matrixSyntax = await probe(device, owned, () => lost);
     const counters = newCounters();
-    const { vendor, architecture, description, isFallbackAdapter } = device.adapterInfo ?? {};
+    const { vendor, architecture, description, isFallbackAdapter } = info ?? {};
     const kind = kindOf({ name: adapterName, vendor, architecture, description, isFallbackAdapter });
+    const subgroups = subgroupsOf(device.features, info ?? {});
     const wait = pacingOf(kind);
     const Storage = zeroes ? Memory : (await import("./unzeroed.ts")).UnzeroedMemory;
     const memory = new Storage(device, () => lost, wait, counters);
@@ -126,8 +132,9 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
       kind,
       memory,
       tuning: new Tuning(owned && given.options.autotune === true),
+      subgroups,
       matrixSyntax,
-      kernels: new Kernels(device, wait, counters),
+      kernels: new Kernels(device, wait, counters, subgroups.pinned),
       counters,
       lostReason: () => lost,
       close() {

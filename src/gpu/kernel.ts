@@ -31,17 +31,18 @@ export interface Kernel {
   layout: GPUBindGroupLayout;
 }
 
-/** The whole WGSL text of a kernel. */
-export function kernelSource(spec: KernelSpec): string {
+/** The whole WGSL text of a kernel, whose subgroups are to have `pinned` threads where that is given. */
+export function kernelSource(spec: KernelSpec, pinned?: number): string {
   const { libs = [], consts, directives = [] } = spec;
-  const head = directives.map((directive) => `${directive}\n`);
+  const pinning = pinned ? ["enable subgroups;", "enable subgroup_size_control;"] : [];
+  const head = [...new Set([...pinning, ...directives])].map((directive) => `${directive}\n`);
   const prelude = Object.entries(consts).map(([name, value]) => `const ${name} = ${typeof value === "number" ? `${value}u` : value};\n`);
-  return [
-    ...head,
-    ...prelude,
+  const parts = [
     ...libs.map((lib) => (typeof lib === "string" ? shaders[lib] : lib.code)),
     "code" in spec ? spec.code : shaders[spec.shader],
-  ].join("");
+  ];
+  const body = parts.join("");
+  return [...head, ...prelude, pinned ? body.replace(/^@compute /m, `@compute @subgroup_size(${pinned}) `) : body].join("");
 }
 
 const TYPES: Readonly<Record<BindingKind, Omit<GPUBindGroupLayoutEntry, "binding" | "visibility">>> = {
@@ -63,11 +64,13 @@ export class Kernels {
 
   readonly #wait: Wait;
   readonly #counters: Counters;
+  readonly #pinned: number | undefined;
 
-  constructor(device: GPUDevice, wait: Wait, counters: Counters) {
+  constructor(device: GPUDevice, wait: Wait, counters: Counters, pinned?: number) {
     this.#device = device;
     this.#wait = wait;
     this.#counters = counters;
+    this.#pinned = pinned;
   }
 
   /** How many pipelines were made. */
@@ -77,7 +80,7 @@ export class Kernels {
 
   /** The pipeline of a kernel, compiled on first use. @throws EngineError limit-exceeded with the compiler's message */
   get(spec: KernelSpec): Promise<Kernel> {
-    const source = kernelSource(spec);
+    const source = kernelSource(spec, this.#pinned);
     const key = `${spec.bindings}\n${source}`;
     let kernel = this.#kernels.get(key);
     if (!kernel) {

@@ -62,7 +62,8 @@ const MIN_BYTES = 2 ** 20; // whole rows of a texture; what moves less is bound 
 /** Far larger than the caches, where the adapter's bindings permit. */
 const largeBytes = ({ memory }: Gpu): number => 2 ** Math.floor(Math.log2(Math.min(memory.maxBinding, 2 ** 28)));
 
-async function readsTextures({ device }: Gpu): Promise<boolean> {
+async function readsTextures({ device, kind }: Gpu): Promise<boolean> {
+  if (kind === "gpu") return false; // no kernel of a GPU's reads them
   return compiles(device, "texture", "@group(0) @binding(0) var probe: texture_storage_2d<rgba32float, read>;");
 }
 

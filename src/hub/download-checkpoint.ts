@@ -68,7 +68,7 @@ class RemoteFiles implements StagedSource {
 
   /** Asks where a file is; gives what is still to be fetched. */
   async #resolve(name: string, signal: AbortSignal | undefined): Promise<RemoteFile | undefined> {
-    if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is no plain file name`);
+    if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`);
     if (this.#paths.has(name)) return undefined;
     const before = this.#remotes.get(name);
     if (before) return before;

@@ -1,7 +1,7 @@
 import type { Program, Tap } from "../gpu/program.ts";
 import { causalAttention } from "../ops/attention.ts";
 import type { KvCache } from "../ops/kv-cache.ts";
-import { gatedMatmul, matmul } from "../ops/matmul.ts";
+import { gatedMatmul, matmul, type Product } from "../ops/matmul.ts";
 import { type NormWeights, norm } from "../ops/norm.ts";
 import { type HeadNorm, ropeAppend } from "../ops/rope.ts";
 import { embed } from "../ops/rowwise.ts";
@@ -115,16 +115,17 @@ export function recordDecoderLayer(p: Program, w: DecoderLayer, x: Activation, c
   });
 }
 
-/** Logits = head(norm(x)): of every row of x, or of the last one alone. With a tap the norm's output is seen too. */
+/** Logits = head(norm(x)), with their maxima for sampling: of every row of x, or of the last one alone. With a tap the norm's output is seen too. */
 export function recordHead(
   p: Program,
   w: DecoderWeights,
   x: Activation,
   { last = false, out, tap }: { last?: boolean; out?: Activation; tap?: Tap } = {},
-): void {
+): Product {
   const fused = !last && !tap;
   const normed = fused ? x : norm(p, x, w.norm, { last }); // [rows, H]
   tap?.("llm.norm", normed, p);
-  const logits = matmul(p, normed, w.head, { ...(fused && { norm: w.norm }), ...(out && { out }) }); // [rows, vocab]
+  const logits = matmul(p, normed, w.head, { ...(fused && { norm: w.norm }), ...(out && { out }), maxima: !tap }); // [rows, vocab]
   tap?.("logits", logits, p);
+  return logits;
 }

@@ -41,16 +41,10 @@ export interface Shape {
   precision?: MatmulPrecision | undefined;
 }
 
-/** The size of every subgroup; undefined where there are none or where it varies. */
-export function subgroupSize({ device }: Gpu): number | undefined {
-  const { subgroupMinSize: min, subgroupMaxSize: max } = device.adapterInfo ?? {};
-  return device.features.has("subgroups") && min === max ? min : undefined;
-}
-
 /** Whether a device and a shape have what a kernel needs. */
 export function meets(gpu: Gpu, needs: Needs, { width, dtype, precision = "f32" }: Shape): boolean {
   const { limits, features } = gpu.device;
-  const size = needs.subgroupSize && subgroupSize(gpu);
+  const size = needs.subgroupSize && gpu.subgroups.size;
   return (
     (needs.features ?? []).every((feature) => features.has(feature as GPUFeatureName)) &&
     (!needs.subgroupSize || (size !== undefined && (needs.subgroupSize === "fixed" || needs.subgroupSize.includes(size as number)))) &&

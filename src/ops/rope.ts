@@ -33,7 +33,7 @@ export interface HeadNorm {
 
 /**
  * Norms (with `headNorm`) and rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns
- * q [tokens, heads · headDim]. The tokens are those of the cache's `row`, or one of each of its rows.
+ * q [tokens, heads · headDim]. The tokens are those of the cache's `slot`, or one of each of its slots.
  */
 export function ropeAppend(
   program: Program,
@@ -43,7 +43,7 @@ export function ropeAppend(
   heads: number,
   headNorm?: HeadNorm,
 ): Activation {
-  const { keys, values, rows, row, kvHeads, headDim, context } = cache;
+  const { keys, values, slots, slot, kvHeads, headDim, context } = cache;
   const op = "rope";
   needVec4s(op, "head width", headDim);
   needActivation(program, op, qkv, (heads + 2 * kvHeads) * headDim);
@@ -51,7 +51,7 @@ export function ropeAppend(
   needRoom(op, "table", table, context * headDim * 4);
   needCache(op, cache);
   if (headNorm) needVector(op, headNorm.weight, 2 * headDim);
-  need(row !== undefined || program.maxRows(qkv.rows) <= rows, op, `${qkv.label} has more rows than the cache`);
+  need(slot !== undefined || program.maxRows(qkv.rows) <= slots, op, `${qkv.label} has more rows than the cache has slots`);
   const q = program.activation("q", qkv.rows, heads * headDim);
   program.dispatch({
     kernel: {
@@ -64,7 +64,7 @@ export function ropeAppend(
       consts: { THREADS: 64 },
       bindings: headNorm ? "uurrwwwr" : "uurrwww",
     },
-    params: [headDim / 4, heads, kvHeads, context, row ?? 0, row === undefined ? 1 : 0, f32Bits(headNorm?.eps ?? 0)],
+    params: [headDim / 4, heads, kvHeads, context, slot ?? 0, slot === undefined ? 1 : 0, f32Bits(headNorm?.eps ?? 0)],
     buffers: [qkv.buffer, table, q.buffer, keys, values, ...(headNorm ? [headNorm.weight.buffer] : [])],
     workgroups: (step) => [rowsOf(qkv.rows, step), heads + 2 * kvHeads, 1],
   });

@@ -19,7 +19,7 @@ export class PartsEncoder {
   /** @param prepare what upstream does to a whole text before it looks for tokens */
   constructor(json: Record<string, unknown>, library: HuggingFaceTokenizer, prepare: Prepare) {
     const [nonce] = crypto.getRandomValues(new Uint32Array(1));
-    // U+FDD0 and U+FDD1 are no characters: no text holds them, and no normalization changes them.
+    // U+FDD0 and U+FDD1 are not characters: no text holds them, and no normalization changes them.
     this.#names = new Map(STRUCTURAL_TOKENS.map((token, i) => [token, `\ufdd0${nonce!.toString(36)}.${i}\ufdd1`]));
     const tokens = json.added_tokens as AddedToken[];
     // Nor by another name: InternLM2's `<|im_end|>` has the id of the piece [UNUSED_TOKEN_145].

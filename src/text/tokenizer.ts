@@ -107,7 +107,7 @@ async function withOthers({ added_tokens: own, model }: Json, config: Json): Pro
   ];
 }
 
-/** The ids of added tokens by tokenizer_config.json and added_tokens.json; what is no id there is not tokenizer.json's fault. */
+/** The ids of added tokens by tokenizer_config.json and added_tokens.json; what is not an id there is not tokenizer.json's fault. */
 function otherIds(config: Json, added: Json = {}): OtherIds {
   const ids = new Map<string, { id: number; file: string }>();
   for (const [content, id] of Object.entries(added)) if (typeof id === "number") ids.set(content, { id, file: "added_tokens.json" });

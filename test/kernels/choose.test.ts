@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { subgroupsOf } from "../../src/gpu/subgroups.ts";
 import { choose, triesOf, VARIANTS, variantsOf } from "../../src/ops/choose.ts";
 import * as cpu from "../../src/ops/cpu/index.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
@@ -20,11 +21,11 @@ function adapter({ kind, features = [], limits, subgroups: [subgroupMinSize, sub
   const subgroupMatrixConfigs = features.includes(MATRIX) ? [config] : [];
   return {
     kind,
+    subgroups: subgroupsOf(new Set(features), { subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs }),
     matrixSyntax: features.includes(MATRIX) ? "typed" : undefined,
     device: {
       features: new Set(features),
       limits: { ...DEFAULTS, ...limits },
-      adapterInfo: { subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs },
     },
   } as unknown as Gpu;
 }

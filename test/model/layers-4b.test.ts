@@ -4,12 +4,12 @@ import { Programs } from "../../src/gpu/program.ts";
 import { openWeights } from "../../src/hub/open.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { declareDecoderLayer, recordDecoderLayer } from "../../src/model/decoder.ts";
-import { createCaches } from "../../src/model/language.ts";
 import { declareProjector, recordProjector } from "../../src/model/projector.ts";
 import { qwen2 } from "../../src/model/qwen2.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { declareVisionLayer, recordVisionLayer } from "../../src/model/vision.ts";
 import { VISION_NAMES } from "../../src/model/vision-names.ts";
+import { createCaches } from "../../src/ops/kv-cache.ts";
 import { inverseFrequencies, ropeTable } from "../../src/ops/rope.ts";
 import type { Activation, Bindable } from "../../src/tensor/tensor.ts";
 import { GpuWeights } from "../../src/weights/gpu-weights.ts";
@@ -99,13 +99,13 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
   it("decoder layer 0, prefill of 320 tokens and one decoded", async () => {
     const context = 321;
     const layer = await weights.load((w) => declareDecoderLayer(w.at("language_model.model.layers.0"), config.language, qwen2));
-    const cache = createCaches(gpu, { ...config.language, layers: 1 }, context, 1, "f32")[0]!;
+    const cache = createCaches(gpu.memory, { ...config.language, layers: 1 }, context, 1, "f32")[0]!;
     const table = ropeTable(context, inverseFrequencies(128, config.language.rope.theta));
     const rope = gpu.memory.create("rope", table.byteLength);
     gpu.memory.write(rope, 0, table);
     const data = input("llm_layer.prefill");
     const x = activation("x", data, 2048, 1);
-    (await programs.record("prefill", 320, (p) => recordDecoderLayer(p, layer, x, { ...cache, row: 0 }, rope, 16))).run({
+    (await programs.record("prefill", 320, (p) => recordDecoderLayer(p, layer, x, { ...cache, slot: 0 }, rope, 16))).run({
       units: 320,
       start: 0,
     });

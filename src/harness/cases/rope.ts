@@ -8,7 +8,7 @@ import { rounded } from "../encode.ts";
 import type { Random } from "../random.ts";
 
 interface Spec {
-  /** Tokens of one sequence, the second of the cache's two. */
+  /** Tokens of one sequence, in the second of the cache's two slots. */
   tokens?: number;
   start?: number;
   /** Or a row for each slot that has a position: sequences of their own. */
@@ -27,7 +27,7 @@ interface Spec {
 }
 
 /** Both are the one op `ropeAppend`: as `rope` the rotated queries are what is looked at, as `kv_append` the whole cache. */
-function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
+export function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
   const { heads, kvHeads, headDim: d, context, theta, positions, kv = "f32", spare = 0, eps, small = 1 } = spec;
   const decoded = positions && stepOf(positions);
   const { units: tokens, start } = decoded ?? { units: spec.tokens!, start: spec.start! };
@@ -47,14 +47,14 @@ function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
       const width = (heads + 2 * kvHeads) * d;
       const xs = small === 1 ? random.withOutliers(tokens * width, width) : random.values(tokens * width).map((x) => x * small);
       const norms = eps ? random.values(2 * d) : undefined; // [2, d]
-      const rows = positions ? positions.length + spare : 2;
-      const content = () => rounded(random.values(rows * kvHeads * context * d), kv);
+      const slots = positions ? positions.length + spare : 2;
+      const content = () => rounded(random.values(slots * kvHeads * context * d), kv);
       const before = { keys: content(), values: content() };
       const cache = {
         keys: operands.storage("keys", before.keys.words),
         values: operands.storage("values", before.values.words),
-        ...{ dtype: kv, rows, kvHeads, headDim: d, context },
-        row: positions ? undefined : 1,
+        ...{ dtype: kv, slots, kvHeads, headDim: d, context },
+        slot: positions ? undefined : 1,
       };
       const table = operands.storage("table", ropeTable(context, inverseFrequencies(d, theta)));
       const headNorm = norms && { weight: operands.vector("norms", norms), eps: eps! };

@@ -1,6 +1,5 @@
 import { GROUP } from "../../tensor/tensor.ts";
 import { type MatmulKernel, type MatmulPlan, type MatmulShape, QUANTIZED } from "../matmul-kernels.ts";
-import { subgroupSize } from "../needs.ts";
 import { inPanels } from "./matmul-panels.ts";
 import { kernel, lib } from "./source.ts";
 import { readsTextureStorage } from "./texture-storage.ts";
@@ -34,7 +33,7 @@ export const MATMULS = {
   /** GEMV of quantised weights: each lane makes 8 columns of one row. */
   cpu_gemv_columns: {
     needs: { formats: QUANTIZED, subgroupSize: [4, 8] },
-    plan: (gpu, shape) => ofColumns(shape, subgroupSize(gpu) as 4 | 8),
+    plan: (gpu, shape) => ofColumns(shape, gpu.subgroups.size as 4 | 8),
   },
   /** The same for up to 4 rows at once: codes become floats once for all of them. */
   cpu_gemm_rows4: {
@@ -50,7 +49,7 @@ export const MATMULS = {
   cpu_gemm_rows8: {
     needs: { subgroupSize: [4, 8] },
     plan(gpu) {
-      const size = subgroupSize(gpu) as 4 | 8;
+      const size = gpu.subgroups.size as 4 | 8;
       const libs = [lib(`lanes.${size}`)];
       return { source: kernel("cpu/matmul.gemm_rows8"), libs, directives: SUBGROUPS, prologue: true, columns: 2 * size, rows: 8 };
     },
@@ -64,7 +63,7 @@ export const MATMULS = {
   cpu_gemm_tile16: {
     needs: { subgroupSize: [4, 8] },
     plan: (gpu) =>
-      subgroupSize(gpu) === 8
+      gpu.subgroups.size === 8
         ? { source: kernel("cpu/matmul.gemm_tile16_lanes8"), libs: [], directives: SUBGROUPS, columns: 16, rows: 16 }
         : { source: kernel("cpu/matmul.gemm_tile16_lanes4"), libs: ["lib/tile"], directives: SUBGROUPS, columns: 16, rows: 8 },
   },

@@ -1,4 +1,3 @@
-import { subgroupSize } from "../needs.ts";
 import type { NormKernel } from "../norm-kernels.ts";
 import { kernel, lib } from "./source.ts";
 
@@ -11,7 +10,7 @@ export const NORMS = {
       source: { shader: "norm.row" },
       libs: [lib("total.subgroup")],
       directives: ["enable subgroups;"],
-      threads: subgroupSize(gpu)!,
+      threads: gpu.subgroups.size!,
       rows: 1,
     }),
   },

@@ -1,0 +1,34 @@
+/** A shape of fragments that matrix units multiply: [M, K] · [K, N], as GPUAdapterInfo lists it. */
+export interface MatrixConfig {
+  componentType: string;
+  resultComponentType: string;
+  M: number;
+  N: number;
+  K: number;
+}
+
+/** What a device's subgroups and matrix units are like. */
+export interface Subgroups {
+  /** Threads of every subgroup; undefined where there are none, or where the driver may choose. */
+  size: number | undefined;
+  /** The size that kernels have to name. */
+  pinned: number | undefined;
+  /** Shapes of fragments; none where there are no matrix units. */
+  matrices: readonly MatrixConfig[];
+}
+
+type Info = Partial<GPUAdapterInfo> & { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
+
+/**
+ * Where sizes vary (AMD 32 to 64, Intel 8 to 32) and a kernel names none, Dawn takes twice the smallest, and the driver may no longer fall
+ * back to a narrower program where a kernel has too many registers. So the smallest is named there: spills vanish with it.
+ *
+ * @param info the adapter's own: Dawn's `device.adapterInfo` lacks the matrices (webgpu 0.6.2)
+ */
+export function subgroupsOf(features: ReadonlySet<string>, info: Info): Subgroups {
+  const { subgroupMinSize: min, subgroupMaxSize: max, subgroupMatrixConfigs } = info;
+  const varies = features.has("subgroups") && min !== undefined && min !== max;
+  const pinned = varies && features.has("subgroup-size-control") ? min : undefined;
+  const size = pinned ?? (features.has("subgroups") && !varies ? min : undefined);
+  return { size, pinned, matrices: [...(subgroupMatrixConfigs ?? [])] };
+}
