@@ -29,7 +29,7 @@ const FOREIGN: readonly { is: RegExp; what: string; hint: string }[] = [
   },
   {
     is: /^mlp2\./,
-    what: "of InternVL3_5-…-Flash, which chooses how many tokens a tile gets and does not load",
+    what: "of InternVL3_5-…-Flash, which does not load",
     hint: "take the model without -Flash in its name",
   },
 ];
@@ -38,9 +38,9 @@ const FOREIGN: readonly { is: RegExp; what: string; hint: string }[] = [
 const OTHER_LAYOUT: Readonly<Record<Layout, { is: RegExp; what: string }>> = {
   original: {
     is: /^(model\.)?(vision_tower|multi_modal_projector)\.|^model\.language_model\./,
-    what: "of Hugging Face's own layout, and config.json is of the original one (llm_config)",
+    what: "of Hugging Face's own layout, and config.json is of the original one",
   },
-  huggingface: { is: /^(vision_model|mlp1)\./, what: "of the original layout, and config.json is of Hugging Face's own (text_config)" },
+  huggingface: { is: /^(vision_model|mlp1)\./, what: "of the original layout, and config.json is of Hugging Face's own" },
 };
 
 /** What belongs to the model. Names elsewhere (an optimiser's state, other heads) are none of its business. */

@@ -90,7 +90,7 @@ const MOST = {
 const EPS = "a number above 0 and below 1";
 const isEps = (eps: number): boolean => eps > 0 && eps < 1;
 
-const FAMILY = "use a checkpoint of the InternVL family: InternVL2_5, InternVL3 or a dense InternVL3_5, in OpenGVLab's layout or as -HF";
+const FAMILY = "take InternVL2_5, InternVL3 or a dense InternVL3_5, OpenGVLab's folder or the one with -hf";
 
 function divides(what: string, size: number, by: number, parts: string): number {
   if (size % by !== 0) throw bad(`${what} ${size} does not divide by ${by} ${parts}`);
@@ -243,6 +243,16 @@ export function tokensOf(name: string, tileSize: number, { patchSize }: VisionCo
   return divides("patches a side", divides(name, tileSize, patchSize, "pixels a patch"), 2, "for the pixel unshuffle") ** 2;
 }
 
+/** What ends an answer, by `eos_token_id`: an id, or a list of them. */
+export function stopIdsOf(fields: Fields, vocabSize: number): readonly number[] | undefined {
+  const value = fields.get("eos_token_id");
+  if (value === undefined) return undefined;
+  const ids: unknown[] = Array.isArray(value) ? value : [value];
+  const isId = (id: unknown) => Number.isSafeInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
+  if (ids.length > 0 && ids.every(isId)) return ids as number[];
+  throw fields.wrong("eos_token_id", `an id from 0 to ${vocabSize - 1}, or a list of them`);
+}
+
 /** InternVLChatConfig. */
 function originalConfig(fields: Fields): ModelConfig {
   fields.architecture(["InternVLChatModel"], FAMILY);
@@ -294,7 +304,7 @@ function huggingFaceConfig(fields: Fields): ModelConfig {
     thumbnail: true,
     template: "huggingface",
     systemMessage: undefined,
-    stopIds: typeof text.get("eos_token_id") === "number" ? [text.get("eos_token_id") as number] : undefined,
+    stopIds: stopIdsOf(text, Number.MAX_SAFE_INTEGER), // generation_config.json goes before it, and is held to the vocabulary
     imageTokenId:
       id === undefined
         ? undefined

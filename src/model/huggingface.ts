@@ -2,7 +2,7 @@ import { EngineError } from "../errors.ts";
 import { decodeText, parseJsonObject } from "../json.ts";
 import { described } from "../options.ts";
 import { readChatTemplate } from "../text/chat-template.ts";
-import { type ModelConfig, tokensOf } from "./config.ts";
+import { type ModelConfig, stopIdsOf, tokensOf } from "./config.ts";
 import { bad, Fields } from "./config-fields.ts";
 
 /** Reads a small file of the checkpoint's folder; undefined where there is none. */
@@ -99,20 +99,6 @@ async function readTemplate(read: ReadFile, tokenizer: Json): Promise<{ file: st
   );
 }
 
-/** What ends an answer: one id or several. */
-function readStops(json: Json, vocabSize: number): readonly number[] | undefined {
-  const value = json.eos_token_id ?? undefined;
-  if (value === undefined) return undefined;
-  const ids: unknown[] = Array.isArray(value) ? value : [value];
-  const isId = (id: unknown) => Number.isSafeInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
-  if (ids.length > 0 && ids.every(isId)) return ids as number[];
-  throw bad(
-    `eos_token_id is ${described(value)}, needs an id from 0 to ${vocabSize - 1}, or a list of them`,
-    OTHER,
-    "generation_config.json",
-  );
-}
-
 /** The tokens that stand for pictures: InternVLProcessor takes their names from the tokenizer. */
 function checkTokens(tokenizer: Json): void {
   const names = { start_image_token: "<img>", end_image_token: "</img>", context_image_token: "<IMG_CONTEXT>", video_token: "<video>" };
@@ -136,11 +122,11 @@ export async function readHuggingFace(config: ModelConfig, read: ReadFile): Prom
   checkTokens(tokenizer);
   const { file, text } = await readTemplate(read, tokenizer);
   const { system } = readChatTemplate(file, text);
-  const generation = (await readJson(read, "generation_config.json")) ?? {};
+  const generation = new Fields((await readJson(read, "generation_config.json")) ?? {}, "", "generation_config.json");
   return {
     ...config,
     ...(await readProcessor(config, read)),
     systemMessage: system,
-    stopIds: readStops(generation, config.language.vocabSize) ?? config.stopIds,
+    stopIds: stopIdsOf(generation, config.language.vocabSize) ?? config.stopIds,
   };
 }

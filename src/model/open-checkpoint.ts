@@ -9,7 +9,7 @@ export async function readConfig(source: WeightSource): Promise<{ config: ModelC
   const configBytes = await readSmall(source, "config.json");
   if (!configBytes) throw await (await import("../hub/missing.ts")).noConfig(source);
   const config = parseConfig(configBytes);
-  if (config.layout !== "huggingface") return { config, configBytes };
+  if (config.layout === "original") return { config, configBytes };
   const { readHuggingFace } = await import("./huggingface.ts");
   return { config: await readHuggingFace(config, (name) => readSmall(source, name)), configBytes };
 }

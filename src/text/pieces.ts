@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { described } from "../options.ts";
-import { CleanUp } from "./cleanup.ts";
+import type { CleanUp } from "./cleanup.ts";
 
 /** What a token adds to a text: bytes, which may be part of a character, or characters that end an unfinished one. */
 export type Piece = Uint8Array | string;
@@ -120,8 +120,8 @@ class Bytes {
 export interface Joining {
   broken: Broken;
   dropsFirstSpace: boolean;
-  /** Whether the text is cleaned up (cleanup.ts). */
-  cleansUp: boolean;
+  /** What cleans the text up, where it is (cleanup.ts). */
+  cleaning: (() => CleanUp) | undefined;
 }
 
 /** Joins pieces to text; what later pieces may change is held back. */
@@ -131,11 +131,11 @@ export class PieceJoiner {
   readonly #strict: boolean;
   #first: boolean;
 
-  constructor({ broken, dropsFirstSpace, cleansUp }: Joining) {
+  constructor({ broken, dropsFirstSpace, cleaning }: Joining) {
     this.#bytes = new Bytes(broken);
     this.#strict = broken === "bytes";
     this.#first = dropsFirstSpace;
-    this.#clean = cleansUp ? new CleanUp() : undefined;
+    this.#clean = cleaning?.();
   }
 
   add(piece: Piece): string {

@@ -71,9 +71,8 @@ export function templateName(name: string): TemplateName {
   const found = NAMED_TEMPLATES.find((each) => each === name);
   if (found) return found;
   const supported = NAMED_TEMPLATES.map((each) => `"${each}"`).join(", ");
-  const phi = name.startsWith("phi3") ? " (Phi-3: InternVL2-4B, Mini-InternVL-Chat-4B-V1-5)" : "";
-  throw new EngineError("bad-weights", `config.json names the prompt template ${described(name)}${phi}, supported: ${supported}`, {
-    hint: "Use a checkpoint of InternVL 2, 2.5, 3 or 3.5: others were trained with other templates.",
+  throw new EngineError("bad-weights", `config.json names the prompt template ${described(name)}, supported: ${supported}`, {
+    hint: "Take InternVL2, 2.5, 3 or 3.5: others have other templates.",
   });
 }
 

@@ -52,7 +52,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
   const listed = slow ? listedSpecialTokens(config, map) : undefined;
   const sentencePiece = slow || fast === undefined ? await read("tokenizer.model") : undefined;
   if (sentencePiece !== undefined) {
-    const { tokenizerJsonFromSentencePiece } = await import("./sentence-piece-json.ts");
+    const { tokenizerJsonFromSentencePiece } = await import("./sentence-piece-json.ts"); // most pages never need it
     const {
       json,
       added: tokens,
@@ -60,7 +60,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
       dummyPrefix,
       prepare,
     } = tokenizerJsonFromSentencePiece({ model: sentencePiece, added, config: { ...map, ...config } }, rows);
-    const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleansUp };
+    const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleaning: await cleaningIf(cleansUp) };
     return tokenizerOf(json, { file: "tokenizer.model", tokens, listed, prepare, joining });
   }
   const others = otherIds(config, added);
@@ -72,9 +72,10 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
     json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config }) as Json;
     file = "vocab.json";
   }
+  if (!slow && fast !== undefined && Array.isArray(fast.added_tokens)) json = { ...fast, added_tokens: await withOthers(fast, config) };
   const tokens = checkTokenizerJson(json, { file, rows, others });
   const { broken, dropsFirstSpace } = pieceReader(json.decoder);
-  const joining: Joining = { broken, dropsFirstSpace, cleansUp: !slow && config.clean_up_tokenization_spaces === true };
+  const joining: Joining = { broken, dropsFirstSpace, cleaning: await cleaningIf(!slow && config.clean_up_tokenization_spaces === true) };
   return tokenizerOf(json, { file, tokens, listed, prepare: preparing(json), joining });
 }
 
@@ -88,6 +89,23 @@ const preparing =
     isNfc(json) ? (text) => text.normalize("NFC") : (text) => text;
 
 const isNfc = (json: Json): boolean => (json.normalizer as Json | null | undefined)?.type === "NFC";
+
+async function cleaningIf(wanted: boolean): Promise<Joining["cleaning"]> {
+  if (!wanted) return undefined;
+  const { CleanUp } = await import("./cleanup.ts");
+  return () => new CleanUp();
+}
+
+/** Added tokens, and those that only tokenizer_config.json has: transformers adds them. */
+async function withOthers({ added_tokens: own, model }: Json, config: Json): Promise<unknown[]> {
+  const { addedTokens } = await import("./slow-files.ts");
+  const vocab = ((model as Json | undefined)?.vocab ?? {}) as Json;
+  const known = new Set((own as (AddedToken | null)[]).map((token) => token?.content));
+  return [
+    ...(own as unknown[]),
+    ...addedTokens(undefined, config).filter(({ content }) => !known.has(content) && !Object.hasOwn(vocab, content)),
+  ];
+}
 
 /** The ids of added tokens by tokenizer_config.json and added_tokens.json; what is not an id there is not tokenizer.json's fault. */
 function otherIds(config: Json, added: Json = {}): OtherIds {
@@ -182,7 +200,7 @@ function missingFiles(vocab: boolean, merges: boolean): EngineError {
     });
   }
   return new EngineError("bad-weights", `the checkpoint has no tokenizer files: ${need}`, {
-    hint: "Copy the model's tokenizer files from its page beside config.json: what of these it has, and tokenizer_config.json.",
+    hint: "Copy the model's tokenizer files from its page beside config.json, tokenizer_config.json too.",
   });
 }
 

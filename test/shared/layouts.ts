@@ -77,7 +77,7 @@ export const HF = Object.keys(HF_FILES);
 const folderOf = (name: string): string => `test/fixtures/tiny/${name}`;
 
 /** A folder of transformers' own layout, as save_pretrained wrote it. */
-async function hfFiles(name: string, read: ReadRepository): Promise<Files> {
+export async function hfFiles(name: string, read: ReadRepository): Promise<Files> {
   const own = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", ...HF_FILES[name]!];
   const files = await Promise.all(own.map(async (file) => [file, await read(`${folderOf(name)}/${file}`)] as const));
   const { weights_seed, spelling } = await readJson<HfGolden>(read, `${folderOf(name)}/expected.json`);
@@ -180,28 +180,30 @@ interface SpCase {
   response: string;
 }
 
-/** tiny-internlm2-sp: a checkpoint whose tokenizer is a tokenizer.model. */
+/** A checkpoint whose tokenizer is a tokenizer.model. */
+export async function sentencePieceFiles(read: ReadRepository): Promise<Files> {
+  const folder = folderOf("tiny-internlm2-sp");
+  const names = ["tokenizer.model", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"];
+  const config = await read(`${folder}/config.json`);
+  const { weights_seed } = await readJson<{ weights_seed: number }>(read, `${folder}/expected.json`);
+  return {
+    "config.json": config,
+    "model.safetensors": syntheticFile(checkpointTensors(parseConfig(config)), weights_seed),
+    ...Object.fromEntries(await Promise.all(names.map(async (file) => [file, await read(`test/fixtures/sentencepiece/${file}`)] as const))),
+  };
+}
+
+/** The checks of tiny-internlm2-sp; `only` some cases. */
 export async function sentencePieceSuite(read: ReadRepository, only?: readonly string[]): Promise<void> {
   const name = "tiny-internlm2-sp";
-  const golden = await readJson<{ weights_seed: number; cases: SpCase[] }>(read, `${folderOf(name)}/expected.json`);
+  const golden = await readJson<{ cases: SpCase[] }>(read, `${folderOf(name)}/expected.json`);
   const first = readF32(await read(`${folderOf(name)}/expected.safetensors`)).get("first_logits")!;
   const vocab = first.shape[1]!;
 
   describe(name, () => {
     let vlm: InternVL;
     beforeAll(async () => {
-      const files = ["tokenizer.model", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"];
-      const config = await read(`${folderOf(name)}/config.json`);
-      vlm = await InternVL.load(
-        memoryFiles({
-          "config.json": config,
-          "model.safetensors": syntheticFile(checkpointTensors(parseConfig(config)), golden.weights_seed),
-          ...Object.fromEntries(
-            await Promise.all(files.map(async (file) => [file, await read(`test/fixtures/sentencepiece/${file}`)] as const)),
-          ),
-        }),
-        { maxContext: 512, kv: "f32" },
-      );
+      vlm = await InternVL.load(memoryFiles(await sentencePieceFiles(read)), { maxContext: 512, kv: "f32" });
     });
     afterAll(() => vlm?.dispose());
 

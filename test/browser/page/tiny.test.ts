@@ -1,4 +1,5 @@
 import { inject } from "vitest";
+import { HF, hfSuite, sentencePieceSuite } from "../../shared/layouts.ts";
 import { tinySuite } from "../../shared/tiny.ts";
 import { readRepository } from "./support.ts";
 
@@ -6,3 +7,6 @@ import { readRepository } from "./support.ts";
 const only = inject("full") ? undefined : ["single", "textturn"];
 
 for (const name of ["tiny-qwen", "tiny-internlm2", "tiny-vit6b", "tiny-qwen3"]) await tinySuite(name, readRepository, only);
+
+for (const name of HF) await hfSuite(name, readRepository, inject("full") ? undefined : ["image", "video"]);
+await sentencePieceSuite(readRepository, inject("full") ? undefined : ["text"]);

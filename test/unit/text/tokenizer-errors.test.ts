@@ -47,7 +47,11 @@ describe("broken files", () => {
     ["no model", { "tokenizer.json": "{}" }, "tokenizer.json is not a tokenizer: its model is missing"],
     ["no vocabulary", { "tokenizer.json": JSON.stringify({ ...json, model: { type: "BPE" } }) }, "tokenizer.json is not a tokenizer"],
     ["no added tokens", { "tokenizer.json": JSON.stringify({ ...json, added_tokens: undefined }) }, "tokenizer.json is not a tokenizer"],
-    ["another decoder", { "tokenizer.json": JSON.stringify({ ...json, decoder: { type: "WordPiece" } }) }, "decoder of kind WordPiece"],
+    [
+      "another decoder",
+      { "tokenizer.json": JSON.stringify({ ...json, decoder: { type: "WordPiece" } }) },
+      'its decoder is of type "WordPiece"',
+    ],
     ["no decoder", { "tokenizer.json": JSON.stringify({ ...json, decoder: null }) }, "decoder of kind none"],
     ["a vocabulary of texts", { ...slow, "vocab.json": '{"a":"0"}' }, 'vocab.json gives "a" the id "0"'],
     ["a merge of one", { ...slow, "merges.txt": "#version: 0.2\na b\nabc\n" }, /merges.txt, line [23]/],
