@@ -11,7 +11,8 @@ import { FAMILIES, type FamilyName } from "../gpu-compiler/families.ts";
 import type { Job } from "../gpu-compiler/job.ts";
 import { formatLimits, LIMITS, readLimits, type Shortfall, shortfalls, tightened } from "../gpu-compiler/limits.ts";
 import type { Row } from "../gpu-compiler/rows.ts";
-import { describeFamily, describeShortfall } from "../gpu-compiler/table.ts";
+import { describeFamily, describeShortfall, describeToken } from "../gpu-compiler/table.ts";
+import type { TokenCost } from "../gpu-compiler/token.ts";
 import { entryPoints } from "../gpu-compiler/wgsl.ts";
 import { chooseCases } from "../kernels/choose.ts";
 import { loadOrt } from "../kernels/ort-load.ts";
@@ -30,6 +31,7 @@ interface Flags {
   size?: number;
   vs?: "ort";
   isa?: string;
+  token?: boolean;
   tighten?: boolean;
   json?: boolean;
 }
@@ -67,6 +69,7 @@ async function jobOf(flags: Flags): Promise<Omit<Job, "adapter" | "statistics">>
   const all = tighten ? { ...flags, config: Object.keys(EMBEDDED) } : flags;
   if (tighten && (op ?? filter ?? wgsl[0] ?? config[0] ?? weights[0] ?? size) !== undefined)
     throw new UsageError("--tighten compiles everything: leave out --config, --weights, --op, --filter, --wgsl and --size");
+  if (flags.token && !config.length) throw new UsageError("--token is of a model: give --config too");
   if (weights.length && !config.length) throw new UsageError("--weights is of a model: give --config too");
   if (size !== undefined && !wgsl.length) throw new UsageError("--size is of files: give --wgsl too");
   const wantsCases = op !== undefined || filter !== undefined || (!config.length && !wgsl.length);
@@ -80,6 +83,7 @@ async function jobOf(flags: Flags): Promise<Omit<Job, "adapter" | "statistics">>
   }
   return {
     models: await readModels(all),
+    token: flags.token === true,
     ...(wantsCases ? { cases: { op, filter } } : {}),
     ...(wgsl.length ? { files: { paths: wgsl, size } } : {}),
   };
@@ -119,6 +123,7 @@ export async function kernelsCompile(flags: Flags): Promise<void> {
   const rows: Row[] = [];
   const adapters: Record<string, string> = {};
   const listing: string[] = [];
+  const tokens: (TokenCost & { family: FamilyName })[] = [];
   for (const family of families) {
     const listener = {
       tell: (text: string) => void process.stderr.write(`${text}\n`),
@@ -134,12 +139,15 @@ export async function kernelsCompile(flags: Flags): Promise<void> {
       });
       if (!("ort" in each)) adapters[family] = compiled.adapter;
       found.push(...compiled.rows);
+      tokens.push(...compiled.tokens.map((cost) => ({ family, ...cost })));
       for (const [i, { kernel, usedBy }] of compiled.rows.entries())
         listing.push(`## ${family} ${kernel} (${usedBy.join(", ")})\n\n${compiled.texts[i] || "no machine code"}\n`);
     }
     rows.push(...found);
     clearStatus();
-    if (!flags.json) process.stdout.write(`${describeFamily(family, adapters[family] ?? "", found)}\n`);
+    if (flags.json) continue;
+    process.stdout.write(`${describeFamily(family, adapters[family] ?? "", found)}\n`);
+    for (const each of tokens) if (each.family === family) process.stdout.write(`  ${describeToken(each)}\n`);
   }
   const ours = rows.filter(({ kernel }) => !kernel.startsWith("ort "));
   const short = shortfalls(ours, limits);
@@ -159,7 +167,7 @@ export async function kernelsCompile(flags: Flags): Promise<void> {
       [atLeast ? "atLeast" : "atMost"]: limit,
       ...(exception && { known: exception.why }),
     });
-    process.stdout.write(`${JSON.stringify({ adapters, kernels: rows, known: known.map(line), fallsShort: fresh.map(line) })}\n`);
+    process.stdout.write(`${JSON.stringify({ adapters, kernels: rows, tokens, known: known.map(line), fallsShort: fresh.map(line) })}\n`);
   } else tell(known, fresh);
   if (fresh.length) process.exitCode = 1;
 }
