@@ -19,7 +19,7 @@ import { loadOrt } from "../kernels/ort-load.ts";
 import { onFile, UsageError } from "./failures.ts";
 import { interrupted } from "./interrupt.ts";
 import { checkPrefix } from "./output.ts";
-import { clearStatus, status } from "./status.ts";
+import { clearStatus, news } from "./status.ts";
 
 interface Flags {
   family: string[];
@@ -40,7 +40,6 @@ interface Flags {
 const EMBEDDED: Readonly<Record<string, string>> = { "1b": "internvl2_5-1b", "4b": "internvl2_5-4b" };
 const FORMATS: readonly MatrixDtype[] = ["bf16", "q8", "q4"];
 const USUAL: FamilyName = "navi31";
-const NEWS_EVERY = 10_000; // ms between two lines in a log
 
 function familiesOf(names: readonly string[]): FamilyName[] {
   const all = Object.keys(FAMILIES) as FamilyName[];
@@ -89,17 +88,6 @@ async function jobOf(flags: Flags): Promise<Omit<Job, "adapter" | "statistics">>
   };
 }
 
-/** What is being compiled: on a terminal a line that replaces itself, in a log one now and then. */
-function progress(): (text: string) => void {
-  let last = performance.now();
-  return (text) => {
-    if (process.stderr.isTTY) return status(text);
-    if (performance.now() - last < NEWS_EVERY) return;
-    last = performance.now();
-    process.stderr.write(`${text}\n`);
-  };
-}
-
 function tell(known: readonly Shortfall[], fresh: readonly Shortfall[]): void {
   const reasons = new Map<string, Shortfall[]>();
   for (const each of known) {
@@ -119,7 +107,7 @@ export async function kernelsCompile(flags: Flags): Promise<void> {
   if (flags.vs) loadOrt(); // told at once where it is missing
   await checkPrefix(flags.isa);
   const limits = readLimits();
-  const show = progress();
+  const show = news();
   const rows: Row[] = [];
   const adapters: Record<string, string> = {};
   const listing: string[] = [];
