@@ -30,6 +30,7 @@ describe("internvl kernels compile", () => {
     expect(refused("--filter", "nonsense=1")).toMatch(/^error: no case's name contains "nonsense=1"/);
     expect(refused("--config", "1b", "--weights", "q5")).toMatch(/Allowed choices are bf16, f16, f32, q8, q4/);
     expect(refused("--weights", "q4")).toMatch(/--weights is of a model: give --config too/);
+    expect(refused("--token")).toMatch(/--token is of a model: give --config too/);
     expect(refused("--size", "16")).toMatch(/--size is of files: give --wgsl too/);
     expect(refused("--size", "0", "--wgsl", "x")).toMatch(/positive whole number/);
     expect(refused("--tighten", "--op", "matmul")).toMatch(/--tighten compiles everything/);

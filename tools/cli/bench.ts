@@ -23,9 +23,9 @@ import { CONTEXT_ROOM, CONTEXTS, type ContextRate, decode, type RowsRate, timeCo
 import { readInOwnProcess } from "./bench-read.ts";
 import { describeVersus, type Versus, versusOrt } from "./bench-vs.ts";
 import { onFile, UsageError } from "./failures.ts";
-import { checkModelFlags, interruptSignal, NANO, status } from "./model.ts";
+import { checkModelFlags, interruptSignal, NANO } from "./model.ts";
 import { loadProgress } from "./progress.ts";
-import { terminal } from "./status.ts";
+import { news, terminal } from "./status.ts";
 
 interface BenchFlags {
   model?: string;
@@ -100,6 +100,7 @@ export async function bench(flags: BenchFlags): Promise<void> {
 
 async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSignal): Promise<void> {
   const { config } = subject;
+  const status = news();
   const inputIds = flags.promptIds ?? Array.from({ length: flags.prompt }, (_, i) => (i * 7919) % config.language.vocabSize);
   const bad = inputIds.find((id) => id >= config.language.vocabSize);
   if (bad !== undefined)
@@ -185,7 +186,13 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
         compileSeconds: (ready - uploaded) / 1e3,
       },
       vision: { tiles: flags.tiles, ms: visionMs, gflops: visionGflops, fraction: visionGflops / ceilings.fmaGflops },
-      prefill: { tokens: inputIds.length, ms: prefillMs, gflops: prefillGflops, fraction: prefillGflops / ceilings.fmaGflops },
+      prefill: {
+        tokens: inputIds.length,
+        ms: prefillMs,
+        tokensPerSecond: (1e3 * inputIds.length) / prefillMs,
+        gflops: prefillGflops,
+        fraction: prefillGflops / ceilings.fmaGflops,
+      },
       decode: {
         tokensPerSecond: steps / seconds,
         bytesPerToken,
@@ -209,6 +216,8 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
   }
 }
 
+/** Milliseconds, or seconds where those are more than one. */
+const time = (ms: number): string => (ms < 1000 ? `${ms.toFixed(1)} ms` : `${(ms / 1e3).toFixed(2)} s`);
 const percent = (fraction: number): string => `${(100 * fraction).toFixed(1)} %`;
 
 interface Report {
@@ -227,7 +236,7 @@ interface Report {
     compileSeconds: number;
   };
   vision: { tiles: number; ms: number; gflops: number; fraction: number };
-  prefill: { tokens: number; ms: number; gflops: number; fraction: number };
+  prefill: { tokens: number; ms: number; tokensPerSecond: number; gflops: number; fraction: number };
   decode: Record<
     | "tokensPerSecond"
     | "bytesPerToken"
@@ -257,8 +266,8 @@ function describe({ adapter, weights, ceilings, load, vision, prefill, decode: d
     `${adapter}, weights in ${weights}; ceilings: ${ceilings.fmaGflops.toFixed(1)} GFLOP/s, reading ${ceilings.streamGBps.toFixed(1)} GB/s`,
     `load     ${(load.bytes / 1e6).toFixed(1)} MB in ${load.seconds.toFixed(2)} s (${rate} MB/s), then ${load.compileSeconds.toFixed(2)} s of compiling`,
     `         ${read}`,
-    `vision   ${vision.tiles} tiles in ${vision.ms.toFixed(1)} ms: ${vision.gflops.toFixed(1)} GFLOP/s, ${percent(vision.fraction)} of the ceiling`,
-    `prefill  ${prefill.tokens} tokens in ${prefill.ms.toFixed(1)} ms: ${prefill.gflops.toFixed(1)} GFLOP/s, ${percent(prefill.fraction)} of the ceiling`,
+    `vision   ${vision.tiles} tiles in ${time(vision.ms)}: ${vision.gflops.toFixed(1)} GFLOP/s, ${percent(vision.fraction)} of the ceiling`,
+    `prefill  ${prefill.tokens} tokens in ${time(prefill.ms)}, ${prefill.tokensPerSecond.toFixed(1)} tokens/s: ${prefill.gflops.toFixed(1)} GFLOP/s, ${percent(prefill.fraction)} of the ceiling`,
     `decode   ${d.tokensPerSecond.toFixed(2)} tokens/s; at most ${d.floorTokensPerSecond.toFixed(2)} by ${(d.bytesPerToken / 1e6).toFixed(1)} MB a token: ${percent(d.fraction)}`,
     `         a token: ${d.dispatchesPerToken.toFixed(1)} dispatches, ${d.bindGroupsPerToken.toFixed(2)} bind groups, ${d.buffersPerToken.toFixed(2)} buffers, ${d.awaitedReadbacksPerToken.toFixed(2)} awaited readbacks, ${d.cpuMsPerToken.toFixed(2)} ms of the main thread`,
     `         ${d.rowsTogether.rows} rows together: ${d.rowsTogether.tokensPerSecond.toFixed(2)} tokens/s, ${d.rowsTogether.ratio.toFixed(2)} times one row's`,

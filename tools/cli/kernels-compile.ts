@@ -11,14 +11,15 @@ import { FAMILIES, type FamilyName } from "../gpu-compiler/families.ts";
 import type { Job } from "../gpu-compiler/job.ts";
 import { formatLimits, LIMITS, readLimits, type Shortfall, shortfalls, tightened } from "../gpu-compiler/limits.ts";
 import type { Row } from "../gpu-compiler/rows.ts";
-import { describeFamily, describeShortfall } from "../gpu-compiler/table.ts";
+import { describeFamily, describeShortfall, describeToken } from "../gpu-compiler/table.ts";
+import type { TokenCost } from "../gpu-compiler/token.ts";
 import { entryPoints } from "../gpu-compiler/wgsl.ts";
 import { chooseCases } from "../kernels/choose.ts";
 import { loadOrt } from "../kernels/ort-load.ts";
 import { onFile, UsageError } from "./failures.ts";
 import { interrupted } from "./interrupt.ts";
 import { checkPrefix } from "./output.ts";
-import { clearStatus, status } from "./status.ts";
+import { clearStatus, news } from "./status.ts";
 
 interface Flags {
   family: string[];
@@ -30,6 +31,7 @@ interface Flags {
   size?: number;
   vs?: "ort";
   isa?: string;
+  token?: boolean;
   tighten?: boolean;
   json?: boolean;
 }
@@ -38,7 +40,6 @@ interface Flags {
 const EMBEDDED: Readonly<Record<string, string>> = { "1b": "internvl2_5-1b", "4b": "internvl2_5-4b" };
 const FORMATS: readonly MatrixDtype[] = ["bf16", "q8", "q4"];
 const USUAL: FamilyName = "navi31";
-const NEWS_EVERY = 10_000; // ms between two lines in a log
 
 function familiesOf(names: readonly string[]): FamilyName[] {
   const all = Object.keys(FAMILIES) as FamilyName[];
@@ -67,6 +68,7 @@ async function jobOf(flags: Flags): Promise<Omit<Job, "adapter" | "statistics">>
   const all = tighten ? { ...flags, config: Object.keys(EMBEDDED) } : flags;
   if (tighten && (op ?? filter ?? wgsl[0] ?? config[0] ?? weights[0] ?? size) !== undefined)
     throw new UsageError("--tighten compiles everything: leave out --config, --weights, --op, --filter, --wgsl and --size");
+  if (flags.token && !config.length) throw new UsageError("--token is of a model: give --config too");
   if (weights.length && !config.length) throw new UsageError("--weights is of a model: give --config too");
   if (size !== undefined && !wgsl.length) throw new UsageError("--size is of files: give --wgsl too");
   const wantsCases = op !== undefined || filter !== undefined || (!config.length && !wgsl.length);
@@ -80,19 +82,9 @@ async function jobOf(flags: Flags): Promise<Omit<Job, "adapter" | "statistics">>
   }
   return {
     models: await readModels(all),
+    token: flags.token === true,
     ...(wantsCases ? { cases: { op, filter } } : {}),
     ...(wgsl.length ? { files: { paths: wgsl, size } } : {}),
-  };
-}
-
-/** What is being compiled: on a terminal a line that replaces itself, in a log one now and then. */
-function progress(): (text: string) => void {
-  let last = performance.now();
-  return (text) => {
-    if (process.stderr.isTTY) return status(text);
-    if (performance.now() - last < NEWS_EVERY) return;
-    last = performance.now();
-    process.stderr.write(`${text}\n`);
   };
 }
 
@@ -115,10 +107,11 @@ export async function kernelsCompile(flags: Flags): Promise<void> {
   if (flags.vs) loadOrt(); // told at once where it is missing
   await checkPrefix(flags.isa);
   const limits = readLimits();
-  const show = progress();
+  const show = news();
   const rows: Row[] = [];
   const adapters: Record<string, string> = {};
   const listing: string[] = [];
+  const tokens: (TokenCost & { family: FamilyName })[] = [];
   for (const family of families) {
     const listener = {
       tell: (text: string) => void process.stderr.write(`${text}\n`),
@@ -134,12 +127,15 @@ export async function kernelsCompile(flags: Flags): Promise<void> {
       });
       if (!("ort" in each)) adapters[family] = compiled.adapter;
       found.push(...compiled.rows);
+      tokens.push(...compiled.tokens.map((cost) => ({ family, ...cost })));
       for (const [i, { kernel, usedBy }] of compiled.rows.entries())
         listing.push(`## ${family} ${kernel} (${usedBy.join(", ")})\n\n${compiled.texts[i] || "no machine code"}\n`);
     }
     rows.push(...found);
     clearStatus();
-    if (!flags.json) process.stdout.write(`${describeFamily(family, adapters[family] ?? "", found)}\n`);
+    if (flags.json) continue;
+    process.stdout.write(`${describeFamily(family, adapters[family] ?? "", found)}\n`);
+    for (const each of tokens) if (each.family === family) process.stdout.write(`  ${describeToken(each)}\n`);
   }
   const ours = rows.filter(({ kernel }) => !kernel.startsWith("ort "));
   const short = shortfalls(ours, limits);
@@ -159,7 +155,7 @@ export async function kernelsCompile(flags: Flags): Promise<void> {
       [atLeast ? "atLeast" : "atMost"]: limit,
       ...(exception && { known: exception.why }),
     });
-    process.stdout.write(`${JSON.stringify({ adapters, kernels: rows, known: known.map(line), fallsShort: fresh.map(line) })}\n`);
+    process.stdout.write(`${JSON.stringify({ adapters, kernels: rows, tokens, known: known.map(line), fallsShort: fresh.map(line) })}\n`);
   } else tell(known, fresh);
   if (fresh.length) process.exitCode = 1;
 }

@@ -219,6 +219,7 @@ export function program(): Command {
     .addOption(new Option("--size <lanes>", "the subgroup size that its entry points are compiled at").argParser(upTo(128)))
     .addOption(new Option("--vs <library>", "ONNX Runtime's kernels too, from the folder INTERNVL_ORT").choices(["ort"]))
     .option("--isa <file>", "write the machine code there, as text")
+    .option("--token", "with --config: also what a decoded token costs the CPU where the GPU takes no time: dispatches and CPU time")
     .option("--tighten", "compile everything, and let the exceptions in limits.json shrink to what is found")
     .addOption(jsonOption())
     .action(kernelsCompile);

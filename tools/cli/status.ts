@@ -26,3 +26,16 @@ export function clearStatus(): void {
   if (shown) process.stderr.write(CLEAR);
   shown = false;
 }
+
+const NEWS_EVERY = 10_000; // ms between two lines in a log
+
+/** How far some work is: on a terminal the line that replaces itself, in a log one now and then. */
+export function news(): (text: string) => void {
+  let last = performance.now();
+  return (text) => {
+    if (process.stderr.isTTY) return status(text);
+    if (!text || performance.now() - last < NEWS_EVERY) return;
+    last = performance.now();
+    process.stderr.write(`${text}\n`);
+  };
+}

@@ -17,16 +17,17 @@ import { chooseCases } from "../kernels/choose.ts";
 import type { Job } from "./job.ts";
 import { compileOrt } from "./ort.ts";
 import { Recorder } from "./recorder.ts";
+import { measureToken, type TokenCost } from "./token.ts";
 import { entryPoints, withSubgroupSize } from "./wgsl.ts";
 
 const CONTEXT = 8192; // the model's own default
-const ROWS_CONTEXT = 512;
+const SLOTS_CONTEXT = 512;
 const SAMPLING = { temperature: 1, topP: 0.9, topK: 40, minP: 0.1, repetitionPenalty: 1.1, seed: 1 };
 
 /** Layers are alike, and drivers allow no more memory than the machine has: a model of few has the kernels of the whole one. */
 const LAYERS = 3;
 
-/** Loads a model, of weights that nobody reads, with every program that answers need: greedy and drawn, of one row and of eight. */
+/** Loads a model, of weights that nobody reads, with every program that answers need: greedy and drawn, of one slot and of eight. */
 async function compileModel(gpu: Gpu, whole: ModelConfig, format: MatrixDtype): Promise<void> {
   const { vision, language } = whole;
   const few = <T extends { layers: number }>(each: T): T => ({ ...each, layers: Math.min(LAYERS, each.layers) });
@@ -100,16 +101,18 @@ async function work(job: Job): Promise<void> {
   }
   const gpu = await openGpu({ adapter: job.adapter });
   recorder.watch(gpu);
+  const tokens: TokenCost[] = [];
   for (const { name, config, weights } of job.models ?? []) {
     const parsed = parseConfig(new TextEncoder().encode(config));
     for (const format of weights) {
       recorder.user = `${name} ${format}`;
       await compileModel(gpu, parsed, format);
+      if (job.token) tokens.push(await measureToken(gpu, recorder.user, parsed, format));
     }
   }
   if (job.cases) await compileCases(gpu, recorder, job.cases);
   if (job.files) await compileFiles(gpu, recorder, job.files);
-  recorder.finish(gpu.device.adapterInfo.description || gpu.adapterName);
+  recorder.finish(gpu.device.adapterInfo.description || gpu.adapterName, tokens);
 }
 
 try {

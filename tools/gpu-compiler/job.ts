@@ -8,6 +8,8 @@ export interface Job {
   statistics: string;
   /** Models: what each would run, with its weights in each format. */
   models?: { name: string; config: string; weights: MatrixDtype[] }[];
+  /** Whether to measure what a token of each model costs the CPU. */
+  token?: boolean;
   /** Cases of the harness. */
   cases?: { op?: string | undefined; filter?: string | undefined };
   /** Files of WGSL, each entry point of them, with `@subgroup_size(size)` where that is given. */

@@ -1,6 +1,7 @@
 import { appendFileSync } from "node:fs";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Kernel, KernelSpec } from "../../src/gpu/kernel.ts";
+import type { TokenCost } from "./token.ts";
 
 /** A kernel's name with what tells its variants apart: its constants, and those of its libraries that are one of several. */
 export function kernelName({ shader, consts, libs = [] }: KernelSpec): string {
@@ -44,8 +45,8 @@ export class Recorder {
   }
 
   /** Says that all went well. */
-  finish(adapter: string, more: object = {}): void {
-    this.#write({ done: true, adapter, uses: Object.fromEntries(this.#uses.map((users, id) => [id, [...users]])), ...more });
+  finish(adapter: string, tokens: readonly TokenCost[] = []): void {
+    this.#write({ done: true, adapter, uses: Object.fromEntries(this.#uses.map((users, id) => [id, [...users]])), tokens });
   }
 
   /** Compiles a pipeline. @returns it, or undefined where it does not compile: that is written down */

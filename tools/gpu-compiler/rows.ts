@@ -1,5 +1,6 @@
 import { type FamilyName, familyOf, type Maker } from "./families.ts";
 import { type Loop, loopsOf } from "./loops.ts";
+import type { TokenCost } from "./token.ts";
 
 /** What a GPU's compiler made of a kernel. What it does not say is undefined. */
 export interface Row {
@@ -40,7 +41,7 @@ type Line =
   | { kernel: string; id: number } // the driver's lines behind it are this kernel's; below 0 nobody's
   | { error: string; id: number } // Dawn's words
   | { failed: number } // the driver's VkResult
-  | { done: true; adapter: string; uses: Record<string, string[]> }
+  | { done: true; adapter: string; uses: Record<string, string[]>; tokens?: TokenCost[] }
   | { subgroupSize: number; isa?: string }; // the driver's: its compiler's statistics besides
 
 type Statistics = { [name: string]: number };
@@ -112,13 +113,15 @@ export interface Compiled {
   rows: Row[];
   /** Machine code as text, for the rows of the same place; empty where a compiler gives none. */
   texts: string[];
+  /** What tokens cost the CPU, where that was asked for. */
+  tokens: TokenCost[];
   /** The kernel at which the compiler crashed, where it did not come to its end. */
   crashed?: string;
 }
 
 /** What the child process and the driver wrote. */
 export function readRows(family: FamilyName, text: string): Compiled {
-  const result: Compiled = { adapter: "", rows: [], texts: [] };
+  const result: Compiled = { adapter: "", rows: [], texts: [], tokens: [] };
   const names = new Map<number, string>();
   const found: { id: number; row: Row; isa: string }[] = [];
   const fail = (id: number, why: string) => {
@@ -136,6 +139,7 @@ export function readRows(family: FamilyName, text: string): Compiled {
     } else if ("done" in line) {
       now = undefined;
       result.adapter = line.adapter;
+      result.tokens = line.tokens ?? [];
       for (const { id, row } of found) row.usedBy = line.uses[id] ?? [];
     } else if ("error" in line) fail(line.id, line.error);
     else if (now === undefined || now < 0) continue;

@@ -2,6 +2,7 @@ import { type FamilyName, familyOf, type Maker } from "./families.ts";
 import type { Shortfall } from "./limits.ts";
 import { hotLoop, type Kind, type Loop } from "./loops.ts";
 import type { Row } from "./rows.ts";
+import type { TokenCost } from "./token.ts";
 
 const OCCUPANCY: Readonly<Record<Maker, string>> = {
   AMD: "waves/SIMD",
@@ -66,3 +67,7 @@ export const describeShortfall = ({ row, measure, value, limit, atLeast }: Short
   measure === "failed"
     ? `${row.kernel} on ${row.family} does not compile: ${row.failed}`
     : `${row.kernel} on ${row.family}: ${measure} ${rounded(value)}, ${atLeast ? "at least" : "at most"} ${limit}`;
+
+/** `4b q4: a token is 183 dispatches, …`. */
+export const describeToken = ({ model, dispatches, mainMs, allMs }: TokenCost): string =>
+  `${model}: a token is ${dispatches.toFixed(0)} dispatches, ${mainMs.toFixed(3)} ms of the main thread, ${allMs.toFixed(3)} ms of all threads (CPU time; the GPU takes none)`;
