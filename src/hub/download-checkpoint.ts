@@ -19,6 +19,10 @@ const SMALL_FILES = [
   "added_tokens.json",
   "vocab.json",
   "merges.txt",
+  "tokenizer.model",
+  "chat_template.jinja",
+  "processor_config.json",
+  "preprocessor_config.json",
   INDEX_NAME,
 ];
 
