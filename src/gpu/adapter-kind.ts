@@ -7,6 +7,9 @@ export type AdapterKind = "gpu" | "cpu";
 /** Whether a pipeline is compiled at its first dispatch, not when it is made: so do Mesa's CPU drivers. */
 export const compilesLate = (kind: AdapterKind): boolean => kind === "cpu";
 
+/** Whether it only compiles, as the adapters of `internvl kernels compile` do: nothing there can be measured. */
+export const isNullHardware = (name: string): boolean => /\bnull hardware\b/i.test(name);
+
 /** What is known of an adapter: a GPUAdapterInfo, or the name that Dawn lists it by. Browsers leave most of it empty. */
 export interface AdapterFacts {
   name?: string | undefined;

@@ -1,6 +1,6 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import { type AdapterKind, kindOf } from "./adapter-kind.ts";
+import { type AdapterKind, isNullHardware, kindOf } from "./adapter-kind.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { checkLimits, type DeviceOptions, deviceOption } from "./device-options.ts";
 import { Kernels } from "./kernel.ts";
@@ -126,7 +126,7 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
     const wait = pacingOf(kind);
     const Storage = zeroes ? Memory : (await import("./unzeroed.ts")).UnzeroedMemory;
     const memory = new Storage(device, () => lost, wait, counters);
-    const tunes = owned && (given.options.autotune ?? kind === "gpu");
+    const tunes = owned && (given.options.autotune ?? (kind === "gpu" && !isNullHardware(adapterName)));
     const tuning = await Tuning.open(tunes ? storedChoices([adapterName, vendor, architecture, description].join(" ")) : undefined);
     gpu = {
       device,

@@ -51,6 +51,7 @@ interface Copy {
 
 /** A command between dispatches. */
 export interface Command {
+  pipeline?: undefined;
   /** Whether a step needs it. Without this function every step does. */
   wanted?(step: Step): boolean;
   encode(encoder: GPUCommandEncoder, step: Step): void;
@@ -174,7 +175,7 @@ export class Program {
 
   /** Every pipeline that is built, with what one of its dispatches binds. */
   pipelines(): Map<GPUComputePipeline, GPUBindGroup> {
-    return new Map(this.#built.flatMap((item) => (item && "bindGroup" in item ? [[item.pipeline, item.bindGroup]] : [])));
+    return new Map(this.#built.flatMap((item) => (item?.pipeline ? [[item.pipeline, item.bindGroup]] : [])));
   }
 
   /** Gives back what build() made; the program cannot run afterwards. */
@@ -191,25 +192,28 @@ export class Program {
     this.#writeStep(step);
     const encoder = device.createCommandEncoder({ label: this.label });
     let pass: GPUComputePassEncoder | undefined;
-    for (const [i, item] of this.#built.entries()) {
-      if (!item) {
-        const [x, y, z] = (this.#items[i] as Dispatch).workgroups(step);
-        if (x * y * z > 0) throw new Error(`program ${this.label}: dispatch ${i} is asked for, but was not prepared`);
-      } else if ("bindGroup" in item) {
+    let dispatches = 0;
+    for (let i = 0; i < this.#built.length; i++) {
+      const item = this.#built[i];
+      if (item?.pipeline) {
         const [x, y, z] = item.workgroups(step);
         if (x * y * z === 0) continue; // an op's way to say that this step does not need it
         pass ??= encoder.beginComputePass();
         pass.setPipeline(item.pipeline);
         pass.setBindGroup(0, item.bindGroup);
         pass.dispatchWorkgroups(x, y, z);
-        counters.dispatches++;
-      } else {
+        dispatches++;
+      } else if (item) {
         if (item.wanted?.(step) === false) continue;
         pass?.end();
         pass = undefined;
         item.encode(encoder, step);
+      } else {
+        const [x, y, z] = (this.#items[i] as Dispatch).workgroups(step);
+        if (x * y * z > 0) throw new Error(`program ${this.label}: dispatch ${i} is asked for, but was not prepared`);
       }
     }
+    counters.dispatches += dispatches;
     pass?.end();
     tail?.(encoder);
     device.queue.submit([encoder.finish()]);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type AdapterFacts, kindOf } from "../../src/gpu/adapter-kind.ts";
+import { type AdapterFacts, isNullHardware, kindOf } from "../../src/gpu/adapter-kind.ts";
 
 const NONE: AdapterFacts = { vendor: "", architecture: "", device: "", description: "", isFallbackAdapter: false };
 
@@ -72,4 +72,8 @@ describe("what an adapter is", () => {
   ])("%s computes on the CPU", (_, facts) => {
     expect(kindOf(facts)).toBe("cpu");
   });
+});
+
+it("knows an adapter that only compiles", () => {
+  expect(["Null hardware (RADV NAVI31)", "AMD Radeon RX 7900 XTX (RADV NAVI31)"].map(isNullHardware)).toEqual([true, false]);
 });

@@ -39,7 +39,6 @@ interface BenchFlags {
   tokens: number;
   vs?: "ort";
   adapter?: string;
-  autotune?: boolean;
   json?: boolean;
 }
 
@@ -110,7 +109,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
   const maxContext = Math.min(config.language.maxPositions, wanted);
   if (subject.onDisk) status("reading the files");
   const reading = subject.onDisk ? await readInOwnProcess(flags.model ?? NANO, flags.revision, signal) : undefined;
-  const gpu = await openGpu({ adapter: flags.adapter, autotune: flags.autotune ?? false });
+  const gpu = await openGpu({ adapter: flags.adapter });
   try {
     status("measuring the adapter's ceilings");
     const { ceilings } = await measureCeilings(gpu);

@@ -138,7 +138,6 @@ export function program(): Command {
     .addOption(revisionOption())
     .option("--synthetic <config>", "a config.json instead of a model: its weights are made on the GPU")
     .addOption(new Option("--seed <number>", "of the synthetic weights").argParser(seed).default(0))
-    .option("--autotune", "let the engine measure which variants it takes, as loading on a GPU does")
     .addOption(new Option("--tiles <count>", "tiles of the vision phase").argParser(upTo(1024)).default(1))
     .addOption(new Option("--prompt <count>", "tokens of the prefill").argParser(upTo(2 ** 20)).default(256))
     .addOption(new Option("--prompt-ids <ids>", "the prompt's ids, separated by commas, instead of made-up ones").argParser(ids))
