@@ -37,8 +37,8 @@ async function compileModel(gpu: Gpu, whole: ModelConfig, format: MatrixDtype): 
     const maxContext = Math.min(CONTEXT, config.language.maxPositions);
     const { model } = await loadModel(gpu, origin, config, { format, maxContext, kv: "f16" });
     await model.recordVision(config.tileSize);
-    for (const decoder of [model.decoder, await model.openDecoder(model.slotsIn(Number.POSITIVE_INFINITY, ROWS_CONTEXT), ROWS_CONTEXT)])
-      await decoder.prepareSampling(SAMPLING);
+    const together = await model.openDecoder(model.slotsIn(Number.POSITIVE_INFINITY, SLOTS_CONTEXT), SLOTS_CONTEXT);
+    for (const decoder of [model.decoder, together]) await decoder.prepareSampling(SAMPLING);
   });
 }
 
@@ -99,7 +99,7 @@ async function work(job: Job): Promise<void> {
     await compileOrt(recorder); // with a Dawn of its own: two do not end well in one process
     return recorder.finish("ONNX Runtime");
   }
-  const gpu = await openGpu({ adapter: job.adapter });
+  const gpu = await openGpu({ adapter: job.adapter, autotune: false });
   recorder.watch(gpu);
   const tokens: TokenCost[] = [];
   for (const { name, config, weights } of job.models ?? []) {
