@@ -6,6 +6,7 @@ import { figures, loadSuite } from "./load.ts";
 import { pathOf } from "./pictures.ts";
 import { securitySuite } from "./security.ts";
 import { type Running, startServer } from "./server.ts";
+import { workerSuite } from "./worker.ts";
 
 // One server for all of these: the conformance table, clients, load.
 let server: Running;
@@ -26,6 +27,7 @@ describe("conformance", () => {
 
 describe("clients", () => clientSuite(() => server));
 describe("security", () => securitySuite(() => server));
+describe("complete in a worker", workerSuite);
 describe("load", () => loadSuite(() => server, inject("full")));
 describe.runIf(inject("full"))("figures", () => figures(() => server));
 

@@ -5,9 +5,9 @@ import {
   type ChatCompletion,
   type ChatCompletionChunk,
   type ChatCompletionRequest,
+  type ChatMessage,
   type ChatOptions,
   type ChatReply,
-  type ChatMessage,
   type ChatResult,
   type ChatTool,
   type ChatToolCall,
@@ -41,6 +41,7 @@ import {
   type OutputFolder,
   verify,
 } from "internvl-webgpu/convert";
+import { createHandler, type ServerOptions, type Service } from "internvl-webgpu/server";
 import {
   defineKernelCase,
   generateBatch,
@@ -54,7 +55,6 @@ import {
   tokenizer,
   traceForward,
 } from "internvl-webgpu/testing";
-import { createHandler, type ServerOptions, type Service } from "internvl-webgpu/server";
 import { InternVLWorker, type WorkerLoadOptions } from "internvl-webgpu/worker";
 import "internvl-webgpu/worker-thread";
 
