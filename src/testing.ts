@@ -172,8 +172,8 @@ export async function traceForward(vlm: InternVL, request: TraceRequest): Promis
     const layout = tiles && (await traceVision(model, tiles, result));
     if (inputIds.length > 0) {
       const recorder = new Recorder(model);
-      const { program, dispose } = await model.lanes.recordTrace(recorder.tap, inputIds.length);
-      await model.lanes.prefill(0, model.mergeIds(inputIds, imageContextId, layout), 0, {
+      const { program, dispose } = await model.decoder.recordTrace(recorder.tap, inputIds.length);
+      await model.decoder.prefill(0, model.mergeIds(inputIds, imageContextId, layout), 0, {
         program,
         after: (_start, units) => recorder.collect(units),
       });
@@ -197,15 +197,15 @@ export async function generateTrace(
   return scheduler.alone(async (engine) => {
     const ids: number[] = [];
     const logits: Float32Array[] = [];
-    const { lanes } = model;
+    const { decoder } = model;
     engine.check(request);
     let units = 0;
     for await (units of engine.prefill(0, request, 0, () => false)); // every position is computed here, none taken from the cache
     await engine.first(0, units, GREEDY, false);
     for (let position = request.inputIds.length; ids.length < steps; position++) {
-      logits.push(await lanes.readLogits());
-      ids.push(await lanes.readId());
-      if (ids.length < steps) lanes.decode([position]);
+      logits.push(await decoder.readLogits());
+      ids.push(await decoder.readId());
+      if (ids.length < steps) decoder.decode([position]);
     }
     return { ids, logits };
   });
@@ -231,7 +231,7 @@ export async function generateBatch(
     const images = toTiles(pixelValues, config.tileSize);
     return { inputIds: toIds(inputIds, parts, maxContext), images, imageContextId, maxTokens: steps, maxContext };
   });
-  const room = model.rowsIn(Number.POSITIVE_INFINITY, maxContext);
+  const room = model.slotsIn(Number.POSITIVE_INFINITY, maxContext);
   if (requests.length > room) throw new EngineError("bad-input", `${requests.length} rows, at most ${room} decode together`);
   const release = scheduler.reserve(rows.length);
   try {

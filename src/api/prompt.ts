@@ -10,7 +10,7 @@ import type { Source } from "./pictures.ts";
 import { type Placed, placePictures } from "./placing.ts";
 import { promptTiles, type TiledPicture, type Tiling, tilePicture } from "./tiling.ts";
 
-/** A list of frames, or a list with how many of them to take (evenly spaced, as the model card's load_video). */
+/** A video as its frames, in their order: choose them evenly spaced, as the model card's `load_video` does. */
 export type VideoLike = readonly ImageLike[];
 
 /** How pictures are read. */

@@ -1,8 +1,8 @@
 import { EngineError } from "../errors.ts";
 import type { Counters } from "../gpu/counters.ts";
 import { ReadRing, type Ticket } from "../gpu/ring.ts";
+import type { CopyOut } from "../model/decoder-slots.ts";
 import type { Model } from "../model/internvl.ts";
-import type { CopyOut } from "../model/lanes.ts";
 import type { Sampling } from "../ops/sample.ts";
 import { visualTokens } from "./prefix.ts";
 import type { GenerateRequest } from "./request.ts";
@@ -41,7 +41,7 @@ export interface Engine {
 
 /** Most steps that are on their way at once. */
 const RING = 8;
-/** While others decode a piece of a prompt is so many times smaller than at most: each of them waits for one between two of its ids. */
+/** While others decode, a piece of a prompt is smaller by this factor: each of them waits for one piece between two of its ids. */
 const GENTLE = 4;
 
 /** A model's slots as the scheduler sees them. */
@@ -56,15 +56,15 @@ export class ModelEngine implements Engine {
   }
 
   get context(): number {
-    return this.#model.lanes.context;
+    return this.#model.decoder.context;
   }
 
   get slots(): number {
-    return this.#model.lanes.slots;
+    return this.#model.decoder.slots;
   }
 
   get most(): number {
-    return this.#model.lanes.state.rows;
+    return this.#model.decoder.state.slots;
   }
 
   get room(): number {
@@ -103,12 +103,12 @@ export class ModelEngine implements Engine {
   }
 
   resize(slots: number): Promise<void> {
-    return this.#model.lanes.resize(slots);
+    return this.#model.decoder.resize(slots);
   }
 
   async *prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
     const { inputIds, images, imageContextId } = request;
-    const { lanes, visual } = this.#model;
+    const { decoder, visual } = this.#model;
     const size = (most: number) => (gently() ? Math.ceil(most / GENTLE) : most);
     const perTile = this.#perTile(request);
     // The first tile whose visual tokens are not all in the slot's cache.
@@ -121,40 +121,40 @@ export class ModelEngine implements Engine {
     }
     const ids = this.#model.mergeIds(inputIds, imageContextId, layout);
     for (let at = start; at < ids.length; ) {
-      const units = await lanes.prefill(slot, ids.subarray(0, at + size(lanes.chunk)), at);
+      const units = await decoder.prefill(slot, ids.subarray(0, at + size(decoder.chunk)), at);
       at += units;
       yield units;
     }
   }
 
   async first(slot: number, units: number, sampling: Sampling, logits: boolean): Promise<StepTicket> {
-    const { lanes } = this.#model;
-    await lanes.prepareSampling(sampling);
-    lanes.setSampling(slot, sampling);
-    return this.#submit((copy) => lanes.first(slot, units, copy), logits ? 1 : 0);
+    const { decoder } = this.#model;
+    await decoder.prepareSampling(sampling);
+    decoder.setSampling(slot, sampling);
+    return this.#submit((copy) => decoder.first(slot, units, copy), logits ? 1 : 0);
   }
 
   decode(positions: readonly (number | undefined)[], logits: boolean): StepTicket {
-    const { lanes } = this.#model;
-    return this.#submit((copy) => lanes.decode(positions, copy), logits ? positions.filter((each) => each !== undefined).length : 0);
+    const { decoder } = this.#model;
+    return this.#submit((copy) => decoder.decode(positions, copy), logits ? positions.filter((each) => each !== undefined).length : 0);
   }
 
   /** Runs a step whose ids come back, with the first `rows` rows of logits. */
   #submit(run: (copy: CopyOut) => void, rows: number): StepTicket {
-    const { lanes, gpu } = this.#model;
-    const { vocabSize } = lanes.state;
-    if (rows === 0) return this.#ring.submit(lanes.state.next, run);
+    const { decoder, gpu } = this.#model;
+    const { vocabSize } = decoder.state;
+    if (rows === 0) return this.#ring.submit(decoder.state.next, run);
     this.#logitRing ??= new ReadRing(gpu, RING, this.most * vocabSize * 4);
     let ids!: Ticket;
     const both = (copyLogits: CopyOut) => {
-      ids = this.#ring.submit(lanes.state.next, (copyIds) =>
+      ids = this.#ring.submit(decoder.state.next, (copyIds) =>
         run((encoder) => {
           copyIds(encoder);
           copyLogits(encoder);
         }),
       );
     };
-    const { words } = this.#logitRing.submit(lanes.logits, both, rows * vocabSize * 4);
+    const { words } = this.#logitRing.submit(decoder.logits, both, rows * vocabSize * 4);
     const row = (all: Float32Array, i: number) => all.subarray(i * vocabSize, (i + 1) * vocabSize);
     const logits = words.then(({ buffer }) => Array.from({ length: rows }, (_, i) => row(new Float32Array(buffer), i)));
     logits.catch(() => {}); // told to whoever waits for them; a step may be dropped

@@ -1,15 +1,14 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { MAX_ROWS, type Program, Programs, type Tap } from "../gpu/program.ts";
-import type { KvDtype } from "../ops/kv-cache.ts";
+import { MAX_SLOTS, type Program, Programs, type Tap } from "../gpu/program.ts";
+import { type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
 import { ropeTable } from "../ops/rope.ts";
 import { pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
 import { described } from "../options.ts";
 import { bindingOf, type Vector } from "../tensor/tensor.ts";
 import type { GpuWeights } from "../weights/gpu-weights.ts";
 import type { LanguageConfig, ModelConfig } from "./config.ts";
-import { createResidual, type DecoderParts, Lanes } from "./lanes.ts";
-import { kvBytes, layerBytes } from "./language.ts";
+import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
 import { interpolatePositions } from "./positions.ts";
 import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
@@ -48,7 +47,7 @@ export function checkContext({ maxPositions }: LanguageConfig, maxContext: numbe
   });
 }
 
-/** Bytes of all KV caches where nobody says how many, or those of so many slots: they are taken only where there is room. */
+/** Bytes of all KV caches where nobody says how many, or what USUAL slots need, if that is more. They are taken only where there is room. */
 const KV_BYTES = 2 * 2 ** 30;
 const USUAL = 4;
 
@@ -68,11 +67,11 @@ export class Model {
   readonly #programs: Programs;
   readonly #vision: VisionWeights;
   readonly #projector: ProjectorWeights;
-  readonly #decoder: DecoderParts;
+  readonly #parts: DecoderParts;
   readonly #stages = new Map<number, Promise<VisionStage>>();
   readonly visual: VisualCache;
   /** Sequences of up to maxContext tokens: one, until more are wanted. */
-  lanes!: Lanes;
+  decoder!: Decoder;
 
   private constructor(gpu: Gpu, config: ModelConfig, maxContext: number, kv: KvDtype, { vision, projector, language }: ModelWeights) {
     this.gpu = gpu;
@@ -90,7 +89,7 @@ export class Model {
     memory.write(rope, 0, table);
     const ids = memory.create("ids", maxContext * 4);
     const visual = memory.create("visual tokens", maxContext * hiddenSize * 4);
-    this.#decoder = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
+    this.#parts = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
   }
 
   /** Loads all weights, allocates the state and records the decoder's programs. `bound` says how many slots there can be. */
@@ -99,29 +98,29 @@ export class Model {
     return gpu.memory.scoped("loading the model", async () => {
       const weights = await w.load((declared) => declareModel(declared, config));
       const model = new Model(gpu, config, maxContext, kv, weights);
-      const { slots = MAX_ROWS, kvBytes = Math.max(KV_BYTES, USUAL * model.rowBytes(maxContext)) } = bound;
-      const most = Math.min(slots, model.rowsIn(kvBytes, maxContext));
-      model.lanes = await Lanes.open(model.#decoder, 1, maxContext, most);
+      const { slots = MAX_SLOTS, kvBytes = Math.max(KV_BYTES, USUAL * model.slotBytes(maxContext)) } = bound;
+      const most = Math.min(slots, model.slotsIn(kvBytes, maxContext));
+      model.decoder = await Decoder.open(model.#parts, 1, maxContext, most);
       return model;
     });
   }
 
-  /** Rows that decode together, each with a KV cache of its own for `context` tokens. @throws EngineError limit-exceeded, out-of-memory */
-  openLanes(rows: number, context: number): Promise<Lanes> {
-    return Lanes.open(this.#decoder, rows, context);
+  /** Slots that decode together, each with a KV cache for `context` tokens. @throws EngineError limit-exceeded, out-of-memory */
+  openDecoder(slots: number, context: number): Promise<Decoder> {
+    return Decoder.open(this.#parts, slots, context);
   }
 
-  /** Bytes of the KV cache of one row of `context` tokens. */
-  rowBytes(context: number): number {
-    return kvBytes(this.config.language, context, this.#decoder.kv);
+  /** Bytes of the KV cache of a slot of `context` tokens. */
+  slotBytes(context: number): number {
+    return kvBytes(this.config.language, context, this.#parts.kv);
   }
 
-  /** Rows of `context` tokens that have room in so many bytes of KV cache and in a binding, at least one. */
-  rowsIn(bytes: number, context: number): number {
+  /** Slots of `context` tokens that have room in some bytes of KV cache and in a binding, at least one. */
+  slotsIn(bytes: number, context: number): number {
     const { language } = this.config;
-    const { kv } = this.#decoder;
-    const bound = Math.floor(this.gpu.memory.maxBinding / layerBytes(language, context, kv)); // a layer's keys of all rows lie in one binding
-    return Math.max(1, Math.min(MAX_ROWS, bound, Math.floor(bytes / kvBytes(language, context, kv))));
+    const { kv } = this.#parts;
+    const bound = Math.floor(this.gpu.memory.maxBinding / slotBytes({ ...language, context, dtype: kv })); // a layer's keys of all slots lie in one binding
+    return Math.max(1, Math.min(MAX_SLOTS, bound, Math.floor(bytes / kvBytes(language, context, kv))));
   }
 
   /** The vision tower for tiles of `size` pixels a side; the visual tokens of each go to the place that is its slot in the step. */
@@ -139,7 +138,7 @@ export class Model {
    */
   async prepare(size: number, signal?: AbortSignal, onPipeline?: (done: number, total: number) => void): Promise<void> {
     const { program } = await this.recordVision(size);
-    await this.#programs.warm([...this.lanes.programs(), program], signal, onPipeline);
+    await this.#programs.warm([...this.decoder.programs(), program], signal, onPipeline);
   }
 
   async #buildVision(size: number, tap?: Tap): Promise<VisionStage> {
@@ -168,7 +167,7 @@ export class Model {
       p.command({
         encode: (encoder, { slots = [] }) => {
           for (const [tile, place] of slots.entries())
-            encoder.copyBufferToBuffer(buffer, offset + tile * bytes, this.#decoder.visual, place * bytes, bytes);
+            encoder.copyBufferToBuffer(buffer, offset + tile * bytes, this.#parts.visual, place * bytes, bytes);
         },
       });
     });
@@ -193,7 +192,7 @@ export class Model {
   /**
    * Ids as the embedding gather wants them: the k-th `<IMG_CONTEXT>` becomes the row of visual token k, of tiles that have their places.
    *
-   * @throws EngineError bad-input for what is no id of the vocabulary: the gather would read other memory
+   * @throws EngineError bad-input for what is not an id of the vocabulary: the gather would read other memory
    */
   mergeIds(inputIds: readonly number[], imageContextId: number, layout?: VisualLayout): Uint32Array<ArrayBuffer> {
     const { vocabSize } = this.config.language;

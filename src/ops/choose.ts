@@ -48,7 +48,6 @@ type Table = { readonly [O in Op]: readonly Line<Variant<O>>[] } & {
 /** By common practice: matrix units where f16 is allowed, large tiles where they fill the GPU. */
 const GPU: Table = {
   matmul: [
-    { rows: 1, tries: ["gemv_subgroup", "gemv_workgroup"] },
     { rows: 8, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile64"] }, // read the weights once and share them between the rows
     { rows: 64, tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile64", "gemv_subgroup", "gemv_workgroup"] },
     { tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile128_f16", "gemm_tile128", "gemm_tile64", "gemv_workgroup"] },

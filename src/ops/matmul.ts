@@ -22,10 +22,23 @@ export interface MatmulOptions {
   into?: Activation | undefined;
   /** Writes the result to this activation. */
   out?: Activation | undefined;
+  /** Besides, what greedy sampling wants to know of the result, where the variant can tell: for a product without an epilogue. */
+  maxima?: boolean;
   /** How exact the product must be; f32 by default. */
   precision?: MatmulPrecision | undefined;
   /** A variant by its name, instead of the one chosen for the adapter and the shape: for tests and benchmarks. */
   variant?: MatmulVariant | undefined;
+}
+
+/** The largest values of blocks of columns, with the first column that has them: (f32, u32) [rows, blocks]. */
+export interface Maxima {
+  buffer: Bindable;
+  blocks: number;
+}
+
+/** A product, and its maxima where they were asked for and the variant has them. */
+export interface Product extends Activation {
+  maxima?: Maxima;
 }
 
 const MAX_GROUPS = 65535; // workgroups in a dimension that every device takes
@@ -66,10 +79,10 @@ function variantFor(program: Program, x: Activation, w: Matrix, rows: number, pr
 /**
  * y[rows, N] = x[rows, K] · wᵀ for a Linear's weight w [N, K], with bias, GELU, layer scale and residual in the epilogue.
  *
- * @throws EngineError bad-input where shapes do not fit, K is no multiple of 4 (q8, q4: of 32), or the device lacks the variant;
+ * @throws EngineError bad-input where shapes do not fit, K is not a multiple of 4 (q8, q4: of 32), or the device lacks the variant;
  *   limit-exceeded where the product needs more than 65535 workgroups in a dimension
  */
-export function matmul(program: Program, x: Activation, w: Matrix, options: MatmulOptions = {}): Activation {
+export function matmul(program: Program, x: Activation, w: Matrix, options: MatmulOptions = {}): Product {
   return record(program, x, w, options, false);
 }
 
@@ -90,7 +103,7 @@ export function gatedMatmul(
   return swiglu(program, record(program, x, w, options, false));
 }
 
-function record(program: Program, x: Activation, w: Matrix, options: MatmulOptions, gated: boolean): Activation {
+function record(program: Program, x: Activation, w: Matrix, options: MatmulOptions, gated: boolean): Product {
   const op = `matmul ${w.label}`;
   const [n, k] = w.shape;
   const { bias, scale, into } = options;
@@ -128,6 +141,11 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   }
   const prologue = plan.prologue ? ([gain ? "lib/prologue.norm" : "lib/prologue.none"] as const) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
+  const plain = !(bias || options.gelu || scale || into || gated);
+  const blocks = options.maxima && plan.maxima && plain && w.parts.length === 1 ? Math.ceil(n / plan.columns) : 0;
+  const maxima = blocks > 0 ? { buffer: program.arena.take(maxRows * blocks * 8), blocks } : undefined;
+  const keep = plan.maxima ? ([maxima ? "lib/maxima.keep" : "lib/maxima.none"] as const) : [];
+  const more = gain || maxima ? [gain?.weight.buffer ?? x.buffer] : []; // binding 8
   const codes = plan.codes ? quantizeRows(program, x) : [];
   const reader = plan.before ? [] : [plan.reader ?? (`lib/weight.${w.dtype}` as const)];
   /** Columns column .. column + n of y, from x and w as the kernel wants them. */
@@ -135,10 +153,10 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
     program.dispatch({
       kernel: {
         ...plan.source,
-        libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...plan.libs],
+        libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...keep, ...plan.libs],
         directives: plan.directives,
         consts: plan.consts ?? {},
-        bindings: `uurrrrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
+        bindings: `uurrrrrw${"r".repeat(codes.length + more.length)}${maxima ? "w" : ""}`,
       },
       params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0), plan.rounds ?? 0],
       // Switched-off operands get some read-only buffer: a binding cannot stay empty.
@@ -150,7 +168,8 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
         scale?.buffer ?? x.buffer,
         y.buffer,
         ...codes,
-        ...(gain ? [gain.weight.buffer] : []),
+        ...more,
+        ...(maxima ? [maxima.buffer] : []),
       ],
       workgroups: grid(plan, n, x),
     });
@@ -159,7 +178,7 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
     return y;
   }
   for (const part of w.parts) product(x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
-  return y;
+  return maxima ? { ...y, maxima } : y;
 }
 
 /** Flags as bits, the first the lowest. */

@@ -9,9 +9,9 @@ import { type Ceilings, measureCeilings } from "../../src/harness/bench-ceilings
 import { openSource } from "../../src/hub/source.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts";
-import { kvBytes } from "../../src/model/language.ts";
 import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
+import { kvBytes } from "../../src/ops/kv-cache.ts";
 import { widenBf16 } from "../../src/tensor/tensor.ts";
 import type { WeightFormat } from "../../src/weights/formats.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";

@@ -89,7 +89,7 @@ export function matmulCase(spec: Spec): KernelCase {
     maxUnits: units + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      variant && !variantsOf(gpu, "matmul", { dtype: weights, rows: m, precision }).includes(variant)
+      variant && !variantsOf(gpu, "matmul", { dtype: weights, rows: m, width: k, precision }).includes(variant)
         ? `this adapter does not run the variant ${variant}`
         : undefined,
     record(program, operands) {
