@@ -84,35 +84,46 @@ function overlap(text: string, word: string): number {
  * answer ends in it) comes out as text.
  */
 export class CallFinder {
-  #held = "";
+  #held = ""; // may be the beginning of OPEN
+  #call: string[] | undefined; // the pieces of a call that has begun
+  #tail = ""; // its last characters, fewer than CLOSE has: nothing before them is looked at again
 
   /** @returns the text and the calls that are certain now */
   push(piece: string): { text: string; calls: ChatToolCall[] } {
-    this.#held += piece;
-    let certain = "";
+    let text = "";
     const calls: ChatToolCall[] = [];
-    while (true) {
-      const start = this.#held.indexOf(OPEN);
-      if (start < 0) {
-        const end = this.#held.length - overlap(this.#held, OPEN);
-        certain += this.#held.slice(0, end);
-        this.#held = this.#held.slice(end);
-        return { text: certain, calls };
+    for (let rest = piece; ; ) {
+      if (!this.#call) {
+        const outside = this.#held + rest;
+        const start = outside.indexOf(OPEN);
+        const end = start < 0 ? outside.length - overlap(outside, OPEN) : start;
+        text += outside.slice(0, end);
+        this.#held = start < 0 ? outside.slice(end) : "";
+        if (start < 0) return { text, calls };
+        this.#call = [];
+        this.#tail = "";
+        rest = outside.slice(start);
       }
-      certain += this.#held.slice(0, start);
-      const close = this.#held.indexOf(CLOSE, start);
-      this.#held = this.#held.slice(start);
-      if (close < 0) return { text: certain, calls };
-      const whole = this.#held.slice(0, close - start + CLOSE.length);
+      const seen = this.#tail + rest;
+      const close = seen.indexOf(CLOSE);
+      const end = close < 0 ? rest.length : close + CLOSE.length - this.#tail.length;
+      this.#call.push(rest.slice(0, end));
+      if (close < 0) {
+        this.#tail = seen.slice(1 - CLOSE.length);
+        return { text, calls };
+      }
+      const whole = this.#call.join("");
       const call = callOf(whole.slice(OPEN.length, -CLOSE.length));
       if (call) calls.push(call);
-      else certain += whole;
-      this.#held = this.#held.slice(whole.length);
+      else text += whole;
+      this.#call = undefined;
+      rest = rest.slice(end);
     }
   }
 
+  /** What is no call after all. */
   end(): string {
-    return this.#held;
+    return this.#held + (this.#call?.join("") ?? "");
   }
 }
 

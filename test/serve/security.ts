@@ -275,6 +275,19 @@ export function securitySuite(running: () => Running): void {
     for (let i = 0; i < 20_000; i++) text += finder.push("<tool_call>{(").text;
     text += finder.end();
     expect(text.length).toBe(20_000 * "<tool_call>{(".length);
+    // However an answer is cut, the same comes of it.
+    const answer = 'So <tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>< <tool_call>{</tool_call> <tool_c';
+    for (const size of [1, 2, 3, 7, 100]) {
+      const cut = new CallFinder();
+      let said = "";
+      const names: string[] = [];
+      for (let at = 0; at < answer.length; at += size) {
+        const found = cut.push(answer.slice(at, at + size));
+        said += found.text;
+        names.push(...found.calls.map((call) => call.function.name + call.function.arguments));
+      }
+      expect([said + cut.end(), names]).toEqual(["So < <tool_call>{</tool_call> <tool_c", ['f{"a":1}']]);
+    }
     const { calls } = new CallFinder().push(
       '<tool_call>\n{"name": "f", "arguments": {"__proto__": {"x": 1}, "code": "process.exit()"}}\n</tool_call>',
     );

@@ -3,9 +3,11 @@ import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { clientSuite } from "./clients.ts";
 import { ROWS, tableOf } from "./conformance.ts";
 import { figures, loadSuite } from "./load.ts";
+import { lostSuite } from "./lost.ts";
 import { pathOf } from "./pictures.ts";
 import { securitySuite } from "./security.ts";
 import { type Running, startServer } from "./server.ts";
+import { workerSuite } from "./worker.ts";
 
 // One server for all of these: the conformance table, clients, load.
 let server: Running;
@@ -26,6 +28,8 @@ describe("conformance", () => {
 
 describe("clients", () => clientSuite(() => server));
 describe("security", () => securitySuite(() => server));
+describe("a lost device", lostSuite);
+describe("complete in a worker", workerSuite);
 describe("load", () => loadSuite(() => server, inject("full")));
 describe.runIf(inject("full"))("figures", () => figures(() => server));
 

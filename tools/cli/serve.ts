@@ -38,7 +38,7 @@ const CONNECTIONS = {
 };
 
 /** A model that is loaded while its server answers already, and again where its device was lost and that is wanted. */
-class Loading implements Service {
+export class Loading implements Service {
   vlm: InternVL | undefined;
   progress: Progress | undefined;
   stopping = false;

@@ -72,6 +72,16 @@ describe("InternVLWorker", () => {
     expect(second.history.length).toBe(4);
   });
 
+  it("completes requests in OpenAI's form, in chunks and whole", async () => {
+    const request = { messages: [{ role: "user" as const, content: "What can you do?" }], temperature: 0, max_tokens: 5 };
+    const { choices } = await vlm.complete({ ...request, stream: false });
+    let text = "";
+    for await (const chunk of await vlm.complete({ ...request, stream: true })) text += chunk.choices[0]?.delta.content ?? "";
+    expect(text).toBe(choices[0]!.message.content);
+    expect(text).not.toBe("");
+    await expect(vlm.complete({ ...request, temperature: 9 })).rejects.toMatchObject({ code: "bad-input", param: "temperature" });
+  });
+
   it("takes what belongs to the page: elements and canvases are sent, what the caller holds stays usable", async () => {
     const file = await pictureFile("images/card-1.png");
     const bitmap = await createImageBitmap(file, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
