@@ -1,10 +1,11 @@
 import { platform } from "#platform";
+import { EngineError } from "../errors.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
 import { asBadWeights, openWeights } from "../hub/open.ts";
 import { type OutputFolder, type OutputLike, openOutput, output, writeInto, writeWhole } from "../hub/output.ts";
 import { checkSource, type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
-import { callback, count, oneOf, readOptions, wrong } from "../options.ts";
+import { callback, count, isRecord, oneOf, readOptions, wrong } from "../options.ts";
 import { type Checkpoint, MAX_READ } from "../safetensors/index.ts";
 import { isQuantized } from "../tensor/tensor.ts";
 import { type ConvertFormat, convertTensors } from "../weights/convert.ts";
@@ -79,6 +80,7 @@ async function hashes({ files }: Checkpoint, onBytes: (bytes: number) => void, s
 function convertedConfig(config: Uint8Array, to: ConvertFormat): Uint8Array {
   const json = JSON.parse(new TextDecoder().decode(config)) as Record<string, unknown>;
   delete json.quantization;
+  for (const owner of [json, ...Object.values(json)]) if (isRecord(owner)) delete owner.quantization_config; // it is not packed any more
   const quantization = { method: "internvl-webgpu", format: to, group_size: 32, scale_dtype: "float16", scales: "NAME.scales" };
   const stored = isQuantized(to) ? { quantization } : { torch_dtype: to === "f16" ? "float16" : "bfloat16" };
   return new TextEncoder().encode(`${JSON.stringify({ ...json, ...stored }, null, 2)}\n`);
@@ -90,12 +92,16 @@ type Report = (phase: "hash" | "convert" | "compare", total: number) => (bytes: 
 /** Writes tensors and small files, and reads them back. */
 async function convertInto(
   folder: OutputFolder,
-  { files, configBytes }: OpenedCheckpoint<unknown>,
+  { files, config, configBytes, tensors }: OpenedCheckpoint<unknown>,
   small: ReadonlyMap<string, Uint8Array>,
   { to, shardBytes, device, signal }: Settings,
   report: Report,
 ): Promise<TensorReport[]> {
-  const bytes = bytesOf(files);
+  if (config.converted) {
+    throw new EngineError("bad-input", `the checkpoint is in ${config.converted.format} already, only F32, F16 and BF16 can be converted`, {
+      hint: "convert the original checkpoint, not one that was converted before",
+    });
+  }
   const sha256 = await hashes(
     files,
     report(
@@ -113,18 +119,18 @@ async function convertInto(
   ]);
   const gpu = await openGpu(device);
   try {
-    const onBytes = report("convert", bytes);
-    await convertTensors(gpu, { checkpoint: files, to, out: folder, metadata, shardBytes, signal, onBytes });
+    const source = tensors(gpu, to);
+    await convertTensors(gpu, { source, to, out: folder, metadata, shardBytes, signal, onBytes: report("convert", source.bytes) });
+    for (const [name, content] of small) await writeWhole(folder, name, content);
+    await writeWhole(folder, "config.json", convertedConfig(configBytes, to));
+    const written = await openWeights(folder, signal);
+    try {
+      return await verifyConversion(source, written, { signal, onBytes: report("compare", source.bytes) });
+    } finally {
+      await written.close();
+    }
   } finally {
     gpu.close();
-  }
-  for (const [name, content] of small) await writeWhole(folder, name, content);
-  await writeWhole(folder, "config.json", convertedConfig(configBytes, to));
-  const written = await openWeights(folder, signal);
-  try {
-    return await verifyConversion(files, written, { signal, onBytes: report("compare", bytes) });
-  } finally {
-    await written.close();
   }
 }
 

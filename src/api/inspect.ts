@@ -4,9 +4,10 @@ import { checkSource, type HubOptions, openRemotely, type SourceLike, seldom } f
 import type { ModelConfig } from "../model/config.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
 import { callback, readOptions } from "../options.ts";
-import { type Checkpoint, readPieces, type TensorInfo } from "../safetensors/index.ts";
+import { type Checkpoint, readPieces } from "../safetensors/index.ts";
 import { countNonFinite } from "../weights/finite.ts";
-import { PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
+import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
+import type { StoredShape } from "../weights/tensor-source.ts";
 import { abortable } from "./abortable.ts";
 import { SOURCE } from "./accept-load.ts";
 
@@ -40,15 +41,15 @@ export interface Verified {
   bytes: number;
 }
 
-/** Elements that a stored tensor stands for. */
-function parametersOf({ dtype, shape, name }: TensorInfo, checkpoint: Checkpoint): number {
-  if (name.endsWith(SCALES_SUFFIX)) return 0;
+/** Elements that a tensor stands for. */
+function parametersOf(name: string, { dtype, shape }: StoredShape, shapes: ReadonlyMap<string, StoredShape>): number {
   const elements = shape.reduce((product, size) => product * size, 1);
-  return elements * (dtype === "U8" && checkpoint.tensors.has(name + SCALES_SUFFIX) ? 2 : 1);
+  const scales = name.endsWith(SCALES_SUFFIX) && CODES[shapes.get(name.slice(0, -SCALES_SUFFIX.length))?.dtype ?? ""];
+  return scales ? 0 : elements * (dtype === "U8" && shapes.has(name + SCALES_SUFFIX) ? 2 : 1);
 }
 
 /** What an open checkpoint holds, by its headers. */
-export function inspection({ config, files }: OpenedCheckpoint<unknown>): Inspection {
+export function inspection({ config, files, shapes }: OpenedCheckpoint<unknown>): Inspection {
   const entries = [...files.tensors.values()];
   const tensors = entries.map(({ info, source }) => ({
     name: info.name,
@@ -65,8 +66,8 @@ export function inspection({ config, files }: OpenedCheckpoint<unknown>): Inspec
   }
   return {
     config,
-    parameters: entries.reduce((sum, { info }) => sum + parametersOf(info, files), 0),
-    tied: !["lm_head", "output"].some((head) => files.tensors.has(`language_model.${head}.weight`)),
+    parameters: [...shapes].reduce((sum, [name, shape]) => sum + parametersOf(name, shape, shapes), 0),
+    tied: !["lm_head", "output"].some((head) => shapes.has(`language_model.${head}.weight`)),
     files: files.files.map(({ name, size }) => ({ name, bytes: size })),
     totals: { tensors: tensors.length, bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0), dtypes },
     tensors,

@@ -11,7 +11,6 @@ import type { KvDtype } from "../ops/kv-cache.ts";
 import { checkTemplate } from "../text/template.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import type { WeightFormat } from "../weights/formats.ts";
-import { fileTensors } from "../weights/tensor-source.ts";
 import { loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
 import { TileCache } from "./tile-cache.ts";
@@ -64,7 +63,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   throwIfAborted(signal);
   const source = await openSource(from, { ...options, onProgress });
   const dtype = kv === "auto" ? "f16" : kv;
-  const { config, files, between } = await openCheckpoint(source, {
+  const { config, files, tensors, between } = await openCheckpoint(source, {
     signal,
     // Before gigabytes are fetched that nothing could run.
     between: async ({ template, language }) => {
@@ -87,20 +86,22 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   try {
     const gpu = await openGpu(options.device);
     try {
-      const origin = fileTensors(gpu, files);
-      const upload = (loaded: number, note?: string) =>
-        onProgress?.({ phase: "upload", loaded, total: origin.bytes, ...(note ? { note } : {}) });
-      upload(0);
+      let total = tensors(gpu, format).bytes;
       let furthest = 0; // a second attempt of `auto` begins anew, progress does not go back
-      const { model, weights } = await loadModel(gpu, origin, config, {
+      const upload = (note?: string) => onProgress?.({ phase: "upload", loaded: furthest, total, ...(note ? { note } : {}) });
+      upload();
+      const { model, weights } = await loadModel(gpu, (weights) => tensors(gpu, weights), config, {
         format,
         maxContext,
         kv: dtype,
         slots: options.slots,
         kvBytes: options.kvBytes,
         signal,
-        onBytes: (loaded) => upload((furthest = Math.max(furthest, loaded))),
-        onNote: (note) => upload(furthest, note),
+        onBytes(loaded, all) {
+          [furthest, total] = [Math.max(furthest, loaded), Math.max(total, all)];
+          upload();
+        },
+        onNote: upload,
       });
       const compiled = (loaded: number, total: number) => onProgress?.({ phase: "compile", loaded, total });
       compiled(0, 1);

@@ -2,15 +2,10 @@ import { EngineError } from "../errors.ts";
 import { quote } from "../safetensors/index.ts";
 import { GROUP } from "../tensor/tensor.ts";
 import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
+import type { StoredShape } from "../weights/tensor-source.ts";
 import type { ModelConfig } from "./config.ts";
 import { MERGE_LORA } from "./config-kinds.ts";
 import { checkpointTensors, usedLayers } from "./tensors.ts";
-
-/** A tensor as a file's header declares it. */
-export interface StoredShape {
-  dtype: string;
-  shape: readonly number[];
-}
 
 type Stored = ReadonlyMap<string, StoredShape>;
 
@@ -23,8 +18,8 @@ const FOREIGN: readonly { is: RegExp; what: string; hint: string }[] = [
   },
   {
     is: /\.(qweight|qzeros|g_idx|weight_scale(_inv)?|weight_packed|weight_shape|input_scale|absmax|quant_map|nested_absmax|quant_state\..*|SCB)$/,
-    what: "of weights that another library has packed (AWQ, GPTQ, bitsandbytes, fp8, …)",
-    hint: 'load the original checkpoint with weights: "q4" or "q8"',
+    what: "of weights that another library has packed, of which config.json (quantization_config) says nothing",
+    hint: 'AWQ loads with its own config.json; of GPTQ, bitsandbytes, fp8 take the original checkpoint with weights: "q4" or "q8"',
   },
   {
     is: /^(model\.)?(vision_tower|multi_modal_projector)\.|^model\.language_model\./,
@@ -101,7 +96,3 @@ export function checkTensors(config: ModelConfig, stored: Stored, { all = false 
     });
   }
 }
-
-/** The tensors of an open checkpoint, as `checkTensors` wants them. */
-export const storedShapes = (tensors: ReadonlyMap<string, { info: StoredShape }>): Stored =>
-  new Map([...tensors].map(([name, { info }]) => [name, info]));

@@ -4,45 +4,18 @@ import { bad } from "./config-fields.ts";
 
 type Json = Record<string, unknown>;
 
-const objectAt = (json: Json, key: string): Json | undefined => {
-  const value = Object.hasOwn(json, key) ? json[key] : undefined;
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : undefined;
-};
-
 /** The InternVL folders that load, for whoever came with another kind. */
-const ORIGINAL = "take the model's original folder, whose config.json has llm_config (OpenGVLab's without -hf, -HF or -AWQ in its name)";
+const ORIGINAL = "take the model's original folder, whose config.json has llm_config (OpenGVLab's without -hf or -HF in its name)";
 
 /** How the hint calls the way from one's LoRA to a checkpoint. */
 export const MERGE_LORA =
   "merge it into the base model with peft (merge_and_unload), set use_llm_lora and use_backbone_lora to 0, and save";
-
-/** Where a configuration says that its weights are packed by another library, and by which. */
-function quantization(json: Json): string | undefined {
-  for (const path of ["", "llm_config", "text_config", "vision_config"]) {
-    const owner = path === "" ? json : objectAt(json, path);
-    for (const key of ["quantization_config", "compression_config"]) {
-      const value = owner && Object.hasOwn(owner, key) ? owner[key] : null;
-      if (value === null) continue;
-      const { quant_method: method, load_in_4bit: four, load_in_8bit: eight } = (objectAt(owner!, key) ?? {}) as Json;
-      const kind = method ?? (four || eight ? "bitsandbytes" : undefined);
-      return `${path ? `${path}.` : ""}${key} names ${kind === undefined ? "no quant_method" : described(kind)}`;
-    }
-  }
-  return undefined;
-}
 
 /**
  * What a config.json is, where it is of a kind that is known and does not load: said before its keys are read one by one, which would only
  * name the first that is missing.
  */
 export function foreignKind(json: Json): EngineError | undefined {
-  const packed = quantization(json);
-  if (packed !== undefined) {
-    return bad(
-      `${packed}: weights that were packed by another library (AWQ, GPTQ, bitsandbytes, fp8, …) do not load`,
-      'load the original checkpoint with weights: "q4" or "q8", or convert it with `internvl convert`',
-    );
-  }
   const { architectures, model_type: type } = json;
   if (
     Object.hasOwn(json, "text_config") ||

@@ -2,6 +2,7 @@ import { parseJsonObject } from "../json.ts";
 import { bad, Fields } from "./config-fields.ts";
 import { isHarmless, isHarmlessInVision } from "./config-keys.ts";
 import { foreignKind } from "./config-kinds.ts";
+import { type Packed, packedBy } from "./config-packed.ts";
 import { ropeConfig } from "./config-rope.ts";
 import type { Rope } from "./rope.ts";
 
@@ -57,6 +58,8 @@ export interface ModelConfig {
   systemMessage: string | undefined;
   /** How `internvl convert` has stored the matrices. */
   converted: Converted | undefined;
+  /** How another library has packed them. */
+  packed: Packed | undefined;
 }
 
 /** `quantization` of a config.json that `internvl convert` wrote. */
@@ -182,8 +185,10 @@ export function parseConfig(bytes: Uint8Array): ModelConfig {
   if (foreign) throw foreign;
   const fields = new Fields(json, "");
   fields.architecture(["InternVLChatModel"], FAMILY);
-  const vision = visionConfig(fields.object("vision_config"));
-  const language = languageConfig(fields.object("llm_config"));
+  const [v, l] = [fields.object("vision_config"), fields.object("llm_config")];
+  const packed = packedBy([fields, l, v]);
+  const vision = visionConfig(v);
+  const language = languageConfig(l);
   if (fields.get("ps_version") === undefined) throw bad("ps_version is missing, which means v1 upstream; only v2 is supported", FAMILY);
   fields.oneOf("ps_version", ["v2"], undefined, FAMILY);
   fields.oneOf("downsample_ratio", [0.5], 0.5);
@@ -209,6 +214,7 @@ export function parseConfig(bytes: Uint8Array): ModelConfig {
     template: fields.text("template") ?? "internvl2_5",
     systemMessage: fields.text("system_message"),
     converted: convertedBy(fields),
+    packed,
   };
   fields.rest(isHarmless);
   return config;

@@ -2,8 +2,9 @@ import { noConfig } from "../hub/missing.ts";
 import { openWeights } from "../hub/open.ts";
 import { readSmall, type StagedSource, type WeightSource } from "../hub/source.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
-import { checkTensors, storedShapes } from "./check-tensors.ts";
+import { checkTensors } from "./check-tensors.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
+import { type Resolved, resolve, unchecked } from "./resolve.ts";
 
 /** What config.json of a source says, and its bytes. @throws EngineError bad-weights where there is none, or of a model that does not load */
 export async function readConfig(source: WeightSource): Promise<{ config: ModelConfig; configBytes: Uint8Array }> {
@@ -21,7 +22,7 @@ interface OpenOptions<T> {
 }
 
 /** A checkpoint whose configuration and headers have been read. The caller closes `files`. */
-export interface OpenedCheckpoint<T> {
+export interface OpenedCheckpoint<T> extends Resolved {
   config: ModelConfig;
   configBytes: Uint8Array;
   files: Checkpoint;
@@ -38,8 +39,8 @@ export async function openCheckpoint<T = undefined>(source: StagedSource, option
   const { signal, check = "ours" } = options;
   const { config, configBytes } = await readConfig(source);
   const between = (await options.between?.(config)) as T;
-  const files = await openWeights(source, signal, ({ tensors }) => {
-    if (check !== "none") checkTensors(config, storedShapes(tensors), { all: check === "all" });
+  const files = await openWeights(source, signal, (files) => {
+    if (check !== "none") checkTensors(config, resolve(config, files).shapes, { all: check === "all" });
   });
-  return { config, configBytes, files, between };
+  return { config, configBytes, files, between, ...(check === "none" ? unchecked : resolve)(config, files) };
 }

@@ -27,13 +27,21 @@ export function declareModel(w: Weights, config: ModelConfig, visionLayers = use
   };
 }
 
+type Has = (name: string) => boolean;
+
+/** What the loaders ask for of a checkpoint of this configuration, the vision tower's unused layers too. */
+function recorded(config: ModelConfig, has: Has): RecordingWeights {
+  const recording = new RecordingWeights(has);
+  declareModel(recording, config, config.vision.layers);
+  return recording;
+}
+
 /**
- * Every tensor that a checkpoint of this configuration holds, the vision tower's unused layers too: what a recording of the loaders has seen.
+ * Every tensor that a checkpoint of this configuration holds.
  *
  * @param has whether it holds a tensor that it may lack; by default what the configuration says of the head
  */
-export function checkpointTensors(config: ModelConfig, has: (name: string) => boolean = () => !config.language.tied): TensorShape[] {
-  const recording = new RecordingWeights(has);
-  declareModel(recording, config, config.vision.layers);
-  return recording.seen;
-}
+export const checkpointTensors = (config: ModelConfig, has: Has = () => !config.language.tied): TensorShape[] => recorded(config, has).seen;
+
+/** The names of the tensors of each matrix: those of one are held alike. */
+export const matrixTensors = (config: ModelConfig, has: Has): string[][] => recorded(config, has).matricesOf;

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../src/errors.ts";
-import { checkTensors, type StoredShape } from "../../src/model/check-tensors.ts";
+import { checkTensors } from "../../src/model/check-tensors.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
+import type { StoredShape } from "../../src/weights/tensor-source.ts";
 import { fixture } from "../support.ts";
 
 const qwen = parseConfig(fixture("tiny/tiny-qwen/config.json"));
