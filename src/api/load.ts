@@ -3,7 +3,7 @@ import { EngineError, throwIfAborted } from "../errors.ts";
 import { ModelEngine } from "../generate/engine.ts";
 import { Scheduler } from "../generate/scheduler.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
-import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
+import { type HubOptions, openAdapters, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
 import { checkContext } from "../model/internvl.ts";
 import { kvBytes } from "../model/language.ts";
 import { openCheckpoint } from "../model/open-checkpoint.ts";
@@ -31,6 +31,11 @@ export interface LoadOptions extends HubOptions {
   device?: GPUDevice | DeviceOptions | undefined;
   /** How matrices are held on the GPU: `auto` as stored, or in q8 or q4 where that is what fits. */
   weights?: WeightFormat | undefined;
+  /**
+   * LoRA adapters (folders that peft saved), from where a model can come from: merged into the weights in f32 while they are read. Held in
+   * `f32` they stay so; in any other format the sums are rounded, or quantised, once. Several add up.
+   */
+  adapters?: readonly SourceLike[] | undefined;
   /** Tokens of prompt and answer together; the KV cache is sized for it. Default 8192 or what the model has. */
   maxContext?: number | undefined;
   /**
@@ -62,9 +67,10 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   const onProgress = options.onProgress && seldom(options.onProgress);
   throwIfAborted(signal);
   const source = await openSource(from, { ...options, onProgress });
+  const adapters = await openAdapters(options.adapters, options);
   const dtype = kv === "auto" ? "f16" : kv;
   const { config, files, tensors, between } = await openCheckpoint(source, {
-    signal,
+    ...{ signal, adapters },
     // Before gigabytes are fetched that nothing could run.
     between: async ({ template, language }) => {
       checkTemplate(template);

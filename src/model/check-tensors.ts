@@ -4,7 +4,6 @@ import { GROUP } from "../tensor/tensor.ts";
 import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
 import type { StoredShape } from "../weights/tensor-source.ts";
 import type { ModelConfig } from "./config.ts";
-import { MERGE_LORA } from "./config-kinds.ts";
 import { checkpointTensors, usedLayers } from "./tensors.ts";
 
 type Stored = ReadonlyMap<string, StoredShape>;
@@ -13,8 +12,8 @@ type Stored = ReadonlyMap<string, StoredShape>;
 const FOREIGN: readonly { is: RegExp; what: string; hint: string }[] = [
   {
     is: /\.(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|base_layer)(\.|$)/,
-    what: "of a LoRA that is not merged",
-    hint: MERGE_LORA,
+    what: "of a LoRA that config.json says nothing of",
+    hint: "upstream's unmerged checkpoints have its rank in use_llm_lora or use_backbone_lora; give an adapter of peft's by itself (adapters, --lora)",
   },
   {
     is: /\.(qweight|qzeros|g_idx|weight_scale(_inv)?|weight_packed|weight_shape|input_scale|absmax|quant_map|nested_absmax|quant_state\..*|SCB)$/,

@@ -1,7 +1,8 @@
 import { EngineError } from "../errors.ts";
 import { described, quoted } from "../options.ts";
 
-export const bad = (problem: string, hint?: string): EngineError => new EngineError("bad-weights", `config.json: ${problem}`, { hint });
+export const bad = (problem: string, hint?: string, file = "config.json"): EngineError =>
+  new EngineError("bad-weights", `${file}: ${problem}`, { hint });
 
 /**
  * Reads typed values of one JSON object, says by name what is wrong, and keeps account of what was read, so that no key that may change
@@ -10,14 +11,25 @@ export const bad = (problem: string, hint?: string): EngineError => new EngineEr
 export class Fields {
   readonly #json: Record<string, unknown>;
   readonly #path: string;
+  readonly #file: string | undefined;
   readonly #read = new Set<string>();
 
-  constructor(json: unknown, path: string) {
+  /** @param file how messages call it, where it is not config.json */
+  constructor(json: unknown, path: string, file?: string) {
+    this.#file = file;
     if (typeof json !== "object" || json === null || Array.isArray(json)) {
-      throw bad(`${path || "the file"} is ${json === undefined ? "missing" : described(json)}, needs to be an object`);
+      throw this.#bad(`${path || "the file"} is ${json === undefined ? "missing" : described(json)}, needs to be an object`);
     }
     this.#json = json as Record<string, unknown>;
     this.#path = path ? `${path}.` : "";
+  }
+
+  #bad(problem: string, hint?: string): EngineError {
+    return bad(problem, hint, this.#file);
+  }
+
+  keys(): string[] {
+    return Object.keys(this.#json);
   }
 
   /** How messages call a key. */
@@ -32,18 +44,18 @@ export class Fields {
   }
 
   object(key: string): Fields {
-    return new Fields(this.get(key), this.name(key));
+    return new Fields(this.get(key), this.name(key), this.#file);
   }
 
   #value(key: string, fallback: unknown): unknown {
     const value = this.get(key) ?? fallback;
-    if (value === undefined) throw bad(`${this.name(key)} is missing`);
+    if (value === undefined) throw this.#bad(`${this.name(key)} is missing`);
     return value;
   }
 
   /** The error for a value of a key. */
   wrong(key: string, needs: string, hint?: string): EngineError {
-    return bad(`${this.name(key)} is ${described(this.get(key))}, needs ${needs}`, hint);
+    return this.#bad(`${this.name(key)} is ${described(this.get(key))}, needs ${needs}`, hint);
   }
 
   /** A whole number from 1 to `most`: above it no model is, and counts of layers, rows or patches would not end. */
@@ -89,7 +101,7 @@ export class Fields {
     const first: unknown = Array.isArray(list) ? list[0] : list;
     if (!allowed.includes(first as T)) {
       const has = first === undefined ? "none" : described(first);
-      throw bad(`unknown architecture ${has} in ${this.name("architectures")}, supported: ${allowed.join(", ")}`, hint);
+      throw this.#bad(`unknown architecture ${has} in ${this.name("architectures")}, supported: ${allowed.join(", ")}`, hint);
     }
     return first as T;
   }
@@ -102,9 +114,9 @@ export class Fields {
     const empty = (value: unknown) => value === null || (typeof value === "object" && Object.keys(value).length === 0);
     for (const [key, value] of Object.entries(this.#json)) {
       if (this.#read.has(key) || empty(value) || harmless(key)) continue;
-      throw bad(
+      throw this.#bad(
         `${this.#path}${quoted(key).slice(1, -1)} is ${described(value)}: this engine does not know the key, and it may change what the model computes`,
-        "if it changes nothing (training, bookkeeping), remove it from config.json; otherwise the model is of a kind that does not load",
+        `if it changes nothing (training, bookkeeping), remove it from ${this.#file ?? "config.json"}; otherwise the model is of a kind that does not load`,
       );
     }
   }

@@ -60,6 +60,8 @@ export interface ModelConfig {
   converted: Converted | undefined;
   /** How another library has packed them. */
   packed: Packed | undefined;
+  /** The ranks of LoRA that upstream's training has left beside the weights; 0: none. */
+  lora: { language: number; vision: number };
 }
 
 /** `quantization` of a config.json that `internvl convert` wrote. */
@@ -193,7 +195,8 @@ export function parseConfig(bytes: Uint8Array): ModelConfig {
   fields.oneOf("ps_version", ["v2"], undefined, FAMILY);
   fields.oneOf("downsample_ratio", [0.5], 0.5);
   fields.oneOf("pad2square", [false], false, "pictures that are padded to squares are not supported");
-  for (const key of ["use_llm_lora", "use_backbone_lora"]) fields.oneOf(key, [0], 0); // said by foreignKind
+  const rank = (key: string) =>
+    fields.number(key, "a rank: a whole number from 0 to 16384", (n) => Number.isInteger(n) && n >= 0 && n <= 2 ** 14, 0);
   const tileSize = fields.count("force_image_size", MOST.pixels, vision.imageSize);
   const grid = divides("force_image_size", tileSize, vision.patchSize, "pixels a patch");
   const selectLayer = fields.number("select_layer", "a whole number", Number.isSafeInteger, -1);
@@ -215,6 +218,7 @@ export function parseConfig(bytes: Uint8Array): ModelConfig {
     systemMessage: fields.text("system_message"),
     converted: convertedBy(fields),
     packed,
+    lora: { language: rank("use_llm_lora"), vision: rank("use_backbone_lora") },
   };
   fields.rest(isHarmless);
   return config;

@@ -12,3 +12,9 @@ const FAMILIES: Readonly<Record<LanguageConfig["architecture"], Family>> = {
 
 export const declareLanguage = (w: Weights, config: LanguageConfig): DecoderWeights =>
   declareDecoder(w, config, FAMILIES[config.architecture]);
+
+/** The embedding's name, and that of the head, which is the embedding where it is not stored. */
+export function tiedTensors({ architecture }: LanguageConfig): { embed: string; head: string } {
+  const { embed, head } = FAMILIES[architecture];
+  return { embed: `language_model.model.${embed}`, head: `language_model.${head}` };
+}

@@ -105,3 +105,21 @@ export function fileTensors(gpu: Gpu, checkpoint: Checkpoint): TensorSource {
     stream,
   };
 }
+
+/** The same tensors by other names. @param names those in `source`, by the new ones; what is not among them is left out */
+export function renamedTensors(source: TensorSource, names: ReadonlyMap<string, string>): TensorSource {
+  const back = new Map([...names].map(([name, raw]) => [raw, name]));
+  return {
+    bytes: [...names.values()].reduce((sum, raw) => sum + bytesOf(source.get(raw)!), 0),
+    names: () => names.keys(),
+    get(name) {
+      const raw = names.get(name);
+      const tensor = raw === undefined ? undefined : source.get(raw);
+      return tensor && { ...tensor, ...(raw !== name && { from: [raw!] }) };
+    },
+    async *stream(wanted, signal) {
+      const raws = [...wanted].flatMap((name) => names.get(name) ?? []);
+      for await (const chunk of source.stream(raws, signal)) yield { ...chunk, name: back.get(chunk.name)! };
+    },
+  };
+}

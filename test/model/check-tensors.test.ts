@@ -43,7 +43,13 @@ describe("tensors beside those that the model takes", () => {
     ["a norm of the vision tower", qwen, [["vision_model.encoder.layers.0.attn.q_norm.weight", vector]], /q_norm/],
     ["a second projector", qwen, [["mlp1.5.weight", vector]], /"mlp1\.5\.weight"/],
     ["a layer too many", qwen, [[`${layer}.3.input_layernorm.weight`, vector]], /layers\.3\.input_layernorm/],
-    ["a LoRA", qwen, [[`${layer}.0.self_attn.q_proj.lora_A.default.weight`, vector]], /LoRA that is not merged/, /merge_and_unload/],
+    [
+      "a LoRA",
+      qwen,
+      [[`${layer}.0.self_attn.q_proj.lora_A.default.weight`, vector]],
+      /LoRA that config\.json says nothing of/,
+      /use_llm_lora.*--lora/,
+    ],
     [
       "a LoRA under peft's own prefix",
       qwen,
