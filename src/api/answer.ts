@@ -1,5 +1,6 @@
 import type { Usage } from "../generate/request.ts";
 import { StreamDecoder } from "../text/stream.ts";
+import { TEMPLATES, type Template } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Ask } from "./asking.ts";
 import type { Generation } from "./generation.ts";
@@ -13,7 +14,7 @@ import type { ChatResult } from "./reply.ts";
  * @throws EngineError bad-input, bad-image, context-overflow, network, aborted, disposed, device-lost
  */
 export async function answerWith(
-  { tokenizer, config, imageContextId, stopId, pictures: cache, model, scheduler }: Parts,
+  { tokenizer, config, imageContextId, stopIds, pictures: cache, model, scheduler }: Parts,
   ask: Ask,
   signal: AbortSignal,
   emit: (piece: string) => void,
@@ -21,7 +22,13 @@ export async function answerWith(
 ): Promise<ChatResult> {
   const began = performance.now();
   const prepared = await preparePrompt(ask, { config, tokenizer, cache, signal, context: maxContext });
-  const answer = new Answer(prepared, ask.generation, { tokenizer, stopId }, performance.now() - began, emit);
+  const answer = new Answer(
+    prepared,
+    ask.generation,
+    { tokenizer, stopIds, template: TEMPLATES[config.template] },
+    performance.now() - began,
+    emit,
+  );
   const { inputIds, tiles: images } = prepared;
   const { sampling, maxTokens } = ask.generation;
   const request = { inputIds, images, imageContextId, sampling, maxTokens, maxContext };
@@ -32,7 +39,7 @@ export async function answerWith(
 class Answer {
   readonly #prepared: PreparedPrompt;
   readonly #generation: Generation;
-  readonly #stopId: number;
+  readonly #stopIds: ReadonlySet<number>;
   readonly #emit: (piece: string) => void;
   readonly #decoder: StreamDecoder;
   readonly #prepareMs: number;
@@ -44,15 +51,15 @@ class Answer {
   constructor(
     prepared: PreparedPrompt,
     generation: Generation,
-    { tokenizer, stopId }: { tokenizer: Tokenizer; stopId: number },
+    { tokenizer, stopIds, template }: { tokenizer: Tokenizer; stopIds: ReadonlySet<number>; template: Template },
     prepareMs: number,
     emit: (piece: string) => void,
   ) {
     this.#prepared = prepared;
     this.#generation = generation;
-    this.#stopId = stopId;
+    this.#stopIds = stopIds;
     this.#emit = emit;
-    this.#decoder = new StreamDecoder(tokenizer, generation.stop);
+    this.#decoder = new StreamDecoder(tokenizer, generation.stop, template);
     this.#prepareMs = prepareMs;
   }
 
@@ -61,7 +68,7 @@ class Answer {
     if (this.#tokenIds.length === 0) this.#firstAt = performance.now();
     this.#tokenIds.push(id);
     this.#out(this.#decoder.push(id));
-    this.#stopped = id === this.#stopId || this.#decoder.stopped;
+    this.#stopped = this.#stopIds.has(id) || this.#decoder.stopped;
     return this.#stopped;
   }
 

@@ -1,10 +1,15 @@
 import { EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
-import { checkSource, type HubOptions, openRemotely, type SourceLike, seldom } from "../hub/source.ts";
+import { checkSource, type HubOptions, openRemotely, readSmall, type SourceLike, seldom, type WeightSource } from "../hub/source.ts";
+import { checkTensors } from "../model/check-tensors.ts";
 import type { ModelConfig } from "../model/config.ts";
+import { MODELS } from "../model/families.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
+import { resolve } from "../model/resolve.ts";
+import { isHead } from "../model/tensors.ts";
 import { callback, readOptions } from "../options.ts";
 import { type Checkpoint, readPieces } from "../safetensors/index.ts";
+import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import { countNonFinite } from "../weights/finite.ts";
 import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
 import type { StoredShape } from "../weights/tensor-source.ts";
@@ -23,6 +28,11 @@ export interface VerifyOptions extends InspectOptions {
 /** What a checkpoint holds. */
 export interface Inspection {
   config: ModelConfig;
+  /** The published models that are of its kind; undefined where none is, though it may run. */
+  family: string | undefined;
+  /** Whether it loads, as far as configuration, tokenizer files and headers tell; `problem` says why not. */
+  runs: boolean;
+  problem?: string | undefined;
   /** Elements of all tensors; a quantised matrix counts as what it stands for. */
   parameters: number;
   /** Whether the head is the embedding. */
@@ -48,8 +58,25 @@ function parametersOf(name: string, { dtype, shape }: StoredShape, shapes: Reado
   return scales ? 0 : elements * (dtype === "U8" && shapes.has(name + SCALES_SUFFIX) ? 2 : 1);
 }
 
+/** Why an open checkpoint does not load, by its small files and headers. */
+async function problemOf(source: WeightSource, { config, files }: OpenedCheckpoint<unknown>): Promise<string | undefined> {
+  try {
+    structuralIds(await loadTokenizer((name) => readSmall(source, name), config.language.vocabSize, config.layout), config);
+    checkTensors(config, resolve(config, files).shapes);
+    return undefined;
+  } catch (error) {
+    if (error instanceof EngineError && error.code === "bad-weights") return error.message;
+    throw error;
+  }
+}
+
+const familyOf = ({ layout, language, template }: ModelConfig): string | undefined =>
+  MODELS.find((each) => each.layout === layout && each.decoder === language.architecture && each.templates.includes(template))?.models;
+
 /** What an open checkpoint holds, by its headers. */
-export function inspection({ config, files, shapes }: OpenedCheckpoint<unknown>): Inspection {
+export async function inspection(source: WeightSource, opened: OpenedCheckpoint<unknown>): Promise<Inspection> {
+  const { config, files, shapes } = opened;
+  const problem = await problemOf(source, opened);
   const entries = [...files.tensors.values()];
   const tensors = entries.map(({ info, source }) => ({
     name: info.name,
@@ -66,8 +93,11 @@ export function inspection({ config, files, shapes }: OpenedCheckpoint<unknown>)
   }
   return {
     config,
+    family: familyOf(config),
+    runs: problem === undefined,
+    problem,
     parameters: [...shapes].reduce((sum, [name, shape]) => sum + parametersOf(name, shape, shapes), 0),
-    tied: !["lm_head", "output"].some((head) => shapes.has(`language_model.${head}.weight`)),
+    tied: ![...shapes.keys()].some(isHead),
     files: files.files.map(({ name, size }) => ({ name, bytes: size })),
     totals: { tensors: tensors.length, bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0), dtypes },
     tensors,
@@ -113,9 +143,10 @@ export async function inspect(source: SourceLike, options?: InspectOptions): Pro
   const from = checkSource(source);
   const given = readOptions("inspect", options, SOURCE);
   return abortable(given.signal, async () => {
-    const opened = await openCheckpoint(await openRemotely(from, given), { signal: given.signal, check: "none" });
+    const opening = await openRemotely(from, given);
+    const opened = await openCheckpoint(opening, { signal: given.signal, check: "none" });
     try {
-      return inspection(opened);
+      return await inspection(opening, opened);
     } finally {
       await opened.files.close();
     }

@@ -8,7 +8,6 @@ import { checkContext } from "../model/internvl.ts";
 import { kvBytes } from "../model/language.ts";
 import { openCheckpoint } from "../model/open-checkpoint.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
-import { checkTemplate } from "../text/template.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import type { WeightFormat } from "../weights/formats.ts";
 import { loadModel } from "./model-load.ts";
@@ -72,9 +71,9 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   const { config, files, tensors, between } = await openCheckpoint(source, {
     ...{ signal, adapters },
     // Before gigabytes are fetched that nothing could run.
-    between: async ({ template, language }) => {
-      checkTemplate(template);
-      const tokenizer = await loadTokenizer((name) => readSmall(source, name), language.vocabSize);
+    between: async (config) => {
+      const { language } = config;
+      const tokenizer = await loadTokenizer((name) => readSmall(source, name), language.vocabSize, config.layout);
       const maxContext = options.maxContext ?? Math.min(DEFAULT_CONTEXT, language.maxPositions);
       checkContext(language, maxContext);
       const least = kvBytes(language, maxContext, dtype);
@@ -85,10 +84,10 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       }
       const { device = {} } = options;
       if (source.download && !("createBuffer" in device)) await platform.requestAdapter(device);
-      return { tokenizer, maxContext, ...structuralIds(tokenizer) };
+      return { tokenizer, maxContext, ...structuralIds(tokenizer, config) };
     },
   });
-  const { tokenizer, maxContext, imageContextId, stopId } = between;
+  const { tokenizer, maxContext, imageContextId, stopIds } = between;
   try {
     const gpu = await openGpu(options.device);
     try {
@@ -115,7 +114,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       await model.prepare(config.tileSize, signal, (done, total) => compiled(1 + done, 1 + total));
       throwIfAborted(signal);
       const scheduler = new Scheduler(new ModelEngine(model), { keep: options.slots !== undefined });
-      return { gpu, model, tokenizer, config, weights, imageContextId, stopId, pictures: new TileCache(), scheduler };
+      return { gpu, model, tokenizer, config, weights, imageContextId, stopIds, pictures: new TileCache(), scheduler };
     } catch (error) {
       gpu.close();
       throw error;

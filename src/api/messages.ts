@@ -48,6 +48,8 @@ export interface Asked {
   name: string;
   text: string;
   pictures: readonly Picture[];
+  /** The message's parts in their order, where it came as parts: texts, and the place of each picture. */
+  parts?: readonly (string | undefined)[];
 }
 
 export interface Turn {
@@ -103,14 +105,15 @@ function content(value: unknown, where: string): Asked {
   if (typeof value === "string") return { name: where, text: value, pictures: [] };
   if (!Array.isArray(value))
     throw wrong(`${where}.content`, value, 'a text, or a list of parts: { type: "text", text }, { type: "image", image }');
-  const texts: string[] = [];
+  const parts: (string | undefined)[] = [];
   const found: Picture[] = [];
   for (const [i, each] of value.entries()) {
     const part = contentPart(each, `${where}.content[${i}]`, `image ${found.length + 1} of ${where}`);
-    if (typeof part === "string") texts.push(part);
-    else found.push(part);
+    parts.push(typeof part === "string" ? part : undefined);
+    if (typeof part !== "string") found.push(part);
   }
-  return { name: where, text: texts.join("\n"), pictures: found };
+  const texts = parts.filter((part) => part !== undefined);
+  return { name: where, text: texts.join("\n"), pictures: found, parts };
 }
 
 const FORMS = "a message { role, content }, [question, answer] or { question, answer }";

@@ -15,7 +15,8 @@ export interface Parts {
   /** How the matrices lie on the GPU. */
   weights: MatrixDtype;
   imageContextId: number;
-  stopId: number;
+  /** Ids that end an answer. */
+  stopIds: ReadonlySet<number>;
   /** Tiles of pictures that were looked at. */
   pictures: TileCache;
   /** Whoever wants something of the model asks here. */

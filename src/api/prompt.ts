@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import type { PromptTiles } from "../generate/request.ts";
-import { type PromptPart, promptParts, promptText } from "../text/template.ts";
+import { type PromptPart, promptParts, promptText, TEMPLATES } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Ask } from "./asking.ts";
 import type { ImageDecoder } from "./image-options.ts";
@@ -88,7 +88,8 @@ function userMessage({ text }: Placed, pictures: readonly TiledPicture[]): Messa
 export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<PreparedPrompt> {
   const { config, tokenizer } = preparing;
   const system = ask.system ?? config.systemMessage;
-  const placed = placePictures(ask);
+  const template = TEMPLATES[config.template];
+  const placed = placePictures(ask, template);
   const answers = ask.turns.map(({ answer }) => answer);
   checkLength([system ?? "", ...placed.turns.map(({ text }) => text), ...answers, placed.question.text], preparing);
 
@@ -109,6 +110,7 @@ export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<Pre
   const parts: PromptPart[] = promptParts(
     { system, history: turns.map((turn) => [asked(turn.placed, turn.pictures), turn.answer]), question: asked(placed.question, pictures) },
     config.tokensPerTile,
+    template,
   );
   return {
     inputIds: ask.specialTokens === "parse" ? tokenizer.encode(promptText(parts)) : tokenizer.encodeParts(parts),

@@ -23,6 +23,10 @@ export const MODEL_FILES: FileNames = {
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "processor_config.json",
+    "preprocessor_config.json",
   ],
 };
 

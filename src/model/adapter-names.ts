@@ -16,8 +16,24 @@ const VISION: readonly (readonly [RegExp, string])[] = [
 ];
 const PROJECTOR: Readonly<Record<string, string>> = { layer_norm: "mlp1.0", linear_1: "mlp1.1", linear_2: "mlp1.3" };
 
-/** A module by the name that peft gives it: in OpenGVLab's class, or in either spelling of transformers' InternVLForConditionalGeneration. */
-export function placeOf(name: string): Place {
+/**
+ * Where a module can lie by the name that peft gives it, in OpenGVLab's class or in either spelling of transformers'
+ * InternVLForConditionalGeneration: under that name, in the other spelling, in OpenGVLab's layout.
+ */
+export function placesOf(name: string): Place[] {
+  const bare = name.replace(/^model\./, "");
+  const [, tower] = /^(?:model\.)?language_model\.(?:model\.)?(layers\..+|norm|embed_tokens)$/.exec(name) ?? [];
+  const spellings = tower
+    ? [`language_model.model.${tower}`, `model.language_model.${tower}`]
+    : /^(vision_tower|multi_modal_projector)\./.test(bare)
+      ? [bare, `model.${bare}`]
+      : /^(language_model\.)?lm_head$/.test(name)
+        ? ["lm_head", "language_model.lm_head"]
+        : [];
+  return [{ module: name }, ...spellings.map((module) => ({ module })), originalPlace(name)];
+}
+
+function originalPlace(name: string): Place {
   const [, tower, rest = ""] = /^(?:model\.)?(vision_tower|multi_modal_projector)\.(.+)$/.exec(name) ?? [];
   if (tower === "multi_modal_projector") return { module: PROJECTOR[rest] ?? name };
   if (tower === "vision_tower") {

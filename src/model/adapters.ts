@@ -3,7 +3,7 @@ import { type Checkpoint, quote } from "../safetensors/index.ts";
 import { PLAIN } from "../weights/formats.ts";
 import type { Adapted, LoraUpdate } from "../weights/lora.ts";
 import type { StoredShape } from "../weights/tensor-source.ts";
-import { placeOf } from "./adapter-names.ts";
+import { type Place, placesOf } from "./adapter-names.ts";
 import type { LoraConfig } from "./lora-config.ts";
 
 /** A LoRA adapter whose configuration and headers have been read. */
@@ -23,6 +23,10 @@ const WHOLE = /^base_model\.model\.(.+?)(?:\.modules_to_save(?:\.\w+)?|\.base_la
 
 type Shapes = ReadonlyMap<string, StoredShape>;
 
+/** Where a module's tensor lies, if the model has it. */
+const placeOf = (module: string, part: string, shapes: Shapes): Place | undefined =>
+  placesOf(module).find((place) => shapes.has(`${place.module}.${part}`));
+
 /** What the factors of one module add to which tensor. @throws EngineError bad-weights */
 function updateOf(
   module: string,
@@ -31,9 +35,10 @@ function updateOf(
   shapes: Shapes,
 ): LoraUpdate & { to: string } {
   if (a === undefined || b === undefined) throw bad(`tensor ${quote((a ?? b)!)} has no lora_${a ? "B" : "A"} beside it`);
-  const { module: ours, third } = placeOf(module);
-  const to = `${ours}.weight`;
+  const place = placeOf(module, "weight", shapes);
+  const to = `${place?.module}.weight`;
   const weight = shapes.get(to);
+  const third = place?.third;
   if (!weight) throw bad(`tensor ${quote(a)} is for ${quote(module)}, which the model has not`);
   const { rank, scale } = config.of(module);
   const [all = 0, inner = 0] = weight.shape;
@@ -67,10 +72,10 @@ function adapt(adapter: Adapter, shapes: Shapes, adapted: Map<string, Adapted>):
       continue;
     }
     const [, whole, part] = /lora_/.test(name) ? [] : (WHOLE.exec(name) ?? []);
-    const { module: ours, third } = placeOf(whole ?? "");
-    const to = `${ours}.${part}`;
+    const place = whole === undefined ? undefined : placeOf(whole, part!, shapes);
+    const to = `${place?.module}.${part}`;
     const has = shapes.get(to);
-    if (!has || third !== undefined) throw bad(`tensor ${quote(name)} matches nothing in the model`);
+    if (!has || place?.third !== undefined) throw bad(`tensor ${quote(name)} matches nothing in the model`);
     if (String(has.shape) !== String(info.shape)) throw bad(`tensor ${quote(name)} has shape [${info.shape}], needs [${has.shape}]`);
     const change = of(to);
     if (change.base.files) throw bad(`tensor ${quote(name)} replaces what another adapter replaces`, "give one of the two");

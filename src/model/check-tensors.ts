@@ -4,6 +4,7 @@ import { GROUP } from "../tensor/tensor.ts";
 import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
 import type { StoredShape } from "../weights/tensor-source.ts";
 import type { ModelConfig } from "./config.ts";
+import type { Layout } from "./families.ts";
 import { checkpointTensors, usedLayers } from "./tensors.ts";
 
 type Stored = ReadonlyMap<string, StoredShape>;
@@ -21,14 +22,29 @@ const FOREIGN: readonly { is: RegExp; what: string; hint: string }[] = [
     hint: 'AWQ loads with its own config.json; of GPTQ, bitsandbytes, fp8 take the original checkpoint with weights: "q4" or "q8"',
   },
   {
-    is: /^(model\.)?(vision_tower|multi_modal_projector)\.|^model\.language_model\./,
-    what: "of Hugging Face's own layout, which does not load yet",
-    hint: "take the model's original folder (OpenGVLab's without -hf or -HF in its name)",
+    is: /^mlp2\./,
+    what: "of InternVL3_5-…-Flash, which chooses how many tokens a tile gets and does not load",
+    hint: "take the model without -Flash in its name",
   },
 ];
 
+/** How the other layout's tensors are called: config.json and tensors are then of two checkpoints. */
+const OTHER_LAYOUT: Readonly<Record<Layout, { is: RegExp; what: string }>> = {
+  original: {
+    is: /^(model\.)?(vision_tower|multi_modal_projector)\.|^model\.language_model\./,
+    what: "of Hugging Face's own layout, and config.json is of the original one (llm_config)",
+  },
+  huggingface: { is: /^(vision_model|mlp1)\./, what: "of the original layout, and config.json is of Hugging Face's own (text_config)" },
+};
+
 /** What belongs to the model. Names elsewhere (an optimiser's state, other heads) are none of its business. */
-const OURS = /^(language_model|vision_model|mlp1)\./;
+const OURS: Readonly<Record<Layout, RegExp>> = {
+  original: /^(language_model|vision_model|mlp1)\./,
+  huggingface: /^(model|language_model|vision_tower|multi_modal_projector|lm_head)\./,
+};
+
+/** A layer of the vision tower, in either layout. */
+const VISION_LAYER = /^(?:model\.)?vision_(?:model|tower)\.encoder\.layers?\.(\d+)\./;
 
 /** Tables that older versions of transformers stored and every version computes anew. */
 const BUFFERS = /\.(rotary_emb\.inv_freq|embeddings\.position_ids)$/;
@@ -37,8 +53,8 @@ const OTHER_CHECKPOINT = "config.json and the safetensors files must be of one c
 
 const others = (count: number, what: string): string => (count === 0 ? "" : `; and ${count} more ${what}`);
 
-function foreign(stored: Stored): EngineError | undefined {
-  for (const { is, what, hint } of FOREIGN) {
+function foreign(stored: Stored, layout: Layout): EngineError | undefined {
+  for (const { is, what, hint } of [...FOREIGN, { ...OTHER_LAYOUT[layout], hint: OTHER_CHECKPOINT }]) {
     const names = [...stored.keys()].filter((name) => is.test(name));
     if (names.length === 0) continue;
     return new EngineError("bad-weights", `tensor ${quote(names[0]!)} is ${what}${others(names.length - 1, "like it")}`, { hint });
@@ -66,20 +82,20 @@ function problemOf(name: string, shape: readonly number[], stored: Stored): stri
 
 /**
  * Checks the tensors that files declare against what a configuration asks for, before any of their bytes is read: that all are there in
- * their shapes, and that below `language_model.`, `vision_model.` and `mlp1.` nothing lies that the model would not take. A head that is
+ * their shapes, and that below the names that are the model's own nothing lies that the model would not take. A head that is
  * stored is used, without one the embedding is, whatever `tie_word_embeddings` says.
  *
  * @param all whether tensors elsewhere are refused too (`inspect --verify`)
  * @throws EngineError bad-weights naming the first tensor, and how many are like it
  */
 export function checkTensors(config: ModelConfig, stored: Stored, { all = false }: { all?: boolean } = {}): void {
-  const otherwise = foreign(stored);
+  const otherwise = foreign(stored, config.layout);
   if (otherwise) throw otherwise;
   const known = new Set<string>();
   const problems: string[] = [];
   for (const { name, shape } of checkpointTensors(config, (name) => stored.has(name))) {
     known.add(name).add(name + SCALES_SUFFIX);
-    const layer = /^vision_model\.encoder\.layers\.(\d+)\./.exec(name);
+    const layer = VISION_LAYER.exec(name);
     if (layer && Number(layer[1]) >= usedLayers(config) && !stored.has(name)) continue;
     const problem = problemOf(name, shape, stored);
     if (problem) problems.push(problem);
@@ -87,7 +103,7 @@ export function checkTensors(config: ModelConfig, stored: Stored, { all = false 
   if (problems.length > 0) {
     throw new EngineError("bad-weights", problems[0]! + others(problems.length - 1, "tensors do not fit"), { hint: OTHER_CHECKPOINT });
   }
-  const strange = [...stored.keys()].filter((name) => !known.has(name) && (all || OURS.test(name)) && !BUFFERS.test(name));
+  const strange = [...stored.keys()].filter((name) => !known.has(name) && (all || OURS[config.layout].test(name)) && !BUFFERS.test(name));
   if (strange.length > 0) {
     const what = `tensor ${quote(strange[0]!)} is not one that config.json asks for`;
     throw new EngineError("bad-weights", what + others(strange.length - 1, "are not either"), {

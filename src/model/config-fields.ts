@@ -11,21 +11,16 @@ export const bad = (problem: string, hint?: string, file = "config.json"): Engin
 export class Fields {
   readonly #json: Record<string, unknown>;
   readonly #path: string;
-  readonly #file: string | undefined;
+  readonly #file: string;
   readonly #read = new Set<string>();
 
-  /** @param file how messages call it, where it is not config.json */
-  constructor(json: unknown, path: string, file?: string) {
+  constructor(json: unknown, path: string, file = "config.json") {
     this.#file = file;
     if (typeof json !== "object" || json === null || Array.isArray(json)) {
-      throw this.#bad(`${path || "the file"} is ${json === undefined ? "missing" : described(json)}, needs to be an object`);
+      throw bad(`${path || "the file"} is ${json === undefined ? "missing" : described(json)}, needs to be an object`, undefined, file);
     }
     this.#json = json as Record<string, unknown>;
     this.#path = path ? `${path}.` : "";
-  }
-
-  #bad(problem: string, hint?: string): EngineError {
-    return bad(problem, hint, this.#file);
   }
 
   keys(): string[] {
@@ -49,13 +44,13 @@ export class Fields {
 
   #value(key: string, fallback: unknown): unknown {
     const value = this.get(key) ?? fallback;
-    if (value === undefined) throw this.#bad(`${this.name(key)} is missing`);
+    if (value === undefined) throw bad(`${this.name(key)} is missing`, undefined, this.#file);
     return value;
   }
 
   /** The error for a value of a key. */
   wrong(key: string, needs: string, hint?: string): EngineError {
-    return this.#bad(`${this.name(key)} is ${described(this.get(key))}, needs ${needs}`, hint);
+    return bad(`${this.name(key)} is ${described(this.get(key))}, needs ${needs}`, hint, this.#file);
   }
 
   /** A whole number from 1 to `most`: above it no model is, and counts of layers, rows or patches would not end. */
@@ -101,7 +96,7 @@ export class Fields {
     const first: unknown = Array.isArray(list) ? list[0] : list;
     if (!allowed.includes(first as T)) {
       const has = first === undefined ? "none" : described(first);
-      throw this.#bad(`unknown architecture ${has} in ${this.name("architectures")}, supported: ${allowed.join(", ")}`, hint);
+      throw bad(`unknown architecture ${has} in ${this.name("architectures")}, supported: ${allowed.join(", ")}`, hint, this.#file);
     }
     return first as T;
   }
@@ -114,9 +109,10 @@ export class Fields {
     const empty = (value: unknown) => value === null || (typeof value === "object" && Object.keys(value).length === 0);
     for (const [key, value] of Object.entries(this.#json)) {
       if (this.#read.has(key) || empty(value) || harmless(key)) continue;
-      throw this.#bad(
+      throw bad(
         `${this.#path}${quoted(key).slice(1, -1)} is ${described(value)}: this engine does not know the key, and it may change what the model computes`,
-        `if it changes nothing (training, bookkeeping), remove it from ${this.#file ?? "config.json"}; otherwise the model is of a kind that does not load`,
+        `if it changes nothing (training, bookkeeping), remove it from ${this.#file}; otherwise the model is of a kind that does not load`,
+        this.#file,
       );
     }
   }

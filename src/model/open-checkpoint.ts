@@ -5,6 +5,7 @@ import type { Checkpoint } from "../safetensors/index.ts";
 import type { Adapter } from "./adapters.ts";
 import { checkTensors } from "./check-tensors.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
+import { readHuggingFace } from "./huggingface.ts";
 import { parseLoraConfig } from "./lora-config.ts";
 import { type Resolved, resolve, unchecked } from "./resolve.ts";
 
@@ -12,7 +13,9 @@ import { type Resolved, resolve, unchecked } from "./resolve.ts";
 export async function readConfig(source: WeightSource): Promise<{ config: ModelConfig; configBytes: Uint8Array }> {
   const configBytes = await readSmall(source, "config.json");
   if (!configBytes) throw await noConfig(source);
-  return { config: parseConfig(configBytes), configBytes };
+  const config = parseConfig(configBytes);
+  const read = (name: string) => readSmall(source, name);
+  return { config: config.layout === "huggingface" ? await readHuggingFace(config, read) : config, configBytes };
 }
 
 interface OpenOptions<T> {

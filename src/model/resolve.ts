@@ -8,8 +8,7 @@ import { fileTensors, renamedTensors, type StoredShape, type TensorSource } from
 import { type Adapter, adaptedTensors } from "./adapters.ts";
 import type { ModelConfig } from "./config.ts";
 import { bad } from "./config-fields.ts";
-import { tiedTensors } from "./families.ts";
-import { matrixTensors } from "./tensors.ts";
+import { isHead, matrixTensors, tiedTensors } from "./tensors.ts";
 import { unmerged } from "./unmerged.ts";
 
 /** A checkpoint's tensors as the model asks for them, whatever they are made of in the files. */
@@ -43,8 +42,8 @@ function changes(config: ModelConfig, adapters: readonly Adapter[], shapes: Map<
       hint: "give the original checkpoint: they are merged before it is quantised",
     });
   }
-  const { embed, head } = tiedTensors(config.language);
-  const tied = !shapes.has(head) && shapes.has(embed);
+  const { embed, head } = tiedTensors(config, (name) => shapes.has(name));
+  const tied = ![...shapes.keys()].some(isHead) && shapes.has(embed);
   const adapted = adaptedTensors(adapters, tied ? new Map(shapes).set(head, shapes.get(embed)!) : shapes);
   if (!tied) return adapted;
   const own = adapted.get(head);

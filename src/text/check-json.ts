@@ -37,6 +37,22 @@ function checkPatterns(part: unknown, file: string): void {
   }
 }
 
+/** The kinds of parts that tokenizers of the family have. What others do to a text is not known here; decoders are read by pieces.ts. */
+const KINDS: Readonly<Record<string, readonly string[]>> = {
+  normalizer: ["NFC", "Prepend", "Replace"],
+  pre_tokenizer: ["Split", "ByteLevel", "Metaspace"],
+  post_processor: ["ByteLevel", "TemplateProcessing"],
+  decoder: ["ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"],
+};
+
+/** The types of a part, and of the parts of a sequence. */
+function typesOf(part: unknown): unknown[] {
+  if (!record(part)) return [];
+  if (part.type !== "Sequence") return [part.type];
+  const parts = part.normalizers ?? part.pretokenizers ?? part.processors ?? part.decoders;
+  return Array.isArray(parts) ? parts.flatMap(typesOf) : [part.type];
+}
+
 /** Checks the vocabulary's ids. Gives the text of each. */
 function checkVocabulary(vocab: unknown, { file, rows }: Expected): Map<number, string> {
   const bad = (problem: string, hint = REFETCH) => new EngineError("bad-weights", `${file} is not a tokenizer: ${problem}`, { hint });
@@ -143,10 +159,18 @@ export function checkTokenizerJson(json: Json, expected: Expected): AddedToken[]
   const vocab = model.vocab as Json;
   checkMerges(model.merges, vocab, file);
   const added = checkAdded(json.added_tokens, texts, vocab, expected);
-  for (const part of ["normalizer", "pre_tokenizer", "post_processor", "decoder"]) {
+  for (const [part, kinds] of Object.entries(KINDS)) {
     const value = json[part];
     if (value !== undefined && value !== null && !record(value)) throw bad(`its ${part} is ${described(value)}, needs to be an object`);
     checkPatterns(value, file);
+    const strange = typesOf(value).filter((type) => !kinds.includes(type as string));
+    if (strange.length === 0) continue;
+    throw new EngineError("bad-weights", `${file}: its ${part} is of type ${described(strange[0])}, supported: ${kinds.join(", ")}`, {
+      hint: OTHER_MODEL,
+    });
+  }
+  for (const key of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]) {
+    if (model[key]) throw bad(`its model has ${key} ${described(model[key])}, which is not supported`);
   }
   return added;
 }

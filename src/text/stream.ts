@@ -1,17 +1,19 @@
-import { PieceJoiner } from "./pieces.ts";
+import type { PieceJoiner } from "./pieces.ts";
 import { stripEnd, stripStart } from "./response.ts";
-import { END_OF_TURN } from "./template.ts";
+import { END_OF_TURN, TEMPLATES, type Template } from "./template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /**
- * Decodes an answer token by token. All pieces together are `finishResponse(decode(ids, { skipSpecialTokens: true }))`, exactly.
+ * Decodes an answer token by token. All pieces together are `finishResponse(decode(ids, { skipSpecialTokens: true }))`, exactly, or, where
+ * the template's answers are not trimmed, `decode(ids, { skipSpecialTokens: true })`.
  *
  * A piece is held back while later tokens may still change it: an unfinished UTF-8 character, white space that may turn out to be the
  * last, and the beginning of a spelled-out `<|im_end|>` or of a stop string. What a push costs depends on the new token's text only.
  */
 export class StreamDecoder {
   readonly #tokenizer: Tokenizer;
-  readonly #joiner = new PieceJoiner(); // holds an unfinished character
+  readonly #joiner: PieceJoiner; // holds an unfinished character
+  readonly #trimmed: boolean;
   #spaces = ""; // white space that comes out only if more text follows it
   readonly #words: readonly string[]; // what ends the text: END_OF_TURN and the stop strings
   #tail = ""; // after the spaces: a beginning of one of the words, or nothing
@@ -19,10 +21,15 @@ export class StreamDecoder {
   #ended = false;
   #stopped = false;
 
-  /** @param stop strings that end the text before them, wherever tokens begin and end */
-  constructor(tokenizer: Tokenizer, stop: readonly string[] = []) {
+  /**
+   * @param stop strings that end the text before them, wherever tokens begin and end
+   * @param template whether the text is trimmed
+   */
+  constructor(tokenizer: Tokenizer, stop: readonly string[] = [], { trimmed }: Pick<Template, "trimmed"> = TEMPLATES.internvl2_5) {
     this.#tokenizer = tokenizer;
-    this.#words = [END_OF_TURN, ...stop];
+    this.#joiner = tokenizer.joiner();
+    this.#trimmed = trimmed;
+    this.#words = trimmed ? [END_OF_TURN, ...stop] : stop;
   }
 
   /** Whether a stop string has come. */
@@ -51,13 +58,14 @@ export class StreamDecoder {
     const [end, word] = firstOf(unsettled, this.#words);
     this.#ended = word !== undefined;
     this.#stopped = word !== undefined && word !== END_OF_TURN;
-    const settled = this.#ended ? end : unsettled.length - Math.max(...this.#words.map((each) => overlap(unsettled, each)));
+    const settled = this.#ended ? end : unsettled.length - Math.max(0, ...this.#words.map((each) => overlap(unsettled, each)));
     this.#tail = this.#ended ? "" : unsettled.slice(settled);
     return this.#emit(unsettled.slice(0, settled));
   }
 
   /** Lets text out, except for the white space at its end. */
   #emit(text: string): string {
+    if (!this.#trimmed) return text;
     const solid = stripEnd(text);
     const spaces = text.slice(solid.length);
     if (solid === "") {

@@ -8,6 +8,10 @@ export const END_OF_TURN = "<|im_end|>";
 export const DEFAULT_SYSTEM_MESSAGE =
   "你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。";
 
+/** That of InternVL 1.5 and 2 (templates Hermes-2 and internlm2-chat). */
+export const INTERNVL2_SYSTEM_MESSAGE =
+  "你是由上海人工智能实验室联合商汤科技开发的书生多模态大模型，英文名叫InternVL, 是一个有用无害的人工智能助手。";
+
 /** Stands in a user's text where a picture belongs. */
 export const PLACEHOLDER = "<image>";
 
@@ -28,18 +32,49 @@ export interface Asked {
   tiles: readonly number[];
 }
 
-const SUPPORTED_TEMPLATE = "internvl2_5";
+/** How a model was trained to be asked. */
+export interface Template {
+  /** Between a turn's end and what follows. */
+  separator: "\n" | "";
+  /** The system message where there is no other; without one none is written. */
+  system: string | undefined;
+  /** Whether an empty message is its role alone, without an end. */
+  openEmpty: boolean;
+  /** Whether pictures that are in front are numbered where there are several. */
+  numbered: boolean;
+  /** Whether the parts of a message stand where it has them, each picture on a line of its own; otherwise pictures come first. */
+  inPlace: boolean;
+  /** Whether an answer is cut at a spelled-out `<|im_end|>`, and white space around it taken away. */
+  trimmed: boolean;
+}
 
-/** @throws EngineError `bad-weights` when config.json names a template other than internvl2_5. */
-export function checkTemplate(name: unknown): void {
-  if (name === SUPPORTED_TEMPLATE) return;
-  throw new EngineError(
-    "bad-weights",
-    `config.json names the prompt template ${described(name)}, only "${SUPPORTED_TEMPLATE}" is supported`,
-    {
-      hint: "Use a checkpoint of InternVL 2.5 or 3; those of InternVL 1.x and 2 were trained with other templates.",
-    },
-  );
+const INTERNVL2_5: Template = {
+  ...{ separator: "\n", system: DEFAULT_SYSTEM_MESSAGE, openEmpty: true, numbered: true, inPlace: false, trimmed: true },
+};
+const INTERNVL2: Template = { ...INTERNVL2_5, separator: "", system: INTERNVL2_SYSTEM_MESSAGE };
+
+/** By config.json's `template` (upstream's conversation.py), and transformers' ChatML. */
+export const TEMPLATES = {
+  internvl2_5: INTERNVL2_5,
+  "Hermes-2": INTERNVL2,
+  "internlm2-chat": INTERNVL2,
+  huggingface: { separator: "\n", system: undefined, openEmpty: false, numbered: false, inPlace: true, trimmed: false },
+} as const satisfies Record<string, Template>;
+
+export type TemplateName = keyof typeof TEMPLATES;
+
+/** The templates that config.json can name. */
+export const NAMED_TEMPLATES = ["internvl2_5", "Hermes-2", "internlm2-chat"] as const;
+
+/** @throws EngineError `bad-weights` for a template that is not known */
+export function templateName(name: string): TemplateName {
+  const found = NAMED_TEMPLATES.find((each) => each === name);
+  if (found) return found;
+  const supported = NAMED_TEMPLATES.map((each) => `"${each}"`).join(", ");
+  const phi = name.startsWith("phi3") ? " (Phi-3: InternVL2-4B, Mini-InternVL-Chat-4B-V1-5)" : "";
+  throw new EngineError("bad-weights", `config.json names the prompt template ${described(name)}${phi}, supported: ${supported}`, {
+    hint: "Use a checkpoint of InternVL 2, 2.5, 3 or 3.5: others were trained with other templates.",
+  });
 }
 
 /**
@@ -53,19 +88,20 @@ export function checkTemplate(name: unknown): void {
 export function promptParts(
   { system, history = [], question }: { system?: string | undefined; history?: readonly (readonly [Asked, string])[]; question: Asked },
   tokensPerTile: number,
+  template: Template = INTERNVL2_5,
 ): PromptPart[] {
+  const end: PromptPart[] = [{ token: END_OF_TURN }, template.separator];
   const message = (role: string, content: readonly PromptPart[]): PromptPart[] => [
     { token: START_OF_TURN },
     `${role}\n`,
-    ...(content.some((part) => part !== "") ? [...content, { token: END_OF_TURN }, "\n"] : []),
+    ...(template.openEmpty && content.every((part) => part === "") ? [] : [...content, ...end]),
   ];
-  const turns = [...history, [question, ""] as const];
+  const said = system ?? template.system;
   return [
-    { token: START_OF_TURN },
-    `system\n${system ?? DEFAULT_SYSTEM_MESSAGE}`,
-    { token: END_OF_TURN },
-    "\n",
-    ...turns.flatMap(([asked, answer]) => [...message("user", withPictures(asked, tokensPerTile)), ...message("assistant", [answer])]),
+    ...(said === undefined ? [] : [{ token: START_OF_TURN }, `system\n${said}`, ...end]),
+    ...history.flatMap(([asked, answer]) => [...message("user", withPictures(asked, tokensPerTile)), ...message("assistant", [answer])]),
+    ...message("user", withPictures(question, tokensPerTile)),
+    ...[{ token: START_OF_TURN }, "assistant\n"],
   ];
 }
 
@@ -90,8 +126,9 @@ export function promptText(parts: readonly PromptPart[]): string {
 /** How many `<image>` placeholders a text has. */
 export const placeholders = (text: string): number => text.split(PLACEHOLDER).length - 1;
 
-/** The lines to put before a text that brings pictures and does not say where they belong: numbered where there are several. */
-export function imagePrefix(images: number): string {
+/** The lines to put before a text that brings pictures and does not say where they belong. */
+export function imagePrefix(images: number, { numbered }: Pick<Template, "numbered"> = INTERNVL2_5): string {
+  if (!numbered) return `${PLACEHOLDER}\n`.repeat(images);
   if (images === 1) return `${PLACEHOLDER}\n`;
   return Array.from({ length: images }, (_, i) => `Image-${i + 1}: ${PLACEHOLDER}\n`).join("");
 }

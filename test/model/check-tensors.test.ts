@@ -59,7 +59,14 @@ describe("tensors beside those that the model takes", () => {
     ["AWQ", qwen, [[`${layer}.0.self_attn.q_proj.qweight`, vector]], /another library has packed/, /original checkpoint/],
     ["bitsandbytes", qwen, [[`${layer}.0.mlp.up_proj.weight.absmax`, vector]], /another library has packed/],
     ["fp8", qwen, [[`${layer}.0.mlp.up_proj.weight_scale_inv`, vector]], /another library has packed/],
-    ["Hugging Face's names", qwen, [["vision_tower.embeddings.cls_token", vector]], /Hugging Face's own layout/, /without -hf/],
+    [
+      "Hugging Face's names",
+      qwen,
+      [["vision_tower.embeddings.cls_token", vector]],
+      /Hugging Face's own layout, and config\.json is of the original one/,
+      /one checkpoint/,
+    ],
+    ["the Flash models' second projector", qwen, [["mlp2.0.weight", vector]], /of InternVL3_5-…-Flash/, /without -Flash/],
     ["a name of a million characters", qwen, [[`mlp1.${"x".repeat(1e6)}`, vector]], /^tensor "mlp1\.x+…"/],
   ];
   it.each(cases)("%s", (_, config, extra, message, hint) => {

@@ -113,8 +113,8 @@ describe("broken checkpoints", () => {
     ],
     [
       "unknown decoder",
-      () => withConfig({ llm_config: { ...config.llm_config, architectures: ["LlamaForCausalLM"] } }),
-      /unknown architecture "LlamaForCausalLM".*Qwen2ForCausalLM/,
+      () => withConfig({ llm_config: { ...config.llm_config, architectures: ["MistralForCausalLM"] } }),
+      /unknown architecture "MistralForCausalLM".*Qwen2ForCausalLM/,
     ],
     [
       "a size that is no number",

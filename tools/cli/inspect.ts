@@ -1,6 +1,5 @@
 import { type Inspection, inspection, type Verified, verifyValues } from "../../src/api/inspect.ts";
 import { openRemotely } from "../../src/hub/source.ts";
-import type { ModelConfig } from "../../src/model/config.ts";
 import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
 import { LICENCES } from "../../src/weights/small-files.ts";
 import { interruptSignal, status } from "./model.ts";
@@ -11,10 +10,16 @@ interface InspectFlags {
   json?: boolean;
 }
 
-function describeConfig(config: ModelConfig, parameters: number, tied: boolean): string[] {
+const LAYOUTS = { original: "OpenGVLab's layout", huggingface: "Hugging Face's own layout" };
+
+function describeConfig({ config, parameters, tied, family, runs, problem }: Inspection): string[] {
   const { vision: v, language: l } = config;
+  const stops = config.stopIds ? `ids ${config.stopIds.join(", ")}` : "<|im_end|>";
   return [
     `InternVL: InternViT → pixel unshuffle → mlp1 → ${l.architecture}, ${(parameters / 1e9).toFixed(2)} billion parameters`,
+    `  family    ${family ?? "no published model's"}; ${LAYOUTS[config.layout]}`,
+    `  runs      ${runs ? "yes" : `no: ${problem}`}`,
+    `  prompt    ${config.layout === "huggingface" ? "chat template" : `template ${config.template}`}; an answer ends with ${stops}`,
     `  vision    ${v.layers} layers of ${v.hiddenSize}, ${v.heads} heads, MLP ${v.intermediateSize}, patch ${v.patchSize}, ${v.norm}`,
     `  language  ${l.layers} layers of ${l.hiddenSize}, ${l.heads} heads (${l.kvHeads} for keys and values) of ${l.headDim}, MLP ${l.intermediateSize}, vocabulary ${l.vocabSize}, ${tied ? "tied" : "untied"} head, ${l.maxPositions} positions`,
     `  tiles     ${config.tileSize} pixels a side, ${config.tokensPerTile} tokens each, ${config.minTiles} to ${config.maxTiles}${config.thumbnail ? " and a thumbnail" : ""}`,
@@ -28,7 +33,7 @@ export async function inspectCommand(from: string, flags: InspectFlags): Promise
   // Checks every header, and that index and shards agree; whether the tensors are those of the configuration is for --verify to say.
   const opened = await openCheckpoint(source, { signal, check: flags.verify ? "all" : "none" });
   try {
-    const found = inspection(opened);
+    const found = await inspection(source, opened);
     const onProgress = ({ loaded, total }: { loaded: number; total: number }) => status(`reading: ${Math.round((loaded / total) * 100)} %`);
     const verified = flags.verify ? await verifyValues(opened.files, { signal, onProgress }) : undefined;
     status("");
@@ -38,13 +43,12 @@ export async function inspectCommand(from: string, flags: InspectFlags): Promise
   }
 }
 
-function print({ tied, ...found }: Inspection, verified: Verified | undefined, json: boolean | undefined): void {
-  const { config, parameters, files, tensors, totals, metadata } = found;
+function print(found: Inspection, verified: Verified | undefined, json: boolean | undefined): void {
+  const { config, parameters, files, tensors, totals, metadata, family, runs, problem } = found;
   const quantization = config.converted;
   if (json) {
     const report = {
-      config,
-      parameters,
+      ...{ config, family, runs, problem, parameters },
       ...(quantization ? { quantization } : {}),
       ...{ files, totals, tensors, metadata },
       licences: LICENCES,
@@ -55,7 +59,7 @@ function print({ tied, ...found }: Inspection, verified: Verified | undefined, j
   }
   const wide = Math.max(...tensors.map(({ name }) => name.length));
   const lines = [
-    ...describeConfig(config, parameters, tied),
+    ...describeConfig(found),
     ...(quantization ? [`  weights   ${JSON.stringify(quantization)}`] : []),
     "",
     ...tensors.map(

@@ -1,7 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../../src/errors.ts";
 import { finishResponse, stripEnd, stripStart } from "../../../src/text/response.ts";
-import { checkTemplate, DEFAULT_SYSTEM_MESSAGE, imagePrefix, promptParts, promptText, videoPrefix } from "../../../src/text/template.ts";
+import {
+  DEFAULT_SYSTEM_MESSAGE,
+  imagePrefix,
+  promptParts,
+  promptText,
+  TEMPLATES,
+  templateName,
+  videoPrefix,
+} from "../../../src/text/template.ts";
 
 function failure(act: () => unknown): EngineError {
   try {
@@ -55,13 +63,40 @@ describe("prefixes", () => {
   });
 });
 
-describe("checkTemplate", () => {
-  it.each(["internlm2-chat", "Hermes-2", "phi3-chat", undefined])("refuses %s by name", (name) => {
-    checkTemplate("internvl2_5");
-    const error = failure(() => checkTemplate(name));
+describe("templateName", () => {
+  it.each(["phi3-chat", "vicuna_v1.1", "internvl_zh", "huggingface", "toString", ""])("refuses %j by name", (name) => {
+    const error = failure(() => templateName(name));
     expect(error.code).toBe("bad-weights");
-    expect(error.message).toContain(String(name));
-    expect(error.message).toContain("internvl2_5");
+    expect(error.message).toContain(name);
+    expect(error.message).toContain('"internvl2_5", "Hermes-2", "internlm2-chat"');
+    if (name === "phi3-chat") expect(error.message).toContain("InternVL2-4B");
+  });
+
+  it.each(["internvl2_5", "Hermes-2", "internlm2-chat"] as const)("knows %s", (name) => {
+    expect(templateName(name)).toBe(name);
+  });
+});
+
+describe("other templates", () => {
+  const history = [[plain("a"), "b"] as const];
+  const text = (name: keyof typeof TEMPLATES, conversation: Conversation) => promptText(promptParts(conversation, 2, TEMPLATES[name]));
+
+  it("InternVL 1.5 and 2 have no newline behind a turn, and a system message of their own", () => {
+    for (const name of ["Hermes-2", "internlm2-chat"] as const) {
+      expect(text(name, { history, question: { text: "<image>\nc", tiles: [1] } })).toBe(
+        "<|im_start|>system\n你是由上海人工智能实验室联合商汤科技开发的书生多模态大模型，英文名叫InternVL, 是一个有用无害的人工智能助手。<|im_end|><|im_start|>user\na<|im_end|><|im_start|>assistant\nb<|im_end|><|im_start|>user\n<img><IMG_CONTEXT><IMG_CONTEXT></img>\nc<|im_end|><|im_start|>assistant\n",
+      );
+    }
+  });
+
+  it("transformers' ChatML has no default system message, and ends empty messages", () => {
+    expect(text("huggingface", { history: [[plain("a"), ""]], question: plain("") })).toBe(
+      "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n",
+    );
+    expect(text("huggingface", { system: "S", question: plain("q") })).toBe(
+      "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n",
+    );
+    expect(imagePrefix(2, TEMPLATES.huggingface)).toBe("<image>\n<image>\n");
   });
 });
 

@@ -20,10 +20,8 @@ describe("missing files", () => {
     const none = await failure({ "tokenizer_config.json": "{}" });
     expect(none.message).toContain("no tokenizer files");
     expect(none.message).toContain("tokenizer.json, or vocab.json + merges.txt + added_tokens.json");
-    expect(none.hint).toContain("merges.txt, added_tokens.json and tokenizer_config.json");
-    const model = await failure({ "tokenizer.model": new Uint8Array(8) });
-    expect(model.message).toContain("only tokenizer.model (SentencePiece), which is not read yet");
-    expect(model.hint).toMatch(/InternLM2.*take one with a Qwen2\.5 decoder, such as InternVL2_5-1B/);
+    expect(none.message).toContain("or tokenizer.model");
+    expect(none.hint).toContain("tokenizer_config.json");
   });
 
   it("names the missing half of a slow tokenizer", async () => {
@@ -49,7 +47,11 @@ describe("broken files", () => {
     ["no model", { "tokenizer.json": "{}" }, "tokenizer.json is not a tokenizer: its model is missing"],
     ["no vocabulary", { "tokenizer.json": JSON.stringify({ ...json, model: { type: "BPE" } }) }, "tokenizer.json is not a tokenizer"],
     ["no added tokens", { "tokenizer.json": JSON.stringify({ ...json, added_tokens: undefined }) }, "tokenizer.json is not a tokenizer"],
-    ["another decoder", { "tokenizer.json": JSON.stringify({ ...json, decoder: { type: "WordPiece" } }) }, "decoder of kind WordPiece"],
+    [
+      "another decoder",
+      { "tokenizer.json": JSON.stringify({ ...json, decoder: { type: "WordPiece" } }) },
+      'its decoder is of type "WordPiece"',
+    ],
     ["no decoder", { "tokenizer.json": JSON.stringify({ ...json, decoder: null }) }, "decoder of kind none"],
     ["a vocabulary of texts", { ...slow, "vocab.json": '{"a":"0"}' }, 'vocab.json gives "a" the id "0"'],
     ["a merge of one", { ...slow, "merges.txt": "#version: 0.2\na b\nabc\n" }, /merges.txt, line [23]/],

@@ -20,7 +20,7 @@ const alone = (json: unknown): Files => ({ "tokenizer.json": JSON.stringify(json
 
 async function refusal(files: Files, rows = ROWS): Promise<EngineError> {
   const error = await load(files, rows)
-    .then(structuralIds)
+    .then((tokenizer) => structuralIds(tokenizer))
     .catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(EngineError);
   const { code, message, hint } = error as EngineError;
@@ -41,7 +41,7 @@ function moved(content: string, id: unknown): TokenizerJson {
 describe("ids", () => {
   it("are those of the model's rows: as many as there are, and no more", async () => {
     expect((await load(fast, ROWS)).vocabSize).toBe(ROWS);
-    expect(structuralIds(await load(slow, ROWS))).toEqual({ imageContextId: 1024, stopId: 1002 });
+    expect(structuralIds(await load(slow, ROWS))).toEqual({ imageContextId: 1024, stopIds: new Set([1002]) });
     expect((await refusal(fast, 1030)).message).toBe('tokenizer.json gives "</box>" the id 1030, the model has ids up to 1029');
     expect((await refusal(slow, 500)).message).toMatch(/^vocab\.json gives ".*" the id 5\d\d, the model has ids up to 499$/);
   });
@@ -97,7 +97,7 @@ describe("ids", () => {
     json.added_tokens.find(({ content }) => content === "<|im_end|>")!.id = 999;
     expect((await refusal(alone(json))).message).toMatch(/has the id 999, which is that of/);
     const said = { ...alone(json), "added_tokens.json": '{"<|im_end|>":999}' };
-    expect(structuralIds(await load(said, ROWS)).stopId).toBe(999);
+    expect(structuralIds(await load(said, ROWS)).stopIds).toEqual(new Set([999]));
   });
 });
 
@@ -134,7 +134,31 @@ describe("parts of a tokenizer.json", () => {
     ["an added token without text", (json) => json.added_tokens.push({ id: 9, content: "" }), /content is ""/],
     ["an added token that is none", (json) => json.added_tokens.push(null as never), /added_tokens holds null/],
     ["a decoder that is none", (json) => Object.assign(json, { decoder: "ByteLevel" }), /its decoder is "ByteLevel"/],
-    ["a normalizer of an unknown kind", (json) => Object.assign(json, { normalizer: { type: "Magic" } }), /is not a tokenizer: .*Magic/],
+    [
+      "a normalizer of an unknown kind",
+      (json) => Object.assign(json, { normalizer: { type: "Magic" } }),
+      /its normalizer is of type "Magic", supported: NFC/,
+    ],
+    ["letters made small", (json) => Object.assign(json, { normalizer: { type: "Lowercase" } }), /its normalizer is of type "Lowercase"/],
+    [
+      "a normalizer in a sequence",
+      (json) => Object.assign(json, { normalizer: { type: "Sequence", normalizers: [{ type: "NFC" }, { type: "NFKC" }] } }),
+      /is of type "NFKC"/,
+    ],
+    ["a normalizer without a type", (json) => Object.assign(json, { normalizer: {} }), /its normalizer is of type undefined/],
+    [
+      "digits apart",
+      (json) => Object.assign(json, { pre_tokenizer: { type: "Digits", individual_digits: true } }),
+      /pre_tokenizer is of type "Digits"/,
+    ],
+    [
+      "another post-processor",
+      (json) => Object.assign(json, { post_processor: { type: "BertProcessing" } }),
+      /post_processor is of type "BertProcessing"/,
+    ],
+    ["another decoder", (json) => Object.assign(json, { decoder: { type: "WordPiece" } }), /its decoder is of type "WordPiece"/],
+    ["dropout", (json) => Object.assign(json.model, { dropout: 0.1 }), /its model has dropout 0\.1/],
+    ["a suffix of words", (json) => Object.assign(json.model, { end_of_word_suffix: "</w>" }), /end_of_word_suffix "<\/w>"/],
     ["a splitter without a pattern", (json) => Object.assign(json, { pre_tokenizer: { type: "Split" } }), /is not a tokenizer/],
     ["no splitter", (json) => Object.assign(json, { pre_tokenizer: null }), /is not a tokenizer: it makes "/],
     ["a byte without a token", (json) => delete json.model.vocab.ð, /is not a tokenizer: it makes|which its vocabulary/],

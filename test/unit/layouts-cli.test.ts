@@ -1,0 +1,73 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, inject, it } from "vitest";
+import { HF, hfFiles, sentencePieceFiles } from "../shared/layouts.ts";
+import { json, pathOf, readRepository } from "../support.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "internvl-layouts-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function internvl<T>(...args: string[]): T {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [pathOf("dist/tools/cli/main.js"), ...args, "--json"], {
+    encoding: "utf8",
+    cwd: folder,
+  });
+  expect(status, stderr).toBe(0);
+  return JSON.parse(stdout) as T;
+}
+
+interface Case {
+  name: string;
+  question?: string;
+  input_ids: number[];
+  new_ids: number[];
+  response: string;
+}
+interface Answer {
+  tokenIds: number[];
+  promptTokenIds: number[];
+  text: string;
+}
+interface Looked {
+  runs: boolean;
+  family: string;
+  config: { layout: string };
+}
+
+/** Runs a folder from the command line as it is, and converted to f16 in shards. */
+function chatsAsConverted(name: string, c: Case, ask: readonly string[]): void {
+  const chat = (model: string) =>
+    internvl<Answer>("chat", "--model", model, "--max-tokens", String(c.new_ids.length), "--max-context", "512", ...ask);
+  const want = { tokenIds: c.new_ids, promptTokenIds: c.input_ids, text: c.response };
+  expect(chat(name)).toMatchObject(want);
+  internvl("convert", "--model", name, "--out", `${name}-f16`, "--to", "f16", "--shard-size", "300000");
+  expect(internvl<Looked>("inspect", `${name}-f16`, "--verify")).toMatchObject({ runs: true });
+  expect(chat(`${name}-f16`)).toMatchObject(want);
+}
+
+function write(name: string, files: Record<string, Uint8Array>): void {
+  mkdirSync(join(folder, name));
+  for (const [file, bytes] of Object.entries(files)) writeFileSync(join(folder, name, file), bytes);
+}
+
+// The others differ in names, which the models' tests see.
+it.each(inject("full") ? HF : HF.slice(2))("%s from the command line: inspect, chat, convert, chat", async (name) => {
+  write(name, await hfFiles(name, readRepository));
+  expect(internvl<Looked>("inspect", name)).toMatchObject({
+    runs: true,
+    family: expect.stringMatching(/-hf/i),
+    config: { layout: "huggingface" },
+  });
+  const c = json<{ cases: Case[] }>(`tiny/${name}/expected.json`).cases.find((each) => each.name === "image")!;
+  const { text } = (c as unknown as { messages: { content: { text?: string }[] }[] }).messages[0]!.content[1]!;
+  chatsAsConverted(name, c, ["--image", pathOf(`test/fixtures/tiny/${name}/pictures/a.png`), text!]);
+});
+
+it("tiny-internlm2-sp from the command line: inspect, chat, convert, chat", async () => {
+  write("tiny-internlm2-sp", await sentencePieceFiles(readRepository));
+  expect(internvl<Looked>("inspect", "tiny-internlm2-sp")).toMatchObject({ runs: true, family: "InternVL2_5-2B, -8B, -26B" });
+  const c = json<{ cases: Case[] }>("tiny/tiny-internlm2-sp/expected.json").cases.find((each) => each.name === "text")!;
+  chatsAsConverted("tiny-internlm2-sp", c, [c.question!]);
+});
