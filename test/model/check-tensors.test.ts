@@ -54,7 +54,7 @@ describe("tensors beside those that the model takes", () => {
       "a LoRA under peft's own prefix",
       qwen,
       [[`base_model.model.${layer}.0.self_attn.q_proj.lora_B.weight`, vector]],
-      /lora_B.*LoRA that is not merged/,
+      /lora_B.*LoRA that config\.json says nothing of/,
     ],
     ["AWQ", qwen, [[`${layer}.0.self_attn.q_proj.qweight`, vector]], /another library has packed/, /original checkpoint/],
     ["bitsandbytes", qwen, [[`${layer}.0.mlp.up_proj.weight.absmax`, vector]], /another library has packed/],
@@ -78,7 +78,7 @@ describe("tensors beside those that the model takes", () => {
 
   it("unmerged, a checkpoint names the LoRA and not the tensors that it lacks", () => {
     const renamed = [...stored(qwen)].map(([name, info]) => [name.replace("q_proj.weight", "q_proj.base_layer.weight"), info] as const);
-    expect(refusal(qwen, new Map(renamed)).message).toMatch(/base_layer\.weight" is of a LoRA that is not merged; and 2 more/);
+    expect(refusal(qwen, new Map(renamed)).message).toMatch(/base_layer\.weight" is of a LoRA that config\.json says nothing of; and 2 more/);
   });
 
   it("fewer layers in config.json than are stored", () => {
