@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseConfig } from "../src/model/config.ts";
 import { checkpointTensors } from "../src/model/tensors.ts";
+import { memorySource } from "../src/safetensors/index.ts";
 import { type ReadRepository, syntheticFile } from "./shared/checkpoints.ts";
 
 export { memoryFiles, readF32, relativeL2, syntheticF32, syntheticFile } from "./shared/checkpoints.ts";
@@ -24,5 +25,31 @@ export function tinyCheckpoint(name: string, seed: number): Record<string, Uint8
     ...Object.fromEntries(
       ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"].map((file) => [file, fixture(`tiny/tokenizer/${file}`)]),
     ),
+  };
+}
+
+/** A folder in memory. `failing`: the name of the file that takes no bytes. */
+export function memoryFolder(failing?: string) {
+  const files = new Map<string, Uint8Array[]>();
+  const open = new Set<string>();
+  return {
+    files,
+    stillOpen: open,
+    async create(name: string) {
+      files.set(name, []);
+      open.add(name);
+      return {
+        async write(bytes: Uint8Array) {
+          if (name === failing) throw new RangeError("the disk is full of sand");
+          files.get(name)!.push(bytes.slice());
+        },
+        close: async () => void open.delete(name),
+      };
+    },
+    open: async (name: string) => {
+      const chunks = files.get(name);
+      return chunks && memorySource(name, Buffer.concat(chunks));
+    },
+    remove: async (name: string) => void files.delete(name),
   };
 }

@@ -9,8 +9,15 @@ const device: Reader<NonNullable<LoadOptions["device"]>> = (value, name) => {
   return "own" in read ? read.own : read.options;
 };
 
+/** LoRA adapters, each from where a model can come from. */
+const adapters: Reader<SourceLike[]> = (value, name) => {
+  if (!Array.isArray(value)) throw wrong(name, value, "a list of adapters' sources", `write { ${name}: ["./my-lora"] }`);
+  return value.map((each) => checkSource(each, "an adapter's source"));
+};
+
 const LOAD = {
   device,
+  adapters,
   weights: oneOf("auto", "bf16", "f16", "f32", "q8", "q4"),
   maxContext: count,
   kv: oneOf("auto", "f16", "f32"),
@@ -54,5 +61,7 @@ const { endpoint, revision, token, cacheDir, fetch: request, signal: abort } = L
 
 /** The options of `load` that say where a checkpoint comes from, for other functions that open one. */
 export const SOURCE = { endpoint, revision, token, cacheDir, fetch: request, signal: abort };
+/** How `load` takes adapters. */
+export const ADAPTERS = adapters;
 /** How `load` takes a device. */
 export const DEVICE = device;

@@ -1,17 +1,27 @@
 import { platform } from "#platform";
+import { EngineError } from "../errors.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
 import { asBadWeights, openWeights } from "../hub/open.ts";
 import { type OutputFolder, type OutputLike, openOutput, output, writeInto, writeWhole } from "../hub/output.ts";
-import { checkSource, type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
+import {
+  checkSource,
+  type HubOptions,
+  openAdapters,
+  openSource,
+  readSmall,
+  type SourceLike,
+  type SourceProgress,
+  seldom,
+} from "../hub/source.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
-import { callback, count, oneOf, readOptions, wrong } from "../options.ts";
+import { callback, count, isRecord, oneOf, readOptions, wrong } from "../options.ts";
 import { type Checkpoint, MAX_READ } from "../safetensors/index.ts";
 import { isQuantized } from "../tensor/tensor.ts";
 import { type ConvertFormat, convertTensors } from "../weights/convert.ts";
 import { LICENCES, SMALL_FILES } from "../weights/small-files.ts";
 import { type TensorReport, verifyConversion } from "../weights/verify.ts";
 import { abortable } from "./abortable.ts";
-import { DEVICE, SOURCE } from "./accept-load.ts";
+import { ADAPTERS, DEVICE, SOURCE } from "./accept-load.ts";
 
 /** How far a conversion is, in bytes of the original. The phases come in this order; each phase's numbers only grow. */
 export interface ConvertProgress {
@@ -26,6 +36,8 @@ export interface ConvertProgress {
 export interface ConvertOptions extends HubOptions {
   /** The format of the matrices; vectors stay as they are. */
   to: ConvertFormat;
+  /** LoRA adapters that are merged into it, in f32, before the sums are rounded or quantised. */
+  adapters?: readonly SourceLike[] | undefined;
   /** Where the new checkpoint goes: a folder's path (in a page: one of the site's private file system), an opened folder, or anything that creates and opens files. */
   out: OutputLike;
   /** Bytes of tensors in a file, at most (a tensor is never split). Default 5 GB. */
@@ -50,6 +62,7 @@ export interface Conversion {
 const CONVERT = {
   ...SOURCE,
   to: oneOf("q4", "q8", "f16", "bf16"),
+  adapters: ADAPTERS,
   out: output,
   shardBytes: count,
   device: DEVICE,
@@ -63,14 +76,14 @@ const bytesOf = ({ tensors }: Checkpoint): number => [...tensors.values()].reduc
 /** sha256 of every file, as `sha256sum` prints it. */
 async function hashes({ files }: Checkpoint, onBytes: (bytes: number) => void, signal?: AbortSignal): Promise<string> {
   const lines: string[] = [];
-  for (const { name, size, source } of files) {
+  for (const { size, source } of files) {
     const hash = platform.sha256();
     for (let at = 0; at < size; at += MAX_READ) {
       const bytes = await asBadWeights(() => source.read(at, Math.min(MAX_READ, size - at), signal));
       hash.update(bytes);
       onBytes(bytes.length);
     }
-    lines.push(`${hash.hex()}  ${name}`);
+    lines.push(`${hash.hex()}  ${source.name}`);
   }
   return lines.join("\n");
 }
@@ -79,6 +92,8 @@ async function hashes({ files }: Checkpoint, onBytes: (bytes: number) => void, s
 function convertedConfig(config: Uint8Array, to: ConvertFormat): Uint8Array {
   const json = JSON.parse(new TextDecoder().decode(config)) as Record<string, unknown>;
   delete json.quantization;
+  for (const key of ["use_llm_lora", "use_backbone_lora"]) if (json[key]) json[key] = 0; // what they say of is merged
+  for (const owner of [json, ...Object.values(json)]) if (isRecord(owner)) delete owner.quantization_config; // it is not packed any more
   const quantization = { method: "internvl-webgpu", format: to, group_size: 32, scale_dtype: "float16", scales: "NAME.scales" };
   const stored = isQuantized(to) ? { quantization } : { torch_dtype: to === "f16" ? "float16" : "bfloat16" };
   return new TextEncoder().encode(`${JSON.stringify({ ...json, ...stored }, null, 2)}\n`);
@@ -90,12 +105,16 @@ type Report = (phase: "hash" | "convert" | "compare", total: number) => (bytes: 
 /** Writes tensors and small files, and reads them back. */
 async function convertInto(
   folder: OutputFolder,
-  { files, configBytes }: OpenedCheckpoint<unknown>,
+  { files, config, configBytes, tensors }: OpenedCheckpoint<unknown>,
   small: ReadonlyMap<string, Uint8Array>,
   { to, shardBytes, device, signal }: Settings,
   report: Report,
 ): Promise<TensorReport[]> {
-  const bytes = bytesOf(files);
+  if (config.converted) {
+    throw new EngineError("bad-input", `the checkpoint is in ${config.converted.format} already, only F32, F16 and BF16 can be converted`, {
+      hint: "convert the original checkpoint, not one that was converted before",
+    });
+  }
   const sha256 = await hashes(
     files,
     report(
@@ -113,18 +132,18 @@ async function convertInto(
   ]);
   const gpu = await openGpu(device);
   try {
-    const onBytes = report("convert", bytes);
-    await convertTensors(gpu, { checkpoint: files, to, out: folder, metadata, shardBytes, signal, onBytes });
+    const source = tensors(gpu, to);
+    await convertTensors(gpu, { source, to, out: folder, metadata, shardBytes, signal, onBytes: report("convert", source.bytes) });
+    for (const [name, content] of small) await writeWhole(folder, name, content);
+    await writeWhole(folder, "config.json", convertedConfig(configBytes, to));
+    const written = await openWeights(folder, signal);
+    try {
+      return await verifyConversion(source, written, { signal, onBytes: report("compare", source.bytes) });
+    } finally {
+      await written.close();
+    }
   } finally {
     gpu.close();
-  }
-  for (const [name, content] of small) await writeWhole(folder, name, content);
-  await writeWhole(folder, "config.json", convertedConfig(configBytes, to));
-  const written = await openWeights(folder, signal);
-  try {
-    return await verifyConversion(files, written, { signal, onBytes: report("compare", bytes) });
-  } finally {
-    await written.close();
   }
 }
 
@@ -137,7 +156,16 @@ async function convertInto(
  */
 export async function convertWeights(source: SourceLike, options: ConvertOptions): Promise<Conversion> {
   const from = checkSource(source);
-  const { to, out, shardBytes = SHARD_BYTES, device, signal, onProgress, ...hub } = readOptions("convertWeights", options, CONVERT);
+  const {
+    to,
+    out,
+    adapters: sources,
+    shardBytes = SHARD_BYTES,
+    device,
+    signal,
+    onProgress,
+    ...hub
+  } = readOptions("convertWeights", options, CONVERT);
   if (to === undefined) throw wrong("to", to, "a format: q4, q8, f16 or bf16");
   if (out === undefined) throw wrong("out", out, "a folder for the new checkpoint");
   const tell = onProgress && seldom(onProgress);
@@ -148,7 +176,8 @@ export async function convertWeights(source: SourceLike, options: ConvertOptions
   return abortable(signal, async () => {
     const folder = await openOutput(out); // before a download
     const opened = await openSource(from, { ...hub, signal, onProgress: tell });
-    const checkpoint = await openCheckpoint(opened, { signal });
+    const adapters = await openAdapters(sources, { ...hub, signal });
+    const checkpoint = await openCheckpoint(opened, { signal, adapters });
     try {
       const small = new Map<string, Uint8Array>();
       for (const name of SMALL_FILES) {

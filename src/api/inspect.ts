@@ -1,16 +1,18 @@
 import { EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
 import { checkSource, type HubOptions, openRemotely, readSmall, type SourceLike, seldom, type WeightSource } from "../hub/source.ts";
-import { checkTensors, storedShapes } from "../model/check-tensors.ts";
+import { checkTensors } from "../model/check-tensors.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { MODELS } from "../model/families.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
+import { resolve } from "../model/resolve.ts";
 import { isHead } from "../model/tensors.ts";
 import { callback, readOptions } from "../options.ts";
-import { type Checkpoint, readPieces, type TensorInfo } from "../safetensors/index.ts";
+import { type Checkpoint, readPieces } from "../safetensors/index.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import { countNonFinite } from "../weights/finite.ts";
-import { PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
+import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
+import type { StoredShape } from "../weights/tensor-source.ts";
 import { abortable } from "./abortable.ts";
 import { SOURCE } from "./accept-load.ts";
 
@@ -49,18 +51,18 @@ export interface Verified {
   bytes: number;
 }
 
-/** Elements that a stored tensor stands for. */
-function parametersOf({ dtype, shape, name }: TensorInfo, checkpoint: Checkpoint): number {
-  if (name.endsWith(SCALES_SUFFIX)) return 0;
+/** Elements that a tensor stands for. */
+function parametersOf(name: string, { dtype, shape }: StoredShape, shapes: ReadonlyMap<string, StoredShape>): number {
   const elements = shape.reduce((product, size) => product * size, 1);
-  return elements * (dtype === "U8" && checkpoint.tensors.has(name + SCALES_SUFFIX) ? 2 : 1);
+  const scales = name.endsWith(SCALES_SUFFIX) && CODES[shapes.get(name.slice(0, -SCALES_SUFFIX.length))?.dtype ?? ""];
+  return scales ? 0 : elements * (dtype === "U8" && shapes.has(name + SCALES_SUFFIX) ? 2 : 1);
 }
 
 /** Why an open checkpoint does not load, by its small files and headers. */
 async function problemOf(source: WeightSource, { config, files }: OpenedCheckpoint<unknown>): Promise<string | undefined> {
   try {
     structuralIds(await loadTokenizer((name) => readSmall(source, name), config.language.vocabSize, config.layout), config);
-    checkTensors(config, storedShapes(files.tensors));
+    checkTensors(config, resolve(config, files).shapes);
     return undefined;
   } catch (error) {
     if (error instanceof EngineError && error.code === "bad-weights") return error.message;
@@ -73,7 +75,7 @@ const familyOf = ({ layout, language, template }: ModelConfig): string | undefin
 
 /** What an open checkpoint holds, by its headers. */
 export async function inspection(source: WeightSource, opened: OpenedCheckpoint<unknown>): Promise<Inspection> {
-  const { config, files } = opened;
+  const { config, files, shapes } = opened;
   const problem = await problemOf(source, opened);
   const entries = [...files.tensors.values()];
   const tensors = entries.map(({ info, source }) => ({
@@ -94,8 +96,8 @@ export async function inspection(source: WeightSource, opened: OpenedCheckpoint<
     family: familyOf(config),
     runs: problem === undefined,
     problem,
-    parameters: entries.reduce((sum, { info }) => sum + parametersOf(info, files), 0),
-    tied: ![...files.tensors.keys()].some(isHead),
+    parameters: [...shapes].reduce((sum, [name, shape]) => sum + parametersOf(name, shape, shapes), 0),
+    tied: ![...shapes.keys()].some(isHead),
     files: files.files.map(({ name, size }) => ({ name, bytes: size })),
     totals: { tensors: tensors.length, bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0), dtypes },
     tensors,

@@ -3,13 +3,12 @@ import { EngineError, throwIfAborted } from "../errors.ts";
 import { ModelEngine } from "../generate/engine.ts";
 import { Scheduler } from "../generate/scheduler.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
-import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
+import { type HubOptions, openAdapters, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
 import { checkContext } from "../model/internvl.ts";
 import { openCheckpoint } from "../model/open-checkpoint.ts";
 import { type KvDtype, kvBytes } from "../ops/kv-cache.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import type { WeightFormat } from "../weights/formats.ts";
-import { fileTensors } from "../weights/tensor-source.ts";
 import { loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
 import { TileCache } from "./tile-cache.ts";
@@ -30,6 +29,11 @@ export interface LoadOptions extends HubOptions {
   device?: GPUDevice | DeviceOptions | undefined;
   /** How matrices are held on the GPU: `auto` as stored, or in q8 or q4 where that is what fits. */
   weights?: WeightFormat | undefined;
+  /**
+   * LoRA adapters (folders that peft saved), from where a model can come from: merged into the weights in f32 while they are read. Held in
+   * `f32` they stay so; in any other format the sums are rounded, or quantised, once. Several add up.
+   */
+  adapters?: readonly SourceLike[] | undefined;
   /** Tokens of prompt and answer together; the KV cache is sized for it. Default 8192 or what the model has. */
   maxContext?: number | undefined;
   /**
@@ -61,9 +65,10 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   const onProgress = options.onProgress && seldom(options.onProgress);
   throwIfAborted(signal);
   const source = await openSource(from, { ...options, onProgress });
+  const adapters = await openAdapters(options.adapters, options);
   const dtype = kv === "auto" ? "f16" : kv;
-  const { config, files, between } = await openCheckpoint(source, {
-    signal,
+  const { config, files, tensors, between } = await openCheckpoint(source, {
+    ...{ signal, adapters },
     // Before gigabytes are fetched that nothing could run.
     between: async (config) => {
       const { language } = config;
@@ -85,20 +90,22 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   try {
     const gpu = await openGpu(options.device);
     try {
-      const origin = fileTensors(gpu, files);
-      const upload = (loaded: number, note?: string) =>
-        onProgress?.({ phase: "upload", loaded, total: origin.bytes, ...(note ? { note } : {}) });
-      upload(0);
+      let total = tensors(gpu, format).bytes;
       let furthest = 0; // a second attempt of `auto` begins anew, progress does not go back
-      const { model, weights } = await loadModel(gpu, origin, config, {
+      const upload = (note?: string) => onProgress?.({ phase: "upload", loaded: furthest, total, ...(note ? { note } : {}) });
+      upload();
+      const { model, weights } = await loadModel(gpu, (weights) => tensors(gpu, weights), config, {
         format,
         maxContext,
         kv: dtype,
         slots: options.slots,
         kvBytes: options.kvBytes,
         signal,
-        onBytes: (loaded) => upload((furthest = Math.max(furthest, loaded))),
-        onNote: (note) => upload(furthest, note),
+        onBytes(loaded, all) {
+          [furthest, total] = [Math.max(furthest, loaded), Math.max(total, all)];
+          upload();
+        },
+        onNote: upload,
       });
       const compiled = (loaded: number, total: number) => onProgress?.({ phase: "compile", loaded, total });
       compiled(0, 1);

@@ -18,8 +18,8 @@ export interface ModelLoadOptions extends SlotBound {
   maxContext: number;
   kv: KvDtype;
   signal?: AbortSignal | undefined;
-  /** Bytes read so far, out of `origin.bytes`; begins again where `auto` goes on to a smaller format. */
-  onBytes?: ((loaded: number) => void) | undefined;
+  /** Bytes that came so far, and all of them; begins again where `auto` goes on to a smaller format. */
+  onBytes?: ((loaded: number, total: number) => void) | undefined;
   /** What `auto` decided. */
   onNote?: ((note: string) => void) | undefined;
 }
@@ -35,28 +35,31 @@ const stateBytes = ({ language: l }: ModelConfig, context: number, kv: KvDtype):
  */
 export async function loadModel(
   gpu: Gpu,
-  origin: TensorSource,
+  tensors: (format: WeightFormat) => TensorSource,
   config: ModelConfig,
   options: ModelLoadOptions,
 ): Promise<{ model: Model; weights: MatrixDtype }> {
   const { format, maxContext, kv, signal, onBytes, onNote, slots, kvBytes } = options;
-  const stored = storedFormat(origin);
+  const stored = storedFormat(tensors("auto"));
   const attempt = async (weights: MatrixDtype): Promise<{ model: Model; weights: MatrixDtype }> => {
     let loaded = 0;
+    // What is stored as asked stays as it is stored, all of it; a packed checkpoint has more that can be quantised.
+    const asStored = weights === stored && !(config.packed && format !== "auto");
+    const origin = tensors(asStored ? "auto" : weights);
     const w = GpuWeights.of(gpu, origin, {
-      format: weights === stored ? "auto" : weights,
+      format: asStored ? "auto" : weights,
       signal,
-      onBytes: (bytes) => onBytes?.((loaded += bytes)),
+      onBytes: (bytes) => onBytes?.((loaded += bytes), origin.bytes),
     });
     return { model: await Model.load(gpu, w, config, maxContext, kv, { slots, kvBytes }), weights };
   };
   if (format !== "auto") return attempt(format);
 
-  const formats = candidates(origin);
+  const formats = candidates(stored, config.packed !== undefined);
   const reasons: string[] = [];
   for (const weights of formats) {
     const last = weights === formats.at(-1);
-    const bytes = weightBytes(origin, weights) + stateBytes(config, maxContext, kv) + WORKING_BYTES;
+    const bytes = weightBytes(tensors(weights === stored ? "auto" : weights), weights) + stateBytes(config, maxContext, kv) + WORKING_BYTES;
     let reason = await misfit(gpu, bytes, platform.availableMemory());
     if (reason === undefined || last) {
       if (reasons.length > 0) onNote?.(`weights as ${weights}: ${reasons.join("; ")}`);

@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
-import type { WeightSource } from "../hub/source.ts";
+import type { SourceLike, WeightSource } from "../hub/source.ts";
+import { isRecord } from "../options.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import type { BatchOptions } from "./batch.ts";
 import { answerAsk, answerBatch, InternVL, partsOf } from "./internvl.ts";
@@ -16,8 +17,10 @@ type LoadRequest = Extract<Request, { op: "load" }>;
 /** Before a model is loaded, and after it was disposed. */
 export const NO_STATE: ModelState = { adapter: "", weights: "f32", memory: { bytes: 0, entries: [] } };
 
-/** Marks a source that stays in the page: its files are read over the port. */
-export const PAGE_SOURCE = "source of the page";
+/** Marks a source that stays in the page, by its place among such: its files are read over the port. */
+export interface PageSource {
+  page: number;
+}
 
 /** The worker's side: holds one model and answers the page's requests. */
 export function serveModel(port: Port): void {
@@ -30,24 +33,26 @@ export function serveModel(port: Port): void {
   const send = (message: Response): void => port.postMessage(message, []);
 
   /** Reads a file of the page: its size without a range (undefined where there is none), else the bytes. */
-  const readPage = (id: number, file: string, offset?: number, length?: number): Promise<unknown> =>
+  const readPage = (id: number, page: number, file: string, offset?: number, length?: number): Promise<unknown> =>
     new Promise((resolve, reject) => {
       reads.set(++calls, { resolve, reject });
-      send({ id, type: "read", call: calls, file, offset, length });
+      send({ id, type: "read", call: calls, page, file, offset, length });
     });
 
-  const pageSource = (id: number): WeightSource => ({
+  const pageSource = (id: number, page: number): WeightSource => ({
     async open(name): Promise<ByteSource | undefined> {
-      const size = (await readPage(id, name)) as number | undefined;
+      const size = (await readPage(id, page, name)) as number | undefined;
       if (size === undefined) return undefined;
-      return { name, size, read: async (offset, length) => (await readPage(id, name, offset, length)) as Uint8Array };
+      return { name, size, read: async (offset, length) => (await readPage(id, page, name, offset, length)) as Uint8Array };
     },
   });
 
   async function load({ id, source, options }: LoadRequest, signal: AbortSignal): Promise<void> {
-    const from = (source === PAGE_SOURCE ? pageSource(id) : source) as string | WeightSource;
+    const here = (each: unknown) =>
+      (isRecord(each) && "page" in each ? pageSource(id, (each as unknown as PageSource).page) : each) as SourceLike;
+    const { adapters } = options as LoadOptions;
     const onProgress: LoadOptions["onProgress"] = (progress) => send({ id, type: "progress", progress });
-    model = await InternVL.load(from, { ...options, signal, onProgress });
+    model = await InternVL.load(here(source), { ...options, adapters: adapters?.map(here), signal, onProgress });
   }
 
   async function chat({ id, ask }: ChatRequest, signal: AbortSignal): Promise<unknown> {

@@ -31,7 +31,7 @@ export type Response =
   | { id: number; type: "chunk"; chunk: ChatCompletionChunk }
   /** An item of a batch is done. */
   | { id: number; type: "result"; index: number; result: unknown; error?: PortableError | undefined }
-  | { id: number; type: "read"; call: number; file: string; offset?: number | undefined; length?: number | undefined }
+  | { id: number; type: "read"; call: number; page: number; file: string; offset?: number | undefined; length?: number | undefined }
   | { id: number; type: "done"; value: unknown; state: ModelState }
   | { id: number; type: "error"; error: PortableError };
 

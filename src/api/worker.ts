@@ -18,7 +18,7 @@ import type { Complete, CompletionOptions } from "./openai-types.ts";
 import { asEngineError, type BatchAnswer, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { completion } from "./worker-complete.ts";
-import { NO_STATE, PAGE_SOURCE } from "./worker-host.ts";
+import { NO_STATE, type PageSource } from "./worker-host.ts";
 import { portableAsk, portableItem, revivedResult } from "./worker-pictures.ts";
 import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
 
@@ -185,7 +185,7 @@ export class InternVLWorker implements Surface {
    * @throws EngineError as `InternVL.load` does, and network where the worker's script does not load
    */
   static async load(source: SourceLike, options?: WorkerLoadOptions): Promise<InternVLWorker> {
-    const { source: from, worker, signal, onProgress, ...rest } = acceptWorkerLoad(source, options);
+    const { source: from, adapters, worker, signal, onProgress, ...rest } = acceptWorkerLoad(source, options);
     throwIfAborted(signal);
     if (!worker && typeof Worker === "undefined")
       throw new EngineError("bad-input", "InternVLWorker needs the class Worker of a page, which is not there", {
@@ -195,13 +195,16 @@ export class InternVLWorker implements Surface {
     const connection = new Connection(
       worker ?? new Worker(new URL("../worker-thread.ts", import.meta.url), { type: "module", name: "internvl" }),
     );
-    const local = isOpener(from) ? new PageFiles(from) : undefined;
+    const pages: PageFiles[] = [];
+    const portable = (source: SourceLike): unknown =>
+      isOpener(source) ? ({ page: pages.push(new PageFiles(source)) - 1 } satisfies PageSource) : portableSource(source);
     try {
-      await connection.request({ op: "load", source: local ? PAGE_SOURCE : portableSource(from), options: rest }, [], signal, (message) => {
+      const options = { ...rest, ...(adapters && { adapters: adapters.map(portable) }) };
+      await connection.request({ op: "load", source: portable(from), options }, [], signal, (message) => {
         if (message.type === "progress") onProgress?.(message.progress);
-        if (message.type !== "read" || !local) return;
-        const { id, call } = message;
-        local.answer(message).then(
+        if (message.type !== "read") return;
+        const { id, call, page } = message;
+        pages[page]!.answer(message).then(
           (value) => connection.send({ id, op: "file", call, value }, value instanceof Uint8Array ? [value.buffer] : []),
           (error) => connection.send({ id, op: "file", call, error: encodeError(error) }, []),
         );
@@ -210,7 +213,7 @@ export class InternVLWorker implements Surface {
       connection.close(disposed());
       throw error;
     } finally {
-      await local?.close();
+      await Promise.all(pages.map((page) => page.close()));
     }
     const vlm = new InternVLWorker();
     connections.set(vlm, connection);

@@ -65,6 +65,8 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   sample: ROUNDED, // of the penalised logits; the ids are exact
   quantize: EXACT,
   convert: EXACT,
+  awq: EXACT,
+  lora: SUMS,
   dequantize: EXACT,
   synth: EXACT,
 };

@@ -1,6 +1,8 @@
 import type { KernelCase } from "./case.ts";
 import { attentionCases } from "./cases/attention.ts";
+import { awqCases } from "./cases/awq.ts";
 import { convertCases } from "./cases/convert.ts";
+import { loraCases } from "./cases/lora.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { normCases } from "./cases/norm.ts";
 import { patchCases } from "./cases/patch.ts";
@@ -19,6 +21,8 @@ const FAMILIES: readonly ((random: Random) => KernelCase[])[] = [
   patchCases,
   sampleCases,
   convertCases,
+  awqCases,
+  loraCases,
   synthCases,
 ];
 

@@ -3,7 +3,7 @@ import type { FileStore } from "../platform/store.ts";
 import { INDEX_NAME, parseIndex, SINGLE_NAME } from "../safetensors/index.ts";
 import { isCommit, NOTES, PARTIAL, readNotes, repoFolder, repoOf } from "./cache.ts";
 import { readSmall } from "./foreign.ts";
-import type { WeightSource } from "./source-types.ts";
+import { ADAPTER_FILES, MODEL_FILES, type WeightSource } from "./source-types.ts";
 
 /** A checkpoint that was downloaded, wholly or in part. */
 export interface CachedModel {
@@ -38,7 +38,7 @@ const filesOf = (store: FileStore, folder: string): WeightSource => ({
 
 /** Whether configuration and every file with tensors are there. */
 async function isComplete(files: WeightSource, names: ReadonlySet<string>): Promise<boolean> {
-  if (!names.has("config.json")) return false;
+  if (!names.has(MODEL_FILES.config)) return names.has(ADAPTER_FILES.config) && names.has(ADAPTER_FILES.single);
   if (names.has(SINGLE_NAME) || !names.has(INDEX_NAME)) return names.has(SINGLE_NAME);
   try {
     return parseIndex((await readSmall(files, INDEX_NAME))!, INDEX_NAME).shards.every((shard) => names.has(shard));

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { INDEX_NAME, parseIndex, SafetensorsError, SINGLE_NAME } from "../safetensors/index.ts";
+import { parseIndex, SafetensorsError } from "../safetensors/index.ts";
 import { type CheckpointCache, isPlainName } from "./cache.ts";
 import { download } from "./download.ts";
 import { describe, type RemoteFile } from "./download-describe.ts";
@@ -7,38 +7,18 @@ import { isPageError, pageError, type Transport } from "./download-http.ts";
 import { checkSpace, inParallel, type Plan, progressOf, reportChecks } from "./download-plan.ts";
 import { rangeFile, toldSize } from "./download-ranges.ts";
 import { checkSize, limitOf, lookedAt, readSmall } from "./foreign.ts";
-import type { SourceProgress, StagedSource } from "./source-types.ts";
-
-/** What a checkpoint may have beside its tensors. Whatever else is opened is fetched when it is. */
-const SMALL_FILES = [
-  "config.json",
-  "generation_config.json",
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "vocab.json",
-  "merges.txt",
-  "tokenizer.model",
-  "chat_template.jinja",
-  "processor_config.json",
-  "preprocessor_config.json",
-  INDEX_NAME,
-];
+import type { FileNames, SourceProgress, StagedSource } from "./source-types.ts";
 
 const isTensors = (name: string): boolean => name.endsWith(".safetensors");
-
-/** Whether a checkpoint may do without a file of this name. What an index lists it may not. */
-const isOptional = (name: string): boolean => name !== "config.json" && (!isTensors(name) || name === SINGLE_NAME);
 
 /** What is taken of a file with tensors whose length the server does not tell: more than any that is published. */
 const UNTOLD = 64 * 2 ** 30; // bytes
 const SPARE = 2 ** 30; // bytes of the disk that such a file leaves
 
 /** @throws EngineError bad-weights for an index that names anything but plain files */
-function shardsOf(index: Uint8Array): readonly string[] {
+function shardsOf(index: Uint8Array, name: string): readonly string[] {
   try {
-    return parseIndex(index, INDEX_NAME).shards;
+    return parseIndex(index, name).shards;
   } catch (error) {
     if (!(error instanceof SafetensorsError)) throw error;
     throw new EngineError("bad-weights", error.message, { hint: error.hint, cause: error });
@@ -46,6 +26,8 @@ function shardsOf(index: Uint8Array): readonly string[] {
 }
 
 export interface FetchContext {
+  /** The files of its kind. */
+  names: FileNames;
   transport: Transport;
   /** Why the server is not asked: what the cache has must do. */
   offline?: string | undefined;
@@ -66,6 +48,12 @@ class RemoteFiles implements StagedSource {
     this.#context = context;
   }
 
+  /** Whether it may do without a file of this name. What an index lists it may not. */
+  #isOptional(name: string): boolean {
+    const { config, single } = this.#context.names;
+    return name !== config && (!isTensors(name) || name === single);
+  }
+
   /** Asks where a file is; gives what is still to be fetched. */
   async #resolve(name: string, signal: AbortSignal | undefined): Promise<RemoteFile | undefined> {
     if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`);
@@ -78,7 +66,7 @@ class RemoteFiles implements StagedSource {
       this.#paths.set(name, known ?? (await this.#cache.last(name)) ?? null);
       return undefined;
     }
-    const remote = await describe(transport, this.#cache.url(name), { signal, optional: isOptional(name) });
+    const remote = await describe(transport, this.#cache.url(name), { signal, optional: this.#isOptional(name) });
     if ("missing" in remote) {
       if (remote.missing === "certainly") await this.#cache.absent(name);
       if (remote.missing === "page") this.#isPage(name);
@@ -102,10 +90,10 @@ class RemoteFiles implements StagedSource {
 
   /** A page in place of a file: there is none. @throws EngineError network where the checkpoint needs it */
   #isPage(name: string): void {
+    const { single, index } = this.#context.names;
     this.#pages.add(name);
-    const needed =
-      name === SINGLE_NAME ? this.#pages.has(INDEX_NAME) : name === INDEX_NAME ? this.#pages.has(SINGLE_NAME) : !isOptional(name);
-    if (needed) throw pageError(name === INDEX_NAME ? SINGLE_NAME : name, this.#cache.url(name));
+    const needed = name === single ? this.#pages.has(index) : name === index ? this.#pages.has(single) : !this.#isOptional(name);
+    if (needed) throw pageError(name === index ? single : name, this.#cache.url(name));
   }
 
   async #maxBytes(name: string, { size }: RemoteFile): Promise<number> {
@@ -127,7 +115,7 @@ class RemoteFiles implements StagedSource {
       } else onBytes?.(remote.size ?? 0);
       this.#paths.set(name, path);
     } catch (error) {
-      if (!isPageError(error) || !isOptional(name)) throw error;
+      if (!isPageError(error) || !this.#isOptional(name)) throw error;
       this.#isPage(name);
       this.#paths.set(name, null);
     } finally {
@@ -141,7 +129,7 @@ class RemoteFiles implements StagedSource {
   }
 
   async open(name: string): ReturnType<StagedSource["open"]> {
-    const { transport, signal, onProgress } = this.#context;
+    const { transport, signal, onProgress, names } = this.#context;
     const remote = await this.#resolve(name, signal);
     if (remote && isTensors(name)) return rangeFile(transport, remote.url, name, toldSize(remote));
     if (remote) {
@@ -151,7 +139,7 @@ class RemoteFiles implements StagedSource {
     const path = this.#paths.get(name);
     if (!path) {
       // Neither a single file nor an index: whoever looks for the tensors hears why.
-      if (name === INDEX_NAME && this.#pages.has(SINGLE_NAME)) throw pageError(SINGLE_NAME, this.#cache.url(SINGLE_NAME));
+      if (name === names.index && this.#pages.has(names.single)) throw pageError(names.single, this.#cache.url(names.single));
       return undefined;
     }
     const file = await this.#cache.store.open(path);
@@ -160,10 +148,11 @@ class RemoteFiles implements StagedSource {
 
   /** The files that hold the tensors, by transformers' order: a single file comes before an index. */
   async #tensorFiles(signal: AbortSignal | undefined): Promise<readonly string[]> {
-    await this.#resolve(SINGLE_NAME, signal);
-    if (this.#paths.get(SINGLE_NAME) !== null) return [SINGLE_NAME];
-    const bytes = await readSmall(lookedAt(this), INDEX_NAME);
-    return bytes ? shardsOf(bytes) : [SINGLE_NAME];
+    const { single, index } = this.#context.names;
+    await this.#resolve(single, signal);
+    if (this.#paths.get(single) !== null) return [single];
+    const bytes = await readSmall(lookedAt(this), index);
+    return bytes ? shardsOf(bytes, index) : [single];
   }
 
   /** @throws EngineError network where the cache must do and does not hold everything */
@@ -181,16 +170,16 @@ class RemoteFiles implements StagedSource {
 
   /** Fetches whatever is not in the cache yet: asks for all files first, checks that they fit, then downloads them side by side. */
   async download(): Promise<boolean> {
-    const { signal, onProgress } = this.#context;
+    const { signal, onProgress, names } = this.#context;
     const tensors = await this.#tensorFiles(signal);
     const planned: Plan = new Map();
-    await inParallel([...new Set([...SMALL_FILES, ...tensors])], signal, async (name, signal) => {
+    await inParallel([...new Set([names.config, ...names.small, names.index, ...tensors])], signal, async (name, signal) => {
       const remote = await this.#resolve(name, signal);
       if (remote) planned.set(name, remote);
     });
     onProgress?.({ phase: "resolve", loaded: 1, total: 1 });
     if (planned.size > 0) await this.#fetchAll(planned);
-    if (this.#pages.has(SINGLE_NAME) && tensors.includes(SINGLE_NAME)) return this.download(); // it was none: the index may know others
+    if (this.#pages.has(names.single) && tensors.includes(names.single)) return this.download(); // it was none: the index may know others
     await this.#cache.complete();
     return planned.size > 0;
   }

@@ -36,7 +36,7 @@ async function adapterAlone(source: WeightSource): Promise<EngineError | undefin
   if (name === undefined) return undefined;
   return bad(
     `the folder holds ${name}: a LoRA adapter alone, without the model that it belongs to`,
-    "merge it into its base model with peft (merge_and_unload), save that, and give its folder",
+    "give its base model, and this folder as an adapter: load(BASE, { adapters: [FOLDER] }), --model BASE --lora FOLDER",
   );
 }
 

@@ -9,7 +9,7 @@ import { isPageError, isRefusal, pageError, refusal, sleep, type Transport } fro
 import { rangeSource } from "./download-ranges.ts";
 import { checkSize } from "./foreign.ts";
 import { parseHubId } from "./hub-id.ts";
-import type { SourceProgress, StagedSource, WeightSource } from "./source-types.ts";
+import { type FileNames, MODEL_FILES, type SourceProgress, type StagedSource, type WeightSource } from "./source-types.ts";
 
 /** Where a checkpoint on a server comes from and goes to. In Node the variables in brackets set the defaults. */
 export interface HubOptions {
@@ -26,6 +26,8 @@ export interface HubOptions {
 }
 
 export interface RemoteOptions extends HubOptions, Partial<Pick<Transport, "sleep" | "random" | "idle">> {
+  /** What is looked for: by default a model's files. */
+  names?: FileNames | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: SourceProgress) => void) | undefined;
 }
@@ -98,10 +100,10 @@ function urlAddress(text: string, options: HubOptions): Address {
 }
 
 /** Says that there is no such model, with the address that was asked and what can be done. */
-function noModel({ base, hub }: Address, cause: EngineError): EngineError {
+function noModel({ base, hub }: Address, config: string, cause: EngineError): EngineError {
   if (!hub) {
     return new EngineError("network", `there is no checkpoint at ${base}: ${cause.message}`, {
-      hint: "give the address of the folder that holds config.json",
+      hint: `give the address of the folder that holds ${config}`,
       cause,
     });
   }
@@ -116,9 +118,9 @@ function noModel({ base, hub }: Address, cause: EngineError): EngineError {
 const offlineByWish = (): string | undefined =>
   /^(1|on|yes|true)$/i.test(platform.env("HF_HUB_OFFLINE") ?? "") ? "HF_HUB_OFFLINE is set" : undefined;
 
-/** Asks for config.json, which every checkpoint has. A text: why the cache must stand in for the server, which it can where `hasCopy`. */
-async function probe(t: Transport, address: Address, hasCopy: boolean, signal?: AbortSignal): Promise<RemoteFile | string> {
-  const url = `${address.base}config.json`;
+/** Asks for the file that must be there (`config`). A text: why the cache must stand in for the server, which it can where `hasCopy`. */
+async function probe(t: Transport, address: Address, config: string, hasCopy: boolean, signal?: AbortSignal): Promise<RemoteFile | string> {
+  const url = address.base + config;
   const wish = offlineByWish();
   if (wish !== undefined && hasCopy) return wish;
   if (wish !== undefined) {
@@ -130,13 +132,13 @@ async function probe(t: Transport, address: Address, hasCopy: boolean, signal?: 
     // With a copy at hand nobody waits long.
     const found = await describe(hasCopy ? { ...t, idle: Math.min(t.idle, PATIENCE) } : t, url, { signal, attempts: hasCopy ? 1 : PROBES });
     if (!("missing" in found)) {
-      checkSize("config.json", found.size ?? 0);
+      checkSize(config, found.size ?? 0);
       return found;
     }
-    throw found.missing === "page" ? pageError("config.json", url) : refusal(url, found.answer);
+    throw found.missing === "page" ? pageError(config, url) : refusal(url, found.answer);
   } catch (error) {
     if (!(error instanceof EngineError) || error.code !== "network") throw error;
-    if (isRefusal(error)) throw noModel(address, error);
+    if (isRefusal(error)) throw noModel(address, config, error);
     if (hasCopy) return error.message;
     if (!address.hub || isPageError(error)) throw error;
     throw new EngineError("network", error.message, {
@@ -147,21 +149,21 @@ async function probe(t: Transport, address: Address, hasCopy: boolean, signal?: 
 }
 
 async function openAddress(address: Address, options: RemoteOptions): Promise<StagedSource> {
-  const { signal, onProgress, cacheDir } = options;
+  const { signal, onProgress, cacheDir, names = MODEL_FILES } = options;
   const transport = await transportOf(options, new URL(address.base).origin);
   const open = (cache: CheckpointCache, offline?: string): Promise<StagedSource> => {
     if (offline !== undefined)
       onProgress?.({ phase: "resolve", loaded: 0, total: 1, note: `${offline}: using the copy in ${cache.store.root}` });
-    return remoteCheckpoint(cache, { transport, signal, onProgress, offline });
+    return remoteCheckpoint(cache, { names, transport, signal, onProgress, offline });
   };
   const { base, hub } = address;
   if (hub) {
     const store = await platform.openStore("hub", cacheDir);
     const cached = await cachedCommit(store, hub.id, hub.revision);
     const old = cached ? hubCache(store, { ...hub, commit: cached, base }) : undefined;
-    const hasCopy = old !== undefined && (await old.last("config.json")) !== undefined;
+    const hasCopy = old !== undefined && (await old.last(names.config)) !== undefined;
     if (hasCopy && isCommit(hub.revision)) return open(old, offlineByWish()); // a commit never changes
-    const found = await probe(transport, address, hasCopy, signal);
+    const found = await probe(transport, address, names.config, hasCopy, signal);
     if (typeof found === "string") return open(old!, found);
     const { commit } = found;
     if (commit && isCommit(commit)) {
@@ -172,15 +174,15 @@ async function openAddress(address: Address, options: RemoteOptions): Promise<St
     // A mirror that tells no commit: nothing can be said about versions, so its files go where any other address's do.
   }
   const cache = urlCache(await platform.openStore("urls", cacheDir), base);
-  const hasCopy = (await cache.last("config.json")) !== undefined;
-  const found = await probe(transport, address, hasCopy, signal);
+  const hasCopy = (await cache.last(names.config)) !== undefined;
+  const found = await probe(transport, address, names.config, hasCopy, signal);
   return open(cache, typeof found === "string" ? found : undefined);
 }
 
 async function rangesAt(address: Address, options: RemoteOptions): Promise<WeightSource> {
   if (offlineByWish() !== undefined) return openAddress(address, options); // the copy, or the reason why there is none
   const transport = await transportOf(options, new URL(address.base).origin);
-  await probe(transport, address, false, options.signal);
+  await probe(transport, address, MODEL_FILES.config, false, options.signal);
   return rangeSource(transport, address.base, options.signal);
 }
 

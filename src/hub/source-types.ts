@@ -1,4 +1,42 @@
-import type { Directory } from "../safetensors/index.ts";
+import { type Directory, INDEX_NAME, SINGLE_NAME } from "../safetensors/index.ts";
+
+/** The files by which a source on a server is known. */
+export interface FileNames {
+  /** What is asked for first: there is none without it. */
+  config: string;
+  /** The file with the tensors, or what lists several. */
+  single: string;
+  index: string;
+  /** What there may be beside them. Whatever else is opened is fetched when it is. */
+  small: readonly string[];
+}
+
+export const MODEL_FILES: FileNames = {
+  config: "config.json",
+  single: SINGLE_NAME,
+  index: INDEX_NAME,
+  small: [
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "processor_config.json",
+    "preprocessor_config.json",
+  ],
+};
+
+/** A LoRA adapter's, as peft saves it. */
+export const ADAPTER_FILES: FileNames = {
+  config: "adapter_config.json",
+  single: "adapter_model.safetensors",
+  index: "adapter_model.safetensors.index.json",
+  small: [],
+};
 
 /** Where a checkpoint's files come from: anything that opens files by name. */
 export interface WeightSource extends Directory {

@@ -5,7 +5,7 @@ import { lookedAt } from "./foreign.ts";
 import { parseHubId } from "./hub-id.ts";
 import { directorySource, filesSource } from "./source-files.ts";
 import type { RemoteOptions } from "./source-remote.ts";
-import type { StagedSource, WeightSource } from "./source-types.ts";
+import { ADAPTER_FILES, hasFile, MODEL_FILES, type StagedSource, type WeightSource } from "./source-types.ts";
 
 export { readSmall } from "./foreign.ts";
 export type { HubOptions } from "./source-remote.ts";
@@ -37,17 +37,17 @@ function filesOf(source: object): File[] | undefined {
 
 const SOURCE = "the model's source";
 
-const wrongSource = (source: unknown): EngineError =>
+const wrongSource = (source: unknown, what = SOURCE): EngineError =>
   wrong(
-    SOURCE,
+    what,
     source,
     "a folder, an address or files",
     'give a folder\'s path, a URL, "org/name", File objects, a FileSystemDirectoryHandle, or an object with open(name)',
   );
 
 /** Tells by its shape whether a model can come from a value; whether there is one is seen when it is opened. @throws EngineError bad-input */
-export function checkSource(value: unknown): SourceLike {
-  const known = reading(SOURCE, () => {
+export function checkSource(value: unknown, what = SOURCE): SourceLike {
+  const known = reading(what, () => {
     if (typeof value === "string") return value.trim() !== "";
     if (typeof value !== "object" || value === null) return false;
     const { href, open, getFileHandle, length } = value as Record<string, unknown>;
@@ -59,7 +59,7 @@ export function checkSource(value: unknown): SourceLike {
       typeof length === "number"
     );
   });
-  if (!known) throw wrongSource(value);
+  if (!known) throw wrongSource(value, what);
   return value as SourceLike;
 }
 
@@ -172,4 +172,41 @@ export async function openRemotely(source: SourceLike, options: RemoteOptions = 
   const opened = await openAny(source, options, true);
   const { has } = opened;
   return lookedAt({ open: (name) => opened.open(name), ...(has && { has: (name: string) => has.call(opened, name) }) }, options.signal);
+}
+
+/** The files of LoRA adapters. A revision is the model's, not theirs. @throws EngineError as `openAdapter` */
+export async function openAdapters(sources: readonly SourceLike[] = [], options: RemoteOptions = {}): Promise<StagedSource[]> {
+  const opened: StagedSource[] = [];
+  for (const source of sources) opened.push(await openAdapter(source, { ...options, revision: undefined, onProgress: undefined }));
+  return opened;
+}
+
+/** The files of a LoRA adapter, its tensors under the name that a model's have: whoever opens those opens these. @throws EngineError as `openSource` */
+async function openAdapter(source: SourceLike, options: RemoteOptions = {}): Promise<StagedSource> {
+  const opened = await openSource(source, { ...options, names: ADAPTER_FILES });
+  const { config, single } = ADAPTER_FILES;
+  const has = (name: string) => hasFile(opened, name);
+  if (!(await has(config))) {
+    const what = (await has(MODEL_FILES.config)) ? `${MODEL_FILES.config}: a whole model` : "no adapter_config.json";
+    throw new EngineError("bad-weights", `the adapter's folder holds ${what}`, {
+      hint: "give the folder that peft's save_pretrained wrote: adapter_config.json and adapter_model.safetensors",
+    });
+  }
+  if (!(await has(single))) {
+    const pickled = await has("adapter_model.bin");
+    throw new EngineError(
+      "bad-weights",
+      `the adapter's folder holds ${pickled ? "adapter_model.bin alone (PyTorch's pickle)" : `no ${single}`}`,
+      {
+        hint: pickled
+          ? "save it anew with peft: model.save_pretrained(DIR, safe_serialization=True)"
+          : "fetch it, beside adapter_config.json",
+      },
+    );
+  }
+  const { download } = opened;
+  return {
+    open: async (name) => (name === MODEL_FILES.index ? undefined : opened.open(name === MODEL_FILES.single ? single : name)),
+    ...(download && { download: () => download.call(opened) }),
+  };
 }

@@ -2,16 +2,10 @@ import { EngineError } from "../errors.ts";
 import { quote } from "../safetensors/index.ts";
 import { GROUP } from "../tensor/tensor.ts";
 import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
+import type { StoredShape } from "../weights/tensor-source.ts";
 import type { ModelConfig } from "./config.ts";
-import { MERGE_LORA } from "./config-kinds.ts";
 import type { Layout } from "./families.ts";
 import { checkpointTensors, usedLayers } from "./tensors.ts";
-
-/** A tensor as a file's header declares it. */
-export interface StoredShape {
-  dtype: string;
-  shape: readonly number[];
-}
 
 type Stored = ReadonlyMap<string, StoredShape>;
 
@@ -19,13 +13,13 @@ type Stored = ReadonlyMap<string, StoredShape>;
 const FOREIGN: readonly { is: RegExp; what: string; hint: string }[] = [
   {
     is: /\.(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|base_layer)(\.|$)/,
-    what: "of a LoRA that is not merged",
-    hint: MERGE_LORA,
+    what: "of a LoRA that config.json says nothing of",
+    hint: "upstream's unmerged checkpoints have its rank in use_llm_lora or use_backbone_lora; give an adapter of peft's by itself (adapters, --lora)",
   },
   {
     is: /\.(qweight|qzeros|g_idx|weight_scale(_inv)?|weight_packed|weight_shape|input_scale|absmax|quant_map|nested_absmax|quant_state\..*|SCB)$/,
-    what: "of weights that another library has packed (AWQ, GPTQ, bitsandbytes, fp8, …)",
-    hint: 'load the original checkpoint with weights: "q4" or "q8"',
+    what: "of weights that another library has packed, of which config.json (quantization_config) says nothing",
+    hint: 'AWQ loads with its own config.json; of GPTQ, bitsandbytes, fp8 take the original checkpoint with weights: "q4" or "q8"',
   },
   {
     is: /^mlp2\./,
@@ -117,7 +111,3 @@ export function checkTensors(config: ModelConfig, stored: Stored, { all = false 
     });
   }
 }
-
-/** The tensors of an open checkpoint, as `checkTensors` wants them. */
-export const storedShapes = (tensors: ReadonlyMap<string, { info: StoredShape }>): Stored =>
-  new Map([...tensors].map(([name, { info }]) => [name, info]));

@@ -23,6 +23,10 @@ export class Fields {
     this.#path = path ? `${path}.` : "";
   }
 
+  keys(): string[] {
+    return Object.keys(this.#json);
+  }
+
   /** How messages call a key. */
   name(key: string): string {
     return this.#path + key;
@@ -107,7 +111,8 @@ export class Fields {
       if (this.#read.has(key) || empty(value) || harmless(key)) continue;
       throw bad(
         `${this.#path}${quoted(key).slice(1, -1)} is ${described(value)}: this engine does not know the key, and it may change what the model computes`,
-        "if it changes nothing (training, bookkeeping), remove it from config.json; otherwise the model is of a kind that does not load",
+        `if it changes nothing (training, bookkeeping), remove it from ${this.#file}; otherwise the model is of a kind that does not load`,
+        this.#file,
       );
     }
   }

@@ -4,6 +4,7 @@ import { type TemplateName, templateName } from "../text/template.ts";
 import { bad, Fields } from "./config-fields.ts";
 import { isHarmless, isHarmlessInVision } from "./config-keys.ts";
 import { foreignKind, isHuggingFace } from "./config-kinds.ts";
+import { type Packed, packedBy } from "./config-packed.ts";
 import { ropeConfig } from "./config-rope.ts";
 import { ARCHITECTURES, type Architecture, DECODERS, type DecoderKind, type Layout, refusedDecoder } from "./families.ts";
 import type { Rope } from "./rope.ts";
@@ -66,6 +67,10 @@ export interface ModelConfig {
   imageTokenId: number | undefined;
   /** How `internvl convert` has stored the matrices. */
   converted: Converted | undefined;
+  /** How another library has packed them. */
+  packed: Packed | undefined;
+  /** The ranks of LoRA that upstream's training has left beside the weights; 0: none. */
+  lora: { language: number; vision: number };
 }
 
 /** `quantization` of a config.json that `internvl convert` wrote. */
@@ -257,12 +262,15 @@ export function stopIdsOf(fields: Fields, vocabSize: number): readonly number[] 
 function originalConfig(fields: Fields): ModelConfig {
   fields.architecture(["InternVLChatModel"], FAMILY);
   fields.oneOf("model_type", ["internvl_chat"], "internvl_chat", FAMILY);
-  const vision = visionConfig(fields.object("vision_config"), "original");
-  const language = languageConfig(fields.object("llm_config"), "original");
+  const [v, l] = [fields.object("vision_config"), fields.object("llm_config")];
+  const packed = packedBy([fields, l, v]);
+  const vision = visionConfig(v, "original");
+  const language = languageConfig(l, "original");
   if (fields.get("ps_version") === undefined) throw bad("ps_version is missing, which means v1 upstream; only v2 is supported", FAMILY);
   fields.oneOf("ps_version", ["v2"], undefined, FAMILY);
   fields.oneOf("pad2square", [false], false, "pictures that are padded to squares are not supported");
-  for (const key of ["use_llm_lora", "use_backbone_lora"]) fields.oneOf(key, [0], 0); // said by foreignKind
+  const rank = (key: string) =>
+    fields.number(key, "a rank: a whole number from 0 to 16384", (n) => Number.isInteger(n) && n >= 0 && n <= 2 ** 14, 0);
   const tileSize = fields.count("force_image_size", MOST.pixels, vision.imageSize);
   const minTiles = fields.count("min_dynamic_patch", MOST.tiles, 1);
   const maxTiles = fields.count("max_dynamic_patch", MOST.tiles, 12);
@@ -282,6 +290,8 @@ function originalConfig(fields: Fields): ModelConfig {
     stopIds: undefined,
     imageTokenId: undefined,
     converted: convertedBy(fields),
+    packed,
+    lora: { language: rank("use_llm_lora"), vision: rank("use_backbone_lora") },
   };
 }
 
@@ -289,8 +299,9 @@ function originalConfig(fields: Fields): ModelConfig {
 function huggingFaceConfig(fields: Fields): ModelConfig {
   if (fields.get("architectures") !== undefined) fields.architecture(["InternVLForConditionalGeneration"], FAMILY);
   fields.oneOf("model_type", ["internvl"], undefined, FAMILY);
-  const vision = visionConfig(fields.object("vision_config"), "huggingface");
-  const text = fields.object("text_config");
+  const [v, text] = [fields.object("vision_config"), fields.object("text_config")];
+  const packed = packedBy([fields, text, v]);
+  const vision = visionConfig(v, "huggingface");
   const language = languageConfig(text, "huggingface");
   fields.oneOf("projector_hidden_act", ["gelu"], "gelu");
   fields.oneOf("vision_feature_select_strategy", ["default"], "default");
@@ -310,6 +321,8 @@ function huggingFaceConfig(fields: Fields): ModelConfig {
         ? undefined
         : fields.number("image_token_id", "an id of the vocabulary", (v) => v < language.vocabSize && Number.isSafeInteger(v)),
     converted: convertedBy(fields),
+    packed,
+    lora: { language: 0, vision: 0 },
   };
 }
 

@@ -1,8 +1,11 @@
 import { openWeights } from "../hub/open.ts";
 import { readSmall, type StagedSource, type WeightSource } from "../hub/source.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
-import { checkTensors, storedShapes } from "./check-tensors.ts";
+import type { Adapter } from "./adapters.ts";
+import { checkTensors } from "./check-tensors.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
+import { parseLoraConfig } from "./lora-config.ts";
+import { type Resolved, resolve, unchecked } from "./resolve.ts";
 
 /** What config.json of a source says, and its bytes. @throws EngineError bad-weights where there is none, or of a model that does not load */
 export async function readConfig(source: WeightSource): Promise<{ config: ModelConfig; configBytes: Uint8Array }> {
@@ -16,6 +19,8 @@ export async function readConfig(source: WeightSource): Promise<{ config: ModelC
 
 interface OpenOptions<T> {
   signal?: AbortSignal | undefined;
+  /** LoRA adapters, which are merged into the weights while they are read. */
+  adapters?: readonly StagedSource[] | undefined;
   /** Which tensors are held against the configuration: those below the model's own names, every one in the files, or none. */
   check?: "ours" | "all" | "none";
   /** Work between the configuration and the headers: what it throws is thrown before anything large has been fetched. */
@@ -23,7 +28,7 @@ interface OpenOptions<T> {
 }
 
 /** A checkpoint whose configuration and headers have been read. The caller closes `files`. */
-export interface OpenedCheckpoint<T> {
+export interface OpenedCheckpoint<T> extends Resolved {
   config: ModelConfig;
   configBytes: Uint8Array;
   files: Checkpoint;
@@ -39,9 +44,25 @@ export interface OpenedCheckpoint<T> {
 export async function openCheckpoint<T = undefined>(source: StagedSource, options: OpenOptions<T> = {}): Promise<OpenedCheckpoint<T>> {
   const { signal, check = "ours" } = options;
   const { config, configBytes } = await readConfig(source);
-  const between = (await options.between?.(config)) as T;
-  const files = await openWeights(source, signal, ({ tensors }) => {
-    if (check !== "none") checkTensors(config, storedShapes(tensors), { all: check === "all" });
-  });
-  return { config, configBytes, files, between };
+  const adapters: Adapter[] = [];
+  const close = async (): Promise<void> => void (await Promise.allSettled(adapters.map(({ files }) => files.close())));
+  try {
+    for (const adapter of options.adapters ?? []) {
+      const config = parseLoraConfig((await readSmall(adapter, "adapter_config.json"))!);
+      adapters.push({ config, files: await openWeights(adapter, signal) });
+    }
+    const between = (await options.between?.(config)) as T;
+    const files = await openWeights(source, signal, (files) => {
+      if (check !== "none") checkTensors(config, resolve(config, files, adapters).shapes, { all: check === "all" });
+    });
+    const all = {
+      ...files,
+      files: [...files.files, ...adapters.flatMap(({ files }) => files.files)],
+      close: () => files.close().finally(close),
+    };
+    return { config, configBytes, files: all, between, ...(check === "none" ? unchecked : resolve)(config, files, adapters) };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }

@@ -71,16 +71,28 @@ export function declareModel(w: Weights, config: ModelConfig, visionLayers = use
 /** Whether a name is that of a head, in whichever layout. */
 export const isHead = (name: string): boolean => /^(language_model\.)?(lm_head|output)\.weight$/.test(name);
 
+type Has = (name: string) => boolean;
+
+/** What the loaders ask for of a checkpoint of this configuration, the vision tower's unused layers too. */
+function recorded(config: ModelConfig, has: Has): RecordingWeights {
+  const recording = new RecordingWeights(has);
+  declareModel(recording, config, config.vision.layers);
+  return recording;
+}
+
 /**
- * Every tensor that a checkpoint of this configuration holds, the vision tower's unused layers too: what a recording of the loaders has seen.
+ * Every tensor that a checkpoint of this configuration holds.
  *
  * @param has whether it holds a tensor that it may lack; by default what the configuration says of the head
  */
-export function checkpointTensors(
-  config: ModelConfig,
-  has: (name: string) => boolean = (name) => isHead(name) && !config.language.tied,
-): TensorShape[] {
-  const recording = new RecordingWeights(has);
-  declareModel(recording, config, config.vision.layers);
-  return recording.seen;
+export const checkpointTensors = (config: ModelConfig, has: Has = (name) => isHead(name) && !config.language.tied): TensorShape[] =>
+  recorded(config, has).seen;
+
+/** The names of the tensors of each matrix: those of one are held alike. */
+export const matrixTensors = (config: ModelConfig, has: Has): string[][] => recorded(config, has).matricesOf;
+
+/** The embedding's name, and that of the head, which is the embedding where it is not stored. */
+export function tiedTensors(config: ModelConfig, has: Has): { embed: string; head: string } {
+  const names = recorded(config, (name) => isHead(name) || has(name)).seen.map(({ name }) => name);
+  return { embed: names.find((name) => /\.(embed_tokens|tok_embeddings)\.weight$/.test(name))!, head: names.find(isHead)! };
 }

@@ -15,6 +15,9 @@ export const BYTES_PER_ELEMENT: Readonly<Record<MatrixDtype, number>> = { f32: 4
 /** Elements of a row that share a scale in q8 and q4. */
 export const GROUP = 32;
 
+/** Elements along K that share a zero point and a scale in AWQ's packed matrices. */
+export const AWQ_GROUP = 128;
+
 export const isQuantized = (dtype: MatrixDtype): dtype is "q8" | "q4" => dtype === "q8" || dtype === "q4";
 
 /** What the scale of element `i` of a q8 or q4 matrix is multiplied with: its code, in q4 less 8. */

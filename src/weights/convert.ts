@@ -1,19 +1,19 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type OutputFolder, writeWhole } from "../hub/output.ts";
-import { type Checkpoint, type Dtype, INDEX_NAME, type TensorToWrite, writeSafetensors } from "../safetensors/index.ts";
+import { type Dtype, INDEX_NAME, type TensorToWrite, writeSafetensors } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixPart } from "../tensor/tensor.ts";
-import { PLAIN, SCALES_SUFFIX } from "./formats.ts";
+import { isCoded, PLAIN, SCALES_SUFFIX } from "./formats.ts";
 import { Converter } from "./quantize.ts";
 import { CHUNK_BYTES } from "./reads.ts";
 import { planShards, shardIndex } from "./shards.ts";
-import { fileTensors, type TensorSource } from "./tensor-source.ts";
+import type { TensorSource } from "./tensor-source.ts";
 
 /** What a checkpoint can be converted to. */
 export type ConvertFormat = "q4" | "q8" | "f16" | "bf16";
 
 export interface ConvertRequest {
-  checkpoint: Checkpoint;
+  source: TensorSource;
   to: ConvertFormat;
   /** Where the converted files go. */
   out: OutputFolder;
@@ -26,20 +26,20 @@ export interface ConvertRequest {
 
 const STORED: Readonly<Record<ConvertFormat, Dtype>> = { q4: "U8", q8: "I8", f16: "F16", bf16: "BF16" };
 
-/** Whether a tensor changes: matrices do, except for those whose rows are not whole groups; vectors stay as they are. */
-export function converts(name: string, { dtype, shape }: { dtype: string; shape: readonly number[] }, to: ConvertFormat): boolean {
+/** Whether a tensor changes: matrices do, except for those whose rows are not whole groups; vectors stay as they are, and so do codes. */
+function converts(source: TensorSource, name: string, to: ConvertFormat): boolean {
+  const { dtype, shape } = source.get(name)!;
+  if (isCoded(source, name)) return false;
   const from = PLAIN[dtype];
   if (!from)
-    throw new EngineError("bad-input", `tensor "${name}" has dtype ${dtype}, only ${Object.keys(PLAIN).join(", ")} can be converted`, {
-      hint: "convert the original checkpoint, not one that was converted before",
-    });
+    throw new EngineError("bad-input", `tensor "${name}" has dtype ${dtype}, only ${Object.keys(PLAIN).join(", ")} can be converted`);
   if (isQuantized(to)) return shape.length === 2 && shape[1]! % GROUP === 0;
   return from !== to && (shape.length === 2 || shape.length === 4);
 }
 
 /** A tensor converted piece by piece on the GPU, and read back. The scales are complete when the codes have been given out. */
-function convertTensor(gpu: Gpu, source: TensorSource, converter: Converter, name: string, request: ConvertRequest): TensorToWrite[] {
-  const { to, signal, onBytes } = request;
+function convertTensor(gpu: Gpu, converter: Converter, name: string, request: ConvertRequest): TensorToWrite[] {
+  const { source, to, signal, onBytes } = request;
   const tensor = source.get(name)!;
   const from = PLAIN[tensor.dtype]!;
   const [out, inner] = tensor.shape as [number, number];
@@ -77,33 +77,39 @@ function convertTensor(gpu: Gpu, source: TensorSource, converter: Converter, nam
   return groups ? [codes, { name: name + SCALES_SUFFIX, dtype: "F16", shape: [out, inner / GROUP], data: () => scales }] : [codes];
 }
 
-function copyTensor(gpu: Gpu, name: string, checkpoint: Checkpoint, { signal, onBytes }: ConvertRequest): TensorToWrite {
-  const { info } = checkpoint.tensors.get(name)!;
-  const tensor = fileTensors(gpu, checkpoint).get(name)!;
+/** A tensor that is written as it comes; one that is made on the GPU is read back from there. */
+function copyTensor(gpu: Gpu, name: string, { source, signal, onBytes }: ConvertRequest): TensorToWrite {
+  const { dtype, shape, from } = source.get(name)!;
   async function* data(): AsyncGenerator<Uint8Array, void, undefined> {
-    const bytes = await tensor.read(signal);
-    onBytes?.(bytes.length);
-    yield bytes;
+    const { memory } = gpu;
+    const made = from && memory.create("made", CHUNK_BYTES);
+    try {
+      for await (const chunk of source.stream([name], signal)) {
+        const { offset, length } = chunk;
+        if (made) await chunk.put(offset, offset + length, made, 0);
+        onBytes?.(length);
+        yield made ? new Uint8Array(await memory.read(made, 0, length)) : await chunk.bytes();
+      }
+    } finally {
+      if (made) memory.destroy(made);
+    }
   }
-  return { name, dtype: info.dtype, shape: info.shape, data };
+  return { name, dtype: dtype as Dtype, shape, data };
 }
 
 /**
  * Writes a checkpoint's tensors in another format: the same names, and `NAME.scales` beside quantised ones. The GPU's kernels do it,
- * the same as while loading, so that both give the same weights.
+ * the same as while loading, so that both give the same weights. Codes stay as they come.
  *
- * @throws EngineError bad-input on a checkpoint that is quantised already, bad-weights where values do not fit the format
+ * @throws EngineError bad-weights where values do not fit the format
  */
 export async function convertTensors(gpu: Gpu, request: ConvertRequest): Promise<void> {
-  const { checkpoint, to, out, metadata, shardBytes } = request;
-  const source: TensorSource = fileTensors(gpu, checkpoint);
+  const { source, to, out, metadata, shardBytes } = request;
   const converter = new Converter(gpu);
   let done = false;
   try {
     const tensors = [...source.names()].flatMap((name) => {
-      return converts(name, source.get(name)!, to)
-        ? convertTensor(gpu, source, converter, name, request)
-        : [copyTensor(gpu, name, checkpoint, request)];
+      return converts(source, name, to) ? convertTensor(gpu, converter, name, request) : [copyTensor(gpu, name, request)];
     });
     const shards = planShards(tensors, shardBytes);
     for (const shard of shards) {

@@ -79,8 +79,8 @@ export class FiniteCheck {
   async #blame(sources: Watched["sources"], signal: AbortSignal | undefined): Promise<void> {
     for (const { name, stored } of sources) {
       let count = 0;
-      for await (const chunk of this.#source.stream([name], signal)) count += countNonFinite(chunk.bytes(), stored);
-      if (count > 0) throw nonFinite(name, count);
+      for await (const chunk of this.#source.stream([name], signal)) count += countNonFinite(await chunk.bytes(), stored);
+      if (count > 0) throw nonFinite(this.#source.get(name)?.from?.join(", ") ?? name, count);
     }
     throw new Error(`the weights of ${sources.map(({ name }) => name).join("+")} changed on their way to the GPU`);
   }

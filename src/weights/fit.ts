@@ -1,29 +1,30 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
-import { storedFormat } from "./formats.ts";
-import type { TensorSource } from "./tensor-source.ts";
+import { isCoded, PLAIN, storedFormat } from "./formats.ts";
+import { bytesOf, type TensorSource } from "./tensor-source.ts";
 
-/** Bytes that a checkpoint's weights take on the GPU in a format: matrices as asked, vectors in f32. */
+/** Bytes that a checkpoint's weights take on the GPU in a format: matrices as asked, vectors in f32. What `auto` would hold otherwise stays so. */
 export function weightBytes(source: TensorSource, format: MatrixDtype): number {
-  if (isQuantized(storedFormat(source))) return source.bytes;
+  const asStored = format === storedFormat(source);
   let bytes = 0;
   for (const name of source.names()) {
-    const { shape, dtype } = source.get(name)!;
+    const tensor = source.get(name)!;
+    const { shape, dtype, held = PLAIN[dtype] ?? "f32" } = tensor;
     const elements = shape.reduce((product, size) => product * size, 1);
     const inner = elements / (shape[0] || 1);
     const matrix = shape.length === 2 || shape.length === 4; // 4: the patch embedding
-    if (!matrix) bytes += elements * 4;
-    else if (isQuantized(format) && inner % GROUP !== 0) bytes += elements * (dtype === "F32" ? 4 : 2);
-    else bytes += elements * BYTES_PER_ELEMENT[format] + (isQuantized(format) ? (elements / GROUP) * 2 : 0);
+    const to = asStored || (isQuantized(format) && inner % GROUP !== 0) ? held : format;
+    if (isCoded(source, name)) bytes += bytesOf(tensor);
+    else if (!matrix) bytes += elements * 4;
+    else bytes += elements * BYTES_PER_ELEMENT[to] + (isQuantized(to) ? (elements / GROUP) * 2 : 0);
   }
   return bytes;
 }
 
-/** The formats that `auto` tries, best first: as stored, then smaller ones. */
-export function candidates(source: TensorSource): MatrixDtype[] {
-  const stored = storedFormat(source);
-  if (stored === "q4") return ["q4"];
+/** The formats that `auto` tries, best first: as stored, then smaller ones. What `convert` has quantised stays so; packed weights can be again. */
+export function candidates(stored: MatrixDtype, packed: boolean): MatrixDtype[] {
+  if (packed) return [stored, "q4"];
   return isQuantized(stored) ? [stored] : [stored, "q8", "q4"];
 }
 

@@ -1,5 +1,5 @@
 import type { PlainDtype } from "../ops/quantize.ts";
-import type { MatrixDtype } from "../tensor/tensor.ts";
+import { isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
 import type { TensorSource } from "./tensor-source.ts";
 
 /** How matrices are held on the GPU; `auto`: as the checkpoint stores them, or in the best format that fits. */
@@ -11,14 +11,21 @@ export const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f
 export const CODES: Readonly<Record<string, "q8" | "q4">> = { I8: "q8", U8: "q4" };
 export const SCALES_SUFFIX = ".scales";
 
-/** The dtype that a checkpoint's matrices are stored in: that of its first matrix, or the format that it was converted to. */
+/** Whether a tensor is codes with scales beside them, or such scales. */
+export function isCoded(source: TensorSource, name: string): boolean {
+  const codes = name.endsWith(SCALES_SUFFIX) ? name.slice(0, -SCALES_SUFFIX.length) : name;
+  return CODES[source.get(codes)?.dtype ?? ""] !== undefined && source.get(codes + SCALES_SUFFIX) !== undefined;
+}
+
+/** The dtype that `auto` holds a checkpoint's matrices in: that of its first matrix, or the format that it was converted to. */
 export function storedFormat(source: TensorSource): MatrixDtype {
-  let plain: PlainDtype | undefined;
+  let plain: MatrixDtype | undefined;
   for (const name of source.names()) {
-    const { dtype, shape } = source.get(name)!;
+    const { dtype, shape, held = PLAIN[dtype] } = source.get(name)!;
     if (shape.length !== 2) continue;
-    if (CODES[dtype] && source.get(name + SCALES_SUFFIX)) return CODES[dtype];
-    if (!name.endsWith(SCALES_SUFFIX)) plain ??= PLAIN[dtype];
+    if (isCoded(source, name) && CODES[dtype]) return CODES[dtype];
+    if (held && isQuantized(held)) return held;
+    plain ??= held;
   }
   return plain ?? "f32";
 }

@@ -22,7 +22,10 @@ interface Loading extends LoadOptions {
 }
 
 interface Found {
+  /** As it comes. */
   dtype: MatrixDtype;
+  /** As `auto` holds it. */
+  held: MatrixDtype;
   full: string;
 }
 
@@ -101,12 +104,15 @@ export class GpuWeights extends Weights {
     const full = this.#prefix + name;
     const dtype = this.has(name + SCALES_SUFFIX) ? CODES[this.#loading.source.get(full)?.dtype ?? ""] : undefined;
     const [out, inner] = shape;
-    if (!dtype || shape.length !== 2) return this.#plain(name, shape);
+    if (!dtype || shape.length !== 2) {
+      const { tensor, dtype } = this.#plain(name, shape);
+      return { dtype, held: tensor.held ?? dtype, full };
+    }
     const scales = this.#stored(full + SCALES_SUFFIX, [out!, inner! / GROUP]);
     if (scales.dtype !== "F16")
       throw new EngineError("bad-weights", `tensor "${full}${SCALES_SUFFIX}" has dtype ${scales.dtype}, needs F16`);
     this.#stored(full, [out!, dtype === "q8" ? inner! : inner! / 2]);
-    return { dtype, full };
+    return { dtype, held: dtype, full };
   }
 
   /** A tensor's values as f32, on the CPU, at once: for what is not part of a model on the GPU. */
@@ -140,29 +146,31 @@ export class GpuWeights extends Weights {
     return { label, length, buffer };
   }
 
-  /** The dtype on the GPU of a matrix that is stored as `stored`. */
-  #target(label: string, stored: MatrixDtype, inner: number): MatrixDtype {
+  /** The dtype on the GPU of a matrix whose tensors `auto` would hold as `held`; `fixed`: some come as codes. */
+  #target(label: string, held: MatrixDtype, fixed: boolean, inner: number): MatrixDtype {
     const { format } = this.#loading;
-    if (format === "auto" || format === stored) return stored;
-    if (isQuantized(stored)) {
-      throw new EngineError("bad-input", `the checkpoint holds ${label} in ${stored}, asked was ${format}`, {
+    if (format === "auto" || format === held) return held;
+    if (fixed) {
+      throw new EngineError("bad-input", `the checkpoint holds ${label} in ${held}, asked was ${format}`, {
         hint: `load it with weights: "auto", or take the checkpoint that it was converted from`,
       });
     }
     // Rows that are not whole groups (the patch embedding's 588 columns) stay as they are stored.
-    return isQuantized(format) && inner % GROUP !== 0 ? stored : format;
+    return isQuantized(format) && inner % GROUP !== 0 ? held : format;
   }
 
   matrices(tensors: readonly MatrixRows[], inner: number): Matrix {
     const found = tensors.map(({ name, rows, shape = [rows, inner] }) => this.#matrix(name, shape));
     const label = found.map(({ full }) => full).join("+");
-    const stored = widest(
+    const held = widest(
       label,
-      found.map(({ dtype }) => dtype),
+      found.map(({ held }) => held),
     );
-    const dtype = this.#target(label, stored, inner);
+    const codes = found.filter(({ dtype }) => isQuantized(dtype));
+    const dtype = this.#target(label, held, codes.length > 0, inner);
     const out = tensors.reduce((sum, { rows }) => sum + rows, 0);
-    const matrix: Matrix = { label, shape: [out, inner], dtype, parts: this.#createParts(label, out, inner, dtype, stored) };
+    const filled = codes.length === found.length; // the quantiser sets halves of words: what it writes to has to be zero before
+    const matrix: Matrix = { label, shape: [out, inner], dtype, parts: this.#createParts(label, out, inner, dtype, filled) };
     let base = 0;
     const placed: (RowsSource & { stored: MatrixDtype })[] = [];
     for (const [i, { rows, blocks = [{ from: 0, to: 0, rows }] }] of tensors.entries()) {
@@ -172,13 +180,15 @@ export class GpuWeights extends Weights {
     }
     const { uploads } = this.#loading;
     uploads.addMatrix(matrix, placed);
-    const scales = placed.map((source): RowsSource => ({ ...source, name: source.name + SCALES_SUFFIX }));
-    if (isQuantized(stored)) uploads.addScales(matrix, scales);
+    const scales = placed.flatMap((source): RowsSource[] =>
+      isQuantized(source.stored) ? [{ ...source, name: source.name + SCALES_SUFFIX }] : [],
+    );
+    if (scales.length > 0) uploads.addScales(matrix, scales);
     return matrix;
   }
 
-  /** Storage for a matrix, split by rows so that each part fits a binding. */
-  #createParts(label: string, out: number, inner: number, dtype: MatrixDtype, stored: MatrixDtype): MatrixPart[] {
+  /** Storage for a matrix, split by rows so that each part fits a binding; `filled`: all scales come from files. */
+  #createParts(label: string, out: number, inner: number, dtype: MatrixDtype, filled: boolean): MatrixPart[] {
     const { memory } = this.#loading.gpu;
     const rowBytes = inner * BYTES_PER_ELEMENT[dtype];
     const perPart = Math.floor(memory.maxBinding / rowBytes);
@@ -191,7 +201,7 @@ export class GpuWeights extends Weights {
       if (!isQuantized(dtype)) parts.push(part);
       else {
         const [name, bytes] = [`${label} scales`, (rows * inner * 2) / GROUP];
-        parts.push({ ...part, scales: dtype === stored ? memory.createToFill(name, bytes) : memory.create(name, bytes) });
+        parts.push({ ...part, scales: filled ? memory.createToFill(name, bytes) : memory.create(name, bytes) });
       }
     }
     return parts;

@@ -11,27 +11,32 @@ export interface TensorShape {
 export class RecordingWeights extends Weights {
   /** Everything that has been asked for, below every prefix. */
   readonly seen: TensorShape[];
+  /** The names of the tensors of each matrix. */
+  readonly matricesOf: string[][];
   readonly #has: (name: string) => boolean;
   readonly #prefix: string;
 
   /** @param has whether a tensor that a model may lack is there, by its full name */
-  constructor(has: (name: string) => boolean, prefix = "", seen: TensorShape[] = []) {
+  constructor(has: (name: string) => boolean, prefix = "", seen: TensorShape[] = [], matricesOf: string[][] = []) {
     super();
     this.#has = has;
     this.#prefix = prefix;
     this.seen = seen;
+    this.matricesOf = matricesOf;
   }
 
   at(name: string | number): RecordingWeights {
-    return new RecordingWeights(this.#has, `${this.#prefix}${name}.`, this.seen);
+    return new RecordingWeights(this.#has, `${this.#prefix}${name}.`, this.seen, this.matricesOf);
   }
 
   has(name: string): boolean {
     return this.#has(this.#prefix + name);
   }
 
-  #note(name: string, shape: readonly number[]): void {
-    this.seen.push({ name: this.#prefix + name, shape: [...shape] });
+  #note(name: string, shape: readonly number[]): string {
+    const full = this.#prefix + name;
+    this.seen.push({ name: full, shape: [...shape] });
+    return full;
   }
 
   values(name: string, shape: readonly number[]): Float32Array<ArrayBuffer> {
@@ -52,7 +57,7 @@ export class RecordingWeights extends Weights {
   }
 
   matrices(tensors: readonly MatrixRows[], inner: number): Matrix {
-    for (const { name, rows, shape = [rows, inner] } of tensors) this.#note(name, shape);
+    this.matricesOf.push(tensors.map(({ name, rows, shape = [rows, inner] }) => this.#note(name, shape)));
     return { label: tensors.map(({ name }) => name).join("+"), shape: [0, inner], dtype: "f32", parts: [] };
   }
 }

@@ -36,7 +36,7 @@ function together(gpu: Gpu, matrix: Matrix, rowBytes: number): TakeScales {
     return bytes;
   };
   return async (chunk, source) => {
-    const bytes = chunk.bytes();
+    const bytes = await chunk.bytes();
     for (const { part, from, to, at } of destinations(chunk, source, matrix, rowBytes)) {
       bytesOf(part).set(bytes.subarray(from - chunk.offset, to - chunk.offset), at);
       missing -= to - from;

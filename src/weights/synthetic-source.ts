@@ -40,7 +40,7 @@ export function syntheticTensors(gpu: Gpu, shapes: readonly { name: string; shap
             name,
             offset,
             length,
-            bytes: () => new Uint8Array(synthesize(name, shape, seed, offset / 2, length / 2).buffer),
+            bytes: async () => new Uint8Array(synthesize(name, shape, seed, offset / 2, length / 2).buffer),
             put: (from, to, out, at) => fill(rule, { element: from / 2, count: (to - from) / 2, out, first: at / 2 }),
           };
         }

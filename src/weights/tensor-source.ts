@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import { asBadWeights } from "../hub/open.ts";
-import { type Checkpoint, readTensor } from "../safetensors/index.ts";
-import type { Bindable } from "../tensor/tensor.ts";
+import { byteLength, type Checkpoint, type Dtype, readTensor } from "../safetensors/index.ts";
+import type { Bindable, MatrixDtype } from "../tensor/tensor.ts";
 import { CHUNK_BYTES, planReads, readAhead } from "./reads.ts";
 
 /** Consecutive bytes of a stored tensor, ready to go to the GPU. */
@@ -11,19 +11,37 @@ export interface Chunk {
   /** In bytes from the tensor's start. */
   offset: number;
   length: number;
-  /** All of it, on the CPU: for small tensors. */
-  bytes(): Uint8Array;
+  /** All of it, on the CPU: for small tensors. What is made on the GPU is computed there once more. */
+  bytes(): Promise<Uint8Array>;
   /** Puts the bytes [from, to) of the tensor (inside this chunk) to `offset` bytes behind the start of `target`. */
   put(from: number, to: number, target: Bindable, offset: number): Promise<void>;
 }
 
-/** A tensor as it is stored. */
-export interface StoredTensor {
+/** A tensor as a file's header declares it. */
+export interface StoredShape {
   /** As safetensors spells it. */
   dtype: string;
   shape: readonly number[];
+}
+
+/** A tensor as it comes. */
+export interface StoredTensor extends StoredShape {
+  /** What `auto` holds a matrix in, where that is not what it comes in: one that is merged or unpacked comes in f32. */
+  held?: MatrixDtype;
+  /** The tensors of the files that it is made of, where it is not one of them. */
+  from?: readonly string[];
   /** The whole tensor: for small ones. */
   read(signal?: AbortSignal): Promise<Uint8Array>;
+}
+
+/** Bytes of a tensor. */
+export const bytesOf = ({ dtype, shape }: StoredShape): number => byteLength(dtype as Dtype, shape)!;
+
+/** A whole tensor, put together from its chunks on the CPU. */
+export async function readAll(source: TensorSource, name: string, signal?: AbortSignal): Promise<Uint8Array> {
+  const whole = new Uint8Array(bytesOf(source.get(name)!));
+  for await (const chunk of source.stream([name], signal)) whole.set(await chunk.bytes(), chunk.offset);
+  return whole;
 }
 
 /** Where tensors come from: files, or a rule. */
@@ -63,7 +81,7 @@ export function fileTensors(gpu: Gpu, checkpoint: Checkpoint): TensorSource {
             const shift = begin - read.begin - offset;
             gpu.memory.write(target, at, bytes.subarray(from + shift, to + shift) as Uint8Array<ArrayBuffer>);
           };
-          yield { name, offset, length: end - begin, bytes: () => bytes.subarray(begin - read.begin, end - read.begin), put };
+          yield { name, offset, length: end - begin, bytes: async () => bytes.subarray(begin - read.begin, end - read.begin), put };
         }
       }
     } finally {
@@ -85,5 +103,23 @@ export function fileTensors(gpu: Gpu, checkpoint: Checkpoint): TensorSource {
       };
     },
     stream,
+  };
+}
+
+/** The same tensors by other names. @param names those in `source`, by the new ones; what is not among them is left out */
+export function renamedTensors(source: TensorSource, names: ReadonlyMap<string, string>): TensorSource {
+  const back = new Map([...names].map(([name, raw]) => [raw, name]));
+  return {
+    bytes: [...names.values()].reduce((sum, raw) => sum + bytesOf(source.get(raw)!), 0),
+    names: () => names.keys(),
+    get(name) {
+      const raw = names.get(name);
+      const tensor = raw === undefined ? undefined : source.get(raw);
+      return tensor && { ...tensor, ...(raw !== name && { from: [raw!] }) };
+    },
+    async *stream(wanted, signal) {
+      const raws = [...wanted].flatMap((name) => names.get(name) ?? []);
+      for await (const chunk of source.stream(raws, signal)) yield { ...chunk, name: back.get(chunk.name)! };
+    },
   };
 }

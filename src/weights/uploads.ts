@@ -83,7 +83,7 @@ export class Uploads {
   /** A tensor's values go as f32 to `put`, some after the other; `at` counts elements. */
   addValues(name: string, stored: PlainDtype, put: (at: number, values: Float32Array<ArrayBuffer>) => void): void {
     this.#add(name, async (chunk) => {
-      const values = widen(name, chunk.bytes(), stored);
+      const values = widen(name, await chunk.bytes(), stored);
       put(chunk.offset / BYTES_PER_ELEMENT[stored], values);
       await this.#written(values.byteLength);
     });

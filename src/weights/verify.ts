@@ -1,8 +1,10 @@
 import { EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
-import { type Checkpoint, readPieces, readTensor, type TensorEntry } from "../safetensors/index.ts";
+import { type Checkpoint, readExactly, readTensor, type TensorEntry } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, codeAt, GROUP, widenHalf } from "../tensor/tensor.ts";
-import { CODES, PLAIN, SCALES_SUFFIX } from "./formats.ts";
+import { CODES, isCoded, PLAIN, SCALES_SUFFIX } from "./formats.ts";
+import { CHUNK_BYTES } from "./reads.ts";
+import { bytesOf, readAll, type TensorSource } from "./tensor-source.ts";
 
 /** How a tensor of a converted checkpoint differs from the original. */
 export interface TensorReport {
@@ -15,7 +17,6 @@ export interface TensorReport {
   nmse: number;
 }
 
-const ELEMENTS = 2 ** 22; // a piece
 const HALVES = Float32Array.from({ length: 65536 }, (_, bits) => widenHalf(bits));
 
 /** Fills `to` with the values of a piece of stored elements. */
@@ -36,37 +37,40 @@ function decode(bytes: Uint8Array, dtype: string, scales: Uint16Array | undefine
 }
 
 async function compare(
-  original: TensorEntry,
+  original: TensorSource,
   converted: TensorEntry,
   scales: TensorEntry | undefined,
   signal?: AbortSignal,
 ): Promise<number> {
-  const read = (entry: TensorEntry, elements: number) => {
-    const count = entry.info.shape.reduce((a, b) => a * b, 1) * (entry.info.dtype === "U8" ? 2 : 1);
-    const pieceBytes = Math.round((elements * (entry.info.end - entry.info.begin)) / count);
-    return readPieces(entry, { pieceBytes, ...(signal ? { signal } : {}) });
-  };
-  const scaleBits = scales && new Uint16Array(new Uint8Array(await readTensor(scales, { maxBytes: Number.MAX_SAFE_INTEGER })).buffer);
-  const a = new Float32Array(ELEMENTS);
-  const b = new Float32Array(ELEMENTS);
+  const { name, dtype, begin, end, shape } = converted.info;
+  const from = original.get(name)!;
+  const perElement = (end - begin) / elementsOf(from.shape); // bytes
+  if (String(shape) !== String(dtype === "U8" && from.dtype !== "U8" ? [shape[0], from.shape[1]! / 2] : from.shape))
+    return Number.POSITIVE_INFINITY;
+  const bitsOf = (bytes: Uint8Array) => new Uint16Array(Uint8Array.from(bytes).buffer);
+  const coded = CODES[from.dtype] !== undefined;
+  const scaleBits = scales && bitsOf(await readTensor(scales, { maxBytes: Number.MAX_SAFE_INTEGER }));
+  const fromScales = coded ? bitsOf(await readAll(original, name + SCALES_SUFFIX, signal)) : undefined;
+  const stored = coded ? 1 : BYTES_PER_ELEMENT[PLAIN[from.dtype]!];
+  const most = Math.min(elementsOf(from.shape), CHUNK_BYTES / stored); // elements of a chunk
+  const [a, b] = [new Float32Array(most), new Float32Array(most)];
   let difference = 0;
   let size = 0;
-  let first = 0;
-  const others = read(converted, ELEMENTS);
-  for await (const { bytes } of read(original, ELEMENTS)) {
-    const other = await others.next();
-    if (other.done) throw new EngineError("bad-weights", `tensor "${original.info.name}" was written too short`);
-    const count = decode(bytes, original.info.dtype, undefined, first, b);
-    decode(other.value.bytes, converted.info.dtype, scaleBits, first, a);
+  for await (const chunk of original.stream([name], signal)) {
+    const first = chunk.offset / stored;
+    const count = decode(await chunk.bytes(), from.dtype, fromScales, first, b);
+    const bytes = await readExactly(converted.source, begin + first * perElement, count * perElement, { tensor: name, signal });
+    decode(bytes, dtype, scaleBits, first, a);
     for (let i = 0; i < count; i++) {
       const d = a[i]! - b[i]!;
       difference += d * d;
       size += b[i]! * b[i]!;
     }
-    first += count;
   }
   return size === 0 ? difference : difference / size;
 }
+
+const elementsOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 
 /** The most error that a format can leave: far above what rounding does, far below what any mistake does. */
 const MOST: Readonly<Record<string, number>> = { F32: 0, F16: 1e-6, BF16: 1e-4, I8: 1e-3, U8: 5e-2 };
@@ -77,19 +81,23 @@ const MOST: Readonly<Record<string, number>> = { F32: 0, F16: 1e-6, BF16: 1e-4, 
  * @throws EngineError bad-weights naming a tensor that is missing, or off by more than its format explains
  */
 export async function verifyConversion(
-  original: Checkpoint,
+  original: TensorSource,
   converted: Checkpoint,
   options: { signal?: AbortSignal | undefined; onBytes?: ((bytes: number) => void) | undefined } = {},
 ): Promise<TensorReport[]> {
   const reports: TensorReport[] = [];
-  for (const [name, entry] of original.tensors) {
+  const lengthOf = ({ info }: TensorEntry) => info.end - info.begin;
+  for (const name of original.names()) {
     options.signal?.throwIfAborted();
+    const from = original.get(name)!;
     const other = converted.tensors.get(name);
     const scales = converted.tensors.get(name + SCALES_SUFFIX);
     if (!other) throw new EngineError("bad-weights", `tensor "${name}" is missing in the converted files`);
-    const nmse = await asBadWeights(() => compare(entry, other, scales, options.signal));
+    options.onBytes?.(bytesOf(from));
+    if (isCoded(original, name) && name.endsWith(SCALES_SUFFIX)) continue; // compared with their codes
+    const nmse = await asBadWeights(() => compare(original, other, scales, options.signal));
     const { dtype } = other.info;
-    const most = dtype === entry.info.dtype ? 0 : MOST[dtype];
+    const most = dtype === from.dtype ? 0 : MOST[dtype];
     if (most === undefined || !(nmse <= most)) {
       throw new EngineError(
         "bad-weights",
@@ -99,9 +107,8 @@ export async function verifyConversion(
         },
       );
     }
-    const bytes = other.info.end - other.info.begin + (scales ? scales.info.end - scales.info.begin : 0);
-    reports.push({ name, from: entry.info.dtype, to: CODES[dtype] ?? dtype, bytes, nmse });
-    options.onBytes?.(entry.info.end - entry.info.begin);
+    const bytes = lengthOf(other) + (scales ? lengthOf(scales) : 0);
+    reports.push({ name, from: CODES[from.dtype] ?? from.dtype, to: CODES[dtype] ?? dtype, bytes, nmse });
   }
   return reports;
 }

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../src/errors.ts";
-import { checkTensors, type StoredShape } from "../../src/model/check-tensors.ts";
+import { checkTensors } from "../../src/model/check-tensors.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
+import type { StoredShape } from "../../src/weights/tensor-source.ts";
 import { fixture } from "../support.ts";
 
 const qwen = parseConfig(fixture("tiny/tiny-qwen/config.json"));
@@ -42,12 +43,18 @@ describe("tensors beside those that the model takes", () => {
     ["a norm of the vision tower", qwen, [["vision_model.encoder.layers.0.attn.q_norm.weight", vector]], /q_norm/],
     ["a second projector", qwen, [["mlp1.5.weight", vector]], /"mlp1\.5\.weight"/],
     ["a layer too many", qwen, [[`${layer}.3.input_layernorm.weight`, vector]], /layers\.3\.input_layernorm/],
-    ["a LoRA", qwen, [[`${layer}.0.self_attn.q_proj.lora_A.default.weight`, vector]], /LoRA that is not merged/, /merge_and_unload/],
+    [
+      "a LoRA",
+      qwen,
+      [[`${layer}.0.self_attn.q_proj.lora_A.default.weight`, vector]],
+      /LoRA that config\.json says nothing of/,
+      /use_llm_lora.*--lora/,
+    ],
     [
       "a LoRA under peft's own prefix",
       qwen,
       [[`base_model.model.${layer}.0.self_attn.q_proj.lora_B.weight`, vector]],
-      /lora_B.*LoRA that is not merged/,
+      /lora_B.*LoRA that config\.json says nothing of/,
     ],
     ["AWQ", qwen, [[`${layer}.0.self_attn.q_proj.qweight`, vector]], /another library has packed/, /original checkpoint/],
     ["bitsandbytes", qwen, [[`${layer}.0.mlp.up_proj.weight.absmax`, vector]], /another library has packed/],
@@ -71,7 +78,9 @@ describe("tensors beside those that the model takes", () => {
 
   it("unmerged, a checkpoint names the LoRA and not the tensors that it lacks", () => {
     const renamed = [...stored(qwen)].map(([name, info]) => [name.replace("q_proj.weight", "q_proj.base_layer.weight"), info] as const);
-    expect(refusal(qwen, new Map(renamed)).message).toMatch(/base_layer\.weight" is of a LoRA that is not merged; and 2 more/);
+    expect(refusal(qwen, new Map(renamed)).message).toMatch(
+      /base_layer\.weight" is of a LoRA that config\.json says nothing of; and 2 more/,
+    );
   });
 
   it("fewer layers in config.json than are stored", () => {

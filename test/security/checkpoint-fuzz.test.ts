@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../src/errors.ts";
 import { openWeights } from "../../src/hub/open.ts";
-import { checkTensors, storedShapes } from "../../src/model/check-tensors.ts";
+import { checkTensors } from "../../src/model/check-tensors.ts";
 import { parseConfig } from "../../src/model/config.ts";
+import { storedShapes } from "../../src/model/resolve.ts";
 import { parseHeader } from "../../src/safetensors/index.ts";
 import { loadTokenizer, structuralIds } from "../../src/text/tokenizer.ts";
 import { fixture, memoryFiles, tinyCheckpoint } from "../support.ts";
@@ -193,7 +194,7 @@ describe("damaged headers and indices", () => {
   };
   const read = async (files: Record<string, Uint8Array>) => {
     const opened = await openWeights(memoryFiles(files));
-    checkTensors(config, storedShapes(opened.tensors));
+    checkTensors(config, storedShapes(opened));
     const right = parseHeader(whole, whole.length, "x").tensors;
     for (const [name, { shape }] of right) expect(opened.tensors.get(name)!.info.shape).toEqual(shape);
   };

@@ -7,38 +7,11 @@ import { type ConvertFormat, type ConvertOptions, type ConvertProgress, convertW
 import { EngineError, InternVL } from "../../src/index.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import { memorySource } from "../../src/safetensors/index.ts";
-import { memoryFiles, syntheticFile, tinyCheckpoint } from "../support.ts";
+import { memoryFiles, memoryFolder, syntheticFile, tinyCheckpoint } from "../support.ts";
 
 const whole = tinyCheckpoint("tiny-qwen", 0);
 const temporary = mkdtempSync(join(tmpdir(), "convert-"));
 afterAll(() => rmSync(temporary, { recursive: true }));
-
-/** A folder in memory. `failing`: the name of the file that takes no bytes. */
-function memoryFolder(failing?: string) {
-  const files = new Map<string, Uint8Array[]>();
-  const open = new Set<string>();
-  return {
-    files,
-    stillOpen: open,
-    async create(name: string) {
-      files.set(name, []);
-      open.add(name);
-      return {
-        async write(bytes: Uint8Array) {
-          if (name === failing) throw new RangeError("the disk is full of sand");
-          files.get(name)!.push(bytes.slice());
-        },
-        close: async () => void open.delete(name),
-      };
-    },
-    open: async (name: string) => {
-      const chunks = files.get(name);
-      return chunks && memorySource(name, Buffer.concat(chunks));
-    },
-    remove: async (name: string) => void files.delete(name),
-  };
-}
 
 async function refusal(work: Promise<unknown>): Promise<EngineError> {
   const error = await work.then(

@@ -25,8 +25,8 @@ async function refusal(source: WeightSource): Promise<EngineError> {
 describe("a folder without the weights that it should have says what it has", () => {
   const cases: [string, Record<string, Uint8Array>, RegExp, RegExp][] = [
     ["nothing", small, /"model\.safetensors": no such file/, /fetch/],
-    ["an adapter alone", { "adapter_config.json": some }, /LoRA adapter alone/, /merge_and_unload/],
-    ["an adapter beside the configuration", { ...small, "adapter_model.safetensors": some }, /LoRA adapter alone/, /merge_and_unload/],
+    ["an adapter alone", { "adapter_config.json": some }, /LoRA adapter alone/, /adapters: \[FOLDER\]/],
+    ["an adapter beside the configuration", { ...small, "adapter_model.safetensors": some }, /LoRA adapter alone/, /adapters: \[FOLDER\]/],
     ["a pickle", { ...small, "pytorch_model.bin": some }, /pytorch_model\.bin alone/, /safe_serialization/],
     ["pickled shards", { ...small, "pytorch_model.bin.index.json": some }, /PyTorch's pickle/, /safe_serialization/],
     [

@@ -150,7 +150,7 @@ describe("matrices on their way from files to the GPU", () => {
     const files = memoryFiles({ "model.safetensors": syntheticFile(rest, 0) });
     const origin = fileTensors(gpu, await openWeights(files));
     const stream = vi.spyOn(origin, "stream");
-    const load = loadModel(gpu, origin, config, { format: "auto", maxContext: 64, kv: "f16" });
+    const load = loadModel(gpu, () => origin, config, { format: "auto", maxContext: 64, kv: "f16" });
     await expect(load).rejects.toMatchObject({ code: "bad-weights", message: expect.stringContaining(missing) });
     expect(stream).not.toHaveBeenCalled();
   });

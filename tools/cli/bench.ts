@@ -16,7 +16,7 @@ import { widenBf16 } from "../../src/tensor/tensor.ts";
 import type { WeightFormat } from "../../src/weights/formats.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
 import { syntheticTensors } from "../../src/weights/synthetic-source.ts";
-import { fileTensors, type TensorSource } from "../../src/weights/tensor-source.ts";
+import type { TensorSource } from "../../src/weights/tensor-source.ts";
 import { loadOrt } from "../kernels/ort-load.ts";
 import { checkQwen2 } from "../kernels/qwen2-onnx.ts";
 import { CONTEXT_ROOM, CONTEXTS, type ContextRate, decode, type RowsRate, timeContexts, timeRows } from "./bench-decode.ts";
@@ -45,7 +45,7 @@ interface BenchFlags {
 /** Where the weights come from: files, or a rule by which they are made on the GPU. */
 interface Subject {
   config: ModelConfig;
-  origin: (gpu: Gpu) => TensorSource;
+  tensors: (gpu: Gpu, format: WeightFormat) => TensorSource;
   onDisk: boolean;
   close(): Promise<void>;
 }
@@ -55,14 +55,14 @@ async function openSubject({ model, revision, synthetic, seed }: BenchFlags, sig
     const config = parseConfig(await onFile("read", synthetic, readFile(synthetic)));
     return {
       config,
-      origin: (gpu) => syntheticTensors(gpu, checkpointTensors(config), seed),
+      tensors: (gpu) => syntheticTensors(gpu, checkpointTensors(config), seed),
       onDisk: false,
       close: async () => {},
     };
   }
   const source = await openSource(model ?? NANO, { revision, signal, onProgress: loadProgress(terminal) });
-  const { config, files } = await openCheckpoint(source, { signal });
-  return { config, origin: (gpu) => fileTensors(gpu, files), onDisk: true, close: () => files.close() };
+  const { config, files, tensors } = await openCheckpoint(source, { signal });
+  return { config, tensors, onDisk: true, close: () => files.close() };
 }
 
 const LONG_MS = 10_000;
@@ -113,17 +113,17 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
   try {
     status("measuring the adapter's ceilings");
     const { ceilings } = await measureCeilings(gpu);
-    const origin = subject.origin(gpu);
+    const origin = subject.tensors(gpu, flags.weights ?? "auto");
     const began = performance.now();
     let uploaded = began;
-    const { model, weights } = await loadModel(gpu, origin, config, {
+    const { model, weights } = await loadModel(gpu, (format) => subject.tensors(gpu, format), config, {
       format: flags.weights ?? "auto",
       maxContext,
       kv: KV,
       signal,
-      onBytes(bytes) {
+      onBytes(bytes, total) {
         uploaded = performance.now();
-        status(`loading weights: ${Math.round((bytes / origin.bytes) * 100)} %`);
+        status(`loading weights: ${Math.round((bytes / total) * 100)} %`);
       },
       onNote: (note) => terminal.write(`${note}\n`),
     });

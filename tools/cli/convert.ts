@@ -12,6 +12,7 @@ interface ConvertFlags {
   to: ConvertFormat;
   shardSize: number;
   adapter?: string;
+  lora?: string[];
   json?: boolean;
 }
 
@@ -38,6 +39,7 @@ export async function convertCommand(flags: ConvertFlags): Promise<void> {
       to,
       out: { create: (name) => createFile(folder, name), open: (name) => platform.openFile(folder, name) },
       shardBytes: flags.shardSize,
+      adapters: flags.lora,
       device: { adapter: flags.adapter },
       revision: flags.revision,
       signal: interruptSignal(),

@@ -112,6 +112,12 @@ export const revisionOption = () =>
   new Option("--revision <name>", "branch, tag or commit of org/name (default: main)").argParser(revision);
 export const adapterOption = () =>
   new Option("--adapter <text>", "part of an adapter's name: swiftshader, llvmpipe, nvidia, …").env("INTERNVL_ADAPTER");
+// --adapter names the GPU's adapter, in every command.
+export const loraOption = () =>
+  new Option(
+    "--lora <source>",
+    "a LoRA adapter to merge into the model: a folder that peft saved, a URL or org/name; can be given several times",
+  ).argParser((value: string, before: string[] = []) => collect(value, before));
 export const jsonOption = () => new Option("--json", "machine-readable output on stdout and nothing else there");
 export const contextOption = () => new Option("--max-context <tokens>", "tokens of prompt and answer together").argParser(count);
 export const shardOption = () => new Option("--shard-size <bytes>", "most bytes a file").argParser(size).default(5e9, "5GB");

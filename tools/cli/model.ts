@@ -18,6 +18,7 @@ export interface ModelFlags {
   model?: string;
   revision?: string;
   adapter?: string;
+  lora?: string[];
   weights?: WeightFormat;
   maxContext?: number;
   json?: boolean;
@@ -58,7 +59,8 @@ export function readingOptions({ maxPixels, maxSide, allowTruncated, specialToke
 export const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
 
 /** Refuses flags that nothing would read. @throws UsageError */
-export async function checkModelFlags({ model, revision }: Pick<ModelFlags, "model" | "revision">): Promise<void> {
+export async function checkModelFlags({ model, revision, lora = [] }: Pick<ModelFlags, "model" | "revision" | "lora">): Promise<void> {
+  if (lora.some((source) => source.trim() === "")) throw new UsageError("--lora is an empty text: give a folder, a URL or org/name");
   if (model !== undefined && model.trim() === "") throw new UsageError("--model is an empty text: give a folder, a URL or org/name");
   if (revision === undefined) return;
   const folder = model === undefined || (await stat(model).catch(() => undefined));
@@ -69,6 +71,7 @@ export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise
   const options: LoadOptions = {
     device: { adapter: flags.adapter },
     weights: flags.weights,
+    adapters: flags.lora,
     maxContext: flags.maxContext,
     revision: flags.revision,
     signal,

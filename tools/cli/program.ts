@@ -15,6 +15,7 @@ import {
   ids,
   jsonOption,
   libraries,
+  loraOption,
   modelOption,
   port,
   readingFlags,
@@ -60,6 +61,7 @@ export function program(): Command {
     .addOption(new Option("--max-tiles <count>", "most tiles a picture").argParser(upTo(MOST_TILES)))
     .addOption(contextOption())
     .addOption(weightsOption())
+    .addOption(loraOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(chat);
@@ -74,6 +76,7 @@ export function program(): Command {
     .addOption(new Option("--rows <count>", "conversations that are answered together, at most 8 (the default)").argParser(count))
     .addOption(contextOption())
     .addOption(weightsOption())
+    .addOption(loraOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(batch);
@@ -107,6 +110,7 @@ export function program(): Command {
     .addOption(revisionOption())
     .requiredOption("--out <folder>", "where the converted checkpoint goes; must not exist")
     .addOption(new Option("--to <format>", "the new format").choices(["q4", "q8", "f16", "bf16"]).makeOptionMandatory())
+    .addOption(loraOption())
     .addOption(shardOption())
     .addOption(adapterOption())
     .addOption(jsonOption())

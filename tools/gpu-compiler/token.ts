@@ -36,7 +36,7 @@ function cpuTime(): { main: number; all: number } {
 export async function measureToken(gpu: Gpu, model: string, config: ModelConfig, format: MatrixDtype): Promise<TokenCost> {
   const origin = syntheticTensors(gpu, checkpointTensors(config), 0);
   return gpu.memory.temporarily(async () => {
-    const { decoder } = (await loadModel(gpu, origin, config, { format, maxContext: CONTEXT, kv: "f16" })).model;
+    const { decoder } = (await loadModel(gpu, () => origin, config, { format, maxContext: CONTEXT, kv: "f16" })).model;
     const run = async (tokens: number) => {
       for (let i = 0; i < tokens; i++) {
         decoder.decode([200 + (i % 500)]);

@@ -69,6 +69,7 @@ const device: DeviceOptions = { adapter: "nvidia", powerPreference: "high-perfor
 const loading: LoadOptions = {
   device,
   weights: "auto",
+  adapters: ["./my-lora", "org/lora"],
   kv: "f16",
   maxContext: 8192,
   onProgress: ({ phase, loaded, total, file, note }: Progress) => seen.push(phase, loaded / total, file, note),

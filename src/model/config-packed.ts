@@ -1,0 +1,66 @@
+import { described } from "../options.ts";
+import { bad, type Fields } from "./config-fields.ts";
+
+/** AWQ as `quantization_config` describes it: 4 bits, groups of 128, zero points, packed for the gemm kernel. */
+export interface Packed {
+  method: "awq";
+  /** The Linears that are stored as they were; the other ones may be packed. Names, or ends or parts of names. */
+  notConverted: readonly string[];
+}
+
+const INSTEAD = 'take the original checkpoint with weights: "q4" or "q8", or convert it with `internvl convert`';
+
+/** What other libraries' ways to pack weights are called, and what to take. */
+const OTHERS: Readonly<Record<string, string>> = {
+  gptq: `GPTQ does not load: take the model's AWQ folder (…-AWQ), or ${INSTEAD.slice("take ".length)}`,
+};
+
+/** Keys of AutoAWQ and transformers that say how their own kernels run. */
+const HARMLESS = /^(backend|do_fuse|exllama_config|fuse_max_seq_len|modules_to_fuse|quant_method)$/;
+
+function awqConfig(q: Fields): Packed {
+  const alike = (key: string, allowed: readonly (string | number | boolean)[], what: string): void => {
+    const value = q.get(key) ?? allowed[0]!;
+    const plain = typeof value === "string" ? value.toLowerCase() : value;
+    if (!allowed.includes(plain as string)) throw q.wrong(key, `${allowed.map((each) => described(each)).join(" or ")} (${what})`, INSTEAD);
+  };
+  alike("version", ["gemm"], "how AutoAWQ and lmdeploy pack; gemv and others lie otherwise");
+  alike("bits", [4], "AWQ is loaded in 4 bits alone");
+  alike("group_size", [128], "the group of the published checkpoints");
+  alike("zero_point", [true], "packed without zero points the codes mean something else");
+  const list = q.get("modules_to_not_convert") ?? [];
+  if (!Array.isArray(list) || !list.every((each) => typeof each === "string")) throw q.wrong("modules_to_not_convert", "a list of names");
+  q.rest((key) => HARMLESS.test(key));
+  return { method: "awq", notConverted: list as string[] };
+}
+
+/**
+ * What says that weights are packed, in any part of a configuration that may say so (published files have it in the language model's, or
+ * outside): AWQ loads, other ways are refused by name.
+ *
+ * @throws EngineError bad-weights
+ */
+export function packedBy(owners: readonly Fields[]): Packed | undefined {
+  let found: { packed: Packed; name: string } | undefined;
+  for (const owner of owners) {
+    for (const key of ["quantization_config", "compression_config"]) {
+      if (owner.get(key) === undefined) continue;
+      const q = owner.object(key);
+      const method = q.get("quant_method") ?? (q.get("load_in_4bit") || q.get("load_in_8bit") ? "bitsandbytes" : undefined);
+      const name = owner.name(key);
+      if (key !== "quantization_config" || method !== "awq") {
+        const kind = method === undefined ? "no quant_method" : described(method);
+        throw bad(
+          `${name} names ${kind}: of the weights that other libraries pack, AWQ's alone load`,
+          OTHERS[String(method).toLowerCase()] ?? INSTEAD,
+        );
+      }
+      const packed = awqConfig(q);
+      if (found && String(found.packed.notConverted) !== String(packed.notConverted)) {
+        throw bad(`${found.name} and ${name} differ in modules_to_not_convert`, "keep the one that the weights were packed with");
+      }
+      found ??= { packed, name };
+    }
+  }
+  return found?.packed;
+}

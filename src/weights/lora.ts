@@ -1,0 +1,206 @@
+import type { Gpu } from "../gpu/device.ts";
+import { Programs } from "../gpu/program.ts";
+import { asBadWeights } from "../hub/open.ts";
+import { mergeLora } from "../ops/lora.ts";
+import { addLowRank } from "../reference/lora.ts";
+import { type Checkpoint, readTensor } from "../safetensors/index.ts";
+import { BYTES_PER_ELEMENT } from "../tensor/tensor.ts";
+import { PLAIN } from "./formats.ts";
+import { Converter } from "./quantize.ts";
+import { CHUNK_BYTES } from "./reads.ts";
+import { bytesOf, type Chunk, fileTensors, readAll, type StoredTensor, type TensorSource } from "./tensor-source.ts";
+import { widen } from "./uploads.ts";
+
+/** scale · B · A, to be added to some rows of a matrix. */
+export interface LoraUpdate {
+  /** Where A [rank, inner] and B [rows, rank] lie. */
+  files: Checkpoint;
+  a: string;
+  b: string;
+  rank: number;
+  scale: number;
+  /** The rows of the matrix. */
+  row: number;
+  rows: number;
+}
+
+/** A tensor of the model that adapters change: what it is taken from, and what is added to it. */
+export interface Adapted {
+  base: { name: string /** Where it is not the checkpoint's own. */; files?: Checkpoint };
+  updates: LoraUpdate[];
+}
+
+const ELEMENTS = CHUNK_BYTES / 4; // in f32
+type Tensor = Adapted & { name: string; stored: StoredTensor };
+
+/** An update's factors, read and widened. @throws EngineError bad-weights where one is infinite or no number */
+async function factors({ files, a, b }: LoraUpdate, signal?: AbortSignal) {
+  const read = async (name: string) => {
+    const entry = files.tensors.get(name)!;
+    const bytes = await asBadWeights(() => readTensor(entry, { maxBytes: Number.MAX_SAFE_INTEGER, ...(signal ? { signal } : {}) }));
+    return widen(name, bytes, PLAIN[entry.info.dtype]!);
+  };
+  return { a: await read(a), b: await read(b) };
+}
+
+/**
+ * A checkpoint whose tensors have adapters merged into them while they are read: on the GPU, in f32. Those come as f32, and `auto` holds them as
+ * it would hold the ones without (one rounding, after the sum).
+ *
+ * @param adapted by the names of the tensors; one that the source lacks is new
+ */
+export function mergedTensors(gpu: Gpu, source: TensorSource, adapted: ReadonlyMap<string, Adapted>): TensorSource {
+  const tensors = new Map<string, StoredTensor>();
+  const made = new Map<string, Tensor>();
+  const others = new Map<Checkpoint, TensorSource>();
+  const sourceOf = ({ files }: Adapted["base"]): TensorSource => {
+    if (!files) return source;
+    const known = others.get(files) ?? fileTensors(gpu, files);
+    others.set(files, known);
+    return known;
+  };
+  for (const name of new Set([...source.names(), ...adapted.keys()])) {
+    const change = adapted.get(name);
+    if (!change) {
+      tensors.set(name, source.get(name)!);
+      continue;
+    }
+    const { base, updates } = change;
+    const stored = sourceOf(base).get(base.name)!;
+    const held = (source.get(name) ?? stored).held ?? PLAIN[(source.get(name) ?? stored).dtype]!;
+    const from = [base.name, ...updates.flatMap(({ a, b }) => [a, b])];
+    const dtype = updates.length > 0 ? "F32" : stored.dtype;
+    tensors.set(name, { dtype, shape: stored.shape, held, from, read: (signal) => readAll(self, name, signal) });
+    made.set(name, { ...change, name, stored });
+  }
+
+  /** A piece of a tensor with everything added to it. */
+  async function* merged(tensor: Tensor, chunk: Chunk, merging: Merging): AsyncGenerator<Chunk, void, undefined> {
+    const { name, stored, updates } = tensor;
+    if (updates.length === 0) {
+      yield { ...chunk, name };
+      return;
+    }
+    const inner = stored.shape[1]!;
+    const dtype = PLAIN[stored.dtype]!;
+    const size = BYTES_PER_ELEMENT[dtype];
+    const [begin, end] = [chunk.offset / size, (chunk.offset + chunk.length) / size];
+    const products = await merging.of(tensor);
+    for (let first = begin; first < end; first += ELEMENTS) {
+      const count = Math.min(ELEMENTS, end - first);
+      yield {
+        name,
+        offset: 4 * first,
+        length: 4 * count,
+        async bytes() {
+          const values = widen(name, await chunk.bytes(), dtype).slice(first - begin, first - begin + count);
+          for (const { update, a, b } of products) addLowRank(values, first, inner, { ...update, a, b });
+          return new Uint8Array(values.buffer);
+        },
+        async put(from, to, target, at) {
+          const [element, elements] = [from / 4, (to - from) / 4];
+          const part = { rowStart: 0, rows: 1, buffer: target };
+          if (dtype === "f32") await chunk.put(from, to, target, at);
+          else await merging.converter.convert(chunk, [element * size, (element + elements) * size], dtype, "f32", part, at / 4, 0);
+          const program = await merging.programs.record("merge weights", 1, (p) => {
+            for (const { update, onGpu } of products) {
+              mergeLora(p, { ...update, ...onGpu, to: target, first: element, elements, at: at / 4, inner });
+            }
+          });
+          program.run({ units: 1, start: 0 });
+          program.dispose();
+        },
+      };
+    }
+  }
+
+  async function* stream(names: Iterable<string>, signal: AbortSignal | undefined): AsyncGenerator<Chunk, void, undefined> {
+    const wanted = new Set(names);
+    /** Which tensors are made of each that is read, by where it lies. */
+    const readers = new Map<TensorSource, Map<string, Tensor[]>>([[source, new Map()]]);
+    for (const name of wanted) {
+      const tensor = made.get(name);
+      if (!tensor) continue;
+      const from = sourceOf(tensor.base);
+      const own = readers.get(from) ?? new Map<string, Tensor[]>();
+      readers.set(from, own);
+      own.set(tensor.base.name, [...(own.get(tensor.base.name) ?? []), tensor]);
+    }
+    const merging = new Merging(gpu, signal);
+    try {
+      for (const [from, own] of readers) {
+        const asIs = new Set(from === source ? [...wanted].filter((name) => !made.has(name)) : []);
+        for await (const chunk of from.stream([...asIs, ...own.keys()], signal)) {
+          if (asIs.has(chunk.name)) yield chunk;
+          for (const tensor of own.get(chunk.name) ?? []) yield* merged(tensor, chunk, merging);
+        }
+      }
+    } finally {
+      await merging.finish();
+    }
+  }
+
+  const self: TensorSource = {
+    bytes: [...tensors.values()].reduce((sum, tensor) => sum + bytesOf(tensor), 0),
+    names: () => tensors.keys(),
+    get: (name) => tensors.get(name),
+    stream,
+  };
+  return self;
+}
+
+interface Product {
+  update: LoraUpdate;
+  a: Float32Array;
+  b: Float32Array;
+  onGpu: { a: GPUBuffer; b: GPUBuffer };
+}
+
+/** The factors of the tensor that goes by, on the CPU and the GPU, until the next one comes. */
+class Merging {
+  readonly programs: Programs;
+  readonly #gpu: Gpu;
+  readonly #signal: AbortSignal | undefined;
+  readonly #products = new Map<Tensor, Product[]>();
+  #converter: Converter | undefined;
+
+  constructor(gpu: Gpu, signal: AbortSignal | undefined) {
+    this.programs = new Programs(gpu);
+    this.#gpu = gpu;
+    this.#signal = signal;
+  }
+
+  /** Widens what is stored in 16 bits. */
+  get converter(): Converter {
+    return (this.#converter ??= new Converter(this.#gpu));
+  }
+
+  async of(tensor: Tensor): Promise<Product[]> {
+    const known = this.#products.get(tensor);
+    if (known) return known;
+    const { memory } = this.#gpu;
+    // Two tensors can be made of one, whose pieces come in turns: what is done with is freed when another one begins.
+    for (const other of [...this.#products.keys()]) if (other.base.name !== tensor.base.name) this.#free(other);
+    const products: Product[] = [];
+    this.#products.set(tensor, products);
+    for (const update of tensor.updates) {
+      const { a, b } = await factors(update, this.#signal);
+      const onGpu = { a: memory.create(update.a, a.byteLength), b: memory.create(update.b, b.byteLength) };
+      products.push({ update, a, b, onGpu });
+      memory.write(onGpu.a, 0, a);
+      memory.write(onGpu.b, 0, b);
+    }
+    return products;
+  }
+
+  #free(tensor: Tensor): void {
+    for (const { onGpu } of this.#products.get(tensor)!) for (const buffer of Object.values(onGpu)) this.#gpu.memory.destroy(buffer);
+    this.#products.delete(tensor);
+  }
+
+  async finish(): Promise<void> {
+    for (const tensor of [...this.#products.keys()]) this.#free(tensor);
+    this.programs.dispose();
+    await this.#converter?.finish();
+  }
+}
