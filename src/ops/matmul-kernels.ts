@@ -2,7 +2,8 @@ import type { Gpu } from "../gpu/device.ts";
 import type { KernelSource, KernelSpec, Library } from "../gpu/kernel.ts";
 import type { Program } from "../gpu/program.ts";
 import type { MatrixConfig } from "../gpu/subgroups.ts";
-import { type Activation, type Bindable, isQuantized, type Matrix, type MatrixDtype } from "../tensor/tensor.ts";
+import type { Activation, Bindable, Matrix, MatrixDtype } from "../tensor/tensor.ts";
+import { GEMVS } from "./matmul-gemv.ts";
 import type { Needs } from "./needs.ts";
 
 /** A product's shape: a weight of this format with rows of K elements, and at most `rows` rows of x. */
@@ -45,16 +46,6 @@ export interface MatmulKernel {
 
 export const QUANTIZED: readonly MatrixDtype[] = ["q8", "q4"];
 
-/** Rows that one pass over the weights serves in the vector kernels: a power of two. */
-const rowsAtOnce = (rows: number, width: number): number => Math.min(8, width, 2 ** Math.ceil(Math.log2(Math.max(1, rows))));
-
-/** matmul.gemv with WIDTH threads, whose sums one of lib/combine.* adds up. */
-function gemv(width: number, { dtype, rows }: MatmulShape, combine: Library, directives: readonly string[] = []): MatmulPlan {
-  const consts = { ROWS: rowsAtOnce(rows, width), WIDTH: width };
-  const libs: Library[] = [isQuantized(dtype) ? "lib/k_step.vec8" : "lib/k_step.vec4", combine];
-  return { source: { shader: "matmul.gemv" }, libs, directives, consts, prologue: true, columns: 4, rows: consts.ROWS };
-}
-
 /** The fragment size for matmul.gemm_subgroup_matrix: the first configuration f16 → f32 that fits its tiles. */
 function matrixConfig({ matrixSyntax, subgroups }: Gpu): MatrixConfig | undefined {
   if (!matrixSyntax) return undefined;
@@ -67,19 +58,7 @@ const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
 
 /** Kernels that any adapter may run; CPU adapters have more (cpu/matmul.ts). */
 export const MATMULS = {
-  /** GEMV: neighbouring threads of a workgroup read along K; their sums are added up in workgroup memory. Everywhere. */
-  gemv_workgroup: {
-    needs: {},
-    plan: (_, shape) => gemv(64, shape, "lib/combine.barrier"),
-  },
-  /** GEMV: the same, with the sums added up by subgroups. */
-  gemv_subgroup: {
-    needs: { features: ["subgroups"] },
-    plan(gpu, shape) {
-      const size = gpu.subgroups.size;
-      return gemv(size ?? 64, shape, size ? "lib/combine.subgroup" : "lib/combine.subgroups", ["enable subgroups;"]);
-    },
-  },
+  ...GEMVS,
   /** Tiles of 64 × 64 by way of workgroup memory. */
   gemm_tile64: {
     needs: { invocations: 256, workgroupBytes: 10240 },
