@@ -17,7 +17,17 @@ export interface Subgroups {
   matrices: readonly MatrixConfig[];
 }
 
-type Info = Partial<GPUAdapterInfo> & { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
+/** Architectures of Intel's that have matrix units. Drivers list configurations for the others too, and emulate them no faster than FMA. */
+const INTEL_WITH_UNITS = ["gen-12hp", "xe-2lpg", "xe-2hpg"];
+
+/** What an adapter says of itself. */
+interface Info {
+  vendor?: string;
+  architecture?: string;
+  subgroupMinSize?: number;
+  subgroupMaxSize?: number;
+  subgroupMatrixConfigs?: Iterable<MatrixConfig>;
+}
 
 /**
  * Where sizes vary (AMD 32 to 64, Intel 8 to 32) and a kernel names none, Dawn takes twice the smallest, and the driver may no longer fall
@@ -26,9 +36,10 @@ type Info = Partial<GPUAdapterInfo> & { subgroupMatrixConfigs?: Iterable<MatrixC
  * @param info the adapter's own: Dawn's `device.adapterInfo` lacks the matrices (webgpu 0.6.2)
  */
 export function subgroupsOf(features: ReadonlySet<string>, info: Info): Subgroups {
-  const { subgroupMinSize: min, subgroupMaxSize: max, subgroupMatrixConfigs } = info;
+  const { vendor, architecture = "", subgroupMinSize: min, subgroupMaxSize: max, subgroupMatrixConfigs } = info;
   const varies = features.has("subgroups") && min !== undefined && min !== max;
   const pinned = varies && features.has("subgroup-size-control") ? min : undefined;
   const size = pinned ?? (features.has("subgroups") && !varies ? min : undefined);
-  return { size, pinned, matrices: [...(subgroupMatrixConfigs ?? [])] };
+  const emulated = vendor === "intel" && !INTEL_WITH_UNITS.includes(architecture);
+  return { size, pinned, matrices: emulated ? [] : [...(subgroupMatrixConfigs ?? [])] };
 }

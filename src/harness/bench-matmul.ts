@@ -18,7 +18,7 @@ function matmulCase(m: number, n: number, k: number, dtype: MatrixDtype, goals: 
     ceiling: m <= 8 ? "streamGBps" : "fmaGflops",
     accuracy: isQuantized(dtype) ? "quantized" : "f32",
     variants: (gpu) => variantsOf(gpu, "matmul", { dtype, rows: m }),
-    chosen: (gpu) => chosenVariant(gpu, { shape: [n, k], dtype }, m, "f32"),
+    chosen: (gpu) => chosenVariant(gpu, { shape: [n, k], dtype }, m),
     prepare(gpu) {
       const noise = new Noise(m + n + k);
       const x = noise.values(m * k);

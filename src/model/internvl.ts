@@ -1,6 +1,6 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { MAX_ROWS, type Program, Programs, type Tap } from "../gpu/program.ts";
+import { MAX_ROWS, type Precision, type Program, Programs, type Tap } from "../gpu/program.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import { ropeTable } from "../ops/rope.ts";
 import { pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
@@ -57,6 +57,11 @@ export interface SlotBound {
   kvBytes?: number | undefined;
 }
 
+export interface ModelOptions extends SlotBound {
+  /** What products may do to their operands; `exact` by default. */
+  precision?: Precision | undefined;
+}
+
 /** The model on a device: weights, KV cache and the recorded programs. Knows nothing of text or pictures. */
 export class Model {
   readonly gpu: Gpu;
@@ -70,13 +75,20 @@ export class Model {
   /** Sequences of up to maxContext tokens: one, until more are wanted. */
   lanes!: Lanes;
 
-  private constructor(gpu: Gpu, config: ModelConfig, maxContext: number, kv: KvDtype, { vision, projector, language }: ModelWeights) {
+  private constructor(
+    gpu: Gpu,
+    config: ModelConfig,
+    maxContext: number,
+    kv: KvDtype,
+    { vision, projector, language }: ModelWeights,
+    precision?: Precision,
+  ) {
     this.gpu = gpu;
     this.config = config;
     this.maxContext = maxContext;
     this.#vision = vision;
     this.#projector = projector;
-    this.#programs = new Programs(gpu);
+    this.#programs = new Programs(gpu, precision);
     const { memory } = gpu;
     const { hiddenSize, headDim } = config.language;
     const { inverse, scale } = ropeFrequencies(headDim, config.language.rope);
@@ -88,13 +100,20 @@ export class Model {
     this.#decoder = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
   }
 
-  /** Loads all weights, allocates the state and records the decoder's programs. `bound` says how many slots there can be. */
-  static async load(gpu: Gpu, w: GpuWeights, config: ModelConfig, maxContext: number, kv: KvDtype, bound: SlotBound = {}): Promise<Model> {
+  /** Loads all weights, allocates the state and records the decoder's programs. `options` also say how many slots there can be. */
+  static async load(
+    gpu: Gpu,
+    w: GpuWeights,
+    config: ModelConfig,
+    maxContext: number,
+    kv: KvDtype,
+    options: ModelOptions = {},
+  ): Promise<Model> {
     checkContext(config.language, maxContext);
     return gpu.memory.scoped("loading the model", async () => {
       const weights = await w.load((declared) => declareModel(declared, config));
-      const model = new Model(gpu, config, maxContext, kv, weights);
-      const { slots = MAX_ROWS, kvBytes = Math.max(KV_BYTES, USUAL * model.rowBytes(maxContext)) } = bound;
+      const model = new Model(gpu, config, maxContext, kv, weights, options.precision);
+      const { slots = MAX_ROWS, kvBytes = Math.max(KV_BYTES, USUAL * model.rowBytes(maxContext)) } = options;
       const most = Math.min(slots, model.rowsIn(kvBytes, maxContext));
       model.lanes = await Lanes.open(model.#decoder, 1, maxContext, most);
       return model;

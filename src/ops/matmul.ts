@@ -1,12 +1,13 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type Dispatch, type Program, rowsOf } from "../gpu/program.ts";
+import { type Dispatch, type Precision, type Program, rowsOf, type Step } from "../gpu/program.ts";
 import { type Activation, type Bindable, GROUP, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { f32Bits, need, needActivation, needMatrix, needVector } from "./check.ts";
-import { choose, type MatmulVariant, timedRows, triesOf } from "./choose.ts";
+import { choose, type MatmulVariant, precisionOf, timedRows, triesOf } from "./choose.ts";
 import type { MatmulPlan } from "./matmul-kernels.ts";
+import { gridOf, partialBytes, tilingOf } from "./matmul-tiles.ts";
 import { fastestVariant } from "./matmul-tune.ts";
-import type { MatmulPrecision } from "./needs.ts";
+import type { Shape } from "./needs.ts";
 import { type NormWeights, norm } from "./norm.ts";
 import { swiglu } from "./rowwise.ts";
 
@@ -22,10 +23,14 @@ export interface MatmulOptions {
   into?: Activation | undefined;
   /** Writes the result to this activation. */
   out?: Activation | undefined;
-  /** How exact the product must be; f32 by default. */
-  precision?: MatmulPrecision | undefined;
+  /** Whether x is of moderate size: a precision other than exact may round it to f16. Behind a norm it is by itself. */
+  bounded?: boolean | undefined;
+  /** What the product may do to its operands; by default what the program may. */
+  precision?: Precision | undefined;
   /** A variant by its name, instead of the one chosen for the adapter and the shape: for tests and benchmarks. */
   variant?: MatmulVariant | undefined;
+  /** Which of a GEMM's tiles, instead of the one that fits a step, and how many parts of K: for tests. */
+  tiling?: { tile: number; splits: number } | undefined;
 }
 
 const MAX_GROUPS = 65535; // workgroups in a dimension that every device takes
@@ -41,26 +46,42 @@ const ROWS_CLASSES = [
 ] as const;
 const rowsClass = (rows: number): string => ROWS_CLASSES.find(([most]) => rows <= most)![1];
 
-/** The shape class of a product, as it stands in `gpu.tuning`: sizes by their power of two. */
-export const matmulClass = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): string =>
-  `matmul(m=${rowsClass(rows)},n~2^${Math.round(Math.log2(w.shape[0]))},k~2^${Math.round(Math.log2(w.shape[1]))},weights=${w.dtype},precision=${precision})`;
+/** What choosing looks at. */
+type ProductShape = Required<Pick<Shape, "precision" | "bounded">> & { rows: number; width: number; dtype: Matrix["dtype"] };
 
-const shapeOf = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision) =>
-  ({ rows, dtype: w.dtype, width: w.shape[1], precision }) as const;
+const shapeOf = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: Precision, bounded: boolean): ProductShape => ({
+  rows,
+  dtype: w.dtype,
+  width: w.shape[1],
+  precision,
+  bounded,
+});
+
+/** The shape class of a product, as it stands in `gpu.tuning`: sizes by their power of two. */
+export const matmulClass = (n: number, { rows, dtype, width, precision, bounded }: ProductShape): string =>
+  `matmul(m=${rowsClass(rows)},n~2^${Math.round(Math.log2(n))},k~2^${Math.round(Math.log2(width))},weights=${dtype},precision=${precision}${precision !== "exact" && bounded ? ",bounded" : ""})`;
 
 /** The variant that the engine takes by itself for `rows` rows: the one that was measured, else the first of the adapter's table. */
-export const chosenVariant = (gpu: Gpu, w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): MatmulVariant =>
-  (gpu.tuning.known(matmulClass(w, rows, precision)) as MatmulVariant | undefined) ??
-  triesOf(gpu, "matmul", shapeOf(w, rows, precision))[0]!;
+export function chosenVariant(
+  gpu: Gpu,
+  w: Pick<Matrix, "shape" | "dtype">,
+  rows: number,
+  precision: Precision = "exact",
+  bounded = false,
+): MatmulVariant {
+  const shape = shapeOf(w, rows, precision, bounded);
+  return (gpu.tuning.known(matmulClass(w.shape[0], shape)) as MatmulVariant | undefined) ?? triesOf(gpu, "matmul", shape)[0]!;
+}
 
-function variantFor(program: Program, x: Activation, w: Matrix, rows: number, precision: MatmulPrecision): MatmulVariant {
+function variantFor(program: Program, x: Activation, w: Matrix, rows: number, precision: Precision, bounded: boolean): MatmulVariant {
   const { gpu } = program;
-  gpu.tuning.want(matmulClass(w, rows, precision), () =>
-    fastestVariant(gpu, triesOf(gpu, "matmul", shapeOf(w, rows, precision)), timedRows(gpu, rows), (trial, variant) => {
-      matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant, precision });
+  const shape = shapeOf(w, rows, precision, bounded);
+  gpu.tuning.want(matmulClass(w.shape[0], shape), () =>
+    fastestVariant(gpu, triesOf(gpu, "matmul", shape), timedRows(gpu, rows), (trial, variant) => {
+      matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant, precision, bounded });
     }),
   );
-  return chosenVariant(gpu, w, rows, precision);
+  return chosenVariant(gpu, w, rows, precision, bounded);
 }
 
 /**
@@ -82,7 +103,7 @@ export function gatedMatmul(
   program: Program,
   x: Activation,
   w: Matrix,
-  options: Pick<MatmulOptions, "norm" | "precision" | "variant"> = {},
+  options: Pick<MatmulOptions, "norm" | "bounded" | "precision" | "variant" | "tiling"> = {},
 ): Activation {
   need(w.shape[0] % 2 === 0, `matmul ${w.label}`, `N is ${w.shape[0]}, gate and up need an even number`);
   // Where w is split, a gate's row and its up row may lie in different buffers.
@@ -100,11 +121,15 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   if (scale) needVector(op, scale, n);
   need(!(into && options.out), op, "into and out exclude each other");
   const maxRows = program.maxRows(x.rows);
-  const { norm: gain, precision = "f32", variant = variantFor(program, x, w, maxRows, precision) } = options;
+  const { norm: gain, precision = program.precision, bounded = gain !== undefined } = options;
+  const variant = options.variant ?? variantFor(program, x, w, maxRows, precision, bounded);
   // A variant by its name may lose what it loses.
-  const shape = shapeOf(w, maxRows, options.variant ? "q8" : precision);
-  const plan: MatmulPlan = choose(program.gpu, "matmul", op, shape, variant).plan(program.gpu, { dtype: w.dtype, rows: maxRows, k });
-  if (gain && !plan.prologue) return record(program, norm(program, x, gain), w, { ...options, norm: undefined, variant }, gated);
+  const wanted = options.variant && precisionOf(variant) === "fast" ? "fast" : precision;
+  const shape = shapeOf(w, maxRows, wanted, bounded);
+  const plan: MatmulPlan = choose(program.gpu, "matmul", op, shape, variant).plan(program.gpu, { ...shape, k });
+  if (gain && !plan.prologue) {
+    return record(program, norm(program, x, gain), w, { ...options, norm: undefined, variant: options.variant, bounded }, gated);
+  }
   if (gain) {
     need(!gain.bias, op, "the norm in front has a bias, it must be an RMSNorm");
     needVector(op, gain.weight, k);
@@ -128,39 +153,71 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   }
   const prologue = plan.prologue ? ([gain ? "lib/prologue.norm" : "lib/prologue.none"] as const) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
-  const codes = plan.codes ? quantizeRows(program, x) : [];
+  const codes = plan.codes ? quantizeRows(program, x) : undefined;
   const reader = plan.before ? [] : [plan.reader ?? (`lib/weight.${w.dtype}` as const)];
+  const kernel = {
+    ...plan.source,
+    libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...plan.libs] as const,
+    directives: plan.directives,
+    consts: plan.consts ?? {},
+  };
   /** Columns column .. column + n of y, from x and w as the kernel wants them. */
-  const product = (xs: Bindable, [ws, scales]: readonly [Bindable, Bindable], n: number, column: number) =>
-    program.dispatch({
-      kernel: {
-        ...plan.source,
-        libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...plan.libs],
-        directives: plan.directives,
-        consts: plan.consts ?? {},
-        bindings: `uurrrrrw${"r".repeat(codes.length + (gain ? 1 : 0))}`,
-      },
-      params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0), plan.rounds ?? 0],
-      // Switched-off operands get some read-only buffer: a binding cannot stay empty.
-      buffers: [
-        xs,
-        ws,
-        scales,
-        bias?.buffer ?? x.buffer,
-        scale?.buffer ?? x.buffer,
-        y.buffer,
-        ...codes,
-        ...(gain ? [gain.weight.buffer] : []),
-      ],
-      workgroups: grid(plan, n, x),
+  const product = (xs: Bindable, [ws, scales]: readonly [Bindable, Bindable], n: number, column: number) => {
+    const params = [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0), plan.rounds ?? 0];
+    // Switched-off operands get some read-only buffer: a binding cannot stay empty.
+    const buffers = [xs, ws, scales, bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer];
+    if (!plan.tiles) {
+      program.dispatch({
+        kernel: { ...kernel, bindings: `uurrrrrw${gain ? "r" : ""}` },
+        params,
+        buffers: [...buffers, ...(gain ? [gain.weight.buffer] : [])],
+        workgroups: grid(plan, n, x),
+      });
+      return;
+    }
+    const { tiles } = plan;
+    const forced = options.tiling && { tile: tiles[options.tiling.tile]!, splits: options.tiling.splits };
+    const tilingIn = (step: Step) => forced ?? tilingOf(tiles, rowsOf(x.rows, step), n, k, gated);
+    program.arena.scope(() => {
+      const bytes = forced ? forced.splits * maxRows * Math.ceil(n / 4) * 16 : partialBytes(tiles, maxRows, n, k, gated);
+      const partials = program.arena.take(Math.max(16, bytes));
+      for (const tile of tiles) {
+        program.dispatch({
+          kernel: { ...kernel, consts: { ...kernel.consts, ...tile.consts }, bindings: `uurrrrrww${codes ? "r" : ""}` },
+          params,
+          buffers: [...buffers, partials, ...(codes ? [codes.scales] : [])],
+          workgroups(step) {
+            const tiling = tilingIn(step);
+            return tiling.tile === tile ? gridOf(tiling, rowsOf(x.rows, step), n) : [0, 0, 0];
+          },
+        });
+      }
+      if (!bytes) return;
+      program.dispatch({
+        kernel: { ...SUM, bindings: "uurrrrrww" },
+        params,
+        buffers: [...buffers, partials],
+        workgroups(step) {
+          const { splits } = tilingIn(step);
+          return splits > 1 ? [Math.ceil(n / 256), Math.ceil(rowsOf(x.rows, step) / splits), splits] : [0, 0, 0];
+        },
+      });
     });
+  };
   if (plan.before) {
     plan.before(program, x, w, gated, (products, n, column) => product(products, [x.buffer, x.buffer], n, column));
     return y;
   }
-  for (const part of w.parts) product(x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
+  for (const part of w.parts) product(codes?.codes ?? x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
   return y;
 }
+
+/** Adds up what splits of K leave, and does the epilogue. */
+const SUM = {
+  shader: "matmul.sum",
+  libs: ["lib/step", "lib/gelu", "lib/matmul", "lib/gemm"],
+  consts: { EVEN: true },
+} as const;
 
 /** Flags as bits, the first the lowest. */
 const bits = (flags: readonly boolean[]): number => flags.reduce((sum, flag, i) => sum + (flag ? 2 ** i : 0), 0);
@@ -170,7 +227,7 @@ const grid =
   (step) => [Math.ceil(columns / plan.columns), Math.ceil(rowsOf(x.rows, step) / plan.rows), 1];
 
 /** x in 8 bits: codes [rows, K / 4] and the scales [rows, K / 32] of its groups. */
-function quantizeRows(program: Program, x: Activation): Bindable[] {
+function quantizeRows(program: Program, x: Activation): { codes: Bindable; scales: Bindable } {
   const groups = x.width / GROUP;
   const codes = program.activation(`codes(${x.label})`, x.rows, x.width / 4);
   const scales = program.activation(`scales(${x.label})`, x.rows, groups);
@@ -180,5 +237,5 @@ function quantizeRows(program: Program, x: Activation): Bindable[] {
     buffers: [x.buffer, codes.buffer, scales.buffer],
     workgroups: (step) => [Math.ceil(groups / 64), rowsOf(x.rows, step), 1],
   });
-  return [codes.buffer, scales.buffer];
+  return { codes: codes.buffer, scales: scales.buffer };
 }

@@ -206,6 +206,7 @@ describe("load", () => {
   it.each([
     ["m", { dtype: "q4", context: 5 }, 'load has no option "dtype"; did you mean "weights"?'],
     ["m", { weights: "q5" }, 'weights is "q5", needs one of auto, bf16, f16, f32, q8, q4'],
+    ["m", { precision: "f16" }, 'precision is "f16", needs one of exact, auto, fast'],
     ["m", { kv: "f8" }, 'kv is "f8", needs one of auto, f16, f32'],
     ["m", { device: "llvmpipe" }, 'device is "llvmpipe", needs a GPUDevice, or { adapter, powerPreference }'],
     ["m", { device: 12345 }, "device is 12345, needs a GPUDevice"],

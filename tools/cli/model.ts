@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import type { Precision } from "../../src/gpu/program.ts";
 import { type ChatOptions, type GenerationOptions, InternVL, type LoadOptions } from "../../src/index.ts";
 import { quoted } from "../../src/options.ts";
 import type { WeightFormat } from "../../src/weights/formats.ts";
@@ -19,6 +20,7 @@ export interface ModelFlags {
   revision?: string;
   adapter?: string;
   weights?: WeightFormat;
+  precision?: Precision;
   maxContext?: number;
   json?: boolean;
 }
@@ -69,6 +71,7 @@ export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise
   const options: LoadOptions = {
     device: { adapter: flags.adapter },
     weights: flags.weights,
+    precision: flags.precision,
     maxContext: flags.maxContext,
     revision: flags.revision,
     signal,

@@ -15,6 +15,7 @@ import {
   jsonOption,
   libraries,
   modelOption,
+  precisionOption,
   readingFlags,
   revisionOption,
   seed,
@@ -56,6 +57,7 @@ export function program(): Command {
     .addOption(new Option("--max-tiles <count>", "most tiles a picture").argParser(upTo(MOST_TILES)))
     .addOption(contextOption())
     .addOption(weightsOption())
+    .addOption(precisionOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(chat);
@@ -70,6 +72,7 @@ export function program(): Command {
     .addOption(new Option("--rows <count>", "conversations that are answered together, at most 8 (the default)").argParser(count))
     .addOption(contextOption())
     .addOption(weightsOption())
+    .addOption(precisionOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(batch);
@@ -123,6 +126,7 @@ export function program(): Command {
       ]),
     )
     .addOption(weightsOption())
+    .addOption(precisionOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(bench);
@@ -137,7 +141,7 @@ export function program(): Command {
     .command("bench")
     .description("speed of every kernel against this adapter's ceilings, its output checked first")
     .addOption(new Option("--op <name>", "an op, or a word of its name: matmul, matvec, attention, decode, norm, …"))
-    .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile64"))
+    .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile"))
     .addOption(
       new Option(
         "--vs <libraries>",
@@ -155,7 +159,7 @@ export function program(): Command {
     .command("test")
     .description("every kernel against its float64 twin, on every adapter of this machine")
     .option("--op <name>", "one op: matmul, matvec, attention_prefill, rope, …")
-    .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile64")
+    .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile")
     .option("--seed <number>", "of the random shapes and operands", seed, 1)
     .option("--cases <file>", "a module whose default export lists your own cases (defineKernelCase), instead of the engine's")
     .option("--quick", "without the cases that take a CPU adapter seconds each")

@@ -60,6 +60,7 @@ const device: DeviceOptions = { adapter: "nvidia", powerPreference: "high-perfor
 const loading: LoadOptions = {
   device,
   weights: "auto",
+  precision: "exact",
   kv: "f16",
   maxContext: 8192,
   onProgress: ({ phase, loaded, total, file, note }: Progress) => seen.push(phase, loaded / total, file, note),
