@@ -1,7 +1,7 @@
 // The largest logit of every block of 2048, with the first id that has it; clears the histograms for the searches that follow.
-//   settings: [state rows]   logits: f32 [rows, COUNT]   best: [state rows, blocks]   histogram: u32 [state rows, 8 passes, 256 bins, 3]
-// Workgroup (block, row) of 64 threads: a thread strides over the block, then one of them compares what they found.
-// Libs wide, sample. Limits: 64 invocations. Reference: reference/sample.
+//   settings: [state rows]   logits: f32 [rows, COUNT]   best: [rows, blocks]   histogram: u32 [rows, 8 passes, 256 bins, 3]
+// Workgroup (block, row) of 256 threads, of which each looks at 8 logits.
+// Libs wide, sample. Limits: 256 invocations. Reference: reference/sample.
 struct Params {
   count: u32,
   first: u32,
@@ -12,36 +12,27 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> best: array<Best>;
 @group(0) @binding(5) var<storage, read_write> histogram: array<u32>;
 
-const THREADS = 64u;
-
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let row = state_row(p.first, group.y);
-  let s = settings[row];
+  let s = settings[state_row(p.first, group.y)];
   if (s.temperature > 0.0 && (s.top_k | s.top_p) != 0u) {
     let words = PASSES * BINS * 3u;
     for (var i = group.x * THREADS + index; i < words; i += groups.x * THREADS) {
-      histogram[row * words + i] = 0u;
+      histogram[group.y * words + i] = 0u;
     }
   }
-  let end = min(p.count, (group.x + 1u) * BLOCK);
-  var value = LOWEST;
-  var id = p.count;
-  for (var i = group.x * BLOCK + index; i < end; i += THREADS) {
-    let l = logits[group.y * p.count + i];
-    if (l > value || id == p.count) {
-      value = l;
-      id = i;
-    }
+  var own = Best(LOWEST, p.count);
+  for (var i = 0u; i < EACH; i++) {
+    // Past the end the last one again: loads that depend on nothing, all under way at once.
+    let id = min(group.x * BLOCK + i * THREADS + index, p.count - 1u);
+    own = better(own, Best(logits[group.y * p.count + id], id), p.count);
   }
-  found[index] = Best(value, id);
-  workgroupBarrier();
+  let winner = best_of(own, index, p.count);
   if (index == 0u) {
-    best[row * groups.x + group.x] = best_of_found(p.count);
+    best[group.y * groups.x + group.x] = winner;
   }
 }

@@ -2,10 +2,10 @@
 //   passes 0..3 count logits: the TOP_K-th largest (ties with it stay, as transformers' TopKLogitsWarper);
 //   passes 4..7 add up exp((l - max) / T) of what top-k left: an id stays while those above it hold less than top_p of the mass.
 // Masses are integers in units of 2^-36, so that the sum does not depend on the order: limbs of 12 bits, each summed in a u32.
-//   settings: [state rows]   logits: f32 [rows, COUNT]   best: [state rows, blocks]
-//   histogram: u32 [state rows, 8, 256, 3]   searches: [state rows, 9], the state before each pass
-// Workgroup (block of 2048, row) of 64 threads. Every workgroup first works the last pass's histogram off by itself.
-// Libs wide, sample. Needs COUNT < 2^20. Limits: 64 invocations, 5 KiB of workgroup memory. Reference: reference/sample.
+//   settings: [state rows]   logits: f32 [rows, COUNT]   best: [rows, blocks]
+//   histogram: u32 [rows, 8, 256, 3]   searches: [rows, 9], the state before each pass
+// Workgroup (block of 2048, row) of 256 threads. Every workgroup first works the last pass's histogram off by itself.
+// Libs wide, sample. Needs COUNT < 2^20. Limits: 256 invocations, 8 KiB of workgroup memory. Reference: reference/sample.
 struct Params {
   count: u32,
   first: u32,
@@ -18,66 +18,68 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> histogram: array<atomic<u32>>;
 @group(0) @binding(6) var<storage, read_write> searches: array<Search>;
 
-const THREADS = 64u;
-
 var<workgroup> limbs: array<atomic<u32>, 768>; // [256, 3]; counts use the first of three
 var<workgroup> now: Search;
 var<workgroup> highest: f32;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let row = state_row(p.first, group.y);
-  let s = settings[row];
+  let s = settings[state_row(p.first, group.y)];
   let mass = p.pass_ >= COUNT_PASSES;
   if (s.temperature <= 0.0 || (mass && s.top_p == 0u) || (!mass && s.top_k == 0u)) {
     return;
   }
-  for (var i = index; i < BINS; i += THREADS) {
-    let at = ((row * PASSES + p.pass_ - 1u) * BINS + i) * 3u;
-    if (p.pass_ > 0u) {
-      bins[i] = joined(atomicLoad(&histogram[at]), atomicLoad(&histogram[at + 1u]), atomicLoad(&histogram[at + 2u]));
-    }
-    for (var limb = 0u; limb < 3u; limb++) {
-      atomicStore(&limbs[i * 3u + limb], 0u);
-    }
+  var l: array<f32, EACH>;
+  for (var i = 0u; i < EACH; i++) {
+    l[i] = logits[group.y * p.count + min(group.x * BLOCK + i * THREADS + index, p.count - 1u)];
   }
-  workgroupBarrier();
+  let at = ((group.y * PASSES + max(p.pass_, 1u) - 1u) * BINS + index) * 3u;
+  bins[index] = joined(atomicLoad(&histogram[at]), atomicLoad(&histogram[at + 1u]), atomicLoad(&histogram[at + 2u]));
+  for (var limb = 0u; limb < 3u; limb++) {
+    atomicStore(&limbs[index * 3u + limb], 0u);
+  }
+  var top = Best(LOWEST, p.count);
+  for (var i = index; i < groups.x; i += THREADS) {
+    top = better(top, best[group.y * groups.x + i], p.count);
+  }
+  top = best_of(top, index, p.count);
+  // The mass passes begin anew where no logits were counted before.
+  let fresh = p.pass_ == 0u || (p.pass_ == COUNT_PASSES && s.top_k == 0u);
+  var before = Search();
+  if (!fresh) {
+    before = searches[group.y * (PASSES + 1u) + p.pass_ - 1u];
+  }
+  let found_so_far = advance(p.pass_, before, s, index);
   if (index == 0u) {
-    var before = Search();
-    if (p.pass_ > 0u && !(p.pass_ == COUNT_PASSES && s.top_k == 0u)) {
-      before = searches[row * (PASSES + 1u) + p.pass_ - 1u];
-    }
-    now = advance(p.pass_, before, s);
-    if (p.pass_ == COUNT_PASSES && s.top_k == 0u) {
+    now = found_so_far;
+    if (fresh && mass) {
       now = Search();
     }
-    var top = LOWEST;
-    for (var i = 0u; i < groups.x; i++) {
-      top = max(top, best[row * groups.x + i].value);
-    }
-    highest = top;
+    highest = top.value;
     if (group.x == 0u) {
-      searches[row * (PASSES + 1u) + p.pass_] = now;
+      searches[group.y * (PASSES + 1u) + p.pass_] = now;
     }
   }
   workgroupBarrier();
   let pass_in_search = p.pass_ % COUNT_PASSES;
   let shift = 24u - 8u * pass_in_search;
-  let end = min(p.count, (group.x + 1u) * BLOCK);
-  for (var i = group.x * BLOCK + index; i < end; i += THREADS) {
-    let l = logits[group.y * p.count + i];
-    let key = key_of(l);
+  for (var i = 0u; i < EACH; i++) {
+    let key = key_of(l[i]);
     // the digits before this one must be those found; for the first digit there are none
-    if (key < now.floor || (pass_in_search > 0u && (key >> (shift + 8u)) != now.prefix)) {
+    if (
+      group.x * BLOCK + i * THREADS + index >= p.count ||
+      key < now.floor ||
+      (pass_in_search > 0u && (key >> (shift + 8u)) != now.prefix)
+    ) {
       continue;
     }
     let bin = ((key >> shift) & 255u) * 3u;
     if (mass) {
-      let m = min(1.0, exp((l - highest) / s.temperature)) * 16777216.0;
+      let m = min(1.0, exp((l[i] - highest) / s.temperature)) * 16777216.0;
       let whole = floor(m);
       atomicAdd(&limbs[bin], u32(whole) >> 12u);
       atomicAdd(&limbs[bin + 1u], u32(whole) & 4095u);
@@ -87,10 +89,10 @@ fn main(
     }
   }
   workgroupBarrier();
-  for (var i = index; i < BINS * 3u; i += THREADS) {
-    let value = atomicLoad(&limbs[i]);
+  for (var limb = 0u; limb < 3u; limb++) {
+    let value = atomicLoad(&limbs[index * 3u + limb]);
     if (value != 0u) {
-      atomicAdd(&histogram[(row * PASSES + p.pass_) * BINS * 3u + i], value);
+      atomicAdd(&histogram[((group.y * PASSES + p.pass_) * BINS + index) * 3u + limb], value);
     }
   }
 }

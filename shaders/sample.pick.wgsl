@@ -1,9 +1,9 @@
 // The draw: of the logits that top-k, top-p and min-p leave, the id with the largest (l - max) / T + G, G = -ln(-ln(1 - u)) independent for
 // every id. Its distribution is exactly softmax(l / T) over those that are left (Gumbel's trick): no running sum over the vocabulary.
-//   settings: [state rows]   logits: f32 [rows, COUNT]   histogram: u32 [state rows, 8, 256, 3]   searches: [state rows, 9], the last: where both ended
-//   best: [state rows, blocks], the maxima   gumbel: [state rows, blocks], the winners
-// Workgroup (block of 2048, row) of 64 threads, 4 ids at a time: one call of the generator makes 4 random words.
-// Libs wide, sample. Limits: 64 invocations. Reference: reference/sample.
+//   settings: [state rows]   logits: f32 [rows, COUNT]   histogram: u32 [rows, 8, 256, 3]   searches: [rows, 9], the last: where both ended
+//   best: [rows, blocks], the maxima   gumbel: [rows, blocks], the winners: of a greedy row the maxima
+// Workgroup (block of 2048, row) of 256 threads, 4 ids at a time: one call of the generator makes 4 random words.
+// Libs wide, sample. Limits: 256 invocations. Reference: reference/sample.
 struct Params {
   count: u32,
   first: u32,
@@ -16,8 +16,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read> best: array<Best>;
 @group(0) @binding(7) var<storage, read_write> gumbel: array<Best>;
 
-const THREADS = 64u;
-
 var<workgroup> floor_key: u32;
 var<workgroup> highest: f32;
 
@@ -28,63 +26,51 @@ fn exponential(word: u32) -> f32 {
   return select(-log(1.0 - u), series, u < 0.0625);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let row = state_row(p.first, group.y);
-  let s = settings[row];
+  let s = settings[state_row(p.first, group.y)];
+  let to = group.y * groups.x + group.x;
   if (s.temperature <= 0.0) {
+    if (index == 0u) {
+      gumbel[to] = best[to];
+    }
     return;
   }
   let passes = select(select(0u, COUNT_PASSES, s.top_k != 0u), PASSES, s.top_p != 0u);
-  if (passes > 0u) {
-    for (var i = index; i < BINS; i += THREADS) {
-      let at = ((row * PASSES + passes - 1u) * BINS + i) * 3u;
-      bins[i] = joined(histogram[at], histogram[at + 1u], histogram[at + 2u]);
-    }
+  let last = max(passes, 1u) - 1u;
+  let at = ((group.y * PASSES + last) * BINS + index) * 3u;
+  bins[index] = joined(histogram[at], histogram[at + 1u], histogram[at + 2u]);
+  var top = Best(LOWEST, p.count);
+  for (var i = index; i < groups.x; i += THREADS) {
+    top = better(top, best[group.y * groups.x + i], p.count);
   }
-  workgroupBarrier();
+  top = best_of(top, index, p.count);
+  let end = advance(passes, searches[group.y * (PASSES + 1u) + last], s, index);
   if (index == 0u) {
-    floor_key = 0u;
-    if (passes > 0u) {
-      let end = advance(passes, searches[row * (PASSES + 1u) + passes - 1u], s);
-      floor_key = max(end.floor, end.prefix);
-    }
+    floor_key = select(0u, max(end.floor, end.prefix), passes > 0u);
     if (group.x == 0u) {
-      searches[row * (PASSES + 1u) + PASSES] = Search(0u, 0u, 0u, floor_key); // nobody reads it here
+      searches[group.y * (PASSES + 1u) + PASSES] = Search(0u, 0u, 0u, floor_key); // nobody reads it here
     }
-    var top = LOWEST;
-    for (var i = 0u; i < groups.x; i++) {
-      top = max(top, best[row * groups.x + i].value);
-    }
-    highest = top;
+    highest = top.value;
   }
   workgroupBarrier();
-  var value = LOWEST;
-  var id = p.count;
-  for (var four = index; four < BLOCK / 4u; four += THREADS) {
-    let first = group.x * BLOCK + four * 4u;
-    if (first >= p.count) {
-      break;
-    }
+  var own = Best(LOWEST, p.count);
+  for (var half = 0u; half < EACH / 4u; half++) {
+    let first = group.x * BLOCK + (half * THREADS + index) * 4u;
     let words = philox(vec4<u32>(first / 4u, s.drawn, 0u, 0u), vec2<u32>(s.seed_low, s.seed_high));
-    for (var i = 0u; i < min(4u, p.count - first); i++) {
-      let l = logits[group.y * p.count + first + i];
-      if (key_of(l) >= floor_key && l - highest >= s.min_gap) {
-        let v = (l - highest) / s.temperature - log(exponential(words[i]));
-        if (v > value || id == p.count) {
-          value = v;
-          id = first + i;
-        }
-      }
+    for (var i = 0u; i < 4u; i++) {
+      let l = logits[group.y * p.count + min(first + i, p.count - 1u)];
+      let allowed = first + i < p.count && key_of(l) >= floor_key && l - highest >= s.min_gap;
+      let v = (l - highest) / s.temperature - log(exponential(words[i]));
+      own = better(own, Best(v, select(p.count, first + i, allowed)), p.count);
     }
   }
-  found[index] = Best(value, id);
-  workgroupBarrier();
+  let winner = best_of(own, index, p.count);
   if (index == 0u) {
-    gumbel[row * groups.x + group.x] = best_of_found(p.count);
+    gumbel[to] = winner;
   }
 }

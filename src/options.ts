@@ -147,7 +147,7 @@ function messageOf(thrown: unknown): unknown {
  * Reads an object of options. Every key is read once, unknown ones are refused by name, `null` and `undefined` mean absent.
  *
  * @param what how messages call the object: `chat`, `item 3`
- * @param needs what to say where the value is no object at all
+ * @param needs what to say where the value is not an object at all
  * @throws EngineError bad-input
  */
 export function readOptions<S extends Shape>(what: string, value: unknown, shape: S, needs = "an object of options"): Read<S> {

@@ -2,12 +2,12 @@ import { InternVL, partsOf } from "./api/internvl.ts";
 import { tileCount } from "./api/messages.ts";
 import type { Parts } from "./api/parts.ts";
 import { EngineError } from "./errors.ts";
-import type { PromptTiles } from "./generate/request.ts";
 import type { Tap } from "./gpu/program.ts";
 import { openSource, readSmall, type WeightSource } from "./hub/source.ts";
 import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
-import type { Model } from "./model/internvl.ts";
+import type { Model, Tiles } from "./model/internvl.ts";
+import type { VisualLayout } from "./model/visual-cache.ts";
 import { GREEDY } from "./ops/sample.ts";
 import { count, flag, isRecord, number, reading, readOptions, wrong } from "./options.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
@@ -63,7 +63,7 @@ function toIds(ids: unknown, { tokenizer, model }: Parts, context = model.maxCon
   return list;
 }
 
-function toTiles(values: unknown, tileSize: number): (PromptTiles & { data: Float32Array }) | undefined {
+function toTiles(values: unknown, tileSize: number): (Tiles & { data: Float32Array }) | undefined {
   if (values === undefined || values === null) return undefined;
   const needs = "a Float32Array, or { data, shape } with one";
   const { data, shape } = reading("pixelValues", () => {
@@ -88,7 +88,7 @@ function toTiles(values: unknown, tileSize: number): (PromptTiles & { data: Floa
     count: tiles!,
     size: height!,
     keys: Array.from({ length: tiles! }, () => `traced ${traced++}`),
-    pixels: (first, count) => data.subarray(first * perTile, (first + count) * perTile) as Float32Array<ArrayBuffer>,
+    pixels: (tile) => data.subarray(tile * perTile, (tile + 1) * perTile) as Float32Array<ArrayBuffer>,
     data,
   };
 }
@@ -140,13 +140,19 @@ class Recorder {
   }
 }
 
-async function traceVision(model: Model, tiles: PromptTiles, result: Map<string, Float32Array>): Promise<void> {
+async function traceVision(model: Model, tiles: Tiles, result: Map<string, Float32Array>): Promise<VisualLayout> {
   const recorder = new Recorder(model);
   const stage = await model.recordVision(tiles.size, recorder.tap);
-  await model.runVision(tiles, { stage, after: (_first, count) => recorder.collect(count) });
+  const layout = model.visual.place(tiles.keys, 0, stage.tokens);
+  while (layout.missing.length > 0) {
+    const batch = layout.missing.splice(0, stage.program.maxUnits);
+    await model.runVision(tiles, batch, layout, stage);
+    await recorder.collect(batch.length);
+  }
   recorder.finish(result);
   stage.program.dispose();
   for (const buffer of [stage.pixels, stage.position]) model.gpu.memory.destroy(buffer);
+  return layout;
 }
 
 /**
@@ -162,14 +168,12 @@ export async function traceForward(vlm: InternVL, request: TraceRequest): Promis
   const tiles = toTiles(read.pixelValues, config.tileSize);
   return scheduler.alone(async () => {
     const result = new Map<string, Float32Array>();
-    if (tiles) {
-      result.set("pixel_values", tiles.data);
-      await traceVision(model, tiles, result);
-    }
+    if (tiles) result.set("pixel_values", tiles.data);
+    const layout = tiles && (await traceVision(model, tiles, result));
     if (inputIds.length > 0) {
       const recorder = new Recorder(model);
-      const { program, dispose } = await model.lanes.recordTrace(recorder.tap, inputIds.length);
-      await model.lanes.prefill(0, model.mergeIds(inputIds, imageContextId), 0, {
+      const { program, dispose } = await model.decoder.recordTrace(recorder.tap, inputIds.length);
+      await model.decoder.prefill(0, model.mergeIds(inputIds, imageContextId, layout), 0, {
         program,
         after: (_start, units) => recorder.collect(units),
       });
@@ -193,15 +197,15 @@ export async function generateTrace(
   return scheduler.alone(async (engine) => {
     const ids: number[] = [];
     const logits: Float32Array[] = [];
-    const { lanes } = model;
+    const { decoder } = model;
     engine.check(request);
     let units = 0;
     for await (units of engine.prefill(0, request, 0, () => false)); // every position is computed here, none taken from the cache
     await engine.first(0, units, GREEDY);
     for (let position = request.inputIds.length; ids.length < steps; position++) {
-      logits.push(await lanes.readLogits());
-      ids.push(await lanes.readId());
-      if (ids.length < steps) lanes.decode([position]);
+      logits.push(await decoder.readLogits());
+      ids.push(await decoder.readId());
+      if (ids.length < steps) decoder.decode([position]);
     }
     return { ids, logits };
   });
@@ -227,7 +231,7 @@ export async function generateBatch(
     const images = toTiles(pixelValues, config.tileSize);
     return { inputIds: toIds(inputIds, parts, maxContext), images, imageContextId, maxTokens: steps, maxContext };
   });
-  const room = model.rowsIn(Number.POSITIVE_INFINITY, maxContext);
+  const room = model.slotsIn(Number.POSITIVE_INFINITY, maxContext);
   if (requests.length > room) throw new EngineError("bad-input", `${requests.length} rows, at most ${room} decode together`);
   const release = scheduler.reserve(rows.length);
   try {

@@ -36,6 +36,8 @@ fn state_row(first: u32, row: u32) -> u32 {
 }
 
 const BLOCK = 2048u; // logits a workgroup
+const THREADS = 256u;
+const EACH = 8u; // logits a thread
 const BINS = 256u;
 const COUNT_PASSES = 4u; // digits of 8 bits; the mass passes follow
 const PASSES = 8u;
@@ -52,40 +54,69 @@ fn key_of(value: f32) -> u32 {
   return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
-var<workgroup> found: array<Best, 64>; // what each thread has found
-
-// The best of `found`, ties to the smaller id; one thread runs it: a tree would cost seven barriers. `none` as an id means nothing found.
-fn best_of_found(none: u32) -> Best {
-  var best_ = found[0];
-  for (var i = 1u; i < 64u; i++) {
-    let other = found[i];
-    if (other.id < none && (best_.id >= none || other.value > best_.value || (other.value == best_.value && other.id < best_.id))) {
-      best_ = other;
-    }
-  }
-  return best_;
+// The better of two, ties to the smaller id; an id of `none` means nothing found.
+fn better(a: Best, b: Best, none: u32) -> Best {
+  let second = b.id < none && (a.id >= none || b.value > a.value || (b.value == a.value && b.id < a.id));
+  return Best(select(a.value, b.value, second), select(a.id, b.id, second));
 }
 
-var<workgroup> bins: array<vec2<u32>, 256>; // counts or masses of the last pass
+var<workgroup> found: array<Best, THREADS>; // what each thread has found
 
-// The state before `pass`, from the state before the last pass and what that pass has counted (in bins). One thread runs it.
-fn advance(pass_: u32, before: Search, s: Settings) -> Search {
+// The best of what all threads have found, for thread 0. Sixteen threads look at sixteen each: a tree would cost nine barriers.
+fn best_of(own: Best, index: u32, none: u32) -> Best {
+  found[index] = own;
+  workgroupBarrier();
+  var all = own;
+  if (index < 16u) {
+    for (var i = 1u; i < 16u; i++) {
+      all = better(all, found[index + 16u * i], none);
+    }
+    found[index] = all;
+  }
+  workgroupBarrier();
+  if (index == 0u) {
+    for (var i = 1u; i < 16u; i++) {
+      all = better(all, found[i], none);
+    }
+  }
+  return all;
+}
+
+var<workgroup> bins: array<vec2<u32>, BINS>; // counts or masses of the last pass
+var<workgroup> sixteens: array<vec2<u32>, 16>; // sums of them
+
+// The state before `pass`, from the state before the last pass and what that pass has counted (in bins). All threads call it; thread 0 knows.
+fn advance(pass_: u32, before: Search, s: Settings, index: u32) -> Search {
+  workgroupBarrier();
+  if (index < 16u) {
+    var sum = vec2<u32>();
+    for (var i = 0u; i < 16u; i++) {
+      sum = add64(sum, bins[index * 16u + i]);
+    }
+    sixteens[index] = sum;
+  }
+  workgroupBarrier();
   if (pass_ == 0u) {
     return Search(0u, s.top_k, 0u, 0u);
   }
   var rest = vec2<u32>(before.rest_low, before.rest_high);
   if (pass_ == COUNT_PASSES + 1u) {
     var total = vec2<u32>();
-    for (var i = 0u; i < BINS; i++) {
-      total = add64(total, bins[i]);
+    for (var i = 0u; i < 16u; i++) {
+      total = add64(total, sixteens[i]);
     }
     // top_p * total / 2^32, at least the smallest mass: the largest logit always stays.
     rest = add64(vec2<u32>(mul_wide(total.x, s.top_p).y, 0u), mul_wide(total.y, s.top_p));
     rest = select(rest, vec2<u32>(1u, 0u), all(rest == vec2<u32>()));
   }
-  // From the largest digit down: the first bin in which the rest is reached.
-  var digit = BINS - 1u;
-  while (digit > 0u && !at_most64(rest, bins[digit])) {
+  // From the largest digit down: the first bin in which the rest is reached, by sixteens, then one by one.
+  var high = 15u;
+  while (high > 0u && !at_most64(rest, sixteens[high])) {
+    rest = sub64(rest, sixteens[high]);
+    high--;
+  }
+  var digit = high * 16u + 15u;
+  while (digit > high * 16u && !at_most64(rest, bins[digit])) {
     rest = sub64(rest, bins[digit]);
     digit--;
   }

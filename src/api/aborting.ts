@@ -14,7 +14,7 @@ export async function doneOrAborted(work: Promise<unknown>, signal: AbortSignal)
 
 /** What `work` gives, unless the signal fires first. @throws EngineError aborted */
 export async function readyOrAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  work.catch(() => {}); // whoever is told of the abort does not wait for it
+  work.catch(() => {}); // whoever hears of the abort does not wait for it
   await doneOrAborted(work, signal);
   throwIfAborted(signal);
   return work;

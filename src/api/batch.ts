@@ -66,13 +66,13 @@ function rowsFor(
     });
   }
   const context = maxContext ?? model.maxContext;
-  const least = model.rowBytes(context);
+  const least = model.slotBytes(context);
   if (kvBytes < least) {
     throw new EngineError("bad-input", `kvBytes is ${kvBytes}, one row of ${context} tokens needs ${least}`, {
       hint: "give at least that, or a smaller maxContext",
     });
   }
-  return { rows: Math.min(rows, model.rowsIn(kvBytes, model.maxContext)), context };
+  return { rows: Math.min(rows, model.slotsIn(kvBytes, model.maxContext)), context };
 }
 
 /** Answers all items, as many at a time as there are rows. @throws EngineError what concerns all items */

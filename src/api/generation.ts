@@ -9,7 +9,7 @@ export interface GenerationOptions {
   temperature?: number | undefined;
   /** Draws among the smallest set of most probable ids that holds this share of the probability; 1, the default: all. */
   topP?: number | undefined;
-  /** Draws among so many most probable ids; 0, the default: all. */
+  /** Draws among this many of the most probable ids; 0, the default: all. */
   topK?: number | undefined;
   /** Draws among ids at least this times as probable as the most probable one; 0, the default: all. */
   minP?: number | undefined;

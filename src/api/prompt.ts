@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import type { PromptTiles } from "../generate/request.ts";
+import type { Tiles } from "../model/internvl.ts";
 import { type PromptPart, promptParts, promptText } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Ask } from "./asking.ts";
@@ -10,7 +10,7 @@ import type { Source } from "./pictures.ts";
 import { type Placed, placePictures } from "./placing.ts";
 import { promptTiles, type TiledPicture, type Tiling, tilePicture } from "./tiling.ts";
 
-/** A list of frames, or a list with how many of them to take (evenly spaced, as the model card's load_video). */
+/** A video as its frames, in their order: choose them evenly spaced, as the model card's `load_video` does. */
 export type VideoLike = readonly ImageLike[];
 
 /** How pictures are read. */
@@ -51,7 +51,7 @@ export interface PromptOptions extends PictureOptions {
 export interface PreparedPrompt {
   inputIds: number[];
   /** The tiles of all pictures, in the order of their visual tokens. */
-  tiles: PromptTiles | undefined;
+  tiles: Tiles | undefined;
   /** The conversation up to the question. */
   messages: Message[];
 }

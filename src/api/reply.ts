@@ -122,7 +122,7 @@ export class ChatReply extends Promise<ChatResult> implements AsyncIterable<stri
 }
 
 /**
- * Starts a reply: reads at once what was given, and then runs. Whatever is wrong is told by the reply, which never throws: one place to
+ * Starts a reply: reads at once what was given, and then runs. Whatever is wrong rejects the reply, which never throws: one place to
  * catch, as with any other promise.
  */
 export function startReply(

@@ -1,10 +1,10 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import type { PromptTiles } from "../generate/request.ts";
 import type { RgbImage } from "../media/image.ts";
 import { normalizeTiles } from "../media/normalize.ts";
 import { tileImage } from "../media/tiles.ts";
 import type { ModelConfig } from "../model/config.ts";
+import type { Tiles } from "../model/internvl.ts";
 import { described } from "../options.ts";
 import type { PictureSettings } from "./asking.ts";
 import { toRgb } from "./images.ts";
@@ -115,7 +115,7 @@ export async function tilePicture({ name, sources, maxTiles, part, key }: Pictur
 }
 
 /** The tiles of all pictures, in order; they are normalised only when vision asks for them. */
-export function promptTiles(parts: readonly Tiled[], size: number): PromptTiles | undefined {
+export function promptTiles(parts: readonly Tiled[], size: number): Tiles | undefined {
   if (parts.length === 0) return undefined;
   const bytes = 3 * size * size;
   const each = parts.flatMap(({ tiles, count }) => Array.from({ length: count }, (_, i) => tiles.subarray(i * bytes, (i + 1) * bytes)));
@@ -123,10 +123,6 @@ export function promptTiles(parts: readonly Tiled[], size: number): PromptTiles 
     count: each.length,
     size,
     keys: parts.flatMap(({ keys }) => keys),
-    pixels(first, some) {
-      const tiles = new Uint8Array(some * bytes);
-      for (let i = 0; i < some; i++) tiles.set(each[first + i]!, i * bytes);
-      return normalizeTiles(tiles, some, size) as Float32Array<ArrayBuffer>;
-    },
+    pixels: (tile) => normalizeTiles(each[tile]!, 1, size) as Float32Array<ArrayBuffer>,
   };
 }

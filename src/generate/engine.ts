@@ -35,7 +35,7 @@ export interface Engine {
 
 /** Most steps that are on their way at once. */
 const RING = 8;
-/** While others decode a piece of a prompt is so many times smaller than at most: each of them waits for one between two of its ids. */
+/** While others decode, a piece of a prompt is smaller by this factor: each of them waits for one piece between two of its ids. */
 const GENTLE = 4;
 
 /** A model's slots as the scheduler sees them. */
@@ -49,15 +49,15 @@ export class ModelEngine implements Engine {
   }
 
   get context(): number {
-    return this.#model.lanes.context;
+    return this.#model.decoder.context;
   }
 
   get slots(): number {
-    return this.#model.lanes.slots;
+    return this.#model.decoder.slots;
   }
 
   get most(): number {
-    return this.#model.lanes.state.rows;
+    return this.#model.decoder.state.slots;
   }
 
   get room(): number {
@@ -96,39 +96,40 @@ export class ModelEngine implements Engine {
   }
 
   resize(slots: number): Promise<void> {
-    return this.#model.lanes.resize(slots);
+    return this.#model.decoder.resize(slots);
   }
 
   async *prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
     const { inputIds, images, imageContextId } = request;
-    const { lanes } = this.#model;
+    const { decoder, visual } = this.#model;
     const size = (most: number) => (gently() ? Math.ceil(most / GENTLE) : most);
-    // A tile of which the cache has only a part runs again.
-    for (let tile = Math.floor(visualTokens(inputIds, imageContextId, start) / this.#perTile(request)); images && tile < images.count; ) {
+    const perTile = this.#perTile(request);
+    // The first tile whose visual tokens are not all in the slot's cache.
+    const first = Math.floor(visualTokens(inputIds, imageContextId, start) / perTile);
+    const layout = images && visual.place(images.keys, first, perTile);
+    while (layout && layout.missing.length > 0) {
       const { program } = await this.#model.recordVision(images.size);
-      const end = Math.min(tile + size(program.maxUnits), images.count);
-      await this.#model.runVision({ ...images, count: end }, { first: tile });
-      tile = end;
+      await this.#model.runVision(images, layout.missing.splice(0, size(program.maxUnits)), layout);
       yield 0;
     }
-    const ids = this.#model.mergeIds(inputIds, imageContextId);
+    const ids = this.#model.mergeIds(inputIds, imageContextId, layout);
     for (let at = start; at < ids.length; ) {
-      const units = await lanes.prefill(slot, ids.subarray(0, at + size(lanes.chunk)), at);
+      const units = await decoder.prefill(slot, ids.subarray(0, at + size(decoder.chunk)), at);
       at += units;
       yield units;
     }
   }
 
   async first(slot: number, units: number, sampling: Sampling): Promise<Ticket> {
-    const { lanes } = this.#model;
-    await lanes.prepareSampling(sampling);
-    lanes.setSampling(slot, sampling);
-    return this.#ring.submit(lanes.state.next, (copy) => lanes.first(slot, units, copy));
+    const { decoder } = this.#model;
+    await decoder.prepareSampling(sampling);
+    decoder.setSampling(slot, sampling);
+    return this.#ring.submit(decoder.state.next, (copy) => decoder.first(slot, units, copy));
   }
 
   decode(positions: readonly (number | undefined)[]): Ticket {
-    const { lanes } = this.#model;
-    return this.#ring.submit(lanes.state.next, (copy) => lanes.decode(positions, copy));
+    const { decoder } = this.#model;
+    return this.#ring.submit(decoder.state.next, (copy) => decoder.decode(positions, copy));
   }
 
   async flush(): Promise<void> {

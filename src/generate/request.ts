@@ -1,17 +1,11 @@
 import type { Tiles } from "../model/internvl.ts";
 import type { Sampling } from "../ops/sample.ts";
 
-/** Tiles that know their content. */
-export interface PromptTiles extends Tiles {
-  /** Equal for equal content: what is in a cache is not computed again. */
-  keys: readonly string[];
-}
-
 /** A prompt, and how it is answered. */
 export interface GenerateRequest {
   /** The whole prompt, with an `<IMG_CONTEXT>` for every visual token. */
   inputIds: readonly number[];
-  images?: PromptTiles | undefined;
+  images?: Tiles | undefined;
   imageContextId: number;
   sampling?: Sampling | undefined;
   /** Most new ids. */

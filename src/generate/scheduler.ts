@@ -41,7 +41,7 @@ interface Guest {
   settle(outcome: { error: unknown }): void;
 }
 
-/** The queue holds decode steps for about so many milliseconds: enough to hide the CPU, and little is lost at a stop token. */
+/** The queue holds decode steps for about this many milliseconds: enough to hide the CPU, and little is lost at a stop token. */
 const AHEAD_MS = 8;
 const MOST_AHEAD = 8;
 

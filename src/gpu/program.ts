@@ -23,15 +23,18 @@ export interface Step {
   start: number;
   /** Where each of those rows is in its sequence; by default row r is at `start` + r. */
   positions?: readonly number[] | undefined;
-  /** The slot of each of those rows: where its sequence has its cache, settings and id. By default row r is slot r's. */
+  /**
+   * The slot of each of those rows: where its sequence has its cache, settings and id. By default row r is slot r's. In the vision tower the
+   * place of each tile's visual tokens.
+   */
   slots?: readonly number[] | undefined;
 }
 
-/** The most sequences that one step can serve, a row and a slot each. */
-export const MAX_ROWS = 8;
+/** The most slots that one step can serve. */
+export const MAX_SLOTS = 8;
 
 /** lib/step: units, start, two words of nothing, the positions, the slots. */
-export const STEP_BYTES = 16 + 2 * 4 * MAX_ROWS;
+export const STEP_BYTES = 16 + 2 * 4 * MAX_SLOTS;
 
 const PARAMS_BYTES = 48; // the largest Params, rounded up to 16
 const PARAMS_STRIDE = 256; // minUniformBufferOffsetAlignment is at most this
@@ -229,9 +232,9 @@ export class Program {
     const words = this.#words;
     words[0] = units;
     words[1] = start;
-    for (let row = 0; row < MAX_ROWS; row++) {
+    for (let row = 0; row < MAX_SLOTS; row++) {
       words[4 + row] = positions?.[row] ?? start + row;
-      words[4 + MAX_ROWS + row] = slots?.[row] ?? row;
+      words[4 + MAX_SLOTS + row] = slots?.[row] ?? row;
     }
     this.gpu.device.queue.writeBuffer(this.#step, 0, words);
   }

@@ -1,10 +1,14 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { Programs } from "../gpu/program.ts";
-import type { BenchCase, Goal, PeerSpec, PreparedCase } from "./bench-case.ts";
-import { benchCases } from "./bench-cases.ts";
+import { type Program, Programs } from "../gpu/program.ts";
+import type { Bindable } from "../tensor/tensor.ts";
+import { type BenchCase, benchCases, type Goal } from "./bench-cases.ts";
 import { type Ceilings, ceilingContenders, type MeasuredCeilings, measureCeilings } from "./bench-ceilings.ts";
 import { type Contender, type Timing, timeInterleaved } from "./bench-timer.ts";
+import type { Expectation, KernelCase, PeerSpec } from "./case.ts";
+import { operandsOf } from "./operands.ts";
+import { Random } from "./random.ts";
+import { deviationOf, excessOf } from "./run.ts";
 
 /** How fast a contender was. */
 export interface Speed {
@@ -97,7 +101,7 @@ export interface BenchOptions {
 const chosenOf = (gpu: Gpu, c: BenchCase): string => c.chosen?.(gpu) ?? c.variants(gpu)[0]!;
 
 function judge(goal: Goal, c: BenchCase, of: BenchResult, rivals: readonly PeerResult[]): GoalResult | undefined {
-  const name = `${c.op}(${c.params})`;
+  const { name } = c.of(undefined);
   if ("ofCeiling" in goal) {
     const { ofCeiling: least } = goal;
     return { case: name, goal: `${least} × ${c.ceiling}`, least, value: of.fraction, met: of.fraction >= least };
@@ -110,67 +114,96 @@ function judge(goal: Goal, c: BenchCase, of: BenchResult, rivals: readonly PeerR
   return { case: name, goal: `${least} × ${over ? best.peer : `the best peer (${best.peer})`}`, least, value, met: value >= least };
 }
 
-const caseName = (c: BenchCase, variant: string): string => `${c.op}(${c.params},variant=${variant})`;
-
-/** Largest normalised mean square error of the samples: float32 sums of up to 11008 products stay below 1e-11. */
-const BOUNDS: Readonly<Record<BenchCase["accuracy"], number>> = { f32: 1e-10, quantized: 1e-3, exact: 0 };
-
-function problemOf(c: BenchCase, nmse: number): string | undefined {
-  const bound = BOUNDS[c.accuracy];
-  return nmse <= bound ? undefined : `its output is wrong: NMSE ${nmse.toExponential(1)}, allowed ${bound}`;
-}
+/** What a peer's NMSE may be: some quantise the activations too where weights are quantised. */
+const peerBound = (spec: PeerSpec): number => (spec.op === "matmul" && spec.w.scales ? 1e-3 : 1e-10);
 
 interface Built {
   variant: string;
+  test: KernelCase;
   contender: Contender;
 }
 
-/** Records, builds and checks one variant. */
-async function buildVariant(gpu: Gpu, programs: Programs, c: BenchCase, prepared: PreparedCase, variant: string): Promise<Built> {
-  let output: ReturnType<PreparedCase["record"]> | undefined;
-  const program = await programs.record(c.op, prepared.step.units, (p) => {
-    output = prepared.record(p, variant);
-  });
-  program.run(prepared.step);
-  const data = await gpu.memory.read(output!.buffer, 0, output!.bytes);
-  const problem = problemOf(c, prepared.nmse(data));
-  if (problem) throw new EngineError("bad-input", problem);
-  const run = async (iterations: number) => {
-    for (let i = 0; i < iterations; i++) program.run(prepared.step);
-    await gpu.memory.flush();
-  };
-  return { variant, contender: { run } };
+/** A case whose operands are on the GPU once for all variants: each of them asks for the same ones in the same order. */
+class Timed {
+  readonly #gpu: Gpu;
+  readonly #programs: Programs;
+  readonly #operands: Bindable[] = [];
+  /** What the variant recorded last has to come to. */
+  outputs: readonly Expectation[] = [];
+
+  constructor(gpu: Gpu, programs: Programs) {
+    this.#gpu = gpu;
+    this.#programs = programs;
+  }
+
+  record({ op, step, record }: KernelCase, seed: string): Promise<Program> {
+    const { memory } = this.#gpu;
+    return this.#programs.record(op, step.units, (program) => {
+      let next = 0;
+      const place = (label: string, words: number, data: Uint32Array<ArrayBuffer>): Bindable => {
+        const known = this.#operands[next++];
+        if (known) return known;
+        const buffer = memory.create(label, words * 4);
+        memory.write(buffer, 0, data);
+        this.#operands.push(buffer);
+        return buffer;
+      };
+      this.outputs = record(program, operandsOf(program, new Random(seed), place));
+    });
+  }
+
+  /** Builds and checks one variant. @throws EngineError bad-input where its output is wrong, and what recording throws */
+  async build(test: KernelCase, variant: string, seed: string): Promise<Built> {
+    const { memory } = this.#gpu;
+    const program = await this.record(test, seed);
+    program.run(test.step);
+    for (const output of this.outputs) {
+      const words = Math.ceil(output.length / (output.kind === "f16" ? 2 : 1));
+      const found = new Uint32Array(await memory.read(output.buffer, 0, 4 * words));
+      const excess = excessOf(test, output, deviationOf(output, found));
+      if (excess) throw new EngineError("bad-input", `its output is wrong: ${excess}`);
+    }
+    const run = async (iterations: number) => {
+      for (let i = 0; i < iterations; i++) program.run(test.step);
+      await memory.flush();
+    };
+    return { variant, test, contender: { run } };
+  }
 }
 
 async function benchCase(gpu: Gpu, c: BenchCase, measured: MeasuredCeilings, report: BenchReport, options: BenchOptions): Promise<void> {
   const programs = new Programs(gpu);
+  const timed = new Timed(gpu, programs);
+  const own = c.of(undefined);
+  const { name, op } = own;
   const built: Built[] = [];
   const rivals: { peer: string; run: PeerRun }[] = [];
   try {
-    const prepared = c.prepare(gpu);
     // As the engine would: where the device tunes, it measures now which variant it takes.
-    if (gpu.tuning.enabled) await programs.record(c.op, prepared.step.units, (p) => void prepared.record(p, undefined));
+    if (gpu.tuning.enabled) await timed.record(own, name);
     const chosen = chosenOf(gpu, c);
-    const variants = options.goals ? [chosen] : c.variants(gpu).filter((variant) => caseName(c, variant).includes(options.filter ?? ""));
-    for (const variant of variants) {
+    for (const variant of options.goals ? [chosen] : c.variants(gpu)) {
+      const test = c.of(variant);
+      if (!options.goals && !test.name.includes(options.filter ?? "")) continue;
       try {
-        built.push(await buildVariant(gpu, programs, c, prepared, variant));
+        built.push(await timed.build(test, variant, name));
       } catch (error) {
         if (!(error instanceof EngineError)) throw error;
-        const problem = `${caseName(c, variant)}: ${error.message}`;
+        const problem = `${test.name}: ${error.message}`;
         report.problems.push(problem);
         options.onProblem?.(problem);
       }
     }
+    const [output] = timed.outputs;
     for (const peer of options.peers ?? []) {
       try {
-        const run = prepared.spec && (await peer.prepare(prepared.spec));
+        const run = output?.peer && (await peer.prepare(output.peer));
         if (!run) continue;
         rivals.push({ peer: peer.name, run });
-        const problem = problemOf(c, prepared.nmse(run.output.buffer as ArrayBuffer));
-        if (problem) throw new Error(problem);
+        const { nmse } = deviationOf(output, new Uint32Array(Float32Array.from(run.output).buffer));
+        if (nmse > peerBound(output.peer!)) throw new Error(`its output is wrong: NMSE ${nmse.toExponential(1)}`);
       } catch (error) {
-        const problem = `${c.op}(${c.params}) on ${peer.name}: ${String((error as Error).message).split("\n")[0]}`;
+        const problem = `${name} on ${peer.name}: ${String((error as Error).message).split("\n")[0]}`;
         report.problems.push(problem);
         options.onPeerProblem?.(problem);
       }
@@ -179,37 +212,40 @@ async function benchCase(gpu: Gpu, c: BenchCase, measured: MeasuredCeilings, rep
     const contenders = [...built.map(({ contender }) => contender), ...rivals.map(({ run }) => run)];
     const times = await timeInterleaved(contenders, undefined, limits);
     const ceiling = Math.max(...limits.map(({ work }, i) => work / times[contenders.length + i]!.median / 1e6));
-    let own: BenchResult | undefined;
     const speeds = ({ n, min, median: ms, max }: Timing): Speed => ({
       ...{ n, ms, minMs: min, maxMs: max },
       gflops: c.flops / ms / 1e6,
       gbps: c.bytes / ms / 1e6,
     });
-    for (const [i, { variant }] of built.entries()) {
+    let ours: BenchResult | undefined;
+    for (const [i, { variant, test }] of built.entries()) {
       const speed = speeds(times[i]!);
       const fraction = (c.ceiling === "fmaGflops" ? speed.gflops : speed.gbps) / ceiling;
-      const result = { name: caseName(c, variant), op: c.op, variant, ...speed, fraction, ceiling, chosen: variant === chosen };
+      const result = { name: test.name, op, variant, ...speed, fraction, ceiling, chosen: variant === chosen };
       report.cases.push(result);
-      if (result.chosen) own = result;
+      if (result.chosen) ours = result;
       options.onResult?.(result);
     }
     const best = Math.min(...times.slice(0, built.length).map(({ median }) => median));
     const results: PeerResult[] = [];
     for (const [i, { peer }] of rivals.entries()) {
       const speed = speeds(times[built.length + i]!);
-      const result = { name: `${c.op}(${c.params})`, op: c.op, peer, ...speed, ratio: speed.ms / best };
+      const result = { name, op, peer, ...speed, ratio: speed.ms / best };
       report.peers?.push(result);
       results.push(result);
       options.onResult?.(result);
     }
-    for (const goal of (own && c.goals) ?? []) {
-      const judged = judge(goal, c, own!, results);
+    for (const goal of (ours && c.goals) ?? []) {
+      const judged = judge(goal, c, ours!, results);
       if (judged) report.goals?.push(judged);
     }
   } finally {
     for (const { run } of rivals) await run.dispose();
   }
 }
+
+/** Whether an op is what `--op` names: the name, or a word of it. */
+export const isOp = (op: string, asked: string | undefined): boolean => !asked || op === asked || op.split("_").includes(asked);
 
 /**
  * Measures the adapter's ceilings, then every case that `op` and `filter` leave: first its output against a float64 reference,
@@ -220,17 +256,17 @@ export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<Be
   const { op, filter = "" } = options;
   const cases = benchCases().filter(
     (c) =>
-      (!op || c.op === op || c.op.split("_").includes(op)) &&
+      isOp(c.of(undefined).op, op) &&
       (!options.goals || (c.goals ?? []).length > 0) &&
       (options.full || !c.full) &&
-      c.variants(gpu).some((variant) => caseName(c, variant).includes(filter)),
+      c.variants(gpu).some((variant) => c.of(variant).name.includes(filter)),
   );
   if (cases.length === 0) {
     throw new EngineError(
       "bad-input",
       `no benchmark case has ${op ? `the op ${JSON.stringify(op)}` : "any op"} and ${JSON.stringify(filter)} in its name`,
       {
-        hint: `the ops are ${[...new Set(benchCases().map((c) => c.op))].join(", ")}`,
+        hint: `the ops are ${[...new Set(benchCases().map((c) => c.of(undefined).op))].join(", ")}`,
       },
     );
   }

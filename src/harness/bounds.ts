@@ -53,6 +53,8 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   gelu: ROWS,
   rope: ROUNDED,
   kv_append: ROUNDED,
+  "rope norm": ROWS,
+  "kv_append norm": ROWS,
   "kv_append f16": HALVES,
   "rope f16": HALVES,
   positions: ROUNDED,

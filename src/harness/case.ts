@@ -2,6 +2,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Program, Step } from "../gpu/program.ts";
 import type { Activation, Bindable, Matrix, MatrixDtype, Rows, Vector } from "../tensor/tensor.ts";
 import type { Bound } from "./bounds.ts";
+import type { Encoded } from "./encode.ts";
 import type { Random } from "./random.ts";
 
 /** What a case is made of; its name shows them in this order. */
@@ -14,17 +15,34 @@ export interface Operands {
   /** Values for the step's rows [rows, width]; what the buffer has room for beyond them is poison. */
   activation(label: string, rows: Rows, width: number, values: Float32Array<ArrayBuffer>): Activation;
   vector(label: string, values: Float32Array<ArrayBuffer>): Vector;
-  /** A random matrix [out, inner] in [-1, 1], and the values that its bits stand for. `parts`: how many bindings it is split over. */
-  matrix(
-    label: string,
-    out: number,
-    inner: number,
-    dtype: MatrixDtype,
-    parts?: number,
-  ): { matrix: Matrix; values: Float32Array<ArrayBuffer> };
+  /** A random matrix [out, inner] in [-1, 1], and what its bits stand for. `parts`: how many bindings it is split over, at least. */
+  matrix(label: string, out: number, inner: number, dtype: MatrixDtype, parts?: number): { matrix: Matrix } & Encoded;
   /** Storage with given content; `words` of it where that is more than the content has, the rest poison. */
   storage(label: string, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, words?: number): Bindable;
 }
+
+type Floats = Float32Array<ArrayBuffer>;
+
+/** What an op computes and on which numbers. Everything is f32 but the weights of matmul. */
+export type PeerSpec =
+  /** x [m, k] · wᵀ, w [n, k] */
+  | { op: "matmul"; m: number; n: number; k: number; x: Floats; weights: MatrixDtype; w: Encoded }
+  /** Every token of a tile sees every token; qkv [tokens, 3 heads headDim] */
+  | { op: "attention"; tokens: number; heads: number; headDim: number; qkv: Floats }
+  /** The last `tokens` of `context` positions; q [tokens, heads headDim], keys and values [kvHeads, context, headDim] */
+  | {
+      op: "causal";
+      tokens: number;
+      context: number;
+      heads: number;
+      kvHeads: number;
+      headDim: number;
+      q: Floats;
+      keys: Floats;
+      values: Floats;
+    }
+  /** x [rows, weight.length]; with a bias LayerNorm, without RMSNorm */
+  | { op: "norm"; rows: number; eps: number; x: Floats; weight: Floats; bias: Floats | undefined };
 
 /** What a buffer must hold after the run. */
 export interface Expectation {
@@ -39,6 +57,8 @@ export interface Expectation {
   indices?: Uint32Array;
   /** Their values, from a float64 reference. Called after the run. */
   expected: () => ArrayLike<number>;
+  /** The same for another library, where a benchmark lets it take turns. */
+  peer?: PeerSpec;
   /** For elements that are sums of terms of either sign: Σ of the squares of each one's terms (see `deviation`). Called after the run. */
   energies?: () => ArrayLike<number>;
 }

@@ -1,4 +1,4 @@
-import { bf16Bits, halfBits } from "../reference/quantize.ts";
+import { bf16Bits, dequantize, halfBits } from "../reference/quantize.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype, widenBf16, widenF16 } from "../tensor/tensor.ts";
 import { POOL_ELEMENTS, Random } from "./random.ts";
 
@@ -16,24 +16,15 @@ export interface Encoded {
  */
 function drawQuantized(random: Random, count: number, dtype: "q8" | "q4"): Encoded {
   const bytes = new Uint8Array(count * BYTES_PER_ELEMENT[dtype]);
-  const values = new Float32Array(count);
   const scales = new Uint16Array(count / GROUP);
   for (let group = 0; group < scales.length; group++) {
     scales[group] = halfBits(((random.next() < 0.5 ? -1 : 1) * (0.25 + 0.75 * random.next())) / (dtype === "q8" ? 127 : 8));
-    const scale = widenF16(scales.subarray(group, group + 1))[0]!;
     for (let i = group * GROUP; i < (group + 1) * GROUP; i++) {
-      if (dtype === "q8") {
-        const code = random.integer(-127, 127);
-        bytes[i] = code;
-        values[i] = code * scale;
-      } else {
-        const code = random.integer(0, 15);
-        bytes[4 * Math.floor(i / 8) + (i % 4)]! |= code << (i % 8 < 4 ? 0 : 4);
-        values[i] = (code - 8) * scale;
-      }
+      if (dtype === "q8") bytes[i] = random.integer(-127, 127);
+      else bytes[4 * (i >> 3) + (i & 3)]! |= random.integer(0, 15) << (i & 4);
     }
   }
-  return { bytes, scales, values };
+  return { bytes, scales, values: dequantize({ codes: new Uint32Array(bytes.buffer), scales }, dtype) };
 }
 
 function draw(random: Random, count: number, dtype: MatrixDtype): Encoded {

@@ -3,7 +3,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Bindable } from "../tensor/tensor.ts";
 
 /** Elements before and behind every tensor. */
-const GUARD = 1024;
+export const GUARD = 1024;
 
 /** A NaN that no arithmetic makes: what nobody has written stays visible. */
 export const POISON = 0x7fc0dead;

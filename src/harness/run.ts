@@ -5,7 +5,7 @@ import { widenF16 } from "../tensor/tensor.ts";
 import { boundOf, type Deviation, deviation, EXACT } from "./bounds.ts";
 import type { Expectation, KernelCase } from "./case.ts";
 import { type Found, GuardedScratch, POISON } from "./guard.ts";
-import { guardedOperands } from "./operands.ts";
+import { operandsOf } from "./operands.ts";
 import { Random } from "./random.ts";
 
 /** What became of a case. */
@@ -30,7 +30,8 @@ function flawOf({ label, kind, length: elements }: Expectation, { found, content
   return undefined;
 }
 
-function deviationOf({ kind, length, indices, expected, energies }: Expectation, { found }: Found): Deviation {
+/** How far the words of an output are off. */
+export function deviationOf({ kind, length, indices, expected, energies }: Expectation, found: Uint32Array<ArrayBuffer>): Deviation {
   const whole = {
     u32: () => found,
     f32: () => new Float32Array(found.buffer, found.byteOffset, found.length),
@@ -41,6 +42,18 @@ function deviationOf({ kind, length, indices, expected, energies }: Expectation,
   return deviation(indices ? Float64Array.from(indices, (i) => whole[i]!) : whole, expected(), energies);
 }
 
+/** Says so where an output is off by more than the case's bound allows. */
+export function excessOf(
+  { op, params, bound = boundOf(op, params.outliers ? "outliers" : undefined) }: KernelCase,
+  output: Expectation,
+  found: Deviation,
+) {
+  const allowed = output.kind === "u32" ? EXACT : bound; // ids, codes and bits are right or wrong
+  if (found.nmse <= allowed.nmse && found.largest <= allowed.largest) return undefined;
+  const [nmse, largest] = [found.nmse, found.largest].map((value) => value.toExponential(2));
+  return `${output.label}: NMSE ${nmse} (bound ${allowed.nmse}), largest error ${largest} (bound ${allowed.largest})`;
+}
+
 /** Whether an operand is as it was. */
 function changed({ found, content }: Found): boolean {
   if (content) for (let i = 0; i < content.length; i++) if (found[i] !== content[i]) return true;
@@ -48,7 +61,6 @@ function changed({ found, content }: Found): boolean {
 }
 
 function judge(test: KernelCase, outputs: readonly Expectation[], tensors: ReadonlyMap<unknown, Found>): Outcome {
-  const bound = test.bound ?? boundOf(test.op, test.params.outliers ? "outliers" : undefined);
   let worst: Deviation = { nmse: 0, largest: 0 };
   const failed = (reason: string): Outcome => ({ status: "failed", reason, ...worst });
   for (const output of outputs) {
@@ -56,13 +68,10 @@ function judge(test: KernelCase, outputs: readonly Expectation[], tensors: Reado
     if (!tensor) throw new Error(`${test.name}: ${output.label} is not storage of this case`);
     const flaw = flawOf(output, tensor);
     if (flaw) return { status: "failed", reason: flaw, ...INFINITELY_FAR };
-    const found = deviationOf(output, tensor);
+    const found = deviationOf(output, tensor.found);
     worst = { nmse: Math.max(worst.nmse, found.nmse), largest: Math.max(worst.largest, found.largest) };
-    const allowed = output.kind === "u32" ? EXACT : bound; // ids, codes and bits are right or wrong
-    if (found.nmse > allowed.nmse || found.largest > allowed.largest) {
-      const [nmse, largest] = [found.nmse, found.largest].map((value) => value.toExponential(2));
-      return failed(`${output.label}: NMSE ${nmse} (bound ${allowed.nmse}), largest error ${largest} (bound ${allowed.largest})`);
-    }
+    const excess = excessOf(test, output, found);
+    if (excess) return failed(excess);
   }
   const written = new Set<unknown>(outputs.map(({ buffer }) => buffer));
   for (const tensor of tensors.values()) {
@@ -90,7 +99,7 @@ export async function runCase(gpu: Gpu, test: KernelCase, seed = 1): Promise<Out
   let recorded = false;
   try {
     const outputs = await gpu.memory.scoped(test.name, async () => {
-      const expectations = test.record(program, guardedOperands(program, scratch, new Random(`${seed} ${test.name}`)));
+      const expectations = test.record(program, operandsOf(program, new Random(`${seed} ${test.name}`), scratch.place.bind(scratch)));
       recorded = true;
       await program.build();
       program.run(test.step);

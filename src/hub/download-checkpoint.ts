@@ -19,6 +19,10 @@ const SMALL_FILES = [
   "added_tokens.json",
   "vocab.json",
   "merges.txt",
+  "tokenizer.model",
+  "chat_template.jinja",
+  "processor_config.json",
+  "preprocessor_config.json",
   INDEX_NAME,
 ];
 
@@ -64,7 +68,7 @@ class RemoteFiles implements StagedSource {
 
   /** Asks where a file is; gives what is still to be fetched. */
   async #resolve(name: string, signal: AbortSignal | undefined): Promise<RemoteFile | undefined> {
-    if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is no plain file name`);
+    if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`);
     if (this.#paths.has(name)) return undefined;
     const before = this.#remotes.get(name);
     if (before) return before;

@@ -75,7 +75,7 @@ export interface DescribeOptions {
 /**
  * Asks for a file's size, ETag and hash. Uses HEAD, and where a server or a signed address refuses that, a GET of one byte.
  *
- * @throws EngineError network where the server refuses or cannot be reached; "there is no such file" is no refusal
+ * @throws EngineError network where the server refuses or cannot be reached; "there is no such file" is not a refusal
  */
 export async function describe(
   t: Transport,

@@ -80,7 +80,7 @@ export function toldSize({ url, size }: RemoteFile): number {
 export function rangeSource(t: Transport, base: string, signal?: AbortSignal): WeightSource {
   return {
     open: async (name) => {
-      if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is no plain file name`);
+      if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`);
       const url = base + encodeURIComponent(name);
       const remote = await describe(t, url, { signal });
       return "missing" in remote ? undefined : rangeFile(t, url, name, toldSize(remote));

@@ -2,7 +2,7 @@ import { EngineError } from "../errors.ts";
 import { ATTEMPTS, backOff } from "./download-http.ts";
 import { type Download, type DownloadContext, Interruption, Transfer } from "./download-transfer.ts";
 
-/** A silence has cost as much time as so many refusals. */
+/** A silence has cost as much time as this many refusals. */
 const SILENCE = 3;
 
 /**

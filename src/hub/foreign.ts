@@ -97,7 +97,7 @@ function looked(file: ByteSource, ours: AbortSignal | undefined): ByteSource {
   };
 }
 
-/** @throws EngineError bad-input where a caller's source opens something that is no file */
+/** @throws EngineError bad-input where a caller's source opens something that is not a file */
 function checkFile(name: string, file: ByteSource): void {
   const good = typeof file.read === "function" && Number.isSafeInteger(file.size) && file.size >= 0;
   if (!good) throw wrong(`what the model's source opens as ${quoted(name)}`, file, "{ name, size, read }");

@@ -84,7 +84,7 @@ function hubAddress(id: string, options: HubOptions, endpoint = endpointOf(optio
 
 /** The address of a folder; a model's page on Hugging Face stands for its repository. */
 function urlAddress(text: string, options: HubOptions): Address {
-  if (!URL.canParse(text)) throw new EngineError("bad-input", `${shown(text)} is no URL`);
+  if (!URL.canParse(text)) throw new EngineError("bad-input", `${shown(text)} is not a URL`);
   const url = new URL(text);
   if (url.search || url.username || url.password) {
     throw new EngineError("bad-input", `${shown(text)} has a query or a password, which cannot be put before every file's name`, {
@@ -140,7 +140,7 @@ async function probe(t: Transport, address: Address, hasCopy: boolean, signal?: 
     if (hasCopy) return error.message;
     if (!address.hub || isPageError(error)) throw error;
     throw new EngineError("network", error.message, {
-      hint: `"${address.hub.id}" is no local folder, so it was looked for there: check the name and the connection`,
+      hint: `"${address.hub.id}" is not a local folder, so it was looked for there: check the name and the connection`,
       cause: error,
     });
   }

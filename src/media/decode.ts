@@ -75,7 +75,7 @@ function suitsJs({ frame, orderly, scans }: JpegParts): boolean {
   return scans.every((scan) => isSound(frame, scan));
 }
 
-/** Puts the picture's name before the message of an error. What is no error of ours becomes `bad-image`. */
+/** Puts the picture's name before the message of an error. What is not an error of ours becomes `bad-image`. */
 function named(error: unknown, name: string | undefined): EngineError {
   const known = error instanceof EngineError ? error : badImage("the picture cannot be decoded", DAMAGED, error);
   if (name === undefined) return known;

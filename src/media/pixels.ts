@@ -13,7 +13,7 @@ export interface RawPixels {
 
 /**
  * Raw pixels as RGB. Alpha is dropped, not composited, as Pillow's `convert("RGB")` does.
- * @throws EngineError bad-input for what are no such pixels, bad-image for more than the limits allow
+ * @throws EngineError bad-input for what are not such pixels, bad-image for more than the limits allow
  */
 export function rgbFromPixels({ data, width, height, channels }: RawPixels, limits: ImageLimits = {}): RgbImage {
   if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {

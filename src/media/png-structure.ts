@@ -91,7 +91,7 @@ export function readPng(bytes: Uint8Array): PngParts {
 function checkPalette(palette: Uint8Array | undefined): Uint8Array {
   if (!palette) throw badImage("the PNG maps its pixels through a palette and has none", DAMAGED);
   if (palette.length === 0 || palette.length % 3 !== 0 || palette.length > 768)
-    throw badImage(`the PNG's palette of ${palette.length} bytes is no list of 1 to 256 RGB colours`, DAMAGED);
+    throw badImage(`the PNG's palette of ${palette.length} bytes is not a list of 1 to 256 RGB colours`, DAMAGED);
   return palette;
 }
 

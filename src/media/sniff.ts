@@ -94,7 +94,7 @@ export function readDimensions(bytes: Uint8Array): { format: "png" | "jpeg"; wid
 
 const CONVERT = "Convert it to PNG or JPEG, or give decoded pixels as { data, width, height }.";
 
-/** What to do about files that are no pictures; all others are to be converted. */
+/** What to do about files that are not pictures; all others are to be converted. */
 const REMEDIES: Partial<Record<ImageFormat, string>> = {
   mp4: "Give some of its frames as pictures: video takes a list of them.",
   pdf: "Render its pages to PNG, and give those.",
@@ -111,7 +111,7 @@ function unsupported(format: ImageFormat, bytes: Uint8Array): Error {
   }
   if (bytes.length === 0) return badImage("the picture is empty (0 bytes), a PNG or JPEG file is needed", "Fetch or export it again.");
   const first = [...bytes.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  return badImage(`the picture starts with the bytes ${first}, which is no format known here; a PNG or JPEG file is needed`, CONVERT);
+  return badImage(`the picture starts with the bytes ${first}, which is not a format known here; a PNG or JPEG file is needed`, CONVERT);
 }
 
 function startsWith(bytes: Uint8Array, offset: number, magic: string): boolean {

@@ -14,7 +14,7 @@ export interface StoredShape {
 
 type Stored = ReadonlyMap<string, StoredShape>;
 
-/** Names by which other libraries' files are told, which name a cause that counting tensors would not. */
+/** Names by which other libraries' files are recognised: they give a cause that counting tensors would not. */
 const FOREIGN: readonly { is: RegExp; what: string; hint: string }[] = [
   {
     is: /\.(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|base_layer)(\.|$)/,

@@ -27,6 +27,8 @@ const HARMLESS: readonly string[] = [
   ...["num_return_sequences", "bad_words_ids", "prefix", "suppress_tokens", "begin_suppress_tokens", "exponential_decay_length_penalty"],
   // Heads for classification, which this model has not.
   ...["id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params"],
+  // Which token stands for a picture is seen in the tokenizer too.
+  ...["image_token_index"],
   // The outer hidden_size repeats llm_config's; whether the head is tied is decided by the tensors that are there.
   ...["tie_word_embeddings"],
 ];

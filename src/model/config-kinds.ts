@@ -9,8 +9,9 @@ const objectAt = (json: Json, key: string): Json | undefined => {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : undefined;
 };
 
-/** The InternVL folders that load, for whoever came with another kind. */
-const ORIGINAL = "take the model's original folder, whose config.json has llm_config (OpenGVLab's without -hf, -HF or -AWQ in its name)";
+/** Whether a config.json is of transformers' own class. */
+export const isHuggingFace = ({ architectures, model_type: type }: Json): boolean =>
+  type === "internvl" || (Array.isArray(architectures) && architectures[0] === "InternVLForConditionalGeneration");
 
 /** How the hint calls the way from one's LoRA to a checkpoint. */
 export const MERGE_LORA =
@@ -42,14 +43,6 @@ export function foreignKind(json: Json): EngineError | undefined {
       `${packed}: weights that were packed by another library (AWQ, GPTQ, bitsandbytes, fp8, …) do not load`,
       'load the original checkpoint with weights: "q4" or "q8", or convert it with `internvl convert`',
     );
-  }
-  const { architectures, model_type: type } = json;
-  if (
-    Object.hasOwn(json, "text_config") ||
-    type === "internvl" ||
-    (Array.isArray(architectures) && architectures[0] === "InternVLForConditionalGeneration")
-  ) {
-    return bad(`it is of Hugging Face's own layout (text_config, model_type "internvl"), which does not load yet`, ORIGINAL);
   }
   if (Object.hasOwn(json, "peft_type")) return bad("it is a LoRA adapter's configuration, not a model's", MERGE_LORA);
   const ranks = ["use_llm_lora", "use_backbone_lora"].filter((key) => json[key] !== undefined && json[key] !== null && json[key] !== 0);

@@ -1,8 +1,10 @@
 import { parseJsonObject } from "../json.ts";
+import { described } from "../options.ts";
 import { bad, Fields } from "./config-fields.ts";
 import { isHarmless, isHarmlessInVision } from "./config-keys.ts";
-import { foreignKind } from "./config-kinds.ts";
+import { foreignKind, isHuggingFace } from "./config-kinds.ts";
 import { ropeConfig } from "./config-rope.ts";
+import { ARCHITECTURES, type Architecture, DECODERS, type DecoderKind, type Layout, refusedDecoder } from "./families.ts";
 import type { Rope } from "./rope.ts";
 
 /** InternViT, as `vision_config` describes it. */
@@ -20,9 +22,9 @@ export interface VisionConfig {
   qkNorm: boolean;
 }
 
-/** The decoder, as `llm_config` describes it. */
+/** The decoder, as `llm_config` or `text_config` describes it. */
 export interface LanguageConfig {
-  architecture: "Qwen2ForCausalLM" | "InternLM2ForCausalLM";
+  architecture: Architecture;
   hiddenSize: number;
   layers: number;
   heads: number;
@@ -41,6 +43,7 @@ export interface LanguageConfig {
 }
 
 export interface ModelConfig {
+  layout: Layout;
   vision: VisionConfig;
   language: LanguageConfig;
   /** Pixels a side of a tile. */
@@ -53,8 +56,13 @@ export interface ModelConfig {
   maxTiles: number;
   dynamicTiles: boolean;
   thumbnail: boolean;
+  /** The prompt's form (text/template.ts). */
   template: string;
   systemMessage: string | undefined;
+  /** What ends an answer, where that is not `<|im_end|>` alone. */
+  stopIds: readonly number[] | undefined;
+  /** The id of `<IMG_CONTEXT>` where the configuration says it. */
+  imageTokenId: number | undefined;
   /** How `internvl convert` has stored the matrices. */
   converted: Converted | undefined;
 }
@@ -81,28 +89,47 @@ const MOST = {
 const EPS = "a number above 0 and below 1";
 const isEps = (eps: number): boolean => eps > 0 && eps < 1;
 
-const FAMILY = "use a checkpoint of the InternVL 2.5 family";
+const FAMILY = "use a checkpoint of the InternVL family: InternVL2_5, InternVL3 or a dense InternVL3_5, in OpenGVLab's layout or as -HF";
 
 function divides(what: string, size: number, by: number, parts: string): number {
   if (size % by !== 0) throw bad(`${what} ${size} does not divide by ${by} ${parts}`);
   return size / by;
 }
 
-function visionConfig(v: Fields): VisionConfig {
+/** A side's length: a number, or, as transformers has it, the same twice. */
+function side(v: Fields, key: string): number {
+  const value = v.get(key);
+  if (!Array.isArray(value)) return v.count(key, MOST.pixels);
+  const [height, width] = value as unknown[];
+  const isSide = typeof height === "number" && Number.isSafeInteger(height) && height > 0 && height <= MOST.pixels;
+  if (value.length !== 2 || height !== width || !isSide) throw v.wrong(key, `a whole number from 1 to ${MOST.pixels}, or the same twice`);
+  return height;
+}
+
+function visionConfig(v: Fields, layout: Layout): VisionConfig {
+  const ours = layout === "original";
+  const length = ours ? (fields: Fields, key: string) => fields.count(key, MOST.pixels) : side;
   v.oneOf("hidden_act", ["gelu", "gelu_python"], "gelu");
   v.oneOf("num_channels", [3], 3);
-  v.oneOf("use_moe", [false], false); // InternVL3's files have it, with the sizes that it would take
+  if (ours)
+    v.oneOf("use_moe", [false], false); // InternVL3's files have it, with the sizes that it would take
+  else {
+    v.oneOf("model_type", ["internvl_vision"], "internvl_vision");
+    v.oneOf("use_absolute_position_embeddings", [true], true);
+    v.oneOf("use_mean_pooling", [true], true); // without it there is a norm behind the last layer
+    v.oneOf("use_mask_token", [false], false);
+  }
   const config: VisionConfig = {
     hiddenSize: v.count("hidden_size", MOST.width),
     layers: v.count("num_hidden_layers", MOST.layers),
     heads: v.count("num_attention_heads", MOST.heads),
     intermediateSize: v.count("intermediate_size", MOST.mlp),
-    imageSize: v.count("image_size", MOST.pixels),
-    patchSize: v.count("patch_size", MOST.pixels),
+    imageSize: length(v, "image_size"),
+    patchSize: length(v, "patch_size"),
     eps: v.number("layer_norm_eps", EPS, isEps, 1e-6),
-    norm: v.oneOf("norm_type", ["layer_norm", "rms_norm"], "rms_norm"),
-    qkvBias: v.flag("qkv_bias", false),
-    qkNorm: v.flag("qk_normalization", true),
+    norm: v.oneOf("norm_type", ["layer_norm", "rms_norm"], ours ? "rms_norm" : "layer_norm"),
+    qkvBias: v.flag(ours ? "qkv_bias" : "attention_bias", false),
+    qkNorm: v.flag(ours ? "qk_normalization" : "use_qk_norm", ours),
   };
   divides("vision_config.hidden_size", config.hiddenSize, config.heads, "heads");
   divides("vision_config.image_size", config.imageSize, config.patchSize, "pixels a patch");
@@ -127,25 +154,55 @@ function checkWindows(l: Fields, layers: number, positions: number): void {
   }
 }
 
-function languageConfig(l: Fields): LanguageConfig {
-  const architecture = l.architecture(["Qwen2ForCausalLM", "InternLM2ForCausalLM"], FAMILY);
-  const qwen2 = architecture === "Qwen2ForCausalLM";
+/** @throws EngineError bad-weights for a decoder that does not load, with what is known of it */
+function architectureOf(l: Fields, layout: Layout): Architecture {
+  const type = layout === "huggingface" ? l.get("model_type") : undefined;
+  const list = l.get("architectures");
+  const has = type ?? (Array.isArray(list) ? list[0] : list);
+  const refused = refusedDecoder(has);
+  if (refused) {
+    const problem = `${l.name(type === undefined ? "architectures" : "model_type")} names ${described(has)}, ${refused.what}, which does not load`;
+    throw bad(`${problem}; supported: ${ARCHITECTURES.join(", ")}`, refused.instead);
+  }
+  if (layout === "original") return l.architecture(ARCHITECTURES, FAMILY);
+  const found = ARCHITECTURES.find(
+    (each) => each !== "InternLM2ForCausalLM" && (type === undefined ? each === has : DECODERS[each].modelType === type),
+  );
+  if (found === undefined && has === undefined) return "Qwen2ForCausalLM"; // transformers' default
+  if (found === undefined) throw l.wrong(type === undefined ? "architectures" : "model_type", '"qwen2", "qwen3" or "llama"', FAMILY);
+  return found;
+}
+
+/** The width of a head: of a number of its own, or what the heads leave of the hidden size. */
+function headDimOf(l: Fields, kind: DecoderKind["headDim"], hiddenSize: number, heads: number): number {
+  const share = () => divides(l.name("hidden_size"), hiddenSize, heads, "heads");
+  if (kind === "divided") {
+    const headDim = share();
+    return l.oneOf("head_dim", [headDim], headDim, "heads of another width than hidden_size / num_attention_heads are not supported");
+  }
+  if (l.get("head_dim") !== undefined) return l.count("head_dim", MOST.width);
+  return typeof kind === "number" ? kind : share();
+}
+
+function languageConfig(l: Fields, layout: Layout): LanguageConfig {
+  const architecture = architectureOf(l, layout);
+  const kind: DecoderKind = DECODERS[architecture];
   l.oneOf("hidden_act", ["silu", "swish"], "silu");
   const hiddenSize = l.count("hidden_size", MOST.width);
   const heads = l.count("num_attention_heads", MOST.heads);
   const kvHeads = l.count("num_key_value_heads", MOST.heads, heads);
-  divides("llm_config.num_attention_heads", heads, kvHeads, "kv heads");
-  const headDim = divides("llm_config.hidden_size", hiddenSize, heads, "heads");
-  divides("llm_config.hidden_size / num_attention_heads", headDim, 2, "halves that rope turns");
-  l.oneOf("head_dim", [headDim], headDim, "heads of another width than hidden_size / num_attention_heads are not supported");
+  divides(l.name("num_attention_heads"), heads, kvHeads, "kv heads");
+  const headDim = headDimOf(l, kind.headDim, hiddenSize, heads);
+  divides("the width of a head", headDim, 2, "halves that rope turns");
   if (l.get("partial_rotary_factor") !== undefined) l.oneOf("partial_rotary_factor", [1]);
   const layers = l.count("num_hidden_layers", MOST.layers);
-  const positions = l.count("max_position_embeddings", MOST.positions, qwen2 ? 32768 : 2048);
-  if (qwen2) checkWindows(l, layers, positions);
+  const positions = l.count("max_position_embeddings", MOST.positions, kind.positions);
+  if (kind.windows) checkWindows(l, layers, positions);
   const noBias = "biases of this decoder's other products are not supported";
   // Qwen2 has biases for q, k and v and no others, and its class reads no flag; some files say so all the same.
-  const qkvBias = qwen2 && l.flag("attention_bias", true) && l.flag("qkv_bias", true);
-  for (const key of qwen2 ? ["bias", "mlp_bias"] : ["bias", "attention_bias", "qkv_bias", "mlp_bias"]) l.oneOf(key, [false], false, noBias);
+  const qkvBias = !!kind.qkvBias && l.flag("attention_bias", true) && l.flag("qkv_bias", true);
+  for (const key of kind.qkvBias ? ["bias", "mlp_bias"] : ["bias", "attention_bias", "qkv_bias", "mlp_bias"])
+    l.oneOf(key, [false], false, noBias);
   const config: LanguageConfig = {
     ...{ architecture, hiddenSize, layers, heads, kvHeads, headDim, qkvBias },
     ...ropeConfig(l, architecture, positions),
@@ -171,8 +228,82 @@ function convertedBy(fields: Fields): Converted | undefined {
   return converted;
 }
 
+/** The last layer, or the one that is asked for. */
+function selectedLayer(fields: Fields, key: string, vision: VisionConfig): number {
+  const selectLayer = fields.number(key, "a whole number", Number.isSafeInteger, -1);
+  if (selectLayer < -vision.layers - 1 || selectLayer > vision.layers) {
+    throw bad(`${key} is ${selectLayer}, the vision tower has ${vision.layers} layers`);
+  }
+  return selectLayer;
+}
+
+/** Visual tokens of a tile: the pixel unshuffle makes one of four patches. */
+export function tokensOf(name: string, tileSize: number, { patchSize }: VisionConfig): number {
+  return divides("patches a side", divides(name, tileSize, patchSize, "pixels a patch"), 2, "for the pixel unshuffle") ** 2;
+}
+
+/** InternVLChatConfig. */
+function originalConfig(fields: Fields): ModelConfig {
+  fields.architecture(["InternVLChatModel"], FAMILY);
+  fields.oneOf("model_type", ["internvl_chat"], "internvl_chat", FAMILY);
+  const vision = visionConfig(fields.object("vision_config"), "original");
+  const language = languageConfig(fields.object("llm_config"), "original");
+  if (fields.get("ps_version") === undefined) throw bad("ps_version is missing, which means v1 upstream; only v2 is supported", FAMILY);
+  fields.oneOf("ps_version", ["v2"], undefined, FAMILY);
+  fields.oneOf("pad2square", [false], false, "pictures that are padded to squares are not supported");
+  for (const key of ["use_llm_lora", "use_backbone_lora"]) fields.oneOf(key, [0], 0); // said by foreignKind
+  const tileSize = fields.count("force_image_size", MOST.pixels, vision.imageSize);
+  const minTiles = fields.count("min_dynamic_patch", MOST.tiles, 1);
+  const maxTiles = fields.count("max_dynamic_patch", MOST.tiles, 12);
+  if (minTiles > maxTiles) throw bad(`min_dynamic_patch is ${minTiles}, above max_dynamic_patch, ${maxTiles}`);
+  if (fields.get("hidden_size") !== undefined && fields.get("hidden_size") !== language.hiddenSize) {
+    throw fields.wrong("hidden_size", `llm_config.hidden_size, ${language.hiddenSize}`);
+  }
+  return {
+    layout: "original",
+    ...{ vision, language, tileSize, minTiles, maxTiles },
+    selectLayer: selectedLayer(fields, "select_layer", vision),
+    tokensPerTile: tokensOf("force_image_size", tileSize, vision),
+    dynamicTiles: fields.flag("dynamic_image_size", true),
+    thumbnail: fields.flag("use_thumbnail", true),
+    template: fields.text("template") ?? "internvl2_5",
+    systemMessage: fields.text("system_message"),
+    stopIds: undefined,
+    imageTokenId: undefined,
+    converted: convertedBy(fields),
+  };
+}
+
+/** transformers' InternVLConfig; what its processor's files say of tiles and prompts comes to it in huggingface.ts. */
+function huggingFaceConfig(fields: Fields): ModelConfig {
+  if (fields.get("architectures") !== undefined) fields.architecture(["InternVLForConditionalGeneration"], FAMILY);
+  fields.oneOf("model_type", ["internvl"], undefined, FAMILY);
+  const vision = visionConfig(fields.object("vision_config"), "huggingface");
+  const language = languageConfig(fields.object("text_config"), "huggingface");
+  fields.oneOf("projector_hidden_act", ["gelu"], "gelu");
+  fields.oneOf("vision_feature_select_strategy", ["default"], "default");
+  const id = fields.get("image_token_id");
+  return {
+    layout: "huggingface",
+    ...{ vision, language, tileSize: vision.imageSize, minTiles: 1, maxTiles: 12 },
+    selectLayer: selectedLayer(fields, "vision_feature_layer", vision),
+    tokensPerTile: fields.count("image_seq_length", MOST.positions, 256),
+    dynamicTiles: true,
+    thumbnail: true,
+    template: "huggingface",
+    systemMessage: undefined,
+    stopIds: undefined,
+    imageTokenId:
+      id === undefined
+        ? undefined
+        : fields.number("image_token_id", "an id of the vocabulary", (v) => v < language.vocabSize && Number.isSafeInteger(v)),
+    converted: convertedBy(fields),
+  };
+}
+
 /**
- * Reads a checkpoint's config.json (InternVLChatConfig). Every key that may change what the model computes is read, or refused by name.
+ * Reads a checkpoint's config.json, OpenGVLab's or transformers'. Every key that may change what the model computes is read, or refused by
+ * name.
  *
  * @throws EngineError bad-weights naming the key, what it has and what is supported
  */
@@ -181,35 +312,8 @@ export function parseConfig(bytes: Uint8Array): ModelConfig {
   const foreign = foreignKind(json);
   if (foreign) throw foreign;
   const fields = new Fields(json, "");
-  fields.architecture(["InternVLChatModel"], FAMILY);
-  const vision = visionConfig(fields.object("vision_config"));
-  const language = languageConfig(fields.object("llm_config"));
-  if (fields.get("ps_version") === undefined) throw bad("ps_version is missing, which means v1 upstream; only v2 is supported", FAMILY);
-  fields.oneOf("ps_version", ["v2"], undefined, FAMILY);
+  const config = isHuggingFace(json) ? huggingFaceConfig(fields) : originalConfig(fields);
   fields.oneOf("downsample_ratio", [0.5], 0.5);
-  fields.oneOf("pad2square", [false], false, "pictures that are padded to squares are not supported");
-  for (const key of ["use_llm_lora", "use_backbone_lora"]) fields.oneOf(key, [0], 0); // said by foreignKind
-  const tileSize = fields.count("force_image_size", MOST.pixels, vision.imageSize);
-  const grid = divides("force_image_size", tileSize, vision.patchSize, "pixels a patch");
-  const selectLayer = fields.number("select_layer", "a whole number", Number.isSafeInteger, -1);
-  if (selectLayer < -vision.layers - 1 || selectLayer > vision.layers) {
-    throw bad(`select_layer is ${selectLayer}, the vision tower has ${vision.layers} layers`);
-  }
-  const minTiles = fields.count("min_dynamic_patch", MOST.tiles, 1);
-  const maxTiles = fields.count("max_dynamic_patch", MOST.tiles, 12);
-  if (minTiles > maxTiles) throw bad(`min_dynamic_patch is ${minTiles}, above max_dynamic_patch, ${maxTiles}`);
-  if (fields.get("hidden_size") !== undefined && fields.get("hidden_size") !== language.hiddenSize) {
-    throw fields.wrong("hidden_size", `llm_config.hidden_size, ${language.hiddenSize}`);
-  }
-  const config: ModelConfig = {
-    ...{ vision, language, tileSize, selectLayer, minTiles, maxTiles },
-    tokensPerTile: divides("patches a side", grid, 2, "for the pixel unshuffle") ** 2,
-    dynamicTiles: fields.flag("dynamic_image_size", true),
-    thumbnail: fields.flag("use_thumbnail", true),
-    template: fields.text("template") ?? "internvl2_5",
-    systemMessage: fields.text("system_message"),
-    converted: convertedBy(fields),
-  };
   fields.rest(isHarmless);
   return config;
 }

@@ -1,18 +1,19 @@
 import type { Program, Tap } from "../gpu/program.ts";
 import { causalAttention } from "../ops/attention.ts";
 import type { KvCache } from "../ops/kv-cache.ts";
-import { gatedMatmul, matmul } from "../ops/matmul.ts";
+import { gatedMatmul, matmul, type Product } from "../ops/matmul.ts";
 import { type NormWeights, norm } from "../ops/norm.ts";
-import { ropeAppend } from "../ops/rope.ts";
+import { type HeadNorm, ropeAppend } from "../ops/rope.ts";
 import { embed } from "../ops/rowwise.ts";
 import type { Activation, Bindable, Matrix, Vector } from "../tensor/tensor.ts";
-import type { Weights } from "../weights/weights.ts";
+import type { MatrixRows, Weights } from "../weights/weights.ts";
 import type { LanguageConfig } from "./config.ts";
 
 export interface DecoderLayer {
   attentionNorm: NormWeights; // [H]
   qkv: Matrix; // [(heads + 2 kvHeads) · headDim, H]: q heads | k heads | v heads
   qkvBias: Vector | undefined;
+  headNorm: HeadNorm | undefined; // [headDim] each, Qwen3
   output: Matrix; // [H, heads · headDim]
   mlpNorm: NormWeights; // [H]
   gateUp: Matrix; // [2I, H]: gate | up
@@ -26,24 +27,50 @@ export interface DecoderWeights {
   head: Matrix; // [vocab, H]
 }
 
-/** What one family of language models has of its own: the names and shapes of its tensors. */
-export interface Family {
-  /** Below `model.`. */
+/** What one kind of decoder has of its own: how its tensors are called, a layer's below `layers.N.`. */
+export interface DecoderNames {
   embed: string;
   /** Where it is not stored, the head is the embedding, whatever `tie_word_embeddings` says. */
   head: string;
-  layer(w: Weights, config: LanguageConfig): DecoderLayer;
+  /** All q heads, all k heads, all v heads, one below the other. */
+  qkv(config: LanguageConfig): readonly MatrixRows[];
+  qkvBias?: readonly [q: string, k: string, v: string];
+  headNorms?: readonly [q: string, k: string];
+  output: string;
+  gate: string;
+  up: string;
+  down: string;
+  attentionNorm: string;
+  mlpNorm: string;
 }
 
-/** The decoder's tensors, below `language_model.`. */
-export function declareDecoder(w: Weights, c: LanguageConfig, family: Family): DecoderWeights {
-  const model = w.at("model");
-  const embedding = model.matrix(family.embed, c.vocabSize, c.hiddenSize);
+/** The tensors of one layer, below `layers.N.`. */
+export function declareDecoderLayer(w: Weights, c: LanguageConfig, names: DecoderNames): DecoderLayer {
+  const { hiddenSize: h, intermediateSize: i, heads, kvHeads, headDim, eps } = c;
+  const [q, kv] = [heads * headDim, kvHeads * headDim];
+  return {
+    attentionNorm: { weight: w.vector(names.attentionNorm, h), eps },
+    qkv: w.matrices(names.qkv(c), h),
+    qkvBias: c.qkvBias && names.qkvBias ? w.vectors(names.qkvBias.map((name, part) => [name, [part === 0 ? q : kv]])) : undefined,
+    headNorm: names.headNorms && { weight: w.vectors(names.headNorms.map((name) => [name, [headDim]])), eps },
+    output: w.matrix(names.output, h, q),
+    mlpNorm: { weight: w.vector(names.mlpNorm, h), eps },
+    gateUp: w.matrices(
+      [names.gate, names.up].map((name) => ({ name, rows: i })),
+      h,
+    ),
+    down: w.matrix(names.down, h, i),
+  };
+}
+
+/** The decoder's tensors: those of `model`, and the head beside it. */
+export function declareDecoder(model: Weights, beside: Weights, c: LanguageConfig, names: DecoderNames): DecoderWeights {
+  const embedding = model.matrix(names.embed, c.vocabSize, c.hiddenSize);
   return {
     embed: embedding,
-    layers: Array.from({ length: c.layers }, (_, i) => family.layer(model.at("layers").at(i), c)),
+    layers: Array.from({ length: c.layers }, (_, i) => declareDecoderLayer(model.at("layers").at(i), c, names)),
     norm: { weight: model.vector("norm.weight", c.hiddenSize), eps: c.eps },
-    head: w.has(family.head) ? w.matrix(family.head, c.vocabSize, c.hiddenSize) : embedding,
+    head: beside.has(names.head) ? beside.matrix(names.head, c.vocabSize, c.hiddenSize) : embedding,
   };
 }
 
@@ -79,7 +106,7 @@ export function recordDecoder(
 export function recordDecoderLayer(p: Program, w: DecoderLayer, x: Activation, cache: KvCache, rope: GPUBuffer, heads: number): void {
   p.arena.scope(() => {
     const qkv = matmul(p, x, w.qkv, { norm: w.attentionNorm, bias: w.qkvBias }); // [tokens, (heads + 2 kvHeads) · headDim]
-    const q = ropeAppend(p, qkv, rope, cache, heads); // [tokens, heads · headDim]
+    const q = ropeAppend(p, qkv, rope, cache, heads, w.headNorm); // [tokens, heads · headDim]
     matmul(p, causalAttention(p, q, cache, heads), w.output, { into: x, bounded: true }); // means of values
   });
   p.arena.scope(() => {
@@ -88,16 +115,17 @@ export function recordDecoderLayer(p: Program, w: DecoderLayer, x: Activation, c
   });
 }
 
-/** Logits = head(norm(x)): of every row of x, or of the last one alone. With a tap the norm's output is seen too. */
+/** Logits = head(norm(x)), with their maxima for sampling: of every row of x, or of the last one alone. With a tap the norm's output is seen too. */
 export function recordHead(
   p: Program,
   w: DecoderWeights,
   x: Activation,
   { last = false, out, tap }: { last?: boolean; out?: Activation; tap?: Tap } = {},
-): void {
+): Product {
   const fused = !last && !tap;
   const normed = fused ? x : norm(p, x, w.norm, { last }); // [rows, H]
   tap?.("llm.norm", normed, p);
-  const logits = matmul(p, normed, w.head, { bounded: true, ...(fused && { norm: w.norm }), ...(out && { out }) }); // [rows, vocab]
+  const logits = matmul(p, normed, w.head, { bounded: true, ...(fused && { norm: w.norm }), ...(out && { out }), maxima: !tap }); // [rows, vocab]
   tap?.("logits", logits, p);
+  return logits;
 }

@@ -1,6 +1,6 @@
 import type { RowBlock } from "../weights/rows.ts";
 import type { LanguageConfig } from "./config.ts";
-import type { Family } from "./decoder.ts";
+import type { DecoderNames } from "./decoder.ts";
 
 /** wqkv lies as [kvHeads, group + 2, headDim]: per kv head its query heads, then k, then v. Here: all q, all k, all v. */
 function unpackWqkv({ heads, kvHeads, headDim }: LanguageConfig): RowBlock[] {
@@ -14,27 +14,17 @@ function unpackWqkv({ heads, kvHeads, headDim }: LanguageConfig): RowBlock[] {
 }
 
 /** InternLM2 and InternLM2.5 (modeling_internlm2.py): q, k and v lie in one tensor, head by head, without biases. */
-export const internLm2: Family = {
+export const internLm2: DecoderNames = {
   embed: "tok_embeddings.weight",
   head: "output.weight",
-  layer(w, config) {
-    const { hiddenSize: h, intermediateSize: i, heads, kvHeads, headDim, eps } = config;
-    const attention = w.at("attention");
-    const mlp = w.at("feed_forward");
-    return {
-      qkv: attention.matrices([{ name: "wqkv.weight", rows: (heads + 2 * kvHeads) * headDim, blocks: unpackWqkv(config) }], h),
-      qkvBias: undefined,
-      output: attention.matrix("wo.weight", h, heads * headDim),
-      gateUp: mlp.matrices(
-        [
-          { name: "w1.weight", rows: i },
-          { name: "w3.weight", rows: i },
-        ],
-        h,
-      ),
-      down: mlp.matrix("w2.weight", h, i),
-      attentionNorm: { weight: w.vector("attention_norm.weight", h), eps },
-      mlpNorm: { weight: w.vector("ffn_norm.weight", h), eps },
-    };
+  qkv: (config) => {
+    const { heads, kvHeads, headDim } = config;
+    return [{ name: "attention.wqkv.weight", rows: (heads + 2 * kvHeads) * headDim, blocks: unpackWqkv(config) }];
   },
+  output: "attention.wo.weight",
+  gate: "feed_forward.w1.weight",
+  up: "feed_forward.w3.weight",
+  down: "feed_forward.w2.weight",
+  attentionNorm: "attention_norm.weight",
+  mlpNorm: "ffn_norm.weight",
 };

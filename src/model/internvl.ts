@@ -1,20 +1,20 @@
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { MAX_ROWS, type Precision, type Program, Programs, type Tap } from "../gpu/program.ts";
-import type { KvDtype } from "../ops/kv-cache.ts";
+import { MAX_SLOTS, type Precision, type Program, Programs, type Tap } from "../gpu/program.ts";
+import { type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
 import { ropeTable } from "../ops/rope.ts";
 import { pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
 import { described } from "../options.ts";
-import type { Vector } from "../tensor/tensor.ts";
+import { bindingOf, type Vector } from "../tensor/tensor.ts";
 import type { GpuWeights } from "../weights/gpu-weights.ts";
 import type { LanguageConfig, ModelConfig } from "./config.ts";
-import { createResidual, type DecoderParts, Lanes } from "./lanes.ts";
-import { kvBytes, layerBytes } from "./language.ts";
+import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
 import { interpolatePositions } from "./positions.ts";
 import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
+import { VisualCache, type VisualLayout } from "./visual-cache.ts";
 
 /** Tiles in one vision step, at most; fewer where an activation would not fit a binding. */
 const TILES = 4;
@@ -33,8 +33,10 @@ export interface Tiles {
   count: number;
   /** Pixels a side. */
   size: number;
-  /** Normalised pixels f32 [count, 3, size, size] of some of them. */
-  pixels(first: number, count: number): Float32Array<ArrayBuffer>;
+  /** Equal for equal content: what has been computed is not computed again. */
+  keys: readonly string[];
+  /** Normalised pixels f32 [3, size, size] of one of them. */
+  pixels(tile: number): Float32Array<ArrayBuffer>;
 }
 
 /** @throws EngineError bad-input where a context is longer than the model has positions */
@@ -45,7 +47,7 @@ export function checkContext({ maxPositions }: LanguageConfig, maxContext: numbe
   });
 }
 
-/** Bytes of all KV caches where nobody says how many, or those of so many slots: they are taken only where there is room. */
+/** Bytes of all KV caches where nobody says how many, or what USUAL slots need, if that is more. They are taken only where there is room. */
 const KV_BYTES = 2 * 2 ** 30;
 const USUAL = 4;
 
@@ -70,10 +72,11 @@ export class Model {
   readonly #programs: Programs;
   readonly #vision: VisionWeights;
   readonly #projector: ProjectorWeights;
-  readonly #decoder: DecoderParts;
-  readonly #stages = new Map<string, Promise<VisionStage>>();
+  readonly #parts: DecoderParts;
+  readonly #stages = new Map<number, Promise<VisionStage>>();
+  readonly visual: VisualCache;
   /** Sequences of up to maxContext tokens: one, until more are wanted. */
-  lanes!: Lanes;
+  decoder!: Decoder;
 
   private constructor(
     gpu: Gpu,
@@ -88,6 +91,7 @@ export class Model {
     this.maxContext = maxContext;
     this.#vision = vision;
     this.#projector = projector;
+    this.visual = new VisualCache(maxContext);
     this.#programs = new Programs(gpu, precision);
     const { memory } = gpu;
     const { hiddenSize, headDim } = config.language;
@@ -97,7 +101,7 @@ export class Model {
     memory.write(rope, 0, table);
     const ids = memory.create("ids", maxContext * 4);
     const visual = memory.create("visual tokens", maxContext * hiddenSize * 4);
-    this.#decoder = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
+    this.#parts = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
   }
 
   /** Loads all weights, allocates the state and records the decoder's programs. `options` also say how many slots there can be. */
@@ -113,38 +117,37 @@ export class Model {
     return gpu.memory.scoped("loading the model", async () => {
       const weights = await w.load((declared) => declareModel(declared, config));
       const model = new Model(gpu, config, maxContext, kv, weights, options.precision);
-      const { slots = MAX_ROWS, kvBytes = Math.max(KV_BYTES, USUAL * model.rowBytes(maxContext)) } = options;
-      const most = Math.min(slots, model.rowsIn(kvBytes, maxContext));
-      model.lanes = await Lanes.open(model.#decoder, 1, maxContext, most);
+      const { slots = MAX_SLOTS, kvBytes = Math.max(KV_BYTES, USUAL * model.slotBytes(maxContext)) } = options;
+      const most = Math.min(slots, model.slotsIn(kvBytes, maxContext));
+      model.decoder = await Decoder.open(model.#parts, 1, maxContext, most);
       return model;
     });
   }
 
-  /** Rows that decode together, each with a KV cache of its own for `context` tokens. @throws EngineError limit-exceeded, out-of-memory */
-  openLanes(rows: number, context: number): Promise<Lanes> {
-    return Lanes.open(this.#decoder, rows, context);
+  /** Slots that decode together, each with a KV cache for `context` tokens. @throws EngineError limit-exceeded, out-of-memory */
+  openDecoder(slots: number, context: number): Promise<Decoder> {
+    return Decoder.open(this.#parts, slots, context);
   }
 
-  /** Bytes of the KV cache of one row of `context` tokens. */
-  rowBytes(context: number): number {
-    return kvBytes(this.config.language, context, this.#decoder.kv);
+  /** Bytes of the KV cache of a slot of `context` tokens. */
+  slotBytes(context: number): number {
+    return kvBytes(this.config.language, context, this.#parts.kv);
   }
 
-  /** Rows of `context` tokens that have room in so many bytes of KV cache and in a binding, at least one. */
-  rowsIn(bytes: number, context: number): number {
+  /** Slots of `context` tokens that have room in some bytes of KV cache and in a binding, at least one. */
+  slotsIn(bytes: number, context: number): number {
     const { language } = this.config;
-    const { kv } = this.#decoder;
-    const bound = Math.floor(this.gpu.memory.maxBinding / layerBytes(language, context, kv)); // a layer's keys of all rows lie in one binding
-    return Math.max(1, Math.min(MAX_ROWS, bound, Math.floor(bytes / kvBytes(language, context, kv))));
+    const { kv } = this.#parts;
+    const bound = Math.floor(this.gpu.memory.maxBinding / slotBytes({ ...language, context, dtype: kv })); // a layer's keys of all slots lie in one binding
+    return Math.max(1, Math.min(MAX_SLOTS, bound, Math.floor(bytes / kvBytes(language, context, kv))));
   }
 
-  /** The vision tower for tiles of `size` pixels a side; its visual tokens go to row start · tokens of the visual buffer. */
+  /** The vision tower for tiles of `size` pixels a side; the visual tokens of each go to the place that is its slot in the step. */
   recordVision(size: number, tap?: Tap): Promise<VisionStage> {
-    const key = String(size);
-    const known = tap ? undefined : this.#stages.get(key);
+    const known = tap ? undefined : this.#stages.get(size);
     if (known) return known;
     const stage = this.#buildVision(size, tap);
-    if (!tap) this.#stages.set(key, stage);
+    if (!tap) this.#stages.set(size, stage);
     return stage;
   }
 
@@ -154,7 +157,7 @@ export class Model {
    */
   async prepare(size: number, signal?: AbortSignal, onPipeline?: (done: number, total: number) => void): Promise<void> {
     const { program } = await this.recordVision(size);
-    await this.#programs.warm([...this.lanes.programs(), program], signal, onPipeline);
+    await this.#programs.warm([...this.decoder.programs(), program], signal, onPipeline);
   }
 
   async #buildVision(size: number, tap?: Tap): Promise<VisionStage> {
@@ -179,55 +182,38 @@ export class Model {
       const y = recordProjector(p, this.#projector, shuffled); // [tiles · tokens, H]
       tap?.("mlp1", y, p);
       const bytes = tokens * language.hiddenSize * 4;
-      p.copy({
-        from: y.buffer,
-        to: this.#decoder.visual,
-        range: (step) => ({ fromOffset: 0, toOffset: step.start * bytes, bytes: step.units * bytes }),
+      const { buffer, offset = 0 } = bindingOf(y.buffer);
+      p.command({
+        encode: (encoder, { slots = [] }) => {
+          for (const [tile, place] of slots.entries())
+            encoder.copyBufferToBuffer(buffer, offset + tile * bytes, this.#parts.visual, place * bytes, bytes);
+        },
       });
     });
     return { program, pixels, position: positionBuffer, tileBytes, tokens };
   }
 
   /**
-   * Runs the tiles from `first` on through vision tower and projector, in batches; the visual tokens stay on the GPU, those of tile i from
-   * row i · tokens on. `after` is called when a batch has been submitted.
+   * Runs some tiles, at most as many as the stage takes at once, through vision tower and projector; their visual tokens stay on the GPU, each
+   * tile's at its place.
    */
-  async runVision(
-    tiles: Tiles,
-    options: {
-      first?: number;
-      signal?: AbortSignal | undefined;
-      stage?: VisionStage | undefined;
-      after?: ((first: number, count: number) => Promise<void>) | undefined;
-    } = {},
-  ): Promise<void> {
-    const { signal, after } = options;
-    const stage = options.stage ?? (await this.recordVision(tiles.size));
-    if (tiles.count * stage.tokens > this.maxContext) {
-      throw new EngineError(
-        "context-overflow",
-        `${tiles.count} tiles give ${tiles.count * stage.tokens} visual tokens, the context has ${this.maxContext}`,
-        { hint: "use fewer tiles (maxTiles) or a larger maxContext" },
-      );
-    }
-    for (let first = options.first ?? 0; first < tiles.count; first += stage.program.maxUnits) {
-      throwIfAborted(signal);
-      this.gpu.memory.assertAlive();
-      const units = Math.min(stage.program.maxUnits, tiles.count - first);
-      this.gpu.memory.write(stage.pixels, 0, tiles.pixels(first, units));
-      stage.program.run({ units, start: first });
-      this.gpu.counters.tiles += units;
-      await after?.(first, units);
-      await this.gpu.memory.flush(); // one batch in flight: an abort takes effect within it
-    }
+  async runVision(tiles: Tiles, batch: readonly number[], { places }: VisualLayout, stage?: VisionStage): Promise<void> {
+    const { memory, counters } = this.gpu;
+    const { program, pixels, tileBytes } = stage ?? (await this.recordVision(tiles.size));
+    memory.assertAlive();
+    for (const [i, tile] of batch.entries()) memory.write(pixels, i * tileBytes, tiles.pixels(tile));
+    program.run({ units: batch.length, start: 0, slots: batch.map((tile) => places[tile]!) });
+    for (const tile of batch) this.visual.fill(tiles.keys[tile]!, places[tile]!);
+    counters.tiles += batch.length;
+    await memory.flush(); // one batch in flight: an abort takes effect within it
   }
 
   /**
-   * Ids as the embedding gather wants them: the k-th `<IMG_CONTEXT>` becomes visual token k.
+   * Ids as the embedding gather wants them: the k-th `<IMG_CONTEXT>` becomes the row of visual token k, of tiles that have their places.
    *
-   * @throws EngineError bad-input for what is no id of the vocabulary: the gather would read other memory
+   * @throws EngineError bad-input for what is not an id of the vocabulary: the gather would read other memory
    */
-  mergeIds(inputIds: readonly number[], imageContextId: number): Uint32Array<ArrayBuffer> {
+  mergeIds(inputIds: readonly number[], imageContextId: number, layout?: VisualLayout): Uint32Array<ArrayBuffer> {
     const { vocabSize } = this.config.language;
     const wrong = inputIds.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
     if (wrong >= 0) {
@@ -236,7 +222,13 @@ export class Model {
         hint: "take ids from this checkpoint's own tokenizer",
       });
     }
-    let visual = 0;
-    return Uint32Array.from(inputIds, (id) => (id === imageContextId ? (VISUAL_FLAG | visual++) >>> 0 : id));
+    const { perTile, places } = layout ?? { perTile: 1, places: [] };
+    let k = 0;
+    return Uint32Array.from(inputIds, (id) => {
+      if (id !== imageContextId) return id;
+      const row = (places[Math.floor(k / perTile)] ?? 0) * perTile + (k % perTile);
+      k++;
+      return (VISUAL_FLAG | row) >>> 0;
+    });
   }
 }

@@ -16,7 +16,7 @@ interface OpenOptions<T> {
   signal?: AbortSignal | undefined;
   /** Which tensors are held against the configuration: those below the model's own names, every one in the files, or none. */
   check?: "ours" | "all" | "none";
-  /** Work between the configuration and the headers: what it throws is told before anything large has been fetched. */
+  /** Work between the configuration and the headers: what it throws is thrown before anything large has been fetched. */
   between?: (config: ModelConfig) => Promise<T>;
 }
 

@@ -3,6 +3,7 @@ import { matmul } from "../ops/matmul.ts";
 import { type NormWeights, norm } from "../ops/norm.ts";
 import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
 import type { Weights } from "../weights/weights.ts";
+import type { Layout } from "./families.ts";
 
 export interface ProjectorWeights {
   norm: NormWeights; // [4C]
@@ -12,15 +13,21 @@ export interface ProjectorWeights {
   bias3: Vector; // [H]
 }
 
+const NAMES: Readonly<Record<Layout, readonly [norm: string, linear1: string, linear3: string]>> = {
+  original: ["0", "1", "3"],
+  huggingface: ["layer_norm", "linear_1", "linear_2"],
+};
+
 /** mlp1 (modeling_internvl_chat.py): LayerNorm, Linear, GELU, Linear. Its eps is torch's default, not the ViT's. */
-export function declareProjector(w: Weights, visionWidth: number, width: number): ProjectorWeights {
+export function declareProjector(w: Weights, visionWidth: number, width: number, layout: Layout): ProjectorWeights {
   const c = 4 * visionWidth;
+  const [norm, linear1, linear3] = NAMES[layout];
   return {
-    norm: { weight: w.vector("0.weight", c), bias: w.vector("0.bias", c), eps: 1e-5 },
-    linear1: w.matrix("1.weight", width, c),
-    bias1: w.vector("1.bias", width),
-    linear3: w.matrix("3.weight", width, width),
-    bias3: w.vector("3.bias", width),
+    norm: { weight: w.vector(`${norm}.weight`, c), bias: w.vector(`${norm}.bias`, c), eps: 1e-5 },
+    linear1: w.matrix(`${linear1}.weight`, width, c),
+    bias1: w.vector(`${linear1}.bias`, width),
+    linear3: w.matrix(`${linear3}.weight`, width, width),
+    bias3: w.vector(`${linear3}.bias`, width),
   };
 }
 

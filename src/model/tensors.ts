@@ -1,10 +1,15 @@
 import { RecordingWeights, type TensorShape } from "../weights/recording-weights.ts";
 import type { Weights } from "../weights/weights.ts";
 import type { ModelConfig } from "./config.ts";
-import type { DecoderWeights } from "./decoder.ts";
-import { declareLanguage } from "./families.ts";
+import { type DecoderNames, type DecoderWeights, declareDecoder } from "./decoder.ts";
+import type { Architecture } from "./families.ts";
+import { internLm2 } from "./internlm2.ts";
+import { llama } from "./llama.ts";
 import { declareProjector, type ProjectorWeights } from "./projector.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
 import { declareVision, type VisionWeights } from "./vision.ts";
+import { VISION_NAMES } from "./vision-names.ts";
 
 export type { TensorShape } from "../weights/recording-weights.ts";
 
@@ -18,21 +23,63 @@ export interface ModelWeights {
 export const usedLayers = ({ vision, selectLayer }: ModelConfig): number =>
   selectLayer < 0 ? vision.layers + 1 + selectLayer : selectLayer;
 
-/** Declares everything that the model takes from a checkpoint; `visionLayers` of the vision tower. */
-export function declareModel(w: Weights, config: ModelConfig, visionLayers = usedLayers(config)): ModelWeights {
+const DECODER_NAMES: Readonly<Record<Architecture, DecoderNames>> = {
+  Qwen2ForCausalLM: qwen2,
+  Qwen3ForCausalLM: qwen3,
+  InternLM2ForCausalLM: internLm2,
+  LlamaForCausalLM: llama,
+};
+
+/** Where the parts of a model lie, and the head beside the decoder. */
+interface Places {
+  vision: Weights;
+  projector: Weights;
+  decoder: Weights;
+  head: Weights;
+}
+
+/**
+ * transformers has two spellings of its layout: the one that save_pretrained writes by default (`language_model.model.…`), and its class's
+ * own (`model.language_model.…`). Each part's is told by one of its tensors.
+ */
+function placesOf(w: Weights, { layout, language }: ModelConfig): Places {
+  if (layout === "original") {
+    const decoder = w.at("language_model");
+    return { vision: w.at("vision_model"), projector: w.at("mlp1"), decoder: decoder.at("model"), head: decoder };
+  }
+  const { embed, head } = DECODER_NAMES[language.architecture];
+  const part = (own: string, old: string, tensor: string) => w.at(w.has(`${own}.${tensor}`) ? own : old);
   return {
-    vision: declareVision(w.at("vision_model"), config.vision, visionLayers),
-    projector: declareProjector(w.at("mlp1"), config.vision.hiddenSize, config.language.hiddenSize),
-    language: declareLanguage(w.at("language_model"), config.language),
+    vision: part("model.vision_tower", "vision_tower", `${VISION_NAMES.huggingface.classEmbedding}`),
+    projector: part("model.multi_modal_projector", "multi_modal_projector", "layer_norm.weight"),
+    decoder: part("model.language_model", "language_model.model", embed),
+    head: w.has(head) ? w : w.at("language_model"),
   };
 }
+
+/** Declares everything that the model takes from a checkpoint; `visionLayers` of the vision tower. */
+export function declareModel(w: Weights, config: ModelConfig, visionLayers = usedLayers(config)): ModelWeights {
+  const { vision, language, layout } = config;
+  const places = placesOf(w, config);
+  return {
+    vision: declareVision(places.vision, vision, visionLayers, VISION_NAMES[layout]),
+    projector: declareProjector(places.projector, vision.hiddenSize, language.hiddenSize, layout),
+    language: declareDecoder(places.decoder, places.head, language, DECODER_NAMES[language.architecture]),
+  };
+}
+
+/** Whether a name is that of a head, in whichever layout. */
+export const isHead = (name: string): boolean => /^(language_model\.)?(lm_head|output)\.weight$/.test(name);
 
 /**
  * Every tensor that a checkpoint of this configuration holds, the vision tower's unused layers too: what a recording of the loaders has seen.
  *
  * @param has whether it holds a tensor that it may lack; by default what the configuration says of the head
  */
-export function checkpointTensors(config: ModelConfig, has: (name: string) => boolean = () => !config.language.tied): TensorShape[] {
+export function checkpointTensors(
+  config: ModelConfig,
+  has: (name: string) => boolean = (name) => isHead(name) && !config.language.tied,
+): TensorShape[] {
   const recording = new RecordingWeights(has);
   declareModel(recording, config, config.vision.layers);
   return recording.seen;

@@ -6,6 +6,7 @@ import { addPositions, gatherPatches } from "../ops/rowwise.ts";
 import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
 import type { Weights } from "../weights/weights.ts";
 import type { VisionConfig } from "./config.ts";
+import type { VisionNames } from "./vision-names.ts";
 
 interface VisionLayer {
   norm1: NormWeights;
@@ -39,37 +40,40 @@ function declareNorm(w: Weights, name: string, { hiddenSize: c, norm: kind, eps 
 }
 
 /** One layer of InternViT (modeling_intern_vit.py, InternVisionEncoderLayer). */
-export function declareVisionLayer(w: Weights, config: VisionConfig): VisionLayer {
+export function declareVisionLayer(w: Weights, config: VisionConfig, names: VisionNames): VisionLayer {
   const { hiddenSize: c, intermediateSize: i } = config;
+  const rows = (3 * c) / names.qkv.length;
   return {
-    norm1: declareNorm(w, "norm1", config),
-    qkv: w.matrix("attn.qkv.weight", 3 * c, c),
-    qkvBias: config.qkvBias ? w.vector("attn.qkv.bias", 3 * c) : undefined,
-    qNorm: config.qkNorm ? w.vector("attn.q_norm.weight", c) : undefined,
-    kNorm: config.qkNorm ? w.vector("attn.k_norm.weight", c) : undefined,
-    proj: w.matrix("attn.proj.weight", c, c),
-    projBias: w.vector("attn.proj.bias", c),
-    ls1: w.vector("ls1", c),
-    norm2: declareNorm(w, "norm2", config),
+    norm1: declareNorm(w, names.norm1, config),
+    qkv: w.matrices(
+      names.qkv.map((name) => ({ name: `${name}.weight`, rows })),
+      c,
+    ),
+    qkvBias: config.qkvBias ? w.vectors(names.qkv.map((name) => [`${name}.bias`, [rows]])) : undefined,
+    qNorm: config.qkNorm ? w.vector(names.qNorm, c) : undefined,
+    kNorm: config.qkNorm ? w.vector(names.kNorm, c) : undefined,
+    proj: w.matrix(`${names.proj}.weight`, c, c),
+    projBias: w.vector(`${names.proj}.bias`, c),
+    ls1: w.vector(names.ls1, c),
+    norm2: declareNorm(w, names.norm2, config),
     fc1: w.matrix("mlp.fc1.weight", i, c),
     fc1Bias: w.vector("mlp.fc1.bias", i),
     fc2: w.matrix("mlp.fc2.weight", c, i),
     fc2Bias: w.vector("mlp.fc2.bias", c),
-    ls2: w.vector("ls2", c),
+    ls2: w.vector(names.ls2, c),
   };
 }
 
-/** InternViT's tensors, below `vision_model.`; `layers` of them are used (select_layer). */
-export function declareVision(w: Weights, config: VisionConfig, layers: number): VisionWeights {
+/** InternViT's tensors; `layers` of them are used (select_layer). */
+export function declareVision(w: Weights, config: VisionConfig, layers: number, names: VisionNames): VisionWeights {
   const { hiddenSize: c, patchSize: p } = config;
-  const embeddings = w.at("embeddings");
-  const encoder = w.at("encoder.layers");
+  const encoder = w.at(names.layers);
   return {
-    classEmbedding: embeddings.vectors([["class_embedding", [1, 1, c]]]),
-    position: embeddings.values("position_embedding", [1, 1 + (config.imageSize / p) ** 2, c]),
-    patch: embeddings.matrix("patch_embedding.weight", c, 3 * p * p, [c, 3, p, p]),
-    patchBias: embeddings.vector("patch_embedding.bias", c),
-    layers: Array.from({ length: layers }, (_, i) => declareVisionLayer(encoder.at(i), config)),
+    classEmbedding: w.vectors([[names.classEmbedding, [1, 1, c]]]),
+    position: w.values(names.position, [1, 1 + (config.imageSize / p) ** 2, c]),
+    patch: w.matrix(`${names.patch}.weight`, c, 3 * p * p, [c, 3, p, p]),
+    patchBias: w.vector(`${names.patch}.bias`, c),
+    layers: Array.from({ length: layers }, (_, i) => declareVisionLayer(encoder.at(i), config, names)),
   };
 }
 

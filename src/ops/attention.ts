@@ -3,7 +3,7 @@ import type { Activation } from "../tensor/tensor.ts";
 import { decodeAttention } from "./attention-decode.ts";
 import { need, needActivation, needTokens, needVec4s } from "./check.ts";
 import { type AttentionVariant, choose, type DecodeVariant } from "./choose.ts";
-import { type KvCache, kvReader, needCache, rowElements } from "./kv-cache.ts";
+import { type KvCache, kvReader, needCache, slotElements } from "./kv-cache.ts";
 
 const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
 
@@ -58,8 +58,8 @@ export function visionAttention(
 }
 
 /**
- * Causal attention over the cache: q [tokens, heads · headDim] → the same shape. The tokens are those of the cache's `row`, or one of each
- * of its rows.
+ * Causal attention over the cache: q [tokens, heads · headDim] → the same shape. The tokens are those of the cache's `slot`, or one of each
+ * of its slots.
  */
 export function causalAttention(
   program: Program,
@@ -69,19 +69,19 @@ export function causalAttention(
   options: AttentionOptions = {},
 ): Activation {
   const op = "causal attention";
-  const { keys, values, rows, row, kvHeads, headDim, context } = cache;
+  const { keys, values, slots, slot, kvHeads, headDim, context } = cache;
   needHead(op, headDim);
   needActivation(program, op, q, heads * headDim);
   needTokens(op, q);
   needCache(op, cache);
   need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
   const out = program.activation("attention", q.rows, q.width);
-  if (row === undefined) {
-    need(program.maxRows(q.rows) <= rows, op, `${q.label} has more rows than the cache`);
+  if (slot === undefined) {
+    need(program.maxRows(q.rows) <= slots, op, `${q.label} has more rows than the cache has slots`);
     decodeAttention(program, op, q, cache, out, options.decode);
     return out;
   }
-  const offset = row * rowElements(cache);
+  const offset = slot * slotElements(cache);
   choose(program.gpu, "attention", op, { width: headDim }, options.variant).record(program, {
     causal: true,
     rows: program.maxRows(q.rows),

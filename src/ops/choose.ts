@@ -51,7 +51,6 @@ type Table = { readonly [O in Op]: readonly Line<Variant<O>>[] } & {
 /** Matrix units where there are any; a GEMM kernel takes its tile from the shape (matmul-tiles.ts). */
 const GPU: Table = {
   matmul: [
-    { rows: 1, tries: ["gemv_subgroup", "gemv_workgroup"] },
     { rows: 8, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile"] }, // read the weights once and share them between the rows
     { tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile", "gemv_subgroup", "gemv_workgroup"] },
   ],

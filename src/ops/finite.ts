@@ -22,7 +22,7 @@ export function flagNonFinite(
   { words, bytes, dtype, flags, counter }: { words: Bindable; bytes: number; dtype: PlainDtype; flags: Bindable; counter: number },
 ): void {
   const op = `finite ${dtype}`;
-  need(bytes % 16 === 0 && bytes > 0, op, `${bytes} bytes are no whole vec4s`);
+  need(bytes % 16 === 0 && bytes > 0, op, `${bytes} bytes are not whole vec4s`);
   needRoom(op, "the words", words, bytes);
   needRoom(op, "the flags", flags, (counter + 1) * 4);
   const vec4s = bytes / 16;

@@ -1,30 +1,50 @@
 import type { Library } from "../gpu/kernel.ts";
-import { isQuantized } from "../tensor/tensor.ts";
 import type { MatmulKernel, MatmulPlan, MatmulShape } from "./matmul-kernels.ts";
 
-/** Rows that one pass over the weights serves in the vector kernels: a power of two. */
+/** Rows that one pass over the weights serves: a power of two. */
 const rowsAtOnce = (rows: number, width: number): number => Math.min(8, width, 2 ** Math.ceil(Math.log2(Math.max(1, rows))));
 
-/** matmul.gemv with WIDTH threads, whose sums one of lib/combine.* adds up. */
-function gemv(width: number, { dtype, rows }: MatmulShape, combine: Library, directives: readonly string[] = []): MatmulPlan {
-  const consts = { ROWS: rowsAtOnce(rows, width), WIDTH: width };
-  const libs: Library[] = [isQuantized(dtype) ? "lib/k_step.vec8" : "lib/k_step.vec4", combine];
-  return { source: { shader: "matmul.gemv" }, libs, directives, consts, prologue: true, columns: 4, rows: consts.ROWS };
+/** Elements of a row that matmul.gemv takes at a time: 16 bytes of q8, 32 of bf16. */
+const BLOCK = 16;
+
+/** matmul.gemv with `teams` teams of `width` threads, whose sums one of lib/combine.* adds up. */
+function gemv(
+  width: number,
+  teams: number,
+  { dtype, rows }: MatmulShape,
+  combine: Library,
+  directives: readonly string[] = [],
+): MatmulPlan {
+  const consts = { ROWS: rowsAtOnce(rows, width), WIDTH: width, TEAMS: teams };
+  const prologue = consts.ROWS <= 4; // a norm in front is made for every four columns anew: of more rows it costs more than a dispatch
+  return {
+    source: { shader: "matmul.gemv" },
+    libs: [...(prologue ? [] : (["lib/prologue.none"] as const)), combine],
+    directives,
+    consts,
+    reader: `lib/block.${dtype}`,
+    prologue,
+    maxima: true,
+    columns: 4 * teams,
+    rows: consts.ROWS,
+  };
 }
 
 /** Matrix times few rows of x. */
 export const GEMVS = {
-  /** GEMV: neighbouring threads of a workgroup read along K; their sums are added up in workgroup memory. Everywhere. */
+  /** Neighbouring threads of a workgroup read along K; their sums are added up in workgroup memory. Everywhere. */
   gemv_workgroup: {
-    needs: {},
-    plan: (_, shape) => gemv(64, shape, "lib/combine.barrier"),
+    needs: { widthMultipleOf: BLOCK },
+    plan: (_, shape) => gemv(64, 1, shape, "lib/combine.barrier"),
   },
-  /** GEMV: the same, with the sums added up by subgroups. */
+  /** The same, with the sums added up by subgroups; where their size is known, each has columns of its own, and nothing waits for another. */
   gemv_subgroup: {
-    needs: { features: ["subgroups"] },
+    needs: { features: ["subgroups"], widthMultipleOf: BLOCK },
     plan(gpu, shape) {
-      const size = gpu.subgroups.size;
-      return gemv(size ?? 64, shape, size ? "lib/combine.subgroup" : "lib/combine.subgroups", ["enable subgroups;"]);
+      const { size } = gpu.subgroups;
+      const directives = ["enable subgroups;"];
+      // Four subgroups: of workgroups of one subgroup fewer fit a core.
+      return size ? gemv(size, 4, shape, "lib/combine.subgroup", directives) : gemv(64, 1, shape, "lib/combine.subgroups", directives);
     },
   },
 } satisfies Record<string, MatmulKernel>;

@@ -28,6 +28,8 @@ export interface MatmulPlan {
   rounds?: number;
   /** Whether it has a prologue (lib/prologue.*): RMSNorm of the rows of x at no dispatch of its own. */
   prologue?: boolean;
+  /** Whether it can keep the maxima of its columns (lib/maxima.*). */
+  maxima?: boolean;
   /** Tiles of a GEMM that splits K (lib/gemm), the largest first: each step takes the one that fits it. */
   tiles?: readonly Tile[];
   /** Whether it takes x in 8 bits: a dispatch before it makes codes, which are bound as x, and scales, which are bound last. */

@@ -25,12 +25,25 @@ export interface MatmulOptions {
   out?: Activation | undefined;
   /** Whether x is of moderate size: a precision other than exact may round it to f16. Behind a norm it is by itself. */
   bounded?: boolean | undefined;
+  /** Besides, what greedy sampling wants to know of the result, where the variant can tell: for a product without an epilogue. */
+  maxima?: boolean;
   /** What the product may do to its operands; by default what the program may. */
   precision?: Precision | undefined;
   /** A variant by its name, instead of the one chosen for the adapter and the shape: for tests and benchmarks. */
   variant?: MatmulVariant | undefined;
   /** Which of a GEMM's tiles, instead of the one that fits a step, and how many parts of K: for tests. */
   tiling?: { tile: number; splits: number } | undefined;
+}
+
+/** The largest values of blocks of columns, with the first column that has them: (f32, u32) [rows, blocks]. */
+export interface Maxima {
+  buffer: Bindable;
+  blocks: number;
+}
+
+/** A product, and its maxima where they were asked for and the variant has them. */
+export interface Product extends Activation {
+  maxima?: Maxima;
 }
 
 const MAX_GROUPS = 65535; // workgroups in a dimension that every device takes
@@ -87,10 +100,10 @@ function variantFor(program: Program, x: Activation, w: Matrix, rows: number, pr
 /**
  * y[rows, N] = x[rows, K] · wᵀ for a Linear's weight w [N, K], with bias, GELU, layer scale and residual in the epilogue.
  *
- * @throws EngineError bad-input where shapes do not fit, K is no multiple of 4 (q8, q4: of 32), or the device lacks the variant;
+ * @throws EngineError bad-input where shapes do not fit, K is not a multiple of 4 (q8, q4: of 32), or the device lacks the variant;
  *   limit-exceeded where the product needs more than 65535 workgroups in a dimension
  */
-export function matmul(program: Program, x: Activation, w: Matrix, options: MatmulOptions = {}): Activation {
+export function matmul(program: Program, x: Activation, w: Matrix, options: MatmulOptions = {}): Product {
   return record(program, x, w, options, false);
 }
 
@@ -111,7 +124,7 @@ export function gatedMatmul(
   return swiglu(program, record(program, x, w, options, false));
 }
 
-function record(program: Program, x: Activation, w: Matrix, options: MatmulOptions, gated: boolean): Activation {
+function record(program: Program, x: Activation, w: Matrix, options: MatmulOptions, gated: boolean): Product {
   const op = `matmul ${w.label}`;
   const [n, k] = w.shape;
   const { bias, scale, into } = options;
@@ -153,11 +166,16 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   }
   const prologue = plan.prologue ? ([gain ? "lib/prologue.norm" : "lib/prologue.none"] as const) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
+  const plain = !(bias || options.gelu || scale || into || gated);
+  const blocks = options.maxima && plan.maxima && plain && w.parts.length === 1 ? Math.ceil(n / plan.columns) : 0;
+  const maxima = blocks > 0 ? { buffer: program.arena.take(maxRows * blocks * 8), blocks } : undefined;
+  const keep = plan.maxima ? ([maxima ? "lib/maxima.keep" : "lib/maxima.none"] as const) : [];
+  const more = gain || maxima ? [gain?.weight.buffer ?? x.buffer] : []; // binding 8
   const codes = plan.codes ? quantizeRows(program, x) : undefined;
   const reader = plan.before ? [] : [plan.reader ?? (`lib/weight.${w.dtype}` as const)];
   const kernel = {
     ...plan.source,
-    libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...plan.libs] as const,
+    libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...keep, ...plan.libs] as const,
     directives: plan.directives,
     consts: plan.consts ?? {},
   };
@@ -168,9 +186,9 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
     const buffers = [xs, ws, scales, bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer];
     if (!plan.tiles) {
       program.dispatch({
-        kernel: { ...kernel, bindings: `uurrrrrw${gain ? "r" : ""}` },
+        kernel: { ...kernel, bindings: `uurrrrrw${more.length ? "r" : ""}${maxima ? "w" : ""}` },
         params,
-        buffers: [...buffers, ...(gain ? [gain.weight.buffer] : [])],
+        buffers: [...buffers, ...more, ...(maxima ? [maxima.buffer] : [])],
         workgroups: grid(plan, n, x),
       });
       return;
@@ -209,7 +227,7 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
     return y;
   }
   for (const part of w.parts) product(codes?.codes ?? x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
-  return y;
+  return maxima ? { ...y, maxima } : y;
 }
 
 /** Adds up what splits of K leave, and does the epilogue. */

@@ -37,7 +37,7 @@ export function convert(program: Program, { source, from, to, part, first, eleme
   need(SOURCES.includes(from), op, `${from} is not a stored dtype: ${SOURCES.join(", ")}`);
   need(to in BYTES_PER_ELEMENT, op, `${to} is not a format of weights: ${Object.keys(BYTES_PER_ELEMENT).join(", ")}`);
   need(from !== to, op, "there is nothing to convert");
-  need(first % unit === 0 && elements % unit === 0 && elements > 0, op, `elements ${first} + ${elements} are no whole units of ${unit}`);
+  need(first % unit === 0 && elements % unit === 0 && elements > 0, op, `elements ${first} + ${elements} are not whole units of ${unit}`);
   need(first >= 0, op, `element ${first} is before the first`);
   needRoom(op, "the source", source, elements * BYTES_PER_ELEMENT[from]);
   needRoom(op, "the part", part.buffer, (first + elements) * BYTES_PER_ELEMENT[to]);

@@ -1,6 +1,6 @@
 import { type Program, rowsOf } from "../gpu/program.ts";
-import type { Activation, Bindable } from "../tensor/tensor.ts";
-import { need, needActivation, needRoom, needTokens, needVec4s } from "./check.ts";
+import type { Activation, Bindable, Vector } from "../tensor/tensor.ts";
+import { f32Bits, need, needActivation, needRoom, needTokens, needVec4s, needVector } from "./check.ts";
 import { type KvCache, kvWriter, needCache } from "./kv-cache.ts";
 
 /** theta^(-2i/headDim), f32 [headDim / 2], rounded as upstream's Qwen2RotaryEmbedding does. */
@@ -25,29 +25,47 @@ export function ropeTable(positions: number, inverse: Float32Array, scale = 1): 
   return table;
 }
 
+/** RMSNorm of every head of q and k before rope (Qwen3). */
+export interface HeadNorm {
+  weight: Vector; // [2 · headDim]: q's | k's
+  eps: number;
+}
+
 /**
- * Rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns q [tokens, heads · headDim]. The
- * tokens are those of the cache's `row`, or one of each of its rows.
+ * Norms (with `headNorm`) and rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns
+ * q [tokens, heads · headDim]. The tokens are those of the cache's `slot`, or one of each of its slots.
  */
-export function ropeAppend(program: Program, qkv: Activation, table: Bindable, cache: KvCache, heads: number): Activation {
-  const { keys, values, rows, row, kvHeads, headDim, context } = cache;
+export function ropeAppend(
+  program: Program,
+  qkv: Activation,
+  table: Bindable,
+  cache: KvCache,
+  heads: number,
+  headNorm?: HeadNorm,
+): Activation {
+  const { keys, values, slots, slot, kvHeads, headDim, context } = cache;
   const op = "rope";
   needVec4s(op, "head width", headDim);
   needActivation(program, op, qkv, (heads + 2 * kvHeads) * headDim);
   needTokens(op, qkv);
   needRoom(op, "table", table, context * headDim * 4);
   needCache(op, cache);
-  need(row !== undefined || program.maxRows(qkv.rows) <= rows, op, `${qkv.label} has more rows than the cache`);
+  if (headNorm) needVector(op, headNorm.weight, 2 * headDim);
+  need(slot !== undefined || program.maxRows(qkv.rows) <= slots, op, `${qkv.label} has more rows than the cache has slots`);
   const q = program.activation("q", qkv.rows, heads * headDim);
   program.dispatch({
     kernel: {
       shader: "rope.append",
-      libs: ["lib/step", ...kvWriter(cache)],
-      consts: {},
-      bindings: "uurrwww",
+      libs: [
+        "lib/step",
+        ...(headNorm ? (["lib/total.barrier", "lib/head_norm.rms"] as const) : (["lib/head_norm.none"] as const)),
+        ...kvWriter(cache),
+      ],
+      consts: { THREADS: 64 },
+      bindings: headNorm ? "uurrwwwr" : "uurrwww",
     },
-    params: [headDim / 4, heads, kvHeads, context, row ?? 0, row === undefined ? 1 : 0],
-    buffers: [qkv.buffer, table, q.buffer, keys, values],
+    params: [headDim / 4, heads, kvHeads, context, slot ?? 0, slot === undefined ? 1 : 0, f32Bits(headNorm?.eps ?? 0)],
+    buffers: [qkv.buffer, table, q.buffer, keys, values, ...(headNorm ? [headNorm.weight.buffer] : [])],
     workgroups: (step) => [rowsOf(qkv.rows, step), heads + 2 * kvHeads, 1],
   });
   return q;

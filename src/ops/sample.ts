@@ -1,7 +1,8 @@
 import type { Memory } from "../gpu/memory.ts";
 import type { Program, Step } from "../gpu/program.ts";
-import type { Activation } from "../tensor/tensor.ts";
+import type { Activation, Bindable } from "../tensor/tensor.ts";
 import { need, needActivation } from "./check.ts";
+import type { Maxima } from "./matmul.ts";
 
 /** How the next id is chosen from the logits; in transformers' order: penalty, temperature, top-k, top-p, min-p. */
 export interface Sampling {
@@ -30,39 +31,40 @@ const BINS = 256;
 const MAX_VOCABULARY = 2 ** 20; // the limbs of the masses are summed in u32
 const SETTINGS_BYTES = 32;
 
-/** What sampling keeps on the GPU for some rows: settings, ids seen, scratch, and the ids chosen. */
+/** What sampling keeps on the GPU for some slots: settings, ids seen, scratch, and the ids chosen. */
 export interface SampleState {
-  rows: number;
+  slots: number;
   vocabSize: number;
-  next: GPUBuffer; // u32 [rows]: the id that follows each row's last token
-  settings: GPUBuffer; // [rows], 32 bytes each
-  seen: GPUBuffer; // a bit an id, u32 [rows, ceil(vocab / 32)]
-  best: GPUBuffer; // (f32, u32) [rows, blocks]: the largest logit, and its id
-  gumbel: GPUBuffer; // (f32, u32) [rows, blocks]: the largest logit with Gumbel noise added, and its id
-  histogram: GPUBuffer; // u32 [rows, 8, 256, 3]
-  searches: GPUBuffer; // 16 bytes [rows, 9]
-  /** What each row asks for, on the CPU's side: which kernels a step can leave out. */
+  next: GPUBuffer; // u32 [slots]: the id that follows each slot's last token
+  settings: GPUBuffer; // [slots], 32 bytes each
+  seen: GPUBuffer; // a bit an id, u32 [slots, ceil(vocab / 32)]
+  // Scratch, by the rows of a step:
+  best: GPUBuffer; // (f32, u32) [slots, blocks]: the largest logit, and its id
+  gumbel: GPUBuffer; // (f32, u32) [slots, blocks]: the largest logit with Gumbel noise added, and its id
+  histogram: GPUBuffer; // u32 [slots, 8, 256, 3]
+  searches: GPUBuffer; // 16 bytes [slots, 9]
+  /** What each slot asks for, on the CPU's side: which kernels a step can leave out. */
   asked: Sampling[];
 }
 
 export const blocksOf = (vocabSize: number): number => Math.ceil(vocabSize / BLOCK);
 const seenWords = (vocabSize: number): number => Math.ceil(vocabSize / 32);
 
-export function createSampleState(memory: Memory, rows: number, vocabSize: number): SampleState {
-  need(rows > 0 && vocabSize > 0, "sampling", `${rows} rows of a vocabulary of ${vocabSize}`);
+export function createSampleState(memory: Memory, slots: number, vocabSize: number): SampleState {
+  need(slots > 0 && vocabSize > 0, "sampling", `${slots} slots of a vocabulary of ${vocabSize}`);
   need(vocabSize < MAX_VOCABULARY, "sampling", `a vocabulary of ${vocabSize} is over ${MAX_VOCABULARY}`);
   const blocks = blocksOf(vocabSize);
   return {
-    rows,
+    slots,
     vocabSize,
-    next: memory.create("next ids", rows * 4),
-    settings: memory.create("sampling settings", rows * SETTINGS_BYTES),
-    seen: memory.create("sampling seen", rows * seenWords(vocabSize) * 4),
-    best: memory.create("sampling best", rows * blocks * 8),
-    gumbel: memory.create("sampling gumbel", rows * blocks * 8),
-    histogram: memory.create("sampling histogram", rows * PASSES * BINS * 12),
-    searches: memory.create("sampling searches", rows * (PASSES + 1) * 16),
-    asked: Array.from({ length: rows }, () => GREEDY),
+    next: memory.create("next ids", slots * 4),
+    settings: memory.create("sampling settings", slots * SETTINGS_BYTES),
+    seen: memory.create("sampling seen", slots * seenWords(vocabSize) * 4),
+    best: memory.create("sampling best", slots * blocks * 8),
+    gumbel: memory.create("sampling gumbel", slots * blocks * 8),
+    histogram: memory.create("sampling histogram", slots * PASSES * BINS * 12),
+    searches: memory.create("sampling searches", slots * (PASSES + 1) * 16),
+    asked: Array.from({ length: slots }, () => GREEDY),
   };
 }
 
@@ -70,8 +72,8 @@ export function destroySampleState(memory: Memory, { next, settings, seen, best,
   for (const buffer of [next, settings, seen, best, gumbel, histogram, searches]) memory.destroy(buffer);
 }
 
-/** Sets how a row samples, and lets its sequence of random numbers and its ids seen begin anew. */
-export function setSampling(memory: Memory, state: SampleState, row: number, sampling: Sampling): void {
+/** Sets how a slot samples, and lets its sequence of random numbers and its ids seen begin anew. */
+export function setSampling(memory: Memory, state: SampleState, slot: number, sampling: Sampling): void {
   const view = new DataView(new ArrayBuffer(SETTINGS_BYTES));
   const { temperature, topK, topP, minP, repetitionPenalty, seed } = sampling;
   view.setFloat32(0, temperature, true);
@@ -82,21 +84,24 @@ export function setSampling(memory: Memory, state: SampleState, row: number, sam
   view.setUint32(20, 0, true);
   view.setUint32(24, seed % 2 ** 32, true);
   view.setUint32(28, Math.floor(seed / 2 ** 32), true);
-  memory.write(state.settings, row * SETTINGS_BYTES, view);
+  memory.write(state.settings, slot * SETTINGS_BYTES, view);
   // Every step marks what it chose; only a penalty reads it.
   if (repetitionPenalty !== 1) {
     const words = seenWords(state.vocabSize);
-    memory.write(state.seen, row * words * 4, new Uint32Array(words));
+    memory.write(state.seen, slot * words * 4, new Uint32Array(words));
   }
-  state.asked[row] = sampling;
+  state.asked[slot] = sampling;
 }
 
 const BY_SLOT = 0xffffffff; // lib/sample
 
 /**
- * Chooses the next id of each row of logits [rows, vocab] into `state.next`. Row i uses the state of row `from` + i, or that of its slot; the step has as many units as there are rows, or logits is one row. Kernels that no row asks for are left out of a step.
+ * Chooses the next id of each row of logits [rows, vocab] into `state.next`. Row i uses slot `from` + i, or the step's slot for it; the step
+ * has as many units as there are rows, or logits is one row. Kernels that no row asks for are left out of a step.
+ *
+ * @param maxima what the product that made the logits found already: a step of greedy rows looks at nothing else
  */
-export function sample(program: Program, logits: Activation, state: SampleState, from: number | "slots" = 0): void {
+export function sample(program: Program, logits: Activation, state: SampleState, from: number | "slots" = 0, maxima?: Maxima): void {
   const count = state.vocabSize;
   need(logits.width === count, "sampling", `${logits.label} has width ${logits.width}, needs ${count}`);
   needActivation(program, "sampling", logits);
@@ -104,9 +109,9 @@ export function sample(program: Program, logits: Activation, state: SampleState,
   const first = from === "slots" ? 0 : from;
   const most = first + program.maxRows(logits.rows);
   need(
-    first >= 0 && most <= state.rows,
+    first >= 0 && most <= state.slots,
     "sampling",
-    `${logits.label} has ${base} + ${unit} × ${program.maxUnits} rows from row ${first} on, the state ${state.rows}`,
+    `${logits.label} has ${base} + ${unit} × ${program.maxUnits} rows from slot ${first} on, the state ${state.slots} slots`,
   );
   const blocks = blocksOf(count);
   const rowsIn = (step: Step) => logits.rows.base + logits.rows.unit * step.units;
@@ -119,10 +124,20 @@ export function sample(program: Program, logits: Activation, state: SampleState,
   const topK = asked((s) => s.temperature > 0 && s.topK > 0);
   const topP = asked((s) => s.temperature > 0 && s.topP < 1);
   const penalised = asked((s) => s.repetitionPenalty !== 1);
+  const changed = asked((s) => s.temperature > 0 || s.repetitionPenalty !== 1);
   const stateRow = from === "slots" ? BY_SLOT : from;
   const kernel = (shader: "penalize" | "blocks" | "histogram" | "pick" | "final", bindings: string) =>
     ({ shader: `sample.${shader}`, libs: ["lib/step", "lib/wide", "lib/sample"], consts: {}, bindings }) as const;
   const { settings, seen, best, gumbel, histogram, searches, next } = state;
+  const final = (candidates: Bindable, each: number, rows: (step: Step) => number, optional: boolean) =>
+    program.dispatch({
+      kernel: kernel("final", "uurwww"),
+      params: [count, stateRow, each],
+      buffers: [candidates, settings, seen, next],
+      optional,
+      workgroups: (step) => [1, rows(step), 1],
+    });
+  if (maxima) final(maxima.buffer, maxima.blocks, (step) => (changed(step) ? 0 : rowsIn(step)), false);
   program.dispatch({
     kernel: kernel("penalize", "uurrw"),
     params: [count, stateRow],
@@ -134,7 +149,8 @@ export function sample(program: Program, logits: Activation, state: SampleState,
     kernel: kernel("blocks", "uurrww"),
     params: [count, stateRow],
     buffers: [settings, logits.buffer, best, histogram],
-    workgroups: (step) => [blocks, rowsIn(step), 1],
+    optional: maxima !== undefined,
+    workgroups: (step) => [blocks, maxima ? changed(step) : rowsIn(step), 1],
   });
   for (let pass = 0; pass < PASSES; pass++) {
     program.dispatch({
@@ -152,10 +168,6 @@ export function sample(program: Program, logits: Activation, state: SampleState,
     optional: true,
     workgroups: (step) => [blocks, drawn(step), 1],
   });
-  program.dispatch({
-    kernel: kernel("final", "uurrwww"),
-    params: [count, stateRow, blocks],
-    buffers: [best, gumbel, settings, seen, next],
-    workgroups: (step) => [1, rowsIn(step), 1],
-  });
+  final(gumbel, blocks, drawn, true);
+  final(best, blocks, (step) => (drawn(step) ? 0 : maxima ? changed(step) : rowsIn(step)), maxima !== undefined);
 }

@@ -105,7 +105,7 @@ export async function fetchLimited(
   // fetch's own error would repeat the password.
   const right = URL.canParse(url) && new URL(url);
   if (!right || right.username || right.password) {
-    throw new EngineError("bad-input", `${what}: ${shown(url)} ${right ? "has a user's name or password" : "is no address"}`, {
+    throw new EngineError("bad-input", `${what}: ${shown(url)} ${right ? "has a user's name or password" : "is not an address"}`, {
       hint: "give a plain http(s) or data URL",
     });
   }

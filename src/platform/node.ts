@@ -72,7 +72,7 @@ function hasVulkanLoader(): boolean {
   try {
     process.dlopen({ exports: {} }, "libvulkan.so.1");
   } catch (error) {
-    return !/cannot open shared object file/.test(String(error)); // a library that is no Node module is loaded, then refused
+    return !/cannot open shared object file/.test(String(error)); // a library that is not a Node module is loaded, then refused
   }
   return true;
 }
@@ -141,7 +141,7 @@ async function listAdapters(): Promise<string[]> {
   } catch (error) {
     const installed = await installedNames();
     if (installed.length === 0) throw error;
-    return adapterNames(undefined); // whoever asks for SwiftShader by name is told why there is none
+    return adapterNames(undefined); // whoever asks for SwiftShader by name learns why there is none
   }
 }
 
@@ -165,7 +165,7 @@ async function hubToken(): Promise<{ value: string; from: string } | undefined> 
     if (value) return { value, from: `the variable ${from}` };
   }
   const path = expandHome(env("HF_TOKEN_PATH") ?? join(hubHome(), "token"));
-  const bytes = await readFile(path, MOST_TOKEN).catch(() => undefined); // no file is no token, and public models need none
+  const bytes = await readFile(path, MOST_TOKEN).catch(() => undefined); // no file is not a token, and public models need none
   const value = new TextDecoder().decode(bytes).trim();
   return value ? { value, from: `the file ${path}` } : undefined;
 }

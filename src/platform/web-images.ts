@@ -84,7 +84,7 @@ async function throughTexture(device: GPUDevice, source: GPUCopyExternalImageSou
 
 /**
  * The RGBA pixels of an image object in sRGB, alpha beside the colours and not multiplied into them; `undefined` for
- * what is no image object. @throws EngineError bad-image
+ * what is not an image object. @throws EngineError bad-image
  */
 export async function pixelsOf(image: object, check: SizeCheck): Promise<RgbaPixels | undefined> {
   const size = await sizeOf(image);

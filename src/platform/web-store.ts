@@ -199,7 +199,7 @@ export function webStore(root: string): FileStore {
       }),
     isWritable: async () => true,
     async space() {
-      // Otherwise the browser may delete the files when it runs short. A refusal is no failure; workers cannot ask.
+      // Otherwise the browser may delete the files when it runs short. A refusal is not a failure; workers cannot ask.
       await navigator.storage.persist?.();
       const { quota, usage } = await navigator.storage.estimate();
       return quota === undefined ? undefined : quota - (usage ?? 0);

@@ -8,7 +8,7 @@ export function startDecoder(): Thread {
     listen(onMessage, onEnd) {
       worker.onmessage = ({ data }) => onMessage(data);
       worker.onerror = (event) => {
-        event.preventDefault(); // it is told to whom it concerns
+        event.preventDefault(); // the caller hears of it
         onEnd(new Error(event.message || "the worker's script did not load"));
       };
     },

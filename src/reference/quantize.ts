@@ -1,4 +1,4 @@
-import { GROUP, widenHalf } from "../tensor/tensor.ts";
+import { codeAt, GROUP, widenHalf } from "../tensor/tensor.ts";
 
 /** Codes and f16 scales of some groups, as the GPU lays them out (tensor/tensor.ts). */
 export interface Quantized {
@@ -98,13 +98,10 @@ export function quantize(x: ArrayLike<number>, format: "q8" | "q4"): Quantized {
 /** The values that codes and scales stand for. */
 export function dequantize({ codes, scales }: Quantized, format: "q8" | "q4"): Float32Array<ArrayBuffer> {
   const out = new Float32Array(scales.length * GROUP);
+  const bytes = new Uint8Array(codes.buffer, codes.byteOffset);
   for (let g = 0; g < scales.length; g++) {
     const scale = widenHalf(scales[g]!);
-    for (let i = g * GROUP; i < (g + 1) * GROUP; i++) {
-      const level =
-        format === "q8" ? (codes[i >> 2]! << (24 - 8 * (i & 3))) >> 24 : ((codes[i >> 3]! >>> (8 * (i & 3) + (i & 4))) & 15) - 8;
-      out[i] = level * scale;
-    }
+    for (let i = g * GROUP; i < (g + 1) * GROUP; i++) out[i] = codeAt(bytes, i, format) * scale;
   }
   return out;
 }

@@ -1,5 +1,5 @@
 /** Rotate-half of one head x [d] at a position; inverse frequency and angle are rounded to f32, as upstream's are. */
-export function rope(x: Float32Array, position: number, theta: number): Float64Array {
+export function rope(x: ArrayLike<number>, position: number, theta: number): Float64Array {
   const d = x.length;
   const half = d / 2;
   const y = new Float64Array(d);

@@ -13,7 +13,7 @@ const MAX_RANK = 64;
 const MAX_METADATA = 2 ** 12;
 
 const DAMAGED = "the file is damaged or incomplete: fetch it again";
-const FOREIGN = "this is no safetensors file, or it is damaged";
+const FOREIGN = "this is not a safetensors file, or it is damaged";
 
 /** "version ", with which the text begins that Git LFS puts in place of a large file, read as a length. */
 const LFS = new DataView(new TextEncoder().encode("version ").buffer).getBigUint64(0, true);
@@ -21,7 +21,7 @@ const LFS = new DataView(new TextEncoder().encode("version ").buffer).getBigUint
 /** What `headerLength` looks at: the length and the header's first byte. */
 const PREFIX = 9;
 
-/** A source may have its size from a server: what is no size must not steer a read. */
+/** A source may have its size from a server: what is not a size must not steer a read. */
 function checkSize(size: number, file: string): void {
   if (!Number.isSafeInteger(size) || size < 0) {
     throw new SafetensorsError(`its size is given as ${size}, needs an integer from 0 to 2^53 - 1`, { file });

@@ -14,7 +14,7 @@ export interface ShardIndex {
 // A shard is looked up beside its index, on disk or by URL: nothing that either could read as a path, drive, stream, query or escape.
 const UNSAFE = /[/\\:*?"<>|#%\p{Cc}]/u;
 
-/** Why `name` is no plain file name, or `undefined` if it is one. */
+/** Why `name` is not a plain file name, or `undefined` if it is one. */
 function unsafe(name: string): string | undefined {
   if (name === "") return "it is empty";
   if (name.startsWith(".")) return "it begins with a dot";

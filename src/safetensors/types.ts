@@ -59,7 +59,7 @@ export const DTYPES = Object.keys(BYTES) as readonly Dtype[];
 
 /** Whether `text` is a supported dtype. */
 export function isDtype(text: string): text is Dtype {
-  return Object.hasOwn(BYTES, text); // not `in`: "toString" is no dtype
+  return Object.hasOwn(BYTES, text); // not `in`: "toString" is not a dtype
 }
 
 /** Bytes one element takes. */

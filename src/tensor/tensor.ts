@@ -17,6 +17,10 @@ export const GROUP = 32;
 
 export const isQuantized = (dtype: MatrixDtype): dtype is "q8" | "q4" => dtype === "q8" || dtype === "q4";
 
+/** What the scale of element `i` of a q8 or q4 matrix is multiplied with: its code, in q4 less 8. */
+export const codeAt = (codes: Uint8Array, i: number, dtype: "q8" | "q4"): number =>
+  dtype === "q8" ? (codes[i]! << 24) >> 24 : ((codes[4 * (i >> 3) + (i & 3)]! >> (i & 4)) & 15) - 8;
+
 /** Storage that a kernel binds: a whole buffer, or a range of one (its offset a multiple of 256). */
 export type Bindable = GPUBuffer | GPUBufferBinding;
 

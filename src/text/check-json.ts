@@ -57,7 +57,7 @@ function checkVocabulary(vocab: unknown, { file, rows }: Expected): Map<number, 
   return texts;
 }
 
-/** @throws EngineError bad-weights for an id that is no row of the embedding */
+/** @throws EngineError bad-weights for an id that is not a row of the embedding */
 export function checkId(file: string, token: string, id: unknown, rows?: number): asserts id is number {
   if (!Number.isSafeInteger(id) || (id as number) < 0) {
     throw new EngineError("bad-weights", `${file} gives ${quoted(token)} the id ${described(id)}, it must be an integer from 0`, {
@@ -71,7 +71,7 @@ export function checkId(file: string, token: string, id: unknown, rows?: number)
   }
 }
 
-/** The token that a merge makes; `undefined` where it is no merge of two. */
+/** The token that a merge makes; `undefined` where it is not a merge of two. */
 function madeBy(merge: unknown): string | undefined {
   if (typeof merge === "string") {
     const space = merge.indexOf(" ");

@@ -1,4 +1,5 @@
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import type { Prepare } from "./sentence-piece-json.ts";
 import type { AddedToken } from "./special-tokens.ts";
 import { type PromptPart, STRUCTURAL_TOKENS } from "./template.ts";
 
@@ -12,25 +13,28 @@ const NO_VOCABULARY = { type: "BPE", vocab: {}, merges: [] };
  */
 export class PartsEncoder {
   readonly #library: HuggingFaceTokenizer;
-  readonly #normalize: (text: string) => string;
+  readonly #prepare: (text: string) => string;
   readonly #names: ReadonlyMap<string, string>;
 
-  /** @param normalize what upstream does to a whole text before it looks for tokens */
-  constructor(json: Record<string, unknown>, library: HuggingFaceTokenizer, normalize: (text: string) => string) {
+  /** @param prepare what upstream does to a whole text before it looks for tokens */
+  constructor(json: Record<string, unknown>, library: HuggingFaceTokenizer, prepare: Prepare) {
     const [nonce] = crypto.getRandomValues(new Uint32Array(1));
-    // U+FDD0 and U+FDD1 are no characters: no text holds them, and no normalization changes them.
+    // U+FDD0 and U+FDD1 are not characters: no text holds them, and no normalization changes them.
     this.#names = new Map(STRUCTURAL_TOKENS.map((token, i) => [token, `\ufdd0${nonce!.toString(36)}.${i}\ufdd1`]));
-    const added = (json.added_tokens as AddedToken[]).map((token) => ({
-      ...token,
-      content: this.#names.get(token.content) ?? token.content,
-    }));
+    const tokens = json.added_tokens as AddedToken[];
+    // Nor by another name: InternLM2's `<|im_end|>` has the id of the piece [UNUSED_TOKEN_145].
+    const structural = new Set(tokens.flatMap(({ content, id }) => (this.#names.has(content) ? [id] : [])));
+    const added = tokens.flatMap((token) => {
+      const name = this.#names.get(token.content);
+      return name === undefined && structural.has(token.id) ? [] : [{ ...token, content: name ?? token.content }];
+    });
     this.#library = new HuggingFaceTokenizer({ ...json, model: NO_VOCABULARY, added_tokens: added }, {});
     this.#library.model = library.model; // not read twice: it holds tens of megabytes
-    this.#normalize = normalize;
+    this.#prepare = prepare(added);
   }
 
   encode(parts: readonly PromptPart[]): number[] {
     const text = parts.map((part) => (typeof part === "string" ? part : this.#names.get(part.token)!.repeat(part.times ?? 1))).join("");
-    return this.#library.encode(this.#normalize(text)).ids;
+    return this.#library.encode(this.#prepare(text)).ids;
   }
 }

@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { described } from "../options.ts";
+import { CleanUp } from "./cleanup.ts";
 
 /** What a token adds to a text: bytes, which may be part of a character, or characters that end an unfinished one. */
 export type Piece = Uint8Array | string;
@@ -9,6 +10,7 @@ export interface PieceReader {
   read(token: string): Piece;
   /** SentencePiece writes a text as if a space came before it. */
   dropsFirstSpace: boolean;
+  broken: Broken;
   /** Whether every byte has a token: then every text can be written. */
   byteLevel: boolean;
 }
@@ -19,7 +21,8 @@ export interface PieceReader {
  */
 export function pieceReader(decoder: unknown): PieceReader {
   const kinds = decoderKinds(decoder);
-  if (kinds.length === 1 && kinds[0] === "ByteLevel") return { read: bytesOfToken, dropsFirstSpace: false, byteLevel: true };
+  if (kinds.length === 1 && kinds[0] === "ByteLevel")
+    return { read: bytesOfToken, dropsFirstSpace: false, broken: "beginnings", byteLevel: true };
   const sentencePiece = ["Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"];
   if (kinds.length === 0 || !kinds.every((kind) => sentencePiece.includes(kind))) {
     const message = `tokenizer.json has a decoder of kind ${kinds.join(" + ") || "none"}, it must be ByteLevel or SentencePiece's`;
@@ -30,6 +33,7 @@ export function pieceReader(decoder: unknown): PieceReader {
   return {
     read: (token) => (/^<0x[0-9A-F]{2}>$/.test(token) ? Uint8Array.of(Number(token.slice(1, -1))) : token.replaceAll("▁", " ")),
     dropsFirstSpace: kinds.includes("Strip") || kinds.includes("Metaspace"),
+    broken: "runs", // as ByteFallback of the tokenizers library has it
     byteLevel: false,
   };
 }
@@ -57,15 +61,96 @@ function bytesOfToken(token: string): Uint8Array {
   return Uint8Array.from(token, (character) => BYTE_OF_CHARACTER.get(character) ?? 0);
 }
 
-/** Joins pieces to text, holding an unfinished UTF-8 character back. Bytes that can never be one come out as U+FFFD. */
+/** What broken UTF-8 becomes: a U+FFFD for each longest beginning of a character, for each byte, or for all bytes of a run with a broken one. */
+export type Broken = "beginnings" | "bytes" | "runs";
+
+/** Bytes of the character that a byte begins; 0 where it begins none. */
+const length = (byte: number): number => (byte < 0x80 ? 1 : byte < 0xc2 ? 0 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : byte < 0xf5 ? 4 : 0);
+const REPLACEMENT = "\ufffd";
+
+/** Joins the bytes of consecutive pieces to characters. What may still become one is held back. */
+class Bytes {
+  readonly #broken: Broken;
+  readonly #stream = new TextDecoder("utf-8", { ignoreBOM: true }); // U+FEFF is a character like others
+  readonly #whole = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
+  #held: number[] = [];
+
+  constructor(broken: Broken) {
+    this.#broken = broken;
+  }
+
+  add(bytes: Uint8Array): string {
+    if (this.#broken === "beginnings") return this.#stream.decode(bytes, { stream: true });
+    this.#held.push(...bytes);
+    return this.#broken === "runs" ? "" : this.#characters(false);
+  }
+
+  /** No byte follows. */
+  end(): string {
+    if (this.#broken === "beginnings") return this.#stream.decode();
+    if (this.#broken === "bytes") return this.#characters(true);
+    const run = this.#held;
+    this.#held = [];
+    return this.#decode(run) ?? REPLACEMENT.repeat(run.length);
+  }
+
+  /** What the held bytes begin with, character by character; `all` of them, or as far as none waits for more. */
+  #characters(all: boolean): string {
+    let text = "";
+    while (this.#held.length > 0) {
+      const size = length(this.#held[0]!);
+      if (size > this.#held.length && !all) break;
+      const character = size > 0 && size <= this.#held.length ? this.#decode(this.#held.slice(0, size)) : undefined;
+      this.#held.splice(0, character === undefined ? 1 : size);
+      text += character ?? REPLACEMENT;
+    }
+    return text;
+  }
+
+  #decode(bytes: readonly number[]): string | undefined {
+    try {
+      return this.#whole.decode(Uint8Array.from(bytes));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** How a tokenizer joins pieces to a text. */
+export interface Joining {
+  broken: Broken;
+  dropsFirstSpace: boolean;
+  /** Whether the text is cleaned up (cleanup.ts). */
+  cleansUp: boolean;
+}
+
+/** Joins pieces to text; what later pieces may change is held back. */
 export class PieceJoiner {
-  readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true }); // U+FEFF is a character like others
+  readonly #bytes: Bytes;
+  readonly #clean: CleanUp | undefined;
+  readonly #strict: boolean;
+  #first: boolean;
+
+  constructor({ broken, dropsFirstSpace, cleansUp }: Joining) {
+    this.#bytes = new Bytes(broken);
+    this.#strict = broken === "bytes";
+    this.#first = dropsFirstSpace;
+    this.#clean = cleansUp ? new CleanUp() : undefined;
+  }
 
   add(piece: Piece): string {
-    return typeof piece === "string" ? this.#utf8.decode() + piece : this.#utf8.decode(piece, { stream: true });
+    if (this.#strict && typeof piece !== "string") this.#first = false; // SentencePiece's own takes no byte for the first space
+    return this.#out(typeof piece === "string" ? this.#bytes.end() + piece : this.#bytes.add(piece));
   }
 
   end(): string {
-    return this.#utf8.decode();
+    return this.#out(this.#bytes.end()) + (this.#clean?.end() ?? "");
+  }
+
+  #out(text: string): string {
+    if (text === "") return "";
+    const kept = this.#first && text.startsWith(" ") ? text.slice(1) : text;
+    this.#first = false;
+    return this.#clean ? this.#clean.add(kept) : kept;
   }
 }

@@ -20,11 +20,21 @@ export interface SlowFiles {
  */
 export function tokenizerJsonFromSlowFiles({ vocab, merges, added, config }: SlowFiles): object {
   for (const [token, id] of Object.entries(vocab)) checkId("vocab.json", token, id);
+  const tokens = addedTokens(added, config);
+  if (tokens.length === 0) {
+    throw new EngineError(
+      "bad-weights",
+      "vocab.json and merges.txt are here, but no file names <|im_start|>, <img> and the other added tokens",
+      {
+        hint: "Put the checkpoint's added_tokens.json, or its tokenizer_config.json with added_tokens_decoder, beside them.",
+      },
+    );
+  }
   const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
   const split = { type: "Split", pattern: { Regex: QWEN2_WORDS }, behavior: "Isolated", invert: false };
   return {
     version: "1.0",
-    added_tokens: addedTokens(added, config),
+    added_tokens: tokens,
     normalizer: { type: "NFC" },
     pre_tokenizer: { type: "Sequence", pretokenizers: [split, byteLevel] },
     post_processor: byteLevel,
@@ -63,7 +73,7 @@ function parseMerges(text: string, vocab: Record<string, unknown>): [string, str
 }
 
 /** From `added_tokens_decoder` of tokenizer_config.json, then from added_tokens.json what that lacks. */
-function addedTokens(added: Record<string, unknown> | undefined, config: Record<string, unknown>): AddedToken[] {
+export function addedTokens(added: Record<string, unknown> | undefined, config: Record<string, unknown>): AddedToken[] {
   const tokens = new Map<number, AddedToken>();
   const decoder = (config.added_tokens_decoder ?? {}) as Record<string, AddedToken | null>;
   if (typeof decoder !== "object" || Array.isArray(decoder)) {
@@ -84,15 +94,6 @@ function addedTokens(added: Record<string, unknown> | undefined, config: Record<
   for (const [content, id] of Object.entries(added ?? {})) {
     checkId("added_tokens.json", content, id);
     if (!tokens.has(id)) tokens.set(id, { id, content, special: QWEN2_SPECIAL_TOKENS.includes(content), normalized: false });
-  }
-  if (tokens.size === 0) {
-    throw new EngineError(
-      "bad-weights",
-      "vocab.json and merges.txt are here, but no file names <|im_start|>, <img> and the other added tokens",
-      {
-        hint: "Put the checkpoint's added_tokens.json, or its tokenizer_config.json with added_tokens_decoder, beside them.",
-      },
-    );
   }
   return [...tokens.values()];
 }

@@ -1,4 +1,4 @@
-import { PieceJoiner } from "./pieces.ts";
+import type { PieceJoiner } from "./pieces.ts";
 import { stripEnd, stripStart } from "./response.ts";
 import { END_OF_TURN } from "./template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -11,7 +11,7 @@ import type { Tokenizer } from "./tokenizer.ts";
  */
 export class StreamDecoder {
   readonly #tokenizer: Tokenizer;
-  readonly #joiner = new PieceJoiner(); // holds an unfinished character
+  readonly #joiner: PieceJoiner; // holds an unfinished character
   #spaces = ""; // white space that comes out only if more text follows it
   readonly #words: readonly string[]; // what ends the text: END_OF_TURN and the stop strings
   #tail = ""; // after the spaces: a beginning of one of the words, or nothing
@@ -22,6 +22,7 @@ export class StreamDecoder {
   /** @param stop strings that end the text before them, wherever tokens begin and end */
   constructor(tokenizer: Tokenizer, stop: readonly string[] = []) {
     this.#tokenizer = tokenizer;
+    this.#joiner = tokenizer.joiner();
     this.#words = [END_OF_TURN, ...stop];
   }
 

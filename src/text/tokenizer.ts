@@ -3,9 +3,10 @@ import { EngineError } from "../errors.ts";
 import { decodeText, parseJsonObject } from "../json.ts";
 import { described, quoted } from "../options.ts";
 import { TokenBound } from "./bound.ts";
-import { checkTokenizerJson, type Expected, type OtherIds, REFETCH } from "./check-json.ts";
+import { checkTokenizerJson, type OtherIds, REFETCH } from "./check-json.ts";
 import { PartsEncoder } from "./parts-encoder.ts";
-import { type Piece, PieceJoiner, pieceReader } from "./pieces.ts";
+import { type Joining, type Piece, PieceJoiner, pieceReader } from "./pieces.ts";
+import { type Prepare, tokenizerJsonFromSentencePiece } from "./sentence-piece-json.ts";
 import { tokenizerJsonFromSlowFiles } from "./slow-files.ts";
 import { type AddedToken, listedSpecialTokens } from "./special-tokens.ts";
 import type { PromptPart } from "./template.ts";
@@ -22,6 +23,8 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): string;
   /** What one token adds to a text. */
   piece(id: number): Piece;
+  /** Joins such pieces to a text. */
+  joiner(): PieceJoiner;
   idOf(token: string): number | undefined;
   /** One more than the largest id. */
   readonly vocabSize: number;
@@ -35,25 +38,57 @@ export type ReadFile = (name: string) => Promise<Uint8Array | undefined>;
 type Json = Record<string, unknown>;
 
 /**
- * The tokenizer of a checkpoint: from tokenizer.json, or from vocab.json + merges.txt + added_tokens.json (Qwen2's slow form).
+ * The tokenizer of a checkpoint: from tokenizer.json, from vocab.json + merges.txt + added_tokens.json (Qwen2's slow form), or from
+ * tokenizer.model (SentencePiece).
  * @param rows of the model's embedding: ids beyond them are refused.
+ * @param layout which class upstream takes: OpenGVLab's code the slow ones, which read tokenizer.model before tokenizer.json and go by lists
+ * of special tokens; transformers' own model the fast ones, which go by the tokens' flags.
  * @throws EngineError `bad-weights` when files are missing, broken, contradict each other, or are of a kind that is not supported.
  */
-export async function loadTokenizer(read: ReadFile, rows?: number): Promise<Tokenizer> {
-  const [fast, config = {}, map = {}] = await Promise.all(
-    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"].map((name) => readJson(read, name)),
+export async function loadTokenizer(read: ReadFile, rows?: number, layout: "original" | "huggingface" = "original"): Promise<Tokenizer> {
+  const slow = layout === "original";
+  const [fast, config = {}, map = {}, added] = await Promise.all(
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"].map((name) => readJson(read, name)),
   );
-  const listed = listedSpecialTokens(config, map);
-  const added = await readJson(read, "added_tokens.json");
-  if (fast !== undefined) return fromTokenizerJson(fast, listed, { file: "tokenizer.json", rows, others: otherIds(config, added) });
-
-  const [vocab, merges] = await Promise.all([readJson(read, "vocab.json"), read("merges.txt")]);
-  if (vocab === undefined || merges === undefined) throw await missingFiles(read, vocab !== undefined, merges !== undefined);
-  const json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config });
-  return fromTokenizerJson(json as Json, listed, { file: "vocab.json", rows, others: otherIds(config, added) });
+  const listed = slow ? listedSpecialTokens(config, map) : undefined;
+  const sentencePiece = slow || fast === undefined ? await read("tokenizer.model") : undefined;
+  if (sentencePiece !== undefined) {
+    const {
+      json,
+      added: tokens,
+      cleansUp,
+      dummyPrefix,
+      prepare,
+    } = tokenizerJsonFromSentencePiece({ model: sentencePiece, added, config: { ...map, ...config } }, rows);
+    const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleansUp };
+    return tokenizerOf(json, { file: "tokenizer.model", tokens, listed, prepare, joining });
+  }
+  const others = otherIds(config, added);
+  let [json, file] = [fast, "tokenizer.json"];
+  if (json === undefined) {
+    const [vocab, merges] = await Promise.all([readJson(read, "vocab.json"), read("merges.txt")]);
+    if (vocab === undefined || merges === undefined) throw missingFiles(vocab !== undefined, merges !== undefined);
+    json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config }) as Json;
+    file = "vocab.json";
+  }
+  const tokens = checkTokenizerJson(json, { file, rows, others });
+  const { broken, dropsFirstSpace } = pieceReader(json.decoder);
+  const joining: Joining = { broken, dropsFirstSpace, cleansUp: !slow && config.clean_up_tokenization_spaces === true };
+  return tokenizerOf(json, { file, tokens, listed, prepare: preparing(json), joining });
 }
 
-/** The ids of added tokens by tokenizer_config.json and added_tokens.json; what is no id there is not tokenizer.json's fault. */
+/**
+ * Upstream's Qwen2 puts the whole text in NFC before it looks for added tokens, the library does it between them. It differs where a
+ * combining mark after a token joins the token's last character.
+ */
+const preparing =
+  (json: Json): Prepare =>
+  () =>
+    isNfc(json) ? (text) => text.normalize("NFC") : (text) => text;
+
+const isNfc = (json: Json): boolean => (json.normalizer as Json | null | undefined)?.type === "NFC";
+
+/** The ids of added tokens by tokenizer_config.json and added_tokens.json; what is not an id there is not tokenizer.json's fault. */
 function otherIds(config: Json, added: Json = {}): OtherIds {
   const ids = new Map<string, { id: number; file: string }>();
   for (const [content, id] of Object.entries(added)) if (typeof id === "number") ids.set(content, { id, file: "added_tokens.json" });
@@ -65,15 +100,23 @@ function otherIds(config: Json, added: Json = {}): OtherIds {
   return ids;
 }
 
-function fromTokenizerJson(json: Json, listed: ReadonlySet<string> | undefined, expected: Expected): Tokenizer {
-  const added = new Map(checkTokenizerJson(json, expected).map((token) => [token.id, token]));
+interface Made {
+  /** The file that errors name. */
+  file: string;
+  tokens: readonly AddedToken[];
+  listed: ReadonlySet<string> | undefined;
+  prepare: Prepare;
+  joining: Joining;
+}
+
+function tokenizerOf(json: Json, { file, tokens, listed, prepare, joining }: Made): Tokenizer {
+  const added = new Map(tokens.map((token) => [token.id, token]));
   const reader = pieceReader(json.decoder);
-  const library = made(expected.file, () => new HuggingFaceTokenizer(json, {}));
-  const flagged = () => [...added.values()].filter((token) => token.special).map((token) => token.id);
+  const library = made(file, () => new HuggingFaceTokenizer(json, {}));
+  const flagged = () => tokens.filter((token) => token.special).map((token) => token.id);
   const special = new Set<number | undefined>(listed === undefined ? flagged() : [...listed].map((token) => library.token_to_id(token)));
-  // Upstream's Qwen2 puts the whole text in NFC before it looks for added tokens, the library does it between them. It differs where a
-  // combining mark after a token joins the token's last character.
-  const normalize = (json.normalizer as Json | null)?.type === "NFC" ? (text: string) => text.normalize("NFC") : (text: string) => text;
+  const prepared = prepare(tokens);
+  const nfc = isNfc(json);
 
   const piece = (id: number) => added.get(id)?.content ?? reader.read(library.id_to_token(id) ?? "");
   const vocabSize = library.model!.vocab.length;
@@ -82,22 +125,23 @@ function fromTokenizerJson(json: Json, listed: ReadonlySet<string> | undefined, 
 
   const tokenizer: Tokenizer = {
     vocabSize,
-    encode: (text) => library.encode(normalize(text)).ids,
-    encodeParts: (prompt) => (parts ??= new PartsEncoder(json, library, normalize)).encode(prompt),
-    atLeast: (text) => (bound ??= new TokenBound(Array.from({ length: vocabSize }, (_, id) => piece(id)))).of(normalize(text)),
+    encode: (text) => library.encode(prepared(text)).ids,
+    encodeParts: (prompt) => (parts ??= new PartsEncoder(json, library, prepare)).encode(prompt),
+    atLeast: (text) =>
+      (bound ??= new TokenBound(Array.from({ length: vocabSize }, (_, id) => piece(id)))).of(nfc ? text.normalize("NFC") : text),
     // Not the library's decode: it drops U+FEFF after byte fallback, and tidies spaces before punctuation unless told not to.
     decode(ids, { skipSpecialTokens = false } = {}) {
-      const joiner = new PieceJoiner();
+      const joiner = tokenizer.joiner();
       let text = "";
       for (const id of Array.from(ids)) if (!(skipSpecialTokens && special.has(id))) text += joiner.add(piece(id));
-      text += joiner.end();
-      return reader.dropsFirstSpace && text.startsWith(" ") ? text.slice(1) : text;
+      return text + joiner.end();
     },
+    joiner: () => new PieceJoiner(joining),
     piece,
     idOf: (token) => library.token_to_id(token),
     isSpecial: (id) => special.has(id),
   };
-  tryOut(tokenizer, expected.file, reader.byteLevel);
+  tryOut(tokenizer, file, reader.byteLevel);
   return tokenizer;
 }
 
@@ -128,23 +172,16 @@ async function readJson(read: ReadFile, name: string): Promise<Json | undefined>
   return bytes && parseJsonObject(name, bytes);
 }
 
-const QWEN_MODELS = "InternVL2_5-1B, -4B, -38B or -78B, or InternVL3-1B, -2B, -8B, -14B, -38B or -78B";
-
-async function missingFiles(read: ReadFile, vocab: boolean, merges: boolean): Promise<EngineError> {
-  const need = "it needs tokenizer.json, or vocab.json + merges.txt + added_tokens.json";
+function missingFiles(vocab: boolean, merges: boolean): EngineError {
+  const need = "it needs tokenizer.json, or vocab.json + merges.txt + added_tokens.json, or tokenizer.model";
   if (vocab || merges) {
     const [has, lacks] = vocab ? ["vocab.json", "merges.txt"] : ["merges.txt", "vocab.json"];
     return new EngineError("bad-weights", `the checkpoint has ${has} but not ${lacks}: ${need}`, {
       hint: `Put the model's ${lacks} beside it.`,
     });
   }
-  if ((await read("tokenizer.model")) !== undefined) {
-    return new EngineError("bad-weights", `the checkpoint has only tokenizer.model (SentencePiece), which is not read yet: ${need}`, {
-      hint: `Models with an InternLM2 decoder have no other file: take one with a Qwen2.5 decoder, such as ${QWEN_MODELS}.`,
-    });
-  }
   return new EngineError("bad-weights", `the checkpoint has no tokenizer files: ${need}`, {
-    hint: "Copy vocab.json, merges.txt, added_tokens.json and tokenizer_config.json from the model's page beside config.json.",
+    hint: "Copy the model's tokenizer files from its page beside config.json: what of these it has, and tokenizer_config.json.",
   });
 }
 

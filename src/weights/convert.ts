@@ -26,7 +26,7 @@ export interface ConvertRequest {
 
 const STORED: Readonly<Record<ConvertFormat, Dtype>> = { q4: "U8", q8: "I8", f16: "F16", bf16: "BF16" };
 
-/** Whether a tensor changes: matrices do, except for those whose rows are no whole groups; vectors stay as they are. */
+/** Whether a tensor changes: matrices do, except for those whose rows are not whole groups; vectors stay as they are. */
 export function converts(name: string, { dtype, shape }: { dtype: string; shape: readonly number[] }, to: ConvertFormat): boolean {
   const from = PLAIN[dtype];
   if (!from)
@@ -117,7 +117,7 @@ export async function convertTensors(gpu: Gpu, request: ConvertRequest): Promise
     if (shards.length > 1) await writeWhole(out, INDEX_NAME, shardIndex(shards));
     done = true;
   } finally {
-    // After a failure that one is told, not what the counters say.
+    // After a failure that one is reported, not what the counters say.
     if (done) await converter.finish();
     else await converter.finish().catch(() => {});
   }

@@ -29,7 +29,7 @@ export function candidates(source: TensorSource): MatrixDtype[] {
 
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
-/** Whether the GPU gives so many bytes: allocates them and gives them back. WebGPU does not tell how much there is. */
+/** Whether the GPU has room for some bytes: allocates them and gives them back. WebGPU does not tell how much there is. */
 async function allocates(gpu: Gpu, bytes: number): Promise<boolean> {
   const { memory } = gpu;
   const buffers: GPUBuffer[] = [];
@@ -48,7 +48,7 @@ async function allocates(gpu: Gpu, bytes: number): Promise<boolean> {
 }
 
 /**
- * Why so many bytes do not fit, or `undefined` where nothing speaks against it. A software adapter's memory is the machine's,
+ * Why some bytes do not fit, or `undefined` where nothing speaks against it. A software adapter's memory is the machine's,
  * which is promised before it is there: `available` bytes are the measure. Any other adapter is tried.
  */
 export async function misfit(gpu: Gpu, bytes: number, available: number | undefined): Promise<string | undefined> {

@@ -57,7 +57,7 @@ export class GpuWeights extends Weights {
   }
 
   /**
-   * Fills the matrices and vectors that `declare` asks for. All storage is made in one error scope, so that too little memory is told before
+   * Fills the matrices and vectors that `declare` asks for. All storage is made in one error scope, so that too little memory is found before
    * anything is read.
    *
    * @throws EngineError out-of-memory, bad-weights where a tensor is missing or of another shape, or values do not fit the format
@@ -109,7 +109,7 @@ export class GpuWeights extends Weights {
     return { dtype, full };
   }
 
-  /** A tensor's values as f32, on the CPU, at once: for what is no part of a model on the GPU. */
+  /** A tensor's values as f32, on the CPU, at once: for what is not part of a model on the GPU. */
   async read(name: string, shape: readonly number[]): Promise<Float32Array<ArrayBuffer>> {
     const { tensor, dtype, full } = this.#plain(name, shape);
     const { signal, onBytes } = this.#loading;
@@ -149,7 +149,7 @@ export class GpuWeights extends Weights {
         hint: `load it with weights: "auto", or take the checkpoint that it was converted from`,
       });
     }
-    // Rows that are no whole groups (the patch embedding's 588 columns) stay as they are stored.
+    // Rows that are not whole groups (the patch embedding's 588 columns) stay as they are stored.
     return isQuantized(format) && inner % GROUP !== 0 ? stored : format;
   }
 

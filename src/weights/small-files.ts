@@ -9,6 +9,10 @@ export const SMALL_FILES = [
   "tokenizer.model",
   "generation_config.json",
   "preprocessor_config.json",
+  "processor_config.json",
+  "video_preprocessor_config.json",
+  "chat_template.jinja",
+  "chat_template.json",
   "README.md",
   "LICENSE",
 ] as const;

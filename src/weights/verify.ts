@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
 import { type Checkpoint, readPieces, readTensor, type TensorEntry } from "../safetensors/index.ts";
-import { BYTES_PER_ELEMENT, GROUP, widenHalf } from "../tensor/tensor.ts";
+import { BYTES_PER_ELEMENT, codeAt, GROUP, widenHalf } from "../tensor/tensor.ts";
 import { CODES, PLAIN, SCALES_SUFFIX } from "./formats.ts";
 
 /** How a tensor of a converted checkpoint differs from the original. */
@@ -31,16 +31,7 @@ function decode(bytes: Uint8Array, dtype: string, scales: Uint16Array | undefine
   } else if (dtype === "F16") {
     const bits = new Uint16Array(buffer, start, count);
     for (let i = 0; i < count; i++) to[i] = HALVES[bits[i]!]!;
-  } else if (dtype === "I8") {
-    const codes = new Int8Array(buffer, start, count);
-    for (let i = 0; i < count; i++) to[i] = codes[i]! * HALVES[scales![Math.floor((first + i) / GROUP)]!]!;
-  } else {
-    // Eight elements to a word: 0 .. 3 in the low halves of its bytes, 4 .. 7 in the high halves (tensor/tensor.ts).
-    for (let i = 0; i < count; i++) {
-      const byte = bytes[4 * (i >> 3) + (i & 3)]!;
-      to[i] = ((i & 4 ? byte >> 4 : byte & 15) - 8) * HALVES[scales![Math.floor((first + i) / GROUP)]!]!;
-    }
-  }
+  } else for (let i = 0; i < count; i++) to[i] = codeAt(bytes, i, CODES[dtype]!) * HALVES[scales![Math.floor((first + i) / GROUP)]!]!;
   return count;
 }
 

@@ -148,7 +148,7 @@ describe.runIf(inject("full"))("the demo page, all of it (npm run test:full)", (
     await page.getByRole("button", { name: "New conversation" }).click();
     expect(await page.locator("#log li").count()).toBe(0);
     await drop(page, "README.md");
-    await page.getByText("README.md is no picture or video that this browser can read").waitFor();
+    await page.getByText("README.md is not a picture or video that this browser can read").waitFor();
     await page.locator("#files").focus(); // reached by Tab, opened by Space or Enter: it must not be taken out of the order
     expect(await page.evaluate(() => document.activeElement?.id)).toBe("files");
     await page.keyboard.press("Tab");

@@ -37,7 +37,7 @@ const matrix = (n: number, k: number, dtype: MatrixDtype = "f32", bytes = n * k 
 });
 const cache = (kvHeads: number, headDim: number, context: number): KvCache => {
   const bytes = kvHeads * context * headDim * 4;
-  return { keys: buffer(bytes), values: buffer(bytes), dtype: "f32", rows: 1, kvHeads, headDim, context, row: 0 };
+  return { keys: buffer(bytes), values: buffer(bytes), dtype: "f32", slots: 1, kvHeads, headDim, context, slot: 0 };
 };
 
 /** 64 values of f32 to a part of q8. */
@@ -161,31 +161,31 @@ const CASES: readonly Case[] = [
   [
     "causal attention: too many heads to a kv head, for a decode step",
     1,
-    (p) => causalAttention(p, activation(p, 17 * 4), { ...cache(1, 4, 4), row: undefined }, 17),
+    (p) => causalAttention(p, activation(p, 17 * 4), { ...cache(1, 4, 4), slot: undefined }, 17),
     /causal attention: 17 query heads share a kv head, 16 is the most/,
   ],
   [
     "causal attention: a variant that there is not",
     1,
-    (p) => causalAttention(p, activation(p, 4), { ...cache(1, 4, 4), row: undefined }, 1, { decode: "tree" as never }),
+    (p) => causalAttention(p, activation(p, 4), { ...cache(1, 4, 4), slot: undefined }, 1, { decode: "tree" as never }),
     /causal attention: variant tree does not run on this adapter; it has .*split/,
   ],
   [
     "causal attention: more rows than the cache",
     2,
-    (p) => causalAttention(p, activation(p, 4), { ...cache(1, 4, 4), row: undefined }, 1),
+    (p) => causalAttention(p, activation(p, 4), { ...cache(1, 4, 4), slot: undefined }, 1),
     /causal attention: x has more rows than the cache/,
   ],
   [
-    "causal attention: a row that the cache does not have",
+    "causal attention: a slot that the cache does not have",
     2,
-    (p) => causalAttention(p, activation(p, 4), { ...cache(1, 4, 4), row: 1 }, 1),
-    /causal attention: sequence 1 of a cache for 1/,
+    (p) => causalAttention(p, activation(p, 4), { ...cache(1, 4, 4), slot: 1 }, 1),
+    /causal attention: slot 1 of a cache for 1/,
   ],
   [
     "rope: more rows than the cache",
     2,
-    (p) => ropeAppend(p, activation(p, 12), buffer(64), { ...cache(1, 4, 4), row: undefined }, 1),
+    (p) => ropeAppend(p, activation(p, 12), buffer(64), { ...cache(1, 4, 4), slot: undefined }, 1),
     /rope: x has more rows than the cache/,
   ],
   [
@@ -284,9 +284,9 @@ const CASES: readonly Case[] = [
     "sampling: more rows than the state has",
     3,
     (p) => sample(p, activation(p, 16), createSampleState(gpu.memory, 2, 16)),
-    /sampling: x has 0 \+ 1 × 3 rows from row 0 on, the state 2/,
+    /sampling: x has 0 \+ 1 × 3 rows from slot 0 on, the state 2 slots/,
   ],
-  ["sampling: no vocabulary", 1, () => createSampleState(gpu.memory, 1, 0), /sampling: 1 rows of a vocabulary of 0/],
+  ["sampling: no vocabulary", 1, () => createSampleState(gpu.memory, 1, 0), /sampling: 1 slots of a vocabulary of 0/],
   [
     "convert: a dtype that is none",
     1,
@@ -303,7 +303,7 @@ const CASES: readonly Case[] = [
     "convert: no whole group",
     1,
     (p) => convert(p, { ...conversion(), elements: 48 }),
-    /convert f32 to q8: elements 0 \+ 48 are no whole units of 32/,
+    /convert f32 to q8: elements 0 \+ 48 are not whole units of 32/,
   ],
   ["convert: a short source", 1, (p) => convert(p, { ...conversion(), source: buffer(128) }), /the source has 128 bytes .* needs 256/],
   ["convert: past the end of the part", 1, (p) => convert(p, { ...conversion(), first: 32 }), /the part has 64 bytes .* needs 96/],

@@ -75,7 +75,7 @@ describe("internvl kernels", () => {
   it("bench --json prints the adapter's ceilings and the cases' speeds", async (context) => {
     if (!quick()) context.skip("there is SwiftShader alone: npm run test:full");
     const adapter = adapters.find((name) => !/swiftshader/i.test(name)) ?? adapters[0]!;
-    const { status, stdout } = await internvl("kernels", "bench", "--op", "rope", "--filter", "rows=1,", "--json", "--adapter", adapter);
+    const { status, stdout } = await internvl("kernels", "bench", "--op", "rope", "--filter", "tokens=1,", "--json", "--adapter", adapter);
     expect(status).toBe(0);
     const number = expect.any(Number);
     const speeds = { n: number, ms: number, minMs: number, maxMs: number, gflops: number, gbps: number, fraction: number, ceiling: number };
@@ -84,7 +84,7 @@ describe("internvl kernels", () => {
     expect(report).toEqual({
       adapter,
       ceilings: { fmaGflops: number, streamGBps: number, copyGBps: number },
-      cases: [{ name: "rope(rows=1,heads=16,kv_heads=2,dim=128,variant=append)", ...of }],
+      cases: [{ name: "rope(tokens=1,start=2047,heads=16,kv_heads=2,d=128,context=2048,theta=1000000,kv=f32)", ...of }],
       problems: [],
     });
     for (const value of [...Object.values(report.ceilings), report.cases[0]!.ms, report.cases[0]!.fraction])

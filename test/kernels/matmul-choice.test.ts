@@ -1,15 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
-import { Noise, randomMatrix, uploadMatrix } from "../../src/harness/bench-data.ts";
 import { triesOf, variantsOf } from "../../src/ops/choose.ts";
 import { matmul } from "../../src/ops/matmul.ts";
-import type { Activation } from "../../src/tensor/tensor.ts";
+import { type Activation, BYTES_PER_ELEMENT, type Matrix } from "../../src/tensor/tensor.ts";
 
 /** What each variant computes is the harness's business (matmul.test.ts). */
 describe("the choice of matmul's variant", () => {
   let gpu: Gpu;
-  const noise = new Noise(7);
+  const matrixOf = ({ memory }: Gpu, dtype: "f32" | "bf16", side: number): Matrix => ({
+    ...{ label: "w", shape: [side, side], dtype },
+    parts: [{ buffer: memory.create("w", side * side * BYTES_PER_ELEMENT[dtype]), rowStart: 0, rows: side }],
+  });
   beforeAll(async () => {
     gpu = await openGpu();
   });
@@ -18,7 +20,7 @@ describe("the choice of matmul's variant", () => {
   it("is exact unless allowed, and refuses what the device or the shape does not have", async () => {
     expect(variantsOf(gpu, "matmul", { dtype: "q4", rows: 100 })).not.toContain("gemm_dot4");
     expect(variantsOf(gpu, "matmul", { dtype: "f32", rows: 100, precision: "fast" })).not.toContain("gemm_dot4");
-    const matrix = uploadMatrix(gpu.memory, "w", randomMatrix(noise, "f32", 8, 8));
+    const matrix = matrixOf(gpu, "f32", 8);
     const input: Activation = { label: "x", rows: { base: 0, unit: 1 }, width: 8, buffer: gpu.memory.create("x", 8 * 4) };
     const record = (run: Parameters<Programs["record"]>[2]) => new Programs(gpu).record("bad", 1, run);
     await expect(record((p) => void matmul(p, input, matrix, { variant: "gemm_dot4" }))).rejects.toMatchObject({ code: "bad-input" });
@@ -32,7 +34,7 @@ describe("the choice of matmul's variant", () => {
   it("tunes when asked, and tells what it chose", async () => {
     const tuned = await openGpu({ autotune: true });
     try {
-      const matrix = uploadMatrix(tuned.memory, "w", randomMatrix(noise, "bf16", 64, 64));
+      const matrix = matrixOf(tuned, "bf16", 64);
       const buffer = tuned.memory.create("x", 64 * 4);
       const held = tuned.memory.entries().length;
       const programs = new Programs(tuned);

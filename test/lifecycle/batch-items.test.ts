@@ -113,7 +113,7 @@ describe("items of a batch", () => {
   });
 
   it("kvBytes without room for one row is refused, with the least that is needed", async () => {
-    const least = partsOf(vlm).model.rowBytes(256);
+    const least = partsOf(vlm).model.slotBytes(256);
     await expect(vlm.batch([good], { kvBytes: 1 })).rejects.toThrow(`kvBytes is 1, one row of 256 tokens needs ${least}`);
     await expect(vlm.batch([good], { kvBytes: least - 1 })).rejects.toMatchObject({ code: "bad-input" });
     await expect(vlm.batch([good], { maxContext: 257 })).rejects.toThrow("maxContext is 257, the model has room for 256 tokens");

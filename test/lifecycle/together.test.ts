@@ -175,7 +175,7 @@ describe("slots and kvBytes", () => {
     await expect(load({ slot: 2 })).rejects.toThrow('load has no option "slot"; did you mean "slots"?');
     const vlm = await load({ slots: 3 });
     const { model, scheduler } = partsOf(vlm);
-    const each = model.rowBytes(256);
+    const each = model.slotBytes(256);
     await expect(load({ kvBytes: each - 1 })).rejects.toThrow(`kvBytes is ${each - 1}, one slot of 256 tokens needs ${each}`);
     const kv = () => vlm.memory().entries.reduce((sum, { label, bytes }) => sum + (label.startsWith("kv.") ? bytes : 0), 0);
     expect([scheduler.most, kv()]).toEqual([3, each]);

@@ -105,7 +105,7 @@ describe("broken checkpoints", () => {
     ["no config.json", () => without("config.json"), /no config\.json/],
     ["no weights", () => without("model.safetensors"), /model\.safetensors/],
     ["no tokenizer", () => without("tokenizer.json"), /tokenizer\.json/],
-    ["config.json that is no JSON", () => ({ ...files, "config.json": Buffer.from("{") }), /config\.json is not JSON/],
+    ["config.json that is not JSON", () => ({ ...files, "config.json": Buffer.from("{") }), /config\.json is not JSON/],
     [
       "unknown outer architecture",
       () => withConfig({ architectures: ["LlavaForCausalLM"] }),
@@ -113,8 +113,8 @@ describe("broken checkpoints", () => {
     ],
     [
       "unknown decoder",
-      () => withConfig({ llm_config: { ...config.llm_config, architectures: ["LlamaForCausalLM"] } }),
-      /unknown architecture "LlamaForCausalLM".*Qwen2ForCausalLM/,
+      () => withConfig({ llm_config: { ...config.llm_config, architectures: ["MistralForCausalLM"] } }),
+      /unknown architecture "MistralForCausalLM".*Qwen2ForCausalLM/,
     ],
     [
       "a size that is no number",

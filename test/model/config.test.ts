@@ -59,7 +59,7 @@ describe("config.json of published checkpoints", () => {
   const names = readdirSync(pathOf("test/fixtures")).filter((name) => name.endsWith(".config.json"));
 
   it("is there for every size", () => {
-    expect(names.length).toBe(11);
+    expect(names.length).toBe(13);
   });
 
   it.each(names)("%s is read", (name) => {
@@ -121,7 +121,12 @@ describe("keys that change the arithmetic", () => {
     [{ num_experts: 8 }, /llm_config\.num_experts is 8: this engine does not know the key/],
     [{ final_logit_softcapping: 30 }, /final_logit_softcapping/],
     [{ embedding_multiplier: 12 }, /embedding_multiplier/],
-    [{ architectures: ["Qwen3ForCausalLM"] }, /unknown architecture "Qwen3ForCausalLM"/],
+    [{ architectures: ["Qwen4ForCausalLM"] }, /unknown architecture "Qwen4ForCausalLM".*Qwen3ForCausalLM/],
+    [{ architectures: ["Qwen3MoeForCausalLM"] }, /"Qwen3MoeForCausalLM", a mixture of experts \(InternVL3_5-30B-A3B/],
+    [{ architectures: ["GptOssForCausalLM"] }, /"GptOssForCausalLM", a mixture of experts .*GPT-OSS/],
+    [{ architectures: ["Qwen2MoeForCausalLM"] }, /"Qwen2MoeForCausalLM", a mixture of experts/],
+    [{ architectures: ["InternLM3ForCausalLM"] }, /"InternLM3ForCausalLM", the decoder of InternVL3-9B/],
+    [{ architectures: ["Phi3ForCausalLM"] }, /"Phi3ForCausalLM", the decoder of InternVL2-4B/],
     [{ architectures: undefined }, /unknown architecture none/],
     [{ quantization_config: { quant_method: "awq", bits: 4 } }, /llm_config\.quantization_config names "awq"/],
     [{ attention_bias: "yes" }, /attention_bias is "yes"/],
@@ -170,9 +175,10 @@ describe("keys that change the arithmetic", () => {
     [{ quantization_config: { quant_method: "fp8" } }, /names "fp8"/],
     [{ quantization_config: "awq" }, /quantization_config names no quant_method/],
     [{ quantization: { method: "other" } }, /quantization\.method is "other"/, /internvl convert/],
-    [{ text_config: {} }, /Hugging Face's own layout/, /llm_config/],
-    [{ model_type: "internvl" }, /Hugging Face's own layout/],
-    [{ architectures: ["InternVLForConditionalGeneration"] }, /Hugging Face's own layout/],
+    [{ text_config: { hidden_size: 256 } }, /text_config is an object.*does not know the key/],
+    [{ model_type: "internvl" }, /unknown architecture "InternVLChatModel".*InternVLForConditionalGeneration/],
+    [{ architectures: ["InternVLForConditionalGeneration"] }, /model_type is "internvl_chat", needs "internvl"/],
+    [{ model_type: "internvl_flash" }, /model_type is "internvl_flash", needs "internvl_chat"/],
     [{ peft_type: "LORA" }, /LoRA adapter's/],
     [{ architectures: "LlavaForCausalLM" }, /unknown architecture "LlavaForCausalLM"/],
     [{ architectures: [{}] }, /unknown architecture an object without keys/],

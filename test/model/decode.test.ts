@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { InternVL } from "../../src/index.ts";
-import { kvBytes } from "../../src/model/language.ts";
+import { kvBytes } from "../../src/ops/kv-cache.ts";
 import { generateTrace } from "../../src/testing.ts";
 import { watchDispatches } from "../passes.ts";
 import { memoryFiles, relativeL2, tinyCheckpoint } from "../support.ts";
@@ -24,15 +24,15 @@ describe("decode", () => {
     expect(bytes("f16")).toBe(bytes("f32") / 2);
     expect(exact.memory().bytes - vlm.memory().bytes).toBe(bytes("f32") - bytes("f16"));
 
-    const dispatches = (positions: (number | undefined)[], lanes = model.lanes) => {
+    const dispatches = (positions: (number | undefined)[], decoder = model.decoder) => {
       const before = { ...gpu.counters };
-      lanes.decode(positions);
+      decoder.decode(positions);
       expect(gpu.counters.bindGroups + gpu.counters.buffers).toBe(before.bindGroups + before.buffers);
       return (gpu.counters.dispatches - before.dispatches - OTHERS) / language.layers;
     };
     expect(dispatches([10])).toBe(6);
     expect(dispatches([300])).toBe(7);
-    const three = await model.openLanes(3, CONTEXT);
+    const three = await model.openDecoder(3, CONTEXT);
     expect(dispatches([10, undefined, 12], three)).toBe(6);
     expect(dispatches([300, 5, undefined], three)).toBe(7);
     three.dispose();
@@ -50,7 +50,7 @@ describe("decode", () => {
   it("does the work of the rows that are busy, wherever their slots are", async () => {
     const vlm = await InternVL.load(memoryFiles(tinyCheckpoint("tiny-qwen", 0)), { maxContext: CONTEXT });
     const { gpu, model } = partsOf(vlm);
-    const slots = await model.openLanes(8, CONTEXT);
+    const slots = await model.openDecoder(8, CONTEXT);
     for (const row of [2, 5]) await slots.prefill(row, Uint32Array.from(IDS.slice(0, 20 + row)), 0);
     for (const row of [2, 5]) slots.first(row, 20 + row);
     await gpu.memory.flush();
@@ -61,7 +61,7 @@ describe("decode", () => {
       return seen.slice(start).map(({ workgroups }) => workgroups);
     };
     const none = undefined;
-    const first = work(() => model.lanes.decode([30]));
+    const first = work(() => model.decoder.decode([30]));
     expect(work(() => slots.decode([none, none, none, none, none, none, none, 30]))).toEqual(first);
     expect(work(() => slots.decode([30, 30]))).toEqual(work(() => slots.decode([none, none, 30, none, none, none, 30])));
 

@@ -3,12 +3,13 @@ import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
 import { openWeights } from "../../src/hub/open.ts";
 import { parseConfig } from "../../src/model/config.ts";
-import { recordDecoderLayer } from "../../src/model/decoder.ts";
-import { createCaches } from "../../src/model/language.ts";
+import { declareDecoderLayer, recordDecoderLayer } from "../../src/model/decoder.ts";
 import { declareProjector, recordProjector } from "../../src/model/projector.ts";
 import { qwen2 } from "../../src/model/qwen2.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { declareVisionLayer, recordVisionLayer } from "../../src/model/vision.ts";
+import { VISION_NAMES } from "../../src/model/vision-names.ts";
+import { createCaches } from "../../src/ops/kv-cache.ts";
 import { inverseFrequencies, ropeTable } from "../../src/ops/rope.ts";
 import type { Activation, Bindable } from "../../src/tensor/tensor.ts";
 import { GpuWeights } from "../../src/weights/gpu-weights.ts";
@@ -76,14 +77,16 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
   it("InternViT layer 0", async () => {
     const data = input("vit_layer");
     const x = activation("x", data, 1024, 1025);
-    const layer = await weights.load((w) => declareVisionLayer(w.at("vision_model.encoder.layers.0"), config.vision));
+    const layer = await weights.load((w) =>
+      declareVisionLayer(w.at("vision_model.encoder.layers.0"), config.vision, VISION_NAMES.original),
+    );
     (await programs.record("layer", 1, (p) => recordVisionLayer(p, layer, x, config.vision))).run({ units: 1, start: 0 });
     check(`vit_layer${suffix}`, await read(x.buffer, data.length));
   });
 
   it("mlp1", async () => {
     const x = activation("x", input("mlp1"), 4096, 256);
-    const projector = await weights.load((w) => declareProjector(w.at("mlp1"), 1024, 2048));
+    const projector = await weights.load((w) => declareProjector(w.at("mlp1"), 1024, 2048, "original"));
     const out = gpu.memory.create("out", 256 * 2048 * 4);
     const program = await programs.record("mlp1", 1, (p) => {
       const y = recordProjector(p, projector, x);
@@ -95,14 +98,14 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
 
   it("decoder layer 0, prefill of 320 tokens and one decoded", async () => {
     const context = 321;
-    const layer = await weights.load((w) => qwen2.layer(w.at("language_model.model.layers.0"), config.language));
-    const cache = createCaches(gpu, { ...config.language, layers: 1 }, context, 1, "f32")[0]!;
+    const layer = await weights.load((w) => declareDecoderLayer(w.at("language_model.model.layers.0"), config.language, qwen2));
+    const cache = createCaches(gpu.memory, { ...config.language, layers: 1 }, context, 1, "f32")[0]!;
     const table = ropeTable(context, inverseFrequencies(128, config.language.rope.theta));
     const rope = gpu.memory.create("rope", table.byteLength);
     gpu.memory.write(rope, 0, table);
     const data = input("llm_layer.prefill");
     const x = activation("x", data, 2048, 1);
-    (await programs.record("prefill", 320, (p) => recordDecoderLayer(p, layer, x, { ...cache, row: 0 }, rope, 16))).run({
+    (await programs.record("prefill", 320, (p) => recordDecoderLayer(p, layer, x, { ...cache, slot: 0 }, rope, 16))).run({
       units: 320,
       start: 0,
     });

@@ -37,12 +37,17 @@ export function memoryFiles(files: Record<string, Uint8Array>): WeightSource {
   return { open: async (name) => (files[name] ? memorySource(name, files[name]) : undefined) };
 }
 
-const TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+const FAST_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+const SLOW_FILES = ["vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json"];
+
+/** Where a tiny checkpoint's tokenizer lies below test/fixtures/tiny: most share one. */
+const tokenizerFiles = (name: string): string[] =>
+  name === "tiny-qwen3" ? SLOW_FILES.map((file) => `${name}/${file}`) : FAST_FILES.map((file) => `tokenizer/${file}`);
 
 /** A tiny checkpoint of test/fixtures, its weights made by the synthetic rule. */
 export async function tinyFiles(name: string, seed: number, read: ReadRepository): Promise<Record<string, Uint8Array>> {
   const config = await read(`test/fixtures/tiny/${name}/config.json`);
-  const tokenizer = TOKENIZER_FILES.map(async (file) => [file, await read(`test/fixtures/tiny/tokenizer/${file}`)] as const);
+  const tokenizer = tokenizerFiles(name).map(async (path) => [path.split("/")[1]!, await read(`test/fixtures/tiny/${path}`)] as const);
   return {
     "config.json": config,
     "model.safetensors": syntheticFile(checkpointTensors(parseConfig(config)), seed),

@@ -45,7 +45,7 @@ describe("internvl batch", () => {
       ['{"id":[1],"turns":["Hi"]}', 11, /id is a list of 1/],
       ['{"id":12345678901234567890,"turns":["Hi"]}', 12, /id is 12345678901234567000, needs .*15 digits/],
       ['{"id":"p","turns":["Hi"],"__proto__":{}}', "p", /no option "__proto__"/],
-      ['{"id":"cut \\"off\\"","turns":["Hi"', 'cut "off"', /line 14: it is no JSON/],
+      ['{"id":"cut \\"off\\"","turns":["Hi"', 'cut "off"', /line 14: it is not JSON/],
       ["{", 15, /no JSON/],
       ["null", 16, /is null, needs an object/],
       ['[{"turns":["Hi"]}]', 17, /a list of 1, needs an object/],
@@ -103,8 +103,8 @@ describe("internvl batch", () => {
     write("in.jsonl", good("a"), good("b"));
     const answered = (id: unknown, hash?: string) => JSON.stringify({ id, answers: ["x"], tokenIds: [[1]], hash });
     const others: [text: string, message: RegExp][] = [
-      ["dear diary", /not the output of a batch: line 1 is no JSON/],
-      [`${answered("a")}\ndear diary`, /line 2 is no JSON/],
+      ["dear diary", /not the output of a batch: line 1 is not JSON/],
+      [`${answered("a")}\ndear diary`, /line 2 is not JSON/],
       ["5\n", /line 1 has no id/],
       ['{"id":"a"}\n', /neither "answers" nor "error"/],
       [`${answered("c")}\n`, /another input: no line has the id "c"/],
@@ -128,7 +128,7 @@ describe("internvl batch", () => {
 
   it.each([
     ["in a folder that is not there", "nope/out.jsonl", /cannot write into "nope": there is no such/],
-    ["below a file", "in.jsonl/out", /cannot write into "in\.jsonl"|"in\.jsonl" is no folder/],
+    ["below a file", "in.jsonl/out", /cannot write into "in\.jsonl"|"in\.jsonl" is not a folder/],
     ["that is a folder", ".", /cannot write "\.": it is a folder/],
     ["that is nothing", "", /-o is an empty text/],
     ["on a full disk", "/dev/full", /cannot write "\/dev\/full": no space is left on the disk/],

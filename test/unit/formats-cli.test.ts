@@ -155,7 +155,7 @@ describe("internvl convert", () => {
       expect(nmse > 0, name).toBe(to === "q4");
     }
     const patch = report.tensors.find(({ name }) => name.includes("patch_embedding.weight"));
-    expect(patch).toMatchObject({ to: "BF16", nmse: 0 }); // rows of 588 are no whole groups
+    expect(patch).toMatchObject({ to: "BF16", nmse: 0 }); // rows of 588 are not whole groups
   });
 
   it("gives a checkpoint that inspect verifies, with source, licence and format", () => {

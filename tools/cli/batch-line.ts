@@ -51,7 +51,7 @@ const SHAPE = {
   maxTiles: number("an integer from 1 to 40", (value) => Number.isInteger(value) && value >= 1 && value <= 40),
 };
 
-/** The id of a line that is no JSON, where it stands in front. */
+/** The id of a line that is not JSON, where it stands in front. */
 function salvagedId(line: string): Id | undefined {
   const [, found] = /^\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.){0,1000}"|-?\d+(?:\.\d+)?)\s*[,}]/.exec(line) ?? [];
   try {
@@ -70,7 +70,7 @@ function parse({ text: line, tooLong }: Line): unknown {
   try {
     return JSON.parse(line);
   } catch (cause) {
-    throw new EngineError("bad-input", `it is no JSON: ${(cause as Error).message.slice(0, 200)}`, { cause });
+    throw new EngineError("bad-input", `it is not JSON: ${(cause as Error).message.slice(0, 200)}`, { cause });
   }
 }
 

@@ -41,7 +41,7 @@ const notOurs = (path: string, number: number, why: string) =>
     hint: "give a file that does not exist, or that an earlier run with this input has written; nothing was changed",
   });
 
-/** An answered row, or `undefined` for one that failed. Throws where it is no row of ours. */
+/** An answered row, or `undefined` for one that failed. Throws where it is not a row of ours. */
 function rowOf(text: string): Answered | undefined {
   const row = JSON.parse(text) as { id?: unknown; answers?: unknown; error?: unknown; hash?: unknown } | null;
   if (typeof row !== "object" || row === null || !isId(row.id)) throw new Error("has no id");
@@ -73,7 +73,7 @@ async function findRows(handle: FileHandle, path: string): Promise<Found> {
       // A run that was killed leaves the beginning of a row: no JSON, at the very end.
       const cut = !ended && (text.startsWith(BEGINNING) || BEGINNING.startsWith(text));
       if (!cut || !(error instanceof SyntaxError))
-        throw notOurs(path, number, error instanceof SyntaxError ? "is no JSON" : (error as Error).message);
+        throw notOurs(path, number, error instanceof SyntaxError ? "is not JSON" : (error as Error).message);
       found.spoilt = true;
       continue;
     }
@@ -159,7 +159,7 @@ async function checkWritable(path: string): Promise<void> {
   if (there) return onFile("write", path, access(path, constants.W_OK));
   const folder = dirname(path);
   const parent = await onFile("write into", folder, stat(folder));
-  if (!parent.isDirectory()) throw new EngineError("bad-input", `cannot write ${quoted(path)}: ${quoted(folder)} is no folder`);
+  if (!parent.isDirectory()) throw new EngineError("bad-input", `cannot write ${quoted(path)}: ${quoted(folder)} is not a folder`);
   await onFile("write into", folder, access(folder, constants.W_OK));
 }
 

@@ -1,11 +1,10 @@
 import { performance } from "node:perf_hooks";
 import type { Scheduler } from "../../src/generate/scheduler.ts";
-import { MAX_ROWS } from "../../src/gpu/program.ts";
+import { MAX_SLOTS } from "../../src/gpu/program.ts";
 import { median } from "../../src/harness/bench-timer.ts";
+import type { Decoder } from "../../src/model/decoder-slots.ts";
 import type { Model } from "../../src/model/internvl.ts";
-import type { Lanes } from "../../src/model/lanes.ts";
-import { kvBytes } from "../../src/model/language.ts";
-import type { KvDtype } from "../../src/ops/kv-cache.ts";
+import { type KvDtype, kvBytes } from "../../src/ops/kv-cache.ts";
 
 /** Contexts that decoding is timed at. */
 export const CONTEXTS = [128, 1024, 4096] as const;
@@ -17,15 +16,15 @@ const ROUNDS = [5, 21] as const; // at least, and at most
 const ENOUGH_MS = 30_000; // of samples: no more rounds than take this long, beyond the least
 const MOST_STEPS = CONTEXT_ROOM / 2;
 
-/** A way to decode that is timed: rows at positions of their own. Nothing depends on what keys, values and ids are. */
+/** A way to decode that is timed: slots at positions of their own. Nothing depends on what keys, values and ids are. */
 interface Subject {
-  lanes: Lanes;
+  decoder: Decoder;
   positions: readonly number[];
 }
 
-async function run({ lanes, positions }: Subject, model: Model, steps: number): Promise<number> {
+async function run({ decoder, positions }: Subject, model: Model, steps: number): Promise<number> {
   const began = performance.now();
-  for (let i = 0; i < steps; i++) lanes.decode(positions.map((position) => position + i));
+  for (let i = 0; i < steps; i++) decoder.decode(positions.map((position) => position + i));
   await model.gpu.memory.flush();
   return (performance.now() - began) / steps;
 }
@@ -68,10 +67,10 @@ export interface ContextRate {
 /** Decoding at some contexts, in turns. `weightBytes` are those that every step reads. */
 export async function timeContexts(model: Model, weightBytes: number, kv: KvDtype, signal: AbortSignal): Promise<ContextRate[]> {
   const { language } = model.config;
-  const contexts = CONTEXTS.filter((context) => context + CONTEXT_ROOM <= model.lanes.context);
+  const contexts = CONTEXTS.filter((context) => context + CONTEXT_ROOM <= model.decoder.context);
   const times = await time(
     model,
-    contexts.map((context) => ({ lanes: model.lanes, positions: [context - 1] })),
+    contexts.map((context) => ({ decoder: model.decoder, positions: [context - 1] })),
     signal,
   );
   const bytes = contexts.map((context) => weightBytes + kvBytes(language, context, kv));
@@ -98,21 +97,21 @@ export interface RowsRate {
 /** Decoding as many rows together as there can be, at the shortest of the contexts. */
 export async function timeRows(model: Model, signal: AbortSignal): Promise<RowsRate> {
   const context = CONTEXTS[0] + CONTEXT_ROOM;
-  const rows = Math.min(MAX_ROWS, model.rowsIn(Number.POSITIVE_INFINITY, context));
-  const lanes = await model.openLanes(rows, context);
+  const rows = Math.min(MAX_SLOTS, model.slotsIn(Number.POSITIVE_INFINITY, context));
+  const decoder = await model.openDecoder(rows, context);
   try {
     const at = CONTEXTS[0] - 1;
     const [, all] = await time(
       model,
       [
-        { lanes: model.lanes, positions: [at] },
-        { lanes, positions: Array.from({ length: rows }, () => at) },
+        { decoder: model.decoder, positions: [at] },
+        { decoder, positions: Array.from({ length: rows }, () => at) },
       ],
       signal,
     );
     return { rows, tokensPerSecond: (1e3 * rows) / all!.ms, ratio: rows / all!.ratio };
   } finally {
-    lanes.dispose();
+    decoder.dispose();
   }
 }
 

@@ -6,7 +6,7 @@ import { platform } from "#platform";
 import { type Checkpoint, readExactly } from "../../src/safetensors/index.ts";
 import { CHUNK_BYTES, planReads } from "../../src/weights/reads.ts";
 
-/** Where the bytes of a read go: an array of at least so many bytes. */
+/** Where the bytes of a read go: an array of at least that many bytes. */
 type Into = (bytes: number) => Uint8Array;
 
 /** How long it takes to read the files of a model, in seconds. */

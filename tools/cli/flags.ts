@@ -84,7 +84,7 @@ function stop(text: string, before: string[] = []): string[] {
 /** The name of a revision: what Git takes and an address can carry. */
 function revision(text: string): string {
   const good = /^[\w][\w.-]*(\/[\w][\w.-]*)*$/.test(text) && !text.includes("..");
-  if (!good || text.length > 255) throw new InvalidArgumentError(`${quoted(text)} is no branch, tag or commit.`);
+  if (!good || text.length > 255) throw new InvalidArgumentError(`${quoted(text)} is not a branch, tag or commit.`);
   return text;
 }
 
@@ -111,7 +111,7 @@ export const generationFlags = (): Option[] => [
   new Option("--max-tokens <count>", "most new tokens an answer (default: 1024)").argParser(count),
   new Option("--temperature <number>", "0: greedy (the default); 1: as the model says").argParser(generated("temperature")),
   new Option("--top-p <number>", "draw among the most probable tokens that hold this share").argParser(generated("topP")),
-  new Option("--top-k <count>", "draw among so many most probable tokens").argParser(generated("topK")),
+  new Option("--top-k <count>", "draw among this many of the most probable tokens").argParser(generated("topK")),
   new Option("--min-p <number>", "draw among tokens at least this times as probable as the best").argParser(generated("minP")),
   new Option("--repetition-penalty <number>", "above 1: makes tokens of the answer less probable again").argParser(
     generated("repetitionPenalty"),

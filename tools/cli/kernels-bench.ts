@@ -3,8 +3,7 @@ import { text } from "node:stream/consumers";
 import { EngineError, throwIfAborted } from "../../src/errors.ts";
 import { openGpu } from "../../src/gpu/device.ts";
 import { type BenchReport, type BenchResult, type GoalResult, type PeerResult, runBench } from "../../src/harness/bench.ts";
-import type { BenchCase } from "../../src/harness/bench-case.ts";
-import { benchCases } from "../../src/harness/bench-cases.ts";
+import { type BenchCase, benchCases } from "../../src/harness/bench-cases.ts";
 import { jaxPeer } from "../kernels/jax.ts";
 import { ortPeer } from "../kernels/ort.ts";
 import { type RunInfo, toMarkdown } from "../kernels/results.ts";
@@ -80,9 +79,9 @@ async function allGoals(flags: Flags): Promise<void> {
     goals: [],
     problems: [],
   };
-  const wanted = ({ op, params, full, goals = [] }: BenchCase) =>
-    goals.length > 0 && (flags.full || !full) && `${op}(${params})`.includes(flags.filter ?? "");
-  const ops = new Set(benchCases().flatMap((c) => (wanted(c) ? [c.op] : [])));
+  const wanted = ({ of, full, goals = [] }: BenchCase) =>
+    goals.length > 0 && (flags.full || !full) && of(undefined).name.includes(flags.filter ?? "");
+  const ops = new Set(benchCases().flatMap((c) => (wanted(c) ? [c.of(undefined).op] : [])));
   if (ops.size === 0) throw new EngineError("bad-input", `no case with a goal has ${JSON.stringify(flags.filter)} in its name`);
   for (const op of ops) {
     const vs = (flags.vs ?? []).filter((library) => library !== "jax" || JAX_OPS.includes(op));

@@ -37,7 +37,7 @@ async function casesOf(path: string): Promise<KernelCase[]> {
   }
   const isCase = (each: unknown) => typeof each === "object" && each !== null && "name" in each && "record" in each;
   if (!Array.isArray(own) || !own.every(isCase)) {
-    throw new EngineError("bad-input", `the default export of ${quoted(path)} is no list of kernel cases`, {
+    throw new EngineError("bad-input", `the default export of ${quoted(path)} is not a list of kernel cases`, {
       hint: "make them with defineKernelCase from internvl-webgpu/testing",
     });
   }

@@ -46,7 +46,7 @@ export async function checkPicture(given: string, flags: ReadingFlags): Promise<
   if (/^https?:/i.test(given)) return given;
   if (/^data:/i.test(given)) {
     const response = await fetch(given).catch((cause: Error) => {
-      throw new EngineError("bad-input", `${name} is no data URL that can be read`, { hint: "write data:image/png;base64,…", cause });
+      throw new EngineError("bad-input", `${name} is not a data URL that can be read`, { hint: "write data:image/png;base64,…", cause });
     });
     await checkBytes(new Uint8Array(await response.arrayBuffer()), name, true, flags);
     return given;
@@ -57,7 +57,7 @@ export async function checkPicture(given: string, flags: ReadingFlags): Promise<
   } catch (cause) {
     throw new EngineError("bad-input", `${name} names no file here: ${(cause as Error).message}`, { hint: "write file:///path", cause });
   }
-  if (path.includes("\0")) throw new EngineError("bad-input", `${name} is no path: it holds a zero byte`, { hint: "check the path" });
+  if (path.includes("\0")) throw new EngineError("bad-input", `${name} is not a path: it holds a zero byte`, { hint: "check the path" });
   const found = await onFile("read", given, stat(path));
   if (found.isDirectory()) {
     throw new EngineError("bad-input", `cannot read ${name}: it is a folder, a picture is needed`, {

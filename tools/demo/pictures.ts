@@ -38,7 +38,7 @@ export async function openPicture(file: File): Promise<Picture> {
     const bitmap = await createImageBitmap(image, { premultiplyAlpha: "none" });
     return { name: file.name, kind: "image", images: [bitmap], width: bitmap.width, height: bitmap.height, previews: [preview] };
   } catch (cause) {
-    throw new EngineError("bad-image", `${file.name} is no picture or video that this browser can read`, {
+    throw new EngineError("bad-image", `${file.name} is not a picture or video that this browser can read`, {
       hint: "choose a PNG or JPEG file",
       cause,
     });
@@ -75,7 +75,10 @@ async function openVideo(file: File): Promise<Picture> {
     }
     return { name: file.name, kind: "video", images: frames, width, height, previews };
   } catch (cause) {
-    throw new EngineError("bad-image", `${file.name} is no video that this browser can play`, { hint: "convert it to WebM or MP4", cause });
+    throw new EngineError("bad-image", `${file.name} is not a video that this browser can play`, {
+      hint: "convert it to WebM or MP4",
+      cause,
+    });
   } finally {
     URL.revokeObjectURL(video.src);
   }

@@ -3,8 +3,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { EngineError } from "../../src/errors.ts";
 import type { Peer, PeerRun } from "../../src/harness/bench.ts";
-import type { PeerSpec } from "../../src/harness/bench-case.ts";
-import type { MatrixData } from "../../src/harness/bench-data.ts";
+import type { PeerSpec } from "../../src/harness/case.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
 
@@ -47,11 +46,6 @@ async function load(adapterName: string): Promise<Jax> {
   }
 }
 
-/** w as f32 [n, k], as it lies in a checkpoint. */
-function valuesOf({ rows, columns, value }: MatrixData): Floats {
-  return Float32Array.from({ length: rows * columns }, (_, i) => value(Math.floor(i / columns), i % columns));
-}
-
 /** jax-js through its jit on WebGPU: products with weights in f32, whatever the case's weights are held in. It has no other op of ours as one kernel. */
 export async function jaxPeer(adapterName: string): Promise<Peer> {
   const jax = await load(adapterName);
@@ -60,9 +54,9 @@ export async function jaxPeer(adapterName: string): Promise<Peer> {
     name: "@jax-js/jax webgpu",
     async prepare(spec: PeerSpec): Promise<PeerRun | undefined> {
       if (spec.op !== "matmul" || spec.w.scales) return undefined;
-      const { m, x, w } = spec;
-      const a = numpy.array(x, { shape: [m, w.columns] });
-      const b = numpy.array(valuesOf(w), { shape: [w.rows, w.columns] });
+      const { m, n, k, x, w } = spec;
+      const a = numpy.array(x, { shape: [m, k] });
+      const b = numpy.array(w.values, { shape: [n, k] }); // as it lies in a checkpoint
       // Transposed inside the jit it costs nothing, and the sum runs along memory: several times as fast as with [k, n] from the start.
       const product = jax.jit((l, r) => numpy.dot(l, r.transpose()));
       const output = Float32Array.from(await product(a.ref, b.ref).data());

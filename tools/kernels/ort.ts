@@ -1,11 +1,11 @@
 import type { Peer, PeerRun } from "../../src/harness/bench.ts";
-import type { PeerSpec } from "../../src/harness/bench-case.ts";
-import type { MatrixData } from "../../src/harness/bench-data.ts";
-import { GROUP, widenHalf } from "../../src/tensor/tensor.ts";
+import type { PeerSpec } from "../../src/harness/case.ts";
+import { codeAt, GROUP, widenHalf } from "../../src/tensor/tensor.ts";
 import { type OnnxNode, type OnnxTensor, onnxModel } from "./onnx.ts";
 import { loadOrt, ON_CPU, ON_GPU, type OrtTensor } from "./ort-load.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
+type Product = Extract<PeerSpec, { op: "matmul" }>;
 
 /** What a case needs from ONNX Runtime: f32 inputs, weights of the model, one node with the output `y`. */
 interface Graph {
@@ -16,24 +16,20 @@ interface Graph {
 }
 
 /** wᵀ as f32 [k, n], what MatMul wants. */
-function transposed({ rows, columns, value }: MatrixData): Floats {
-  const out = new Float32Array(rows * columns);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) out[column * rows + row] = value(row, column);
+function transposed({ n, k, w: { values } }: Product): Floats {
+  const out = new Float32Array(n * k);
+  for (let row = 0; row < n; row++) for (let column = 0; column < k; column++) out[column * n + row] = values[row * k + column]!;
   return out;
 }
 
 /** MatMulNBits: blocks of 32 along K, element 2i in the low half of byte i, zero point 8; 8-bit codes have the zero point 128. */
-function quantizedGraph(m: number, x: Floats, w: MatrixData): Graph {
-  const { rows: n, columns: k } = w;
-  const bits = w.dtype === "q4" ? 4 : 8;
+function quantizedGraph({ m, n, k, x, weights, w }: Product): Graph {
+  const bits = weights === "q4" ? 4 : 8;
   const scales = Float32Array.from(w.scales!, widenHalf);
   const codes = new Uint8Array((n * k * bits) / 8);
   for (let i = 0; i < n * k; i++) {
-    if (bits === 8) codes[i] = w.bytes[i]! ^ 0x80;
-    else {
-      const lane = i % 8;
-      codes[i >> 1]! |= ((w.bytes[(i >> 3) * 4 + (lane % 4)]! >> (lane < 4 ? 0 : 4)) & 15) << (4 * (i % 2));
-    }
+    if (bits === 8) codes[i] = codeAt(w.bytes, i, "q8") + 128;
+    else codes[i >> 1]! |= (codeAt(w.bytes, i, "q4") + 8) << (4 * (i % 2));
   }
   return {
     node: {
@@ -62,13 +58,13 @@ function columnsOf(data: Floats, rows: number, stride: number, first: number, wi
 function graphOf(spec: PeerSpec): Graph {
   switch (spec.op) {
     case "matmul": {
-      const { m, x, w } = spec;
-      if (w.scales) return quantizedGraph(m, x, w);
+      const { m, n, k, x, w } = spec;
+      if (w.scales) return quantizedGraph(spec);
       return {
         node: { op: "MatMul", inputs: ["x", "w"], outputs: ["y"] },
-        inputs: { x: { dims: [m, w.columns], data: x } },
-        weights: [{ name: "w", dims: [w.columns, w.rows], data: transposed(w) }],
-        output: [m, w.rows],
+        inputs: { x: { dims: [m, k], data: x } },
+        weights: [{ name: "w", dims: [k, n], data: transposed(spec) }],
+        output: [m, n],
       };
     }
     case "attention": {

@@ -13,7 +13,7 @@ interface Causal {
   heads: number;
   kvHeads: number;
   headDim: number;
-  /** Queries of one sequence, the second of the cache's two: a prefill. */
+  /** Queries of one sequence, in the second of the cache's two slots: a prefill. */
   tokens?: number;
   start?: number;
   /** Or a query of each slot that has a position: a decode step. */
@@ -31,16 +31,16 @@ interface Causal {
 }
 
 interface CacheShape {
-  rows: number;
+  slots: number;
   kvHeads: number;
   context: number;
   headDim: number;
 }
 
-/** Values of a cache [rows, kvHeads, context, headDim] up to `count` positions of each row, and zero behind. */
-function drawCache(random: Random, { rows, kvHeads, context, headDim }: CacheShape, count: (row: number) => number) {
-  const values = new Float32Array(rows * kvHeads * context * headDim);
-  for (let head = 0; head < rows * kvHeads; head++) {
+/** Values of a cache [slots, kvHeads, context, headDim] up to `count` positions of each slot, and zero behind. */
+function drawCache(random: Random, { slots, kvHeads, context, headDim }: CacheShape, count: (slot: number) => number) {
+  const values = new Float32Array(slots * kvHeads * context * headDim);
+  for (let head = 0; head < slots * kvHeads; head++) {
     values.set(random.values(count(Math.floor(head / kvHeads)) * headDim), head * context * headDim);
   }
   return values;
@@ -51,7 +51,7 @@ function cacheWords(
   values: Float32Array<ArrayBuffer>,
   { kvHeads, context, headDim }: CacheShape,
   kv: KvDtype,
-  count: (row: number) => number,
+  count: (slot: number) => number,
 ) {
   const held = rounded(values, kv);
   values.set(held.values);
@@ -98,7 +98,7 @@ function pickedHeads(
 const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
   variant !== undefined && !variantsOf(gpu, "attention").includes(variant);
 
-function causalCase(spec: Causal): KernelCase {
+export function causalCase(spec: Causal): KernelCase {
   const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, kv = "f32", variant, prefill, size } = spec;
   const decoded = positions && stepOf(positions);
   const { units: tokens, start } = decoded ?? { units: spec.tokens!, start: spec.start! };
@@ -128,10 +128,10 @@ function causalCase(spec: Causal): KernelCase {
       const { random } = operands;
       const width = heads * headDim;
       const qs = random.values(tokens * width);
-      const shape = { rows: positions ? positions.length + spare : 2, kvHeads, context, headDim };
-      const row = positions ? undefined : 1;
+      const shape = { slots: positions ? positions.length + spare : 2, kvHeads, context, headDim };
+      const slot = positions ? undefined : 1;
       /** How many keys the last query of a slot of the cache sees. */
-      const seen = (of: number) => (positions ? (positions[of] ?? -1) + 1 : of === row ? start + tokens : 0);
+      const seen = (of: number) => (positions ? (positions[of] ?? -1) + 1 : of === slot ? start + tokens : 0);
       const keys = drawCache(random, shape, seen);
       const values = drawCache(random, shape, seen);
       if (outliers) addOutliers(keys, values, headDim, random);
@@ -141,24 +141,26 @@ function causalCase(spec: Causal): KernelCase {
         values: operands.storage("values", cacheWords(values, shape, kv, seen)),
         dtype: kv,
         ...shape,
-        row,
+        slot,
       };
       const out = causalAttention(program, q, cache, heads, { decode: variant, variant: prefill });
       const every = Array.from({ length: tokens }, (_, i) => i);
       const sample = pickedHeads(every, heads, headDim, start + tokens, random, (query, head) => {
-        const slot = decoded ? decoded.slots[query]! : row!;
-        const base = (slot * kvHeads + Math.floor(head / (heads / kvHeads))) * context;
+        const own = decoded ? decoded.slots[query]! : slot!;
+        const base = (own * kvHeads + Math.floor(head / (heads / kvHeads))) * context;
         const at: reference.Place = (j, i) => (base + j) * headDim + i;
         const from = query * width + head * headDim;
-        const count = decoded ? seen(slot) : start + query + 1;
+        const count = decoded ? seen(own) : start + query + 1;
         return reference.attention(qs.subarray(from, from + headDim), count, { data: keys, at }, { data: values, at });
       });
-      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample }];
+      const own = (all: Float32Array<ArrayBuffer>) => all.subarray((slot ?? 0) * kvHeads * context * headDim);
+      const peer = { op: "causal", tokens, context, heads, kvHeads, headDim, q: qs, keys: own(keys), values: own(values) } as const;
+      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample, peer }];
     },
   });
 }
 
-function visionCase(
+export function visionCase(
   heads: number,
   headDim: number,
   tokens: number,
@@ -190,7 +192,8 @@ function visionCase(
           const from = row * 3 * width + head * headDim;
           return reference.attention(qkv.subarray(from, from + headDim), tokens, { data: qkv, at: place(1) }, { data: qkv, at: place(2) });
         });
-        return [{ label: "out", buffer: out.buffer, kind: "f32", length: tiles * tokens * width, ...sample }];
+        const peer = { op: "attention", tokens, heads, headDim, qkv } as const;
+        return [{ label: "out", buffer: out.buffer, kind: "f32", length: tiles * tokens * width, ...sample, peer }];
       },
     },
   );

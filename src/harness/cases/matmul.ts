@@ -64,7 +64,7 @@ function normed(xs: Float32Array, gain: Float32Array, k: number): Float64Array {
   return out;
 }
 
-function matmulCase(spec: Spec): KernelCase {
+export function matmulCase(spec: Spec): KernelCase {
   const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
   const unit = (m - base) / units;
   const { norm, bias, gelu, scale, residual, swiglu, outliers, tiling, bounded } = spec;
@@ -72,7 +72,7 @@ function matmulCase(spec: Spec): KernelCase {
   const precision = spec.precision ?? (variant && precisionOf(variant)) ?? "exact";
   const op = m === 1 ? "matvec" : "matmul";
   const params = {
-    ...(m === 1 ? {} : { m }),
+    m,
     n,
     k,
     weights,
@@ -98,7 +98,7 @@ function matmulCase(spec: Spec): KernelCase {
     maxUnits: units + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      variant && !variantsOf(gpu, "matmul", { dtype: weights, rows: m, precision, bounded }).includes(variant)
+      variant && !variantsOf(gpu, "matmul", { dtype: weights, rows: m, width: k, precision, bounded }).includes(variant)
         ? `this adapter does not run the variant ${variant}`
         : undefined,
     record(program, operands) {
@@ -141,6 +141,7 @@ function matmulCase(spec: Spec): KernelCase {
           indices: indicesOf(sample, width),
           expected: () =>
             swiglu ? reference.gatedMatmul(operand(), w.values, k, sample) : reference.matmul(operand(), w.values, k, epilogue, sample),
+          peer: { op: "matmul", m, n, k, x: xs, weights, w },
           ...(gelu ? {} : { energies }), // after GELU an element is not a sum
         },
       ];

@@ -23,7 +23,7 @@ interface Spec {
 const lacks = (variant: NormVariant | undefined) => (gpu: Gpu) =>
   variant && !variantsOf(gpu, "norm").includes(variant) ? `this adapter does not run the variant ${variant}` : undefined;
 
-function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spare = 0, variant }: Spec): KernelCase {
+export function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spare = 0, variant }: Spec): KernelCase {
   const params = { rows, width, eps, last, outliers, ...(spare ? { spare } : {}), variant };
   return defineCase(layer ? "layer_norm" : "rms_norm", params, {
     step: { units: rows, start: 0 },
@@ -39,7 +39,8 @@ function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spar
       const y = norm(program, x, weights, { last: last ?? false, variant });
       const row = (i: number) => reference.norm(xs.subarray(i * width, (i + 1) * width), weight, bias, eps);
       if (last) return [{ label: "y", buffer: y.buffer, kind: "f32", length: width, expected: () => row(rows - 1) }];
-      return [{ label: "y", buffer: y.buffer, kind: "f32", length: rows * width, ...sampleRows(rows, width, random, row) }];
+      const peer = { op: "norm", rows, eps, x: xs, weight, bias } as const;
+      return [{ label: "y", buffer: y.buffer, kind: "f32", length: rows * width, ...sampleRows(rows, width, random, row), peer }];
     },
   });
 }

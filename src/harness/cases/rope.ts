@@ -1,5 +1,6 @@
 import type { KvDtype } from "../../ops/kv-cache.ts";
 import { inverseFrequencies, ropeAppend, ropeTable } from "../../ops/rope.ts";
+import { norm } from "../../reference/norm.ts";
 import * as reference from "../../reference/rope.ts";
 import { boundOf } from "../bounds.ts";
 import { defineCase, type Expectation, type KernelCase, stepOf, wholeOf } from "../case.ts";
@@ -7,7 +8,7 @@ import { rounded } from "../encode.ts";
 import type { Random } from "../random.ts";
 
 interface Spec {
-  /** Tokens of one sequence, the second of the cache's two. */
+  /** Tokens of one sequence, in the second of the cache's two slots. */
   tokens?: number;
   start?: number;
   /** Or a row for each slot that has a position: sequences of their own. */
@@ -19,11 +20,15 @@ interface Spec {
   theta: number;
   kv?: KvDtype;
   spare?: number;
+  /** Eps of the norm of each head of q and k before rope; without it there is no such norm. */
+  eps?: number;
+  /** What the inputs are multiplied with: where they are small, eps decides. */
+  small?: number;
 }
 
 /** Both are the one op `ropeAppend`: as `rope` the rotated queries are what is looked at, as `kv_append` the whole cache. */
-function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
-  const { heads, kvHeads, headDim: d, context, theta, positions, kv = "f32", spare = 0 } = spec;
+export function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
+  const { heads, kvHeads, headDim: d, context, theta, positions, kv = "f32", spare = 0, eps, small = 1 } = spec;
   const decoded = positions && stepOf(positions);
   const { units: tokens, start } = decoded ?? { units: spec.tokens!, start: spec.start! };
   const params = {
@@ -31,27 +36,36 @@ function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
     ...(positions ? { at: positions.map((position) => position ?? "none").join("/") } : { start }),
     ...{ heads, kv_heads: kvHeads, d, context, theta, kv },
     ...(spare ? { spare } : {}),
+    ...(eps ? { eps, small } : {}),
   };
   return defineCase(op, params, {
-    bound: boundOf(op, kv),
+    bound: boundOf(op, eps && kv === "f32" ? "norm" : kv),
     step: decoded ?? { units: tokens, start },
     maxUnits: tokens + spare,
     record(program, operands): Expectation[] {
       const { random } = operands;
       const width = (heads + 2 * kvHeads) * d;
-      const xs = random.withOutliers(tokens * width, width);
-      const rows = positions ? positions.length + spare : 2;
-      const content = () => rounded(random.values(rows * kvHeads * context * d), kv);
+      const xs = small === 1 ? random.withOutliers(tokens * width, width) : random.values(tokens * width).map((x) => x * small);
+      const norms = eps ? random.values(2 * d) : undefined; // [2, d]
+      const slots = positions ? positions.length + spare : 2;
+      const content = () => rounded(random.values(slots * kvHeads * context * d), kv);
       const before = { keys: content(), values: content() };
       const cache = {
         keys: operands.storage("keys", before.keys.words),
         values: operands.storage("values", before.values.words),
-        ...{ dtype: kv, rows, kvHeads, headDim: d, context },
-        row: positions ? undefined : 1,
+        ...{ dtype: kv, slots, kvHeads, headDim: d, context },
+        slot: positions ? undefined : 1,
       };
       const table = operands.storage("table", ropeTable(context, inverseFrequencies(d, theta)));
-      const q = ropeAppend(program, operands.activation("qkv", { base: 0, unit: 1 }, width, xs), table, cache, heads);
+      const headNorm = norms && { weight: operands.vector("norms", norms), eps: eps! };
+      const q = ropeAppend(program, operands.activation("qkv", { base: 0, unit: 1 }, width, xs), table, cache, heads, headNorm);
       const head = (row: number, i: number) => xs.subarray(row * width + i * d, row * width + (i + 1) * d);
+      /** Head i of q and k, normed and rotated. */
+      const rotated = (row: number, i: number, position: number) => {
+        const from = i < heads ? 0 : d;
+        const x = norms ? norm(head(row, i), norms.subarray(from, from + d), undefined, eps!) : head(row, i);
+        return reference.rope(x, position, theta);
+      };
       const positionOf = (row: number) => decoded?.positions[row] ?? start + row;
 
       /** The cache as it was, with the step's rows of `kvHeads` heads put in. */
@@ -69,7 +83,7 @@ function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
       const queries = () => {
         const all = new Float64Array(tokens * heads * d);
         for (let row = 0; row < tokens; row++) {
-          for (let h = 0; h < heads; h++) all.set(reference.rope(head(row, h), positionOf(row), theta), (row * heads + h) * d);
+          for (let h = 0; h < heads; h++) all.set(rotated(row, h, positionOf(row)), (row * heads + h) * d);
         }
         return all;
       };
@@ -77,7 +91,7 @@ function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
         wholeOf("q", q.buffer, tokens * heads * d, queries),
         {
           ...wholeOf("keys", cache.keys, before.keys.values.length, () =>
-            appended(before.keys.values, (row, h, position) => reference.rope(head(row, heads + h), position, theta)),
+            appended(before.keys.values, (row, h, position) => rotated(row, heads + h, position)),
           ),
           kind: kv,
         },
@@ -157,6 +171,21 @@ export function ropeCases(random: Random): KernelCase[] {
         for (const kv of ["f32", "f16"] as const)
           cases.push(ropeCase(op, { ...of, positions, context: 65, kv, spare: positions.length === 2 ? 1 : 0 }));
       }
+    }
+  }
+  // Heads that are normed (Qwen3), of ordinary values and of some at which eps decides.
+  for (const headDim of [4, 20, 48, 80, 128, 256]) {
+    for (const [small, eps] of [
+      [1, 1e-6],
+      [1e-3, 1e-6],
+      [1e-3, 1e-5],
+      [1e-6, 1e-6],
+    ] as const) {
+      const of = { headDim, theta: 1e6, eps, small };
+      cases.push(ropeCase("rope", { ...of, tokens: 3, start: 5, heads: 4, kvHeads: 2, context: 9, spare: 1 }));
+      cases.push(ropeCase("kv_append", { ...of, tokens: 65, start: 63, heads: 3, kvHeads: 1, context: 130 }));
+      cases.push(ropeCase("rope", { ...of, positions: [3, undefined, 64, 1], heads: 16, kvHeads: 8, context: 65 }));
+      cases.push(ropeCase("kv_append", { ...of, positions: [7, 0], heads: 4, kvHeads: 4, context: 65, kv: "f16" }));
     }
   }
   cases.push(ropeCase("rope", { tokens: 1, start: 32767, heads: 1, kvHeads: 1, headDim: 4, context: 32768, theta: 1e6 }));

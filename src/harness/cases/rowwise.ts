@@ -26,7 +26,7 @@ const valuesOf = (random: Random, { rows, outliers }: RowsSpec, width: number) =
 
 const ONE_A_TOKEN = { base: 0, unit: 1 };
 
-function swigluCase(spec: RowsSpec): KernelCase {
+export function swigluCase(spec: RowsSpec): KernelCase {
   const { rows, width } = spec;
   return defineCase("swiglu", paramsOf(spec), {
     ...stepOf(spec),
@@ -70,7 +70,16 @@ interface EmbedSpec {
   visual?: number;
 }
 
-function embedCase({ weights, vocabulary, width, tokens, start = 0, parts = 1, visual = 0, separate = false }: EmbedSpec): KernelCase {
+export function embedCase({
+  weights,
+  vocabulary,
+  width,
+  tokens,
+  start = 0,
+  parts = 1,
+  visual = 0,
+  separate = false,
+}: EmbedSpec): KernelCase {
   const params = {
     tokens,
     vocabulary,

@@ -1,30 +1,33 @@
 import type { Program } from "../../gpu/program.ts";
+import { type MatmulVariant, variantsOf } from "../../ops/choose.ts";
+import { matmul } from "../../ops/matmul.ts";
 import { blocksOf, GREEDY, type SampleState, type Sampling, sample, setSampling } from "../../ops/sample.ts";
 import { argmax } from "../../reference/argmax.ts";
 import { draw, keptIds, penalised } from "../../reference/sample.ts";
+import type { MatrixDtype } from "../../tensor/tensor.ts";
 import { defineCase, type Expectation, type KernelCase } from "../case.ts";
 import type { Random } from "../random.ts";
 
-/** The state of `rows` rows, its storage between guards. */
-function stateOf(program: Program, rows: number, vocabSize: number, seen?: SampleState["seen"]): SampleState {
+/** The state of `slots` slots, its storage between guards. */
+function stateOf(program: Program, slots: number, vocabSize: number, seen?: SampleState["seen"]): SampleState {
   const take = (bytes: number) => program.arena.take(bytes) as GPUBuffer;
   const blocks = blocksOf(vocabSize);
   return {
-    rows,
+    slots,
     vocabSize,
-    next: take(rows * 4),
-    settings: take(rows * 32),
-    seen: seen ?? take(rows * Math.ceil(vocabSize / 32) * 4),
-    best: take(rows * blocks * 8),
-    gumbel: take(rows * blocks * 8),
-    histogram: take(rows * 8 * 256 * 12),
-    searches: take(rows * 9 * 16),
-    asked: Array.from({ length: rows }, () => GREEDY),
+    next: take(slots * 4),
+    settings: take(slots * 32),
+    seen: seen ?? take(slots * Math.ceil(vocabSize / 32) * 4),
+    best: take(slots * blocks * 8),
+    gumbel: take(slots * blocks * 8),
+    histogram: take(slots * 8 * 256 * 12),
+    searches: take(slots * 9 * 16),
+    asked: Array.from({ length: slots }, () => GREEDY),
   };
 }
 
 /** Greedy sampling. `ties`: how many further places the largest value stands at, where the first must win. */
-function argmaxCase(count: number, rows: number, ties: number, slots?: readonly number[]): KernelCase {
+export function argmaxCase(count: number, rows: number, ties: number, slots?: readonly number[]): KernelCase {
   return defineCase(
     "argmax",
     { count, rows, ...(ties ? { ties } : {}), slots: slots?.join("/") },
@@ -37,16 +40,51 @@ function argmaxCase(count: number, rows: number, ties: number, slots?: readonly 
           for (let i = 0; i <= ties; i++) values[row * count + random.integer(0, count - 1)] = -0.5;
         }
         const state = stateOf(program, slots ? Math.max(...slots) + 1 : rows, count);
-        for (let row = 0; row < state.rows; row++) setSampling(program.gpu.memory, state, row, GREEDY);
+        for (let slot = 0; slot < state.slots; slot++) setSampling(program.gpu.memory, state, slot, GREEDY);
         sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state, slots && "slots");
         const row = (i: number) => values.subarray(i * count, (i + 1) * count);
         const ids = () => Array.from({ length: rows }, (_, i) => argmax(row(i)));
         if (!slots) return [{ label: "ids", buffer: state.next, kind: "u32", length: rows, expected: ids }];
         // The ids of the slots that have a row; the others' stay as they were.
-        const content = Uint32Array.from({ length: state.rows }, (_, slot) => 7 * slot);
+        const content = Uint32Array.from({ length: state.slots }, (_, slot) => 7 * slot);
         program.gpu.memory.write(state.next, 0, content);
         const expected = () => content.map((old, slot) => (slots.includes(slot) ? ids()[slots.indexOf(slot)]! : old));
-        return [{ label: "ids", buffer: state.next, kind: "u32", length: state.rows, expected }];
+        return [{ label: "ids", buffer: state.next, kind: "u32", length: state.slots, expected }];
+      },
+    },
+  );
+}
+
+/** The head of a model with greedy sampling behind it: the product itself tells which logits are the largest. Without `x` all are equal. */
+function headCase(m: number, n: number, k: number, weights: MatrixDtype, variant: MatmulVariant, norm: boolean, x = true): KernelCase {
+  return defineCase(
+    "argmax",
+    { head: true, m, n, k, weights, norm, zero: !x, variant },
+    {
+      step: { units: m, start: 0 },
+      unsupported: (gpu) =>
+        variantsOf(gpu, "matmul", { dtype: weights, rows: m, width: k }).includes(variant)
+          ? undefined
+          : `this adapter does not run the variant ${variant}`,
+      record(program, operands) {
+        const { random } = operands;
+        const xs = x ? random.values(m * k) : new Float32Array(m * k);
+        const w = operands.matrix("w", n, k, weights);
+        const state = stateOf(program, m, n);
+        for (let row = 0; row < m; row++) setSampling(program.gpu.memory, state, row, GREEDY);
+        const logits = matmul(program, operands.activation("x", { base: 0, unit: 1 }, k, xs), w.matrix, {
+          norm: norm ? { weight: operands.vector("norm", new Float32Array(k).fill(1)), eps: 1e-6 } : undefined, // which changes no order
+          maxima: true,
+          variant,
+        });
+        sample(program, logits, state, 0, logits.maxima);
+        const dot = (row: number, column: number) => {
+          let sum = 0;
+          for (let i = 0; i < k; i++) sum += xs[row * k + i]! * w.values[column * k + i]!;
+          return sum;
+        };
+        const ids = () => Array.from({ length: m }, (_, row) => argmax(Array.from({ length: n }, (_, column) => dot(row, column))));
+        return [{ label: "ids", buffer: state.next, kind: "u32", length: m, expected: ids }];
       },
     },
   );
@@ -156,6 +194,18 @@ export function sampleCases(random: Random): KernelCase[] {
   for (const count of [1, 2, 3, 63, 65, 255, 256, 257, 1025, 151674]) {
     for (const ties of [0, 1, 5]) cases.push(argmaxCase(count, 1, ties), argmaxCase(count, 3, ties));
     for (const slots of [[3], [2, 0], [6, 1, 7]]) cases.push(argmaxCase(count, slots.length, 0, slots));
+  }
+  for (const variant of ["gemv_subgroup", "gemv_workgroup"] as const) {
+    for (const [m, n, k] of [
+      [1, 1, 64],
+      [1, 333, 96],
+      [2, 40, 96],
+      [3, 2065, 64],
+      [8, 70, 32],
+    ] as const) {
+      cases.push(headCase(m, n, k, "bf16", variant, m < 3));
+    }
+    cases.push(headCase(1, 517, 64, "q4", variant, true, false));
   }
   for (const vocabulary of [3, 63, 65, 1025, 2049]) {
     for (const temperature of [0.3, 1, 2]) {

@@ -5,4 +5,4 @@ import { readRepository } from "./support.ts";
 // One of each architecture. The rest of the cases differ in prompts, which Node's tests cover: `npm run test:full` runs them here too.
 const only = inject("full") ? undefined : ["single", "textturn"];
 
-for (const name of ["tiny-qwen", "tiny-internlm2", "tiny-vit6b"]) await tinySuite(name, readRepository, only);
+for (const name of ["tiny-qwen", "tiny-internlm2", "tiny-vit6b", "tiny-qwen3"]) await tinySuite(name, readRepository, only);

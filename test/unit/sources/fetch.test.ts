@@ -77,7 +77,7 @@ it("ends with the signal, also while nothing comes", async () => {
   expect(broken).toMatchObject({ code: "network" });
 });
 
-it.each(["http://", "nonsense", "http://user:secret@ho st/", "http://user:secret@host/"])("%j is no address", async (url) => {
+it.each(["http://", "nonsense", "http://user:secret@ho st/", "http://user:secret@host/"])("%j is not an address", async (url) => {
   const error = await fetchLimited(url, { what: "image 1", maxBytes: 9 }).catch((error: Error) => error);
   expect(error).toMatchObject({ code: "bad-input" });
   expect((error as Error).message).not.toContain("secret");

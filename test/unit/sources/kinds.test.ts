@@ -96,7 +96,7 @@ describe("a source is told by its shape", () => {
     await expect(openSource(source as unknown as SourceLike)).rejects.toMatchObject({ code: "bad-input" });
   });
 
-  it.each(["http://", "https://host/x?sig=1", "https://user:pw@host/x"])("%j is no address of a folder", async (source) => {
+  it.each(["http://", "https://host/x?sig=1", "https://user:pw@host/x"])("%j is not an address of a folder", async (source) => {
     const error = openSource(source);
     await expect(error).rejects.toMatchObject({ code: "bad-input" });
     await expect(error).rejects.not.toThrow(/pw|sig=/);

@@ -1,5 +1,5 @@
 import { decodeError } from "../../../src/api/worker-protocol.ts";
-import type { BenchReport } from "../../../src/harness/bench.ts";
+import { type BenchReport, isOp } from "../../../src/harness/bench.ts";
 import { benchCases } from "../../../src/harness/bench-cases.ts";
 import type { Report } from "../../../src/harness/report.ts";
 import { byId } from "../../demo/dom.ts";
@@ -41,7 +41,7 @@ function refresh(): void {
   const running = worker !== undefined;
   const cases = seed.validity.valid ? casesOf(asked()) : "the seed is a whole number";
   const { op: name } = asked();
-  const timed = benchCases().filter((c) => !name || c.op === name || c.op.split("_").includes(name)).length > 0;
+  const timed = benchCases().some((c) => isOp(c.of(undefined).op, name));
   const count = (cases: number) => `${cases} case${cases === 1 ? "" : "s"} to test`;
   const text = typeof cases === "string" ? `${cases.charAt(0).toUpperCase()}${cases.slice(1)}` : count(cases.length);
   byId("chosen").textContent = `${text}${timed ? "" : "; there is no benchmark of this op"}.`;
@@ -150,6 +150,8 @@ copy.addEventListener("click", async () => {
   }
 });
 
-const ops = new Set([...(casesOf({ large: true, seed: 1 }) as { op: string }[]), ...benchCases()].map((each) => each.op));
+const ops = new Set(
+  [...(casesOf({ large: true, seed: 1 }) as { op: string }[]), ...benchCases().map((c) => c.of(undefined))].map((each) => each.op),
+);
 op.append(...[...ops].sort().map((name) => new Option(name, name)));
 refresh();

@@ -2,24 +2,23 @@ import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Program, Programs, Tap } from "../gpu/program.ts";
-import { type KvCache, type KvDtype, rowBytes } from "../ops/kv-cache.ts";
+import { createCache, createCaches, type KvCache, type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
 import { createSampleState, destroySampleState, type SampleState, type Sampling, sample, setSampling } from "../ops/sample.ts";
 import { type Activation, bindingOf } from "../tensor/tensor.ts";
 import { misfit } from "../weights/fit.ts";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
-import { createCache, createCaches, kvBytes } from "./language.ts";
 
 /** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
 const CHUNK = 512;
 
-/** What every lane of a model works with. */
+/** What every decoder of a model works with. */
 export interface DecoderParts {
   gpu: Gpu;
   config: ModelConfig;
   programs: Programs;
   language: DecoderWeights;
-  kv: KvDtype; // how the lanes hold keys and values
+  kv: KvDtype; // how slots hold keys and values
   rope: GPUBuffer; // (cos, sin) [maxContext, headDim / 2]
   ids: GPUBuffer; // u32 [maxContext]: the prompt in prefill
   visual: GPUBuffer; // f32 [maxContext, H]: visual tokens of the prompt in prefill
@@ -31,7 +30,8 @@ export function createResidual(gpu: Gpu, width: number): Activation {
   return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", CHUNK * width * 4) };
 }
 
-interface Row {
+/** The programs of a slot. */
+interface SlotPrograms {
   prefill: Program;
   head: Program;
 }
@@ -50,16 +50,16 @@ function destroyCaches({ memory }: Gpu, caches: readonly KvCache[]): void {
 
 export type CopyOut = (encoder: GPUCommandEncoder) => void;
 
-/** Sequences that are decoded together, a row each, with their KV caches and the recorded programs. */
-export class Lanes {
-  /** Positions of each row. */
+/** Slots, whose sequences are decoded together: their KV caches and the recorded programs. */
+export class Decoder {
+  /** Positions of each slot. */
   readonly context: number;
   readonly state: SampleState;
   readonly #parts: DecoderParts;
   #caches: KvCache[] = []; // of every layer
-  #rows: Row[] = [];
-  readonly #logits: Activation; // [most rows, vocab]
-  #decodes: Program[] = []; // for 1, 2, … busy rows
+  #slots: SlotPrograms[] = [];
+  readonly #logits: Activation; // [most slots, vocab]
+  #decodes: Program[] = []; // for 1, 2, … busy slots
   #drawing = false; // whether any answer was more than greedy
 
   private constructor(parts: DecoderParts, most: number, context: number) {
@@ -73,26 +73,26 @@ export class Lanes {
   }
 
   /**
-   * Allocates `rows` caches of `context` positions, of `most` that there can be, and records their programs.
+   * Allocates the caches of `slots` slots of `context` positions, of `most` that there can be, and records their programs.
    * @throws EngineError limit-exceeded, out-of-memory
    */
-  static open(parts: DecoderParts, rows: number, context: number, most = rows): Promise<Lanes> {
-    return parts.gpu.memory.scoped(`${rows} KV caches of ${context} tokens`, async () => {
-      const lanes = new Lanes(parts, most, context);
+  static open(parts: DecoderParts, slots: number, context: number, most = slots): Promise<Decoder> {
+    return parts.gpu.memory.scoped(`${slots} KV caches of ${context} tokens`, async () => {
+      const decoder = new Decoder(parts, most, context);
       try {
-        lanes.#caches = createCaches(parts.gpu, parts.config.language, context, rows, parts.kv);
-        await lanes.#record();
-        return lanes;
+        decoder.#caches = createCaches(parts.gpu.memory, parts.config.language, context, slots, parts.kv);
+        await decoder.#record();
+        return decoder;
       } catch (error) {
-        lanes.dispose();
+        decoder.dispose();
         throw error;
       }
     });
   }
 
-  /** Rows that have caches. */
+  /** Slots that have caches. */
   get slots(): number {
-    return this.#caches[0]!.rows;
+    return this.#caches[0]!.slots;
   }
 
   /** Tokens of a prompt in one step, at most. */
@@ -101,43 +101,43 @@ export class Lanes {
   }
 
   /**
-   * Makes it `rows` rows; those that stay keep what their caches hold. Layer by layer: there is never more than one layer's cache twice.
-   * @throws EngineError limit-exceeded, out-of-memory: with as many rows as before
+   * Makes it `slots` slots; those that stay keep what their caches hold. Layer by layer: there is never more than one layer's cache twice.
+   * @throws EngineError limit-exceeded, out-of-memory: with as many slots as before
    */
-  async resize(rows: number): Promise<void> {
+  async resize(slots: number): Promise<void> {
     const { gpu, config, kv } = this.#parts;
     const before = this.slots;
-    const more = (rows - before) * kvBytes(config.language, this.context, kv);
+    const more = (slots - before) * kvBytes(config.language, this.context, kv);
     const reason = more > 0 ? await misfit(gpu, more, platform.availableMemory()) : undefined;
-    if (reason !== undefined) throw new EngineError("out-of-memory", `memory for ${rows} slots: ${reason}`);
+    if (reason !== undefined) throw new EngineError("out-of-memory", `memory for ${slots} slots: ${reason}`);
     const resized = async (to: number) => {
       for (const [i, old] of this.#caches.entries()) {
-        if (old.rows === to) continue;
-        const create = async () => createCache(gpu, config.language, i, this.context, to, kv);
+        if (old.slots === to) continue;
+        const create = async () => createCache(gpu.memory, i, config.language, this.context, to, kv);
         const cache = await gpu.memory.wholly(() => gpu.memory.scoped(`${to} KV caches of ${this.context} tokens`, create));
         this.#move(old, cache);
         this.#caches[i] = cache;
       }
     };
     try {
-      await resized(rows).catch(async (error: unknown) => {
+      await resized(slots).catch(async (error: unknown) => {
         await resized(before); // what has come so far goes back; that fits
         throw error;
       });
     } finally {
       gpu.memory.assertAlive();
       this.#disposePrograms();
-      await gpu.memory.scoped(`the programs of ${rows} slots`, () => this.#record());
+      await gpu.memory.scoped(`the programs of ${slots} slots`, () => this.#record());
     }
   }
 
-  /** Puts what a cache holds into another one, as far as that has rows, and frees it. */
+  /** Puts what a cache holds into another one, as far as that has slots, and frees it. */
   #move(from: KvCache, to: KvCache): void {
     const { device, memory } = this.#parts.gpu;
     const encoder = device.createCommandEncoder({ label: "resize" });
     const [old, next] = [buffersOf(from), buffersOf(to)];
     for (const [i, buffer] of old.entries()) {
-      encoder.copyBufferToBuffer(buffer, 0, next[i]!, 0, Math.min(from.rows, to.rows) * rowBytes(to));
+      encoder.copyBufferToBuffer(buffer, 0, next[i]!, 0, Math.min(from.slots, to.slots) * slotBytes(to));
     }
     device.queue.submit([encoder.finish()]);
     for (const buffer of old) memory.destroy(buffer);
@@ -146,13 +146,13 @@ export class Lanes {
   async #record(): Promise<void> {
     const { programs } = this.#parts;
     const defer = !this.#drawing;
-    for (let row = 0; row < this.slots; row++) {
-      const caches = this.#caches.map((cache) => ({ ...cache, row }));
+    for (let slot = 0; slot < this.slots; slot++) {
+      const caches = this.#caches.map((cache) => ({ ...cache, slot }));
       const prefill = await programs.record("prefill", this.chunk, (p) => this.#recordPrefill(p, caches));
-      const head = await programs.record("head", this.chunk, (p) => this.#recordFirst(p, row), { defer });
-      this.#rows.push({ prefill, head });
+      const head = await programs.record("head", this.chunk, (p) => this.#recordFirst(p, slot), { defer });
+      this.#slots.push({ prefill, head });
     }
-    // A program a number of rows: which kernels are best differs, and what is computed for rows that are not there is lost.
+    // A program for each number of busy slots: which kernels are best differs, and what is computed for rows that are not there is lost.
     for (let busy = 1; busy <= this.slots; busy++) {
       this.#decodes.push(await programs.record("decode", busy, (p) => this.#recordDecode(p), { defer }));
     }
@@ -160,7 +160,7 @@ export class Lanes {
 
   /** Every program, for `Programs.warm`. */
   programs(): Program[] {
-    return [...this.#rows.flatMap(({ prefill, head }) => [prefill, head]), ...this.#decodes];
+    return [...this.#slots.flatMap(({ prefill, head }) => [prefill, head]), ...this.#decodes];
   }
 
   /** A chunk of one sequence: `step.units` of its ids from `step.start` on. */
@@ -169,20 +169,19 @@ export class Lanes {
     recordDecoder(p, language, x, ids, caches, this.#decoderState, { tap });
   }
 
-  /** Logits of a chunk's last position, and the first new id of a row. */
-  #recordFirst(p: Program, row: number): void {
+  /** Logits of a chunk's last position, and the first new id of a slot. */
+  #recordFirst(p: Program, slot: number): void {
     const { language, x } = this.#parts;
-    const logits = { ...this.#logits, rows: { base: 1, unit: 0 } };
-    recordHead(p, language, x, { last: true, out: logits });
-    sample(p, logits, this.state, row);
+    const logits = recordHead(p, language, x, { last: true, out: { ...this.#logits, rows: { base: 1, unit: 0 } } });
+    sample(p, logits, this.state, slot, logits.maxima);
   }
 
-  /** One token of every busy row: the last id of each goes in, the next one comes out, in `state.next`. */
+  /** One token of every busy slot: the last id of each goes in, the next one comes out, in `state.next`. */
   #recordDecode(p: Program): void {
     const { language, x } = this.#parts;
     recordDecoder(p, language, x, this.state.next, this.#caches, this.#decoderState, { separate: true });
-    recordHead(p, language, x, { out: this.#logits });
-    sample(p, this.#logits, this.state, "slots");
+    const logits = recordHead(p, language, x, { out: this.#logits });
+    sample(p, logits, this.state, "slots", logits.maxima);
   }
 
   get #decoderState(): DecoderState {
@@ -196,7 +195,7 @@ export class Lanes {
    */
   async recordTrace(tap: Tap, context: number): Promise<Trace> {
     const { gpu, programs, config, language, x } = this.#parts;
-    const caches = createCaches(gpu, config.language, context, 1, "f32").map((cache) => ({ ...cache, row: 0 }));
+    const caches = createCaches(gpu.memory, config.language, context, 1, "f32").map((cache) => ({ ...cache, slot: 0 }));
     // A traced step holds the logits of every position: as many rows as one binding takes.
     const rows = Math.min(CHUNK, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
     const program = await programs.record("prefill", rows, (p) => {
@@ -215,26 +214,26 @@ export class Lanes {
   /** Compiles what greedy decoding does without, where a way to sample needs it. */
   async prepareSampling({ temperature, repetitionPenalty }: Sampling): Promise<void> {
     if (this.#drawing || (temperature === 0 && repetitionPenalty === 1)) return;
-    await Promise.all([...this.#rows.map(({ head }) => head), ...this.#decodes].map((program) => program.prepare()));
+    await Promise.all([...this.#slots.map(({ head }) => head), ...this.#decodes].map((program) => program.prepare()));
     this.#drawing = true;
   }
 
-  /** Sets how a row samples; its random numbers and the ids it has seen begin anew. */
-  setSampling(row: number, sampling: Sampling): void {
-    setSampling(this.#parts.gpu.memory, this.state, row, sampling);
+  /** Sets how a slot samples; its random numbers and the ids it has seen begin anew. */
+  setSampling(slot: number, sampling: Sampling): void {
+    setSampling(this.#parts.gpu.memory, this.state, slot, sampling);
   }
 
   /**
-   * Computes keys and values of a row's positions start … ids.length - 1; what comes before `start` must be in its cache.
+   * Computes keys and values of a slot's positions start … ids.length - 1; what comes before `start` must be in its cache.
    * `after` is called when a chunk has been submitted. Returns how many tokens the last chunk had. @throws EngineError device-lost
    */
   async prefill(
-    row: number,
+    slot: number,
     ids: Uint32Array<ArrayBuffer>,
     start: number,
     options: { program?: Program | undefined; after?: ((start: number, units: number) => Promise<void> | void) | undefined } = {},
   ): Promise<number> {
-    const { program = this.#rows[row]!.prefill, after } = options;
+    const { program = this.#slots[slot]!.prefill, after } = options;
     const { memory } = this.#parts.gpu;
     memory.write(this.#parts.ids, start * 4, ids.subarray(start));
     let units = 0;
@@ -247,12 +246,12 @@ export class Lanes {
     return units;
   }
 
-  /** Behind a prefill whose last chunk had `units` tokens: logits of the last position, and the row's first new id. */
-  first(row: number, units: number, copy?: CopyOut): void {
-    this.#rows[row]!.head.run({ units, start: 0 }, { tail: copy });
+  /** Behind a prefill whose last chunk had `units` tokens: logits of the last position, and the slot's first new id. */
+  first(slot: number, units: number, copy?: CopyOut): void {
+    this.#slots[slot]!.head.run({ units, start: 0 }, { tail: copy });
   }
 
-  /** Decodes one token of each row that has a position: where its last id goes in. Nothing is waited for. */
+  /** Decodes one token of each slot that has a position: where its last id goes in. Nothing is waited for. */
   decode(positions: readonly (number | undefined)[], copy?: CopyOut): void {
     const slots = [...positions.keys()].filter((slot) => positions[slot] !== undefined);
     const busy = slots.map((slot) => positions[slot]!);
@@ -261,23 +260,23 @@ export class Lanes {
     this.#decodes[busy.length - 1]!.run(step, { tail: copy });
   }
 
-  /** Row 0's logits of the last step [vocab]. */
+  /** Slot 0's logits of the last step [vocab]. */
   async readLogits(): Promise<Float32Array<ArrayBuffer>> {
     return new Float32Array(await this.#parts.gpu.memory.read(this.#logits.buffer, 0, this.#logits.width * 4));
   }
 
-  /** Row 0's next id. */
+  /** Slot 0's next id. */
   async readId(): Promise<number> {
     return new Uint32Array(await this.#parts.gpu.memory.read(this.state.next, 0, 4))[0]!;
   }
 
   #disposePrograms(): void {
-    for (const { prefill, head } of this.#rows) {
+    for (const { prefill, head } of this.#slots) {
       prefill.dispose();
       head.dispose();
     }
     for (const decode of this.#decodes) decode.dispose();
-    this.#rows = [];
+    this.#slots = [];
     this.#decodes = [];
   }
 
