@@ -41,5 +41,9 @@ export function subgroupsOf(features: ReadonlySet<string>, info: Info): Subgroup
   const pinned = varies && features.has("subgroup-size-control") ? min : undefined;
   const size = pinned ?? (features.has("subgroups") && !varies ? min : undefined);
   const emulated = vendor === "intel" && !INTEL_WITH_UNITS.includes(architecture);
-  return { size, pinned, matrices: emulated ? [] : [...(subgroupMatrixConfigs ?? [])] };
+  // Dawn's own objects have getters only: what copies them finds nothing.
+  const plain = [...(subgroupMatrixConfigs ?? [])].map(({ componentType, resultComponentType, M, N, K }) => {
+    return { componentType, resultComponentType, M, N, K };
+  });
+  return { size, pinned, matrices: emulated ? [] : plain };
 }

@@ -28,25 +28,33 @@ function gemm(
 const PLAIN = [sized(128, 128, { BK: 16 }), sized(128, 64, { BK: 16 }), sized(64, 64, { BK: 32 })];
 const DOT4 = [tile(128, 64, { TM: 128 }), tile(64, 64, { TM: 64 })];
 
+interface Fragments {
+  type: "f16" | "f32";
+  size: string;
+  tiles: readonly Tile[];
+  /** Products for an operand (below) that registers hold without spills, where not any number. */
+  most?: number;
+}
+
 /** Fragments that the subgroup-matrix kernel takes, with the tiles whose results fit the registers of the GPUs that have them. */
-const MATRIX_TILES: readonly { type: "f16" | "f32"; size: string; tiles: readonly Tile[] }[] = [
+const MATRIX_TILES: readonly Fragments[] = [
   { type: "f16", size: "16x16x16", tiles: [sized(128, 128, { BK: 32, GM: 2, GN: 4 }), sized(64, 64, { BK: 32, GM: 2, GN: 2 })] }, // AMD, NVIDIA
   { type: "f16", size: "8x16x16", tiles: [sized(64, 64, { BK: 32, GM: 4, GN: 2 })] }, // Intel Xe2
-  { type: "f16", size: "8x8x16", tiles: [sized(64, 64, { BK: 32, GM: 4, GN: 4 })] }, // Intel Arc A
+  { type: "f16", size: "8x8x16", tiles: [sized(64, 64, { BK: 32, GM: 4, GN: 4 })], most: 2 }, // Intel Arc A
   { type: "f32", size: "8x8x8", tiles: [sized(64, 64, { BK: 32, GM: 2, GN: 2 })] }, // Apple: f16 is no faster
 ];
 
 const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
 
 /** The adapter's fragments that the kernel takes. */
-function matrixOf({ matrixSyntax, subgroups }: Gpu): (MatrixConfig & { tiles: readonly Tile[] }) | undefined {
+function matrixOf({ matrixSyntax, subgroups }: Gpu): (MatrixConfig & Fragments) | undefined {
   if (!matrixSyntax || subgroups.size === undefined) return undefined;
-  for (const { type, size, tiles } of MATRIX_TILES) {
+  for (const each of MATRIX_TILES) {
     const config = subgroups.matrices.find(
       ({ componentType, resultComponentType, M, N, K }) =>
-        componentType === type && resultComponentType === "f32" && `${M}x${N}x${K}` === size,
+        componentType === each.type && resultComponentType === "f32" && `${M}x${N}x${K}` === each.size,
     );
-    if (config) return { ...config, tiles };
+    if (config) return { ...config, ...each };
   }
   return undefined;
 }
@@ -62,15 +70,15 @@ function products({ componentType }: MatrixConfig, { dtype, precision = "exact",
 function matrixTiles(gpu: Gpu, shape: Shape): readonly Tile[] {
   const matrix = matrixOf(gpu);
   if (!matrix) return [];
-  const { M, N, tiles, componentType } = matrix;
+  const { M, N, tiles, componentType, most } = matrix;
   const parts = products(matrix, shape);
   const { maxComputeWorkgroupStorageSize: bytes, maxComputeInvocationsPerWorkgroup: threads } = gpu.device.limits;
-  // Arc's 128 registers do not hold three products without spills.
-  if (parts > 2 && gpu.subgroups.size! < 16) return [];
+  if (parts > (most ?? parts)) return [];
   return tiles.filter(({ consts: { TM, TN, BK, GM, GN } }) => {
     const elements = (Math.min(parts, 2) * TM! + (Math.max(parts, 2) - 1) * TN!) * (BK! + 8);
-    const groups = GM! * GN!;
-    return (componentType === "f32" ? 4 : 2) * elements + 4 * groups * M * N <= bytes && groups * gpu.subgroups.size! <= threads;
+    const used = (componentType === "f32" ? 4 : 2) * elements + 4 * GM! * GN! * M * N;
+    const wide = GM! * GN! * gpu.subgroups.size!; // each thread brings whole shares of 16 elements
+    return used <= bytes && wide <= threads && (TM! * BK!) % (16 * wide) === 0 && (TN! * BK!) % (16 * wide) === 0;
   });
 }
 

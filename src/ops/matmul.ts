@@ -1,11 +1,11 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type Dispatch, type Precision, type Program, rowsOf, type Step } from "../gpu/program.ts";
+import { type Dispatch, type Precision, type Program, rowsOf } from "../gpu/program.ts";
 import { type Activation, type Bindable, GROUP, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { f32Bits, need, needActivation, needMatrix, needVector } from "./check.ts";
 import { choose, type MatmulVariant, precisionOf, timedRows, triesOf } from "./choose.ts";
 import type { MatmulPlan } from "./matmul-kernels.ts";
-import { gridOf, partialBytes, tilingOf } from "./matmul-tiles.ts";
+import { recordTiles } from "./matmul-tiles.ts";
 import { fastestVariant } from "./matmul-tune.ts";
 import type { Shape } from "./needs.ts";
 import { type NormWeights, norm } from "./norm.ts";
@@ -31,7 +31,7 @@ export interface MatmulOptions {
   precision?: Precision | undefined;
   /** A variant by its name, instead of the one chosen for the adapter and the shape: for tests and benchmarks. */
   variant?: MatmulVariant | undefined;
-  /** Which of a GEMM's tiles, instead of the one that fits a step, and how many parts of K: for tests. */
+  /** Which of a GEMM's tiles (at most the last), instead of the one that fits a step, and how many parts of K: for tests. */
   tiling?: { tile: number; splits: number } | undefined;
 }
 
@@ -193,33 +193,15 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
       });
       return;
     }
-    const { tiles } = plan;
-    const forced = options.tiling && { tile: tiles[options.tiling.tile]!, splits: options.tiling.splits };
-    const tilingIn = (step: Step) => forced ?? tilingOf(tiles, rowsOf(x.rows, step), n, k, gated);
-    program.arena.scope(() => {
-      const bytes = forced ? forced.splits * maxRows * Math.ceil(n / 4) * 16 : partialBytes(tiles, maxRows, n, k, gated);
-      const partials = program.arena.take(Math.max(16, bytes));
-      for (const tile of tiles) {
-        program.dispatch({
-          kernel: { ...kernel, consts: { ...kernel.consts, ...tile.consts }, bindings: `uurrrrrww${codes ? "r" : ""}` },
-          params,
-          buffers: [...buffers, partials, ...(codes ? [codes.scales] : [])],
-          workgroups(step) {
-            const tiling = tilingIn(step);
-            return tiling.tile === tile ? gridOf(tiling, rowsOf(x.rows, step), n) : [0, 0, 0];
-          },
-        });
-      }
-      if (!bytes) return;
-      program.dispatch({
-        kernel: { ...SUM, bindings: "uurrrrrww" },
-        params,
-        buffers: [...buffers, partials],
-        workgroups(step) {
-          const { splits } = tilingIn(step);
-          return splits > 1 ? [Math.ceil(n / 256), Math.ceil(rowsOf(x.rows, step) / splits), splits] : [0, 0, 0];
-        },
-      });
+    recordTiles(program, {
+      kernel,
+      params,
+      buffers,
+      last: codes ? [codes.scales] : [],
+      rows: x.rows,
+      shape: { n, k, gated },
+      tiles: plan.tiles,
+      tiling: options.tiling && { tile: plan.tiles[options.tiling.tile] ?? plan.tiles.at(-1)!, splits: options.tiling.splits },
     });
   };
   if (plan.before) {
@@ -229,13 +211,6 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   for (const part of w.parts) product(codes?.codes ?? x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
   return maxima ? { ...y, maxima } : y;
 }
-
-/** Adds up what splits of K leave, and does the epilogue. */
-const SUM = {
-  shader: "matmul.sum",
-  libs: ["lib/step", "lib/gelu", "lib/matmul", "lib/gemm"],
-  consts: { EVEN: true },
-} as const;
 
 /** Flags as bits, the first the lowest. */
 const bits = (flags: readonly boolean[]): number => flags.reduce((sum, flag, i) => sum + (flag ? 2 ** i : 0), 0);

@@ -3,8 +3,8 @@ import { type KernelSpec, kernelSource } from "../../src/gpu/kernel.ts";
 import { shaders } from "../../src/gpu/shaders.gen.ts";
 import type { MatrixConfig } from "../../src/gpu/subgroups.ts";
 
-/** Lanes of an emulated subgroup: a share of a fragment each. */
-const WIDTH = 8;
+/** Lanes of an emulated subgroup, a share of a fragment each: few, so that the slices of large tiles may be short (emulated). */
+const widthOf = ({ M, N }: MatrixConfig): number => ((M * N) / 16 >= 8 ? 8 : 4);
 
 const ROUNDED = (f16: boolean) => `
 fn rounded(v: f32) -> f32 {
@@ -109,7 +109,7 @@ export function withMatrixUnits(gpu: Gpu, matrices: readonly MatrixConfig[], ker
     device,
     kernels,
     matrixSyntax: "typed",
-    subgroups: { size: WIDTH, pinned: undefined, matrices },
+    subgroups: { size: widthOf(matrices[0]!), pinned: undefined, matrices },
   };
 }
 

@@ -27,13 +27,13 @@ const GATED = [
 ] as const;
 
 const workgroups = (rows: number, n: number, k: number, gated = false) =>
-  gridOf(tilingOf(TILES, rows, n, k, gated), rows, n).reduce((all, each) => all * each, 1);
+  gridOf(tilingOf(TILES, rows, { n, k, gated }), rows, n).reduce((all, each) => all * each, 1);
 
 describe("the tile and the splits of a product", () => {
   it.each([356, 1025, 3428, 4100])("fill a GPU of 128 cores twice at %d rows", (rows) => {
     for (const [n, k] of PRODUCTS) {
       const count = workgroups(rows, n, k);
-      const { splits, tile } = tilingOf(TILES, rows, n, k, false);
+      const { splits, tile } = tilingOf(TILES, rows, { n, k, gated: false });
       // … or K is split as finely as pays.
       expect(count >= 256 || (tile === TILES[2] && splits === Math.floor(k / 256)), `${rows} x ${n} x ${k}: ${count}`).toBe(true);
     }
@@ -41,24 +41,24 @@ describe("the tile and the splits of a product", () => {
   });
 
   it("large tiles go before small ones, long splits before small tiles, small tiles before short splits", () => {
-    expect(tilingOf(TILES, 3428, 2048, 2048, false)).toEqual({ tile: TILES[0], splits: 1 });
-    expect(tilingOf(TILES, 356, 2048, 11008, false)).toEqual({ tile: TILES[0], splits: 6 });
-    expect(tilingOf(TILES, 1025, 1024, 1024, false)).toEqual({ tile: TILES[2], splits: 1 });
-    expect(tilingOf(TILES, 9, 64, 896, false)).toEqual({ tile: TILES[2], splits: 3 });
-    expect(tilingOf(TILES, 9, 64, 64, false)).toEqual({ tile: TILES[2], splits: 1 });
-    expect(tilingOf(TILES, 9, 64, 4096, true).splits).toBe(1); // gate and up meet in the epilogue
+    expect(tilingOf(TILES, 3428, { n: 2048, k: 2048, gated: false })).toEqual({ tile: TILES[0], splits: 1 });
+    expect(tilingOf(TILES, 356, { n: 2048, k: 11008, gated: false })).toEqual({ tile: TILES[0], splits: 6 });
+    expect(tilingOf(TILES, 1025, { n: 1024, k: 1024, gated: false })).toEqual({ tile: TILES[2], splits: 1 });
+    expect(tilingOf(TILES, 9, { n: 64, k: 896, gated: false })).toEqual({ tile: TILES[2], splits: 3 });
+    expect(tilingOf(TILES, 9, { n: 64, k: 64, gated: false })).toEqual({ tile: TILES[2], splits: 1 });
+    expect(tilingOf(TILES, 9, { n: 64, k: 4096, gated: true }).splits).toBe(1); // gate and up meet in the epilogue
   });
 
   it("the room for splits' sums is enough for every number of rows, and bounded", () => {
     for (const [n, k] of PRODUCTS) {
-      const bytes = partialBytes(TILES, 2048, n, k, false);
+      const bytes = partialBytes(TILES, 2048, { n, k, gated: false });
       expect(bytes).toBeLessThan(48 * 2 ** 20);
       for (let rows = 1; rows <= 2048; rows += 13) {
-        const { splits } = tilingOf(TILES, rows, n, k, false);
+        const { splits } = tilingOf(TILES, rows, { n, k, gated: false });
         if (splits > 1) expect(splits * rows * Math.ceil(n / 4) * 16).toBeLessThanOrEqual(bytes);
       }
     }
-    expect(partialBytes(TILES, 2048, 22016, 2048, true)).toBe(0);
-    expect(partialBytes(TILES, 5, 64, 64, false)).toBe(0);
+    expect(partialBytes(TILES, 2048, { n: 22016, k: 2048, gated: true })).toBe(0);
+    expect(partialBytes(TILES, 5, { n: 64, k: 64, gated: false })).toBe(0);
   });
 });

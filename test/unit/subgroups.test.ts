@@ -27,6 +27,13 @@ describe("subgroups", () => {
     for (const architecture of ["gen-12hp", "xe-2lpg", "xe-2hpg"]) expect(listed("intel", architecture), architecture).toBe(1);
     for (const architecture of ["xe-lpg", "gen-12lp", "gen-9", ""]) expect(listed("intel", architecture), architecture).toBe(0);
     expect(listed("amd", "rdna-3")).toBe(1);
+    class Native {
+      get M() {
+        return 16;
+      }
+    }
+    const native = { subgroupMatrixConfigs: [new Native() as unknown as (typeof subgroupMatrixConfigs)[0]] };
+    expect({ ...subgroupsOf(CONTROL, native).matrices[0]! }).toMatchObject({ M: 16 }); // Dawn's objects have getters: a copy of them is empty
   });
 
   it("every kernel of the library takes the size: one entry a kernel, its first dimension a multiple of 64 or 32", () => {

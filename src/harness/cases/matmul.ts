@@ -328,7 +328,16 @@ function* specs(random: Random): Generator<Spec> {
   // Operands in one or two parts, on matrix units.
   for (const weights of DTYPES) {
     for (const of of [{ precision: "auto", bounded: true }, { precision: "auto", outliers: true }, { outliers: true }] as const)
-      yield { ...of, weights, variant: "gemm_subgroup_matrix", ...LINEAR, m: 65, n: 67, k: nearestK(896, weights) };
+      yield {
+        ...of,
+        weights,
+        variant: "gemm_subgroup_matrix",
+        size: weights === "f16" ? "full" : undefined,
+        ...LINEAR,
+        m: 65,
+        n: 67,
+        k: nearestK(896, weights),
+      };
   }
   // The whole products of a prompt and of a picture, with the kernels that the engine chooses itself.
   for (const weights of DTYPES) {
