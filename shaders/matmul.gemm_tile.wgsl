@@ -39,16 +39,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       }
     }
     workgroupBarrier();
-    for (var pair = 0u; pair < BK / 2u; pair++) {
-      for (var e = 0u; e < 2u; e++) {
-        let xk = (2u * pair + e) * SLOTS + 4u * ty;
-        let wk = (2u * pair + e) * SLOTS + TM + 4u * tx;
-        for (var n = 0u; n < BN; n++) {
-          let b = vec4<f32>(tiles[wk + 64u * n], tiles[wk + 64u * n + 1u], tiles[wk + 64u * n + 2u], tiles[wk + 64u * n + 3u]);
-          for (var m = 0u; m < 4u * BM; m++) {
-            let r = m * BN + n;
-            c[r] = fma(vec4<f32>(tiles[xk + m / 4u * 64u + m % 4u]), b, c[r]);
-          }
+    for (var k1 = 0u; k1 < BK; k1++) { // not two at a time: Intel's registers do not hold both
+      let xk = k1 * SLOTS + 4u * ty;
+      let wk = k1 * SLOTS + TM + 4u * tx;
+      for (var n = 0u; n < BN; n++) {
+        let b = vec4<f32>(tiles[wk + 64u * n], tiles[wk + 64u * n + 1u], tiles[wk + 64u * n + 2u], tiles[wk + 64u * n + 3u]);
+        for (var m = 0u; m < 4u * BM; m++) {
+          let r = m * BN + n;
+          c[r] = fma(vec4<f32>(tiles[xk + m / 4u * 64u + m % 4u]), b, c[r]);
         }
       }
     }
