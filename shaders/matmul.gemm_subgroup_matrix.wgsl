@@ -1,71 +1,114 @@
-// Matrix product on matrix units: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue (lib/matmul). Operands are rounded to f16, sums are f32.
-// A workgroup of 4 subgroups makes a tile of 64 × 64; subgroup s the rows 16s .. 16s + 15, in fragments of M × N. Both operands pass
-// through workgroup memory in slices of 32 along K, row by row (for w that is column by column of wᵀ); past the end of K lie zeros.
-// The results leave 16 columns at a time through workgroup memory, since a thread cannot see which elements of a fragment it holds.
-// Needs: M, N, K of a configuration f16 → f32 of the adapter, dividing 16, 16 and 32; WIDTH, the size of every subgroup; the
-// extensions f16, subgroups, chromium_experimental_subgroup_matrix; libs matmul and its own, fragments.*.
-// Limits: 4 WIDTH invocations, 14 KiB of workgroup memory, 5 storage bindings. Reference: reference/matmul.
+// Matrix product on matrix units: y[m, n] = Σ_k x[m, k] · w[n, k], then the epilogue (lib/gemm). Sums are f32.
+// Operands are Reals, f16 mostly. To lose nothing by that they lie in two parts, hi + lo = the f32 to 2^-22: x where XPARTS is 2 (times 2^-4 where
+// SHRINK, for values up to 10^6), w where WPARTS is (formats that f16 does not hold); lo · lo is left out.
+// A workgroup of GM × GN subgroups makes a tile of TM × TN, each subgroup FM × FN fragments of M × N. A slice of BK along K lies in
+// workgroup memory row by row (for w that is column by column of wᵀ). Results leave a fragment
+// at a time through workgroup memory, since a thread cannot see which elements of a fragment it holds.
+// Needs: TM, TN, BK, GM, GN; M, N, K of a configuration of the adapter; WIDTH, the size of every subgroup; XPARTS, WPARTS, SHRINK, EVEN; the
+// extensions subgroups, chromium_experimental_subgroup_matrix; Real; libs matmul, share.*, gemm and its own, fragments.*.
+// Limits: GM GN WIDTH invocations, 7 storage bindings, 2 (XPARTS TM + WPARTS TN) PITCH + 4 GM GN M N bytes of workgroup memory where Reals are f16.
+// Reference: reference/matmul.
+const PITCH = BK + 8u; // elements from row to row of a slice: a multiple of 16 bytes, neighbouring rows start in different banks
+const THREADS = GM * GN * WIDTH;
+const UNITS = BK / 16u; // shares of a row
+const XS = TM * UNITS / THREADS; // shares of a thread
+const WS = TN * UNITS / THREADS;
+const XPARTS = min(PRODUCTS, 2u);
+const WPARTS = max(PRODUCTS, 2u) - 1u;
+const FM = TM / GM / M;
+const FN = TN / GN / N;
 
-const TILE = 64u;
-const SLICE = 32u; // elements along K
-const PITCH = 40u; // elements from row to row of a slice: a multiple of 16 bytes, neighbouring rows start in different banks
-const THREADS = 4u * WIDTH;
-const DOWN = 16u / M; // fragments of a subgroup
-const ACROSS = TILE / N;
+alias Left = subgroup_matrix_left<Real, K, M>;
+alias Right = subgroup_matrix_right<Real, N, K>;
+alias Result = subgroup_matrix_result<f32, N, M>;
 
-var<workgroup> xs: array<f16, 2560>;
-var<workgroup> ws: array<f16, 2560>;
-var<workgroup> results: array<f32, 1024>; // [64, 16]
+var<workgroup> xs: array<Real, XPARTS * TM * PITCH>;
+var<workgroup> ws: array<Real, WPARTS * TN * PITCH>;
+var<workgroup> results: array<f32, GM * GN * M * N>;
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let rows = row_count();
-  let row0 = group.y * TILE;
-  let column0 = group.x * TILE;
-  let strip = index / WIDTH * 16u;
-  var sums: array<Result, DOWN * ACROSS>;
-  for (var k0 = 0u; k0 < p.vec4s; k0 += SLICE / 4u) {
-    workgroupBarrier();
-    for (var i = index; i < TILE * SLICE / 4u; i += THREADS) {
-      let row = i / 8u;
-      let k = k0 + i % 8u;
-      // Rows and columns past the end repeat the last one; they are not stored.
-      let at = min(k, p.vec4s - 1u);
-      let m = min(row0 + row, rows - 1u) * p.vec4s + at;
-      let n = weight_row(min(column0 + row, p.n - 1u)) * p.vec4s + at;
-      let a = select(vec4<f32>(), x[m], k < p.vec4s);
-      let b = select(vec4<f32>(), weight(n), k < p.vec4s);
-      let slot = row * PITCH + i % 8u * 4u;
-      for (var e = 0u; e < 4u; e++) {
-        xs[slot + e] = f16(a[e]);
-        ws[slot + e] = f16(b[e]);
-      }
-    }
-    workgroupBarrier();
-    for (var k = 0u; k < SLICE; k += K) {
-      for (var i = 0u; i < DOWN; i++) {
-        let left = load_left((strip + i * M) * PITCH + k);
-        for (var j = 0u; j < ACROSS; j++) {
-          let right = load_right(j * N * PITCH + k);
-          sums[i * ACROSS + j] = subgroupMatrixMultiplyAccumulate(left, right, sums[i * ACROSS + j]);
+// The part of a number that f16 holds, by its bits: compilers take f32(f16(v)) for v.
+fn top(v: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(v) & 0xffffe000u);
+}
+
+@compute @workgroup_size(GM * WIDTH, GN)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+  @builtin(local_invocation_id) local: vec3<u32>,
+) {
+  let row0 = group.y * TM;
+  let column0 = group.x * TN;
+  let gm = local.x / WIDTH;
+  let left0 = gm * (TM / GM) * PITCH;
+  let right0 = local.y * (TN / GN) * PITCH;
+  let slices = slices_of(group.z, groups.z, BK);
+  var c: array<Result, FM * FN>;
+  for (var t = slices.y; t > 0u; t--) {
+    let k = (slices.x - t) * (BK / 4u) + 4u * (index % UNITS);
+    // Rows and columns past the end repeat the last one; they are not stored. Looked up in every slice: kept, they would cost registers.
+    for (var i = 0u; i < XS; i++) {
+      let share = x_share(min(row0 + (index + i * THREADS) / UNITS, row_count() - 1u) * p.vec4s, k);
+      for (var e = 0u; e < 16u; e++) {
+        let at = (index + i * THREADS) / UNITS * PITCH + index % UNITS * 16u + e;
+        let v = select(1.0, 0.0625, SHRINK) * share[e / 4u][e % 4u];
+        let hi = select(v, top(v), XPARTS > 1u);
+        xs[at] = Real(hi);
+        if (XPARTS > 1u) {
+          xs[(XPARTS - 1u) * TM * PITCH + at] = Real(v - hi);
         }
       }
     }
+    for (var i = 0u; i < WS; i++) {
+      let share = expand(fetch(weight_row(min(column0 + (index + i * THREADS) / UNITS, p.n - 1u)) * p.vec4s, k));
+      for (var e = 0u; e < 16u; e++) {
+        let at = (index + i * THREADS) / UNITS * PITCH + index % UNITS * 16u + e;
+        let v = share[e / 4u][e % 4u];
+        let hi = select(v, top(v), WPARTS > 1u);
+        ws[at] = Real(hi);
+        if (WPARTS > 1u) {
+          ws[(WPARTS - 1u) * TN * PITCH + at] = Real(v - hi);
+        }
+      }
+    }
+    workgroupBarrier();
+    for (var f = 0u; f < BK / K; f++) {
+      for (var product = 0u; product < PRODUCTS; product++) { // hi · hi, lo · hi, hi · lo
+        var right: array<Right, FN>;
+        for (var n = 0u; n < FN; n++) {
+          right[n] = subgroupMatrixLoad<Right, col_major>(&ws, right0 + (product / 2u * TN + n * N) * PITCH + f * K, PITCH);
+        }
+        for (var m = 0u; m < FM; m++) {
+          let left = subgroupMatrixLoad<Left, row_major>(&xs, left0 + (product % 2u * TM + m * M) * PITCH + f * K, PITCH);
+          for (var n = 0u; n < FN; n++) {
+            c[m * FN + n] = subgroupMatrixMultiplyAccumulate(left, right[n], c[m * FN + n]);
+          }
+        }
+      }
+    }
+    workgroupBarrier();
   }
-  for (var c = 0u; c < TILE; c += 16u) {
-    for (var i = 0u; i < DOWN; i++) {
-      for (var j = 0u; j < 16u; j += N) {
-        save_result((strip + i * M) * 16u + j, sums[i * ACROSS + (c + j) / N]);
+  let lane = local.x % WIDTH;
+  let result0 = (local.y * GM + gm) * M * N;
+  let row1 = row0 + gm * (TM / GM);
+  let column1 = column0 + local.y * (TN / GN);
+  // One copy of the epilogue in a loop that stays one; the results move up by one place each time.
+  for (var t = rounds(FM * FN); t > 0u; t--) {
+    let fragment = FM * FN - t;
+    subgroupMatrixStore<row_major>(&results, result0, c[0], N);
+    workgroupBarrier();
+    for (var i = 0u; i < M * N / 4u; i += WIDTH) {
+      let e = 4u * (lane + i);
+      let at = result0 + e;
+      let v = select(1.0, 16.0, SHRINK) * vec4<f32>(results[at], results[at + 1u], results[at + 2u], results[at + 3u]);
+      if (4u * WIDTH <= M * N || e < M * N) {
+        finish_vec4(row1 + fragment / FN * M + e / N, column1 + fragment % FN * N + e % N, v, group.z, groups.z);
       }
     }
     workgroupBarrier();
-    for (var i = index; i < TILE * 8u; i += THREADS) {
-      let row = row0 + i / 8u;
-      let column = column0 + c + i % 8u * 2u;
-      if (row < rows && column < p.n) {
-        store_pair(row, column, vec2<f32>(results[2u * i], results[2u * i + 1u]));
-      }
+    for (var i = 1u; i < FM * FN; i++) {
+      c[i - 1u] = c[i];
     }
-    workgroupBarrier();
   }
 }

@@ -19,6 +19,7 @@ const LOAD = {
   device,
   adapters,
   weights: oneOf("auto", "bf16", "f16", "f32", "q8", "q4"),
+  precision: oneOf("exact", "auto", "fast"),
   maxContext: count,
   kv: oneOf("auto", "f16", "f32"),
   slots: number("an integer from 1 to 8", (value) => Number.isInteger(value) && value >= 1 && value <= 8),

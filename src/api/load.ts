@@ -3,6 +3,7 @@ import { EngineError, throwIfAborted } from "../errors.ts";
 import { ModelEngine } from "../generate/engine.ts";
 import { Scheduler } from "../generate/scheduler.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
+import type { Precision } from "../gpu/program.ts";
 import { type HubOptions, openAdapters, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
 import { checkContext } from "../model/internvl.ts";
 import { openCheckpoint } from "../model/open-checkpoint.ts";
@@ -34,6 +35,12 @@ export interface LoadOptions extends HubOptions {
    * `f32` they stay so; in any other format the sums are rounded, or quantised, once. Several add up.
    */
   adapters?: readonly SourceLike[] | undefined;
+  /**
+   * What products may do to their operands. `exact` rounds nothing but f32; `auto` (the default) may use GPUs' matrix units with operands in
+   * f16, where the model bounds them, or in two halves of it; `fast` besides 8-bit activations where weights are q8 or q4. On adapters
+   * without matrix units `auto` is as exact as `exact`.
+   */
+  precision?: Precision | undefined;
   /** Tokens of prompt and answer together; the KV cache is sized for it. Default 8192 or what the model has. */
   maxContext?: number | undefined;
   /**
@@ -98,6 +105,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
         format,
         maxContext,
         kv: dtype,
+        precision: options.precision ?? "auto",
         slots: options.slots,
         kvBytes: options.kvBytes,
         signal,

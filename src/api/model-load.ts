@@ -2,7 +2,7 @@ import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
-import { Model, type SlotBound } from "../model/internvl.ts";
+import { Model, type ModelOptions } from "../model/internvl.ts";
 import { kvBytes as bytesOfSlot, type KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { candidates, misfit, weightBytes } from "../weights/fit.ts";
@@ -13,7 +13,7 @@ import type { TensorSource } from "../weights/tensor-source.ts";
 /** Activations, logits and what the driver keeps for itself. */
 const WORKING_BYTES = 512 * 2 ** 20;
 
-export interface ModelLoadOptions extends SlotBound {
+export interface ModelLoadOptions extends ModelOptions {
   format: WeightFormat;
   maxContext: number;
   kv: KvDtype;
@@ -39,7 +39,7 @@ export async function loadModel(
   config: ModelConfig,
   options: ModelLoadOptions,
 ): Promise<{ model: Model; weights: MatrixDtype }> {
-  const { format, maxContext, kv, signal, onBytes, onNote, slots, kvBytes } = options;
+  const { format, maxContext, kv, signal, onBytes, onNote, ...rest } = options;
   const stored = storedFormat(tensors("auto"));
   const attempt = async (weights: MatrixDtype): Promise<{ model: Model; weights: MatrixDtype }> => {
     let loaded = 0;
@@ -51,7 +51,7 @@ export async function loadModel(
       signal,
       onBytes: (bytes) => onBytes?.((loaded += bytes), origin.bytes),
     });
-    return { model: await Model.load(gpu, w, config, maxContext, kv, { slots, kvBytes }), weights };
+    return { model: await Model.load(gpu, w, config, maxContext, kv, rest), weights };
   };
   if (format !== "auto") return attempt(format);
 

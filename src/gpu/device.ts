@@ -19,6 +19,8 @@ export interface Gpu {
   readonly adapterName: string;
   /** Whether the adapter is a GPU, or computes on the CPU (lavapipe, SwiftShader, WARP). */
   readonly kind: AdapterKind;
+  /** Its maker, as WebGPU says it; empty where a browser keeps it to itself. */
+  readonly vendor: string;
   readonly memory: Memory;
   readonly kernels: Kernels;
   /** The variants that were measured to be the fastest. */
@@ -120,7 +122,7 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
     checkLimits(device, adapterName);
     const matrixSyntax = await probe(device, owned, () => lost);
     const counters = newCounters();
-    const { vendor, architecture, description, isFallbackAdapter } = info ?? {};
+    const { vendor = "", architecture, description, isFallbackAdapter } = info ?? {};
     const kind = kindOf({ name: adapterName, vendor, architecture, description, isFallbackAdapter });
     const subgroups = subgroupsOf(device.features, info ?? {});
     const wait = pacingOf(kind);
@@ -132,11 +134,12 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
       device,
       adapterName,
       kind,
+      vendor,
       memory,
       tuning,
       subgroups,
       matrixSyntax,
-      kernels: new Kernels(device, wait, counters, subgroups.pinned),
+      kernels: new Kernels(device, wait, counters, subgroups.pinned, matrixSyntax),
       counters,
       lostReason: () => lost,
       close() {

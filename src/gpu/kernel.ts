@@ -1,6 +1,7 @@
 import { EngineError } from "../errors.ts";
 import { type Bindable, bindingOf } from "../tensor/tensor.ts";
 import type { Counters } from "./counters.ts";
+import { type MatrixSyntax, withFlags } from "./language.ts";
 import type { Wait } from "./pacing.ts";
 import { type ShaderName, shaders } from "./shaders.gen.ts";
 
@@ -65,8 +66,10 @@ export class Kernels {
   readonly #wait: Wait;
   readonly #counters: Counters;
   readonly #pinned: number | undefined;
+  readonly #syntax: MatrixSyntax;
 
-  constructor(device: GPUDevice, wait: Wait, counters: Counters, pinned?: number) {
+  constructor(device: GPUDevice, wait: Wait, counters: Counters, pinned?: number, syntax: MatrixSyntax = "typed") {
+    this.#syntax = syntax;
     this.#device = device;
     this.#wait = wait;
     this.#counters = counters;
@@ -80,7 +83,8 @@ export class Kernels {
 
   /** The pipeline of a kernel, compiled on first use. @throws EngineError limit-exceeded with the compiler's message */
   get(spec: KernelSpec): Promise<Kernel> {
-    const source = kernelSource(spec, this.#pinned);
+    const typed = kernelSource(spec, this.#pinned);
+    const source = this.#syntax === "flag" ? withFlags(typed) : typed;
     const key = `${spec.bindings}\n${source}`;
     let kernel = this.#kernels.get(key);
     if (!kernel) {

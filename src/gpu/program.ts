@@ -6,6 +6,15 @@ import type { Gpu } from "./device.ts";
 import { type KernelSpec, resourceOf } from "./kernel.ts";
 import { checkDemand } from "./limits.ts";
 
+/**
+ * What products may do to their operands.
+ * - exact: nothing but f32 rounding, on matrix units by operands in two parts.
+ * - auto: an operand may be rounded to f16 (a relative error of 2^-12), x only where its product says that it is bounded.
+ * - fast: besides, with q8 and q4 weights, x may be rounded to 8 bits a group of 32: the result's relative L2 error stays below 0.015 for
+ *   activations without outliers.
+ */
+export type Precision = "exact" | "auto" | "fast";
+
 /** What changes from one replay to the next; lies in a small uniform buffer that every kernel sees at binding 0. */
 export interface Step {
   /** Units of work: tokens in the decoder, tiles in the vision tower. */
@@ -30,7 +39,7 @@ export const STEP_BYTES = 16 + 2 * 4 * MAX_SLOTS;
 const PARAMS_BYTES = 48; // the largest Params, rounded up to 16
 const PARAMS_STRIDE = 256; // minUniformBufferOffsetAlignment is at most this
 
-type Grid = readonly [number, number, number];
+export type Grid = readonly [number, number, number];
 
 export interface Dispatch {
   kernel: KernelSpec;
@@ -82,14 +91,16 @@ export class Program {
   readonly label: string;
   /** The most units a step may have: activations are sized for it. */
   readonly maxUnits: number;
+  readonly precision: Precision;
   readonly #step: GPUBuffer;
   readonly #items: Item[] = [];
   readonly #words = new Uint32Array(STEP_BYTES / 4); // what goes into #step
   #built: (Built | Command | undefined)[] = []; // undefined: optional, and not prepared yet
   #params: GPUBuffer | undefined;
 
-  constructor(gpu: Gpu, label: string, maxUnits: number, arena: Scratch, step: GPUBuffer) {
+  constructor(gpu: Gpu, label: string, maxUnits: number, arena: Scratch, step: GPUBuffer, precision: Precision = "exact") {
     this.gpu = gpu;
+    this.precision = precision;
     this.label = label;
     this.maxUnits = maxUnits;
     this.arena = arena;
@@ -237,11 +248,13 @@ export class Program {
 export class Programs {
   readonly gpu: Gpu;
   readonly arena: Arena;
+  readonly #precision: Precision;
   readonly #step: GPUBuffer;
   readonly #warm = new WeakSet<GPUComputePipeline>(); // that have run
 
-  constructor(gpu: Gpu) {
+  constructor(gpu: Gpu, precision: Precision = "exact") {
     this.gpu = gpu;
+    this.#precision = precision;
     this.arena = new Arena(gpu.memory);
     this.#step = gpu.memory.create("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
   }
@@ -287,7 +300,7 @@ export class Programs {
   async record(label: string, maxUnits: number, record: (program: Program) => void, options: { defer?: boolean } = {}): Promise<Program> {
     return this.gpu.memory.scoped(`program ${label}`, async () => {
       for (;;) {
-        const program = new Program(this.gpu, label, maxUnits, this.arena, this.#step);
+        const program = new Program(this.gpu, label, maxUnits, this.arena, this.#step, this.#precision);
         this.arena.scope(() => record(program));
         if (!(await this.gpu.tuning.settle())) return program.build(options); // else once more, with the variants just measured
       }

@@ -27,19 +27,19 @@ const HALVES: Bound = { nmse: 2.4e-7, largest: 4.9e-4 };
 const LARGE_SCORES: Bound = { nmse: 5e-9, largest: 2e-4 };
 
 /**
- * One line an op; where a precision (ops/needs.ts) or outliers need another bound, a line of its own, `op kind`.
+ * One line an op; where a precision (gpu/program.ts) or outliers need another bound, a line of its own, `op kind`.
  * The reference computes on the values that the operands' bits stand for: rounding a weight to bf16, q8 or q4 does not count as an error,
  * only the kernel's own arithmetic does.
  */
 const BOUNDS: Readonly<Record<string, Bound>> = {
   matmul: SUMS,
   matvec: SUMS,
-  "matmul f16": F16,
-  "matvec f16": F16,
-  "matmul q8": CODES,
-  "matvec q8": CODES,
-  "matmul q8 swiglu": GATED_CODES,
-  "matvec q8 swiglu": GATED_CODES,
+  "matmul auto": F16,
+  "matvec auto": F16,
+  "matmul fast": CODES,
+  "matvec fast": CODES,
+  "matmul fast swiglu": GATED_CODES,
+  "matvec fast swiglu": GATED_CODES,
   attention_prefill: SUMS,
   "attention_prefill outliers": LARGE_SCORES,
   attention_decode: SUMS,

@@ -107,11 +107,11 @@ export function recordDecoderLayer(p: Program, w: DecoderLayer, x: Activation, c
   p.arena.scope(() => {
     const qkv = matmul(p, x, w.qkv, { norm: w.attentionNorm, bias: w.qkvBias }); // [tokens, (heads + 2 kvHeads) · headDim]
     const q = ropeAppend(p, qkv, rope, cache, heads, w.headNorm); // [tokens, heads · headDim]
-    matmul(p, causalAttention(p, q, cache, heads), w.output, { into: x });
+    matmul(p, causalAttention(p, q, cache, heads), w.output, { into: x, bounded: true }); // means of values
   });
   p.arena.scope(() => {
     const gated = gatedMatmul(p, x, w.gateUp, { norm: w.mlpNorm }); // [tokens, I]
-    matmul(p, gated, w.down, { into: x });
+    matmul(p, gated, w.down, { into: x }); // outliers of some 10^4
   });
 }
 
@@ -125,7 +125,7 @@ export function recordHead(
   const fused = !last && !tap;
   const normed = fused ? x : norm(p, x, w.norm, { last }); // [rows, H]
   tap?.("llm.norm", normed, p);
-  const logits = matmul(p, normed, w.head, { ...(fused && { norm: w.norm }), ...(out && { out }), maxima: !tap }); // [rows, vocab]
+  const logits = matmul(p, normed, w.head, { bounded: true, ...(fused && { norm: w.norm }), ...(out && { out }), maxima: !tap }); // [rows, vocab]
   tap?.("logits", logits, p);
   return logits;
 }

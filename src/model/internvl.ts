@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { MAX_SLOTS, type Program, Programs, type Tap } from "../gpu/program.ts";
+import { MAX_SLOTS, type Precision, type Program, Programs, type Tap } from "../gpu/program.ts";
 import { type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
 import { ropeTable } from "../ops/rope.ts";
 import { pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
@@ -59,6 +59,11 @@ export interface SlotBound {
   kvBytes?: number | undefined;
 }
 
+export interface ModelOptions extends SlotBound {
+  /** What products may do to their operands; `exact` by default. */
+  precision?: Precision | undefined;
+}
+
 /** The model on a device: weights, KV cache and the recorded programs. Knows nothing of text or pictures. */
 export class Model {
   readonly gpu: Gpu;
@@ -73,14 +78,21 @@ export class Model {
   /** Sequences of up to maxContext tokens: one, until more are wanted. */
   decoder!: Decoder;
 
-  private constructor(gpu: Gpu, config: ModelConfig, maxContext: number, kv: KvDtype, { vision, projector, language }: ModelWeights) {
+  private constructor(
+    gpu: Gpu,
+    config: ModelConfig,
+    maxContext: number,
+    kv: KvDtype,
+    { vision, projector, language }: ModelWeights,
+    precision?: Precision,
+  ) {
     this.gpu = gpu;
     this.config = config;
     this.maxContext = maxContext;
     this.#vision = vision;
     this.#projector = projector;
     this.visual = new VisualCache(maxContext);
-    this.#programs = new Programs(gpu);
+    this.#programs = new Programs(gpu, precision);
     const { memory } = gpu;
     const { hiddenSize, headDim } = config.language;
     const { inverse, scale } = ropeFrequencies(headDim, config.language.rope);
@@ -92,13 +104,20 @@ export class Model {
     this.#parts = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
   }
 
-  /** Loads all weights, allocates the state and records the decoder's programs. `bound` says how many slots there can be. */
-  static async load(gpu: Gpu, w: GpuWeights, config: ModelConfig, maxContext: number, kv: KvDtype, bound: SlotBound = {}): Promise<Model> {
+  /** Loads all weights, allocates the state and records the decoder's programs. `options` also say how many slots there can be. */
+  static async load(
+    gpu: Gpu,
+    w: GpuWeights,
+    config: ModelConfig,
+    maxContext: number,
+    kv: KvDtype,
+    options: ModelOptions = {},
+  ): Promise<Model> {
     checkContext(config.language, maxContext);
     return gpu.memory.scoped("loading the model", async () => {
       const weights = await w.load((declared) => declareModel(declared, config));
-      const model = new Model(gpu, config, maxContext, kv, weights);
-      const { slots = MAX_SLOTS, kvBytes = Math.max(KV_BYTES, USUAL * model.slotBytes(maxContext)) } = bound;
+      const model = new Model(gpu, config, maxContext, kv, weights, options.precision);
+      const { slots = MAX_SLOTS, kvBytes = Math.max(KV_BYTES, USUAL * model.slotBytes(maxContext)) } = options;
       const most = Math.min(slots, model.slotsIn(kvBytes, maxContext));
       model.decoder = await Decoder.open(model.#parts, 1, maxContext, most);
       return model;

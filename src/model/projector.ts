@@ -33,6 +33,6 @@ export function declareProjector(w: Weights, visionWidth: number, width: number,
 
 /** Unshuffled x [tiles · tokens, 4C] → visual tokens [tiles · tokens, H]. */
 export function recordProjector(p: Program, w: ProjectorWeights, x: Activation): Activation {
-  const inner = matmul(p, norm(p, x, w.norm), w.linear1, { bias: w.bias1, gelu: true }); // [rows, H]
-  return matmul(p, inner, w.linear3, { bias: w.bias3 }); // [rows, H]
+  const inner = matmul(p, norm(p, x, w.norm), w.linear1, { bias: w.bias1, gelu: true, bounded: true }); // [rows, H]
+  return matmul(p, inner, w.linear3, { bias: w.bias3, bounded: true }); // [rows, H]
 }

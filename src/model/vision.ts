@@ -87,22 +87,22 @@ export function recordVisionEmbeddings(
   patch: number,
 ): Activation {
   const patches = gatherPatches(p, pixels, { size, patch, grid: size / patch }); // [tiles · tokens, 3 · patch²]
-  const x = matmul(p, patches, w.patch, { bias: w.patchBias }); // [tiles · tokens, C]
+  const x = matmul(p, patches, w.patch, { bias: w.patchBias, bounded: true }); // [tiles · tokens, C]
   addPositions(p, x, w.classEmbedding, position);
   return x;
 }
 
-/** X += ls1 · Attn(norm1(X));  X += ls2 · MLP(norm2(X)), in place. */
+/** Every product here has a bounded x (ops/needs.ts): normed, or what vision makes of it. X += ls1 · Attn(norm1(X));  X += ls2 · MLP(norm2(X)), in place. */
 export function recordVisionLayer(p: Program, w: VisionLayer, x: Activation, config: VisionConfig): void {
   p.arena.scope(() => {
-    const qkv = matmul(p, norm(p, x, w.norm1), w.qkv, { bias: w.qkvBias }); // [rows, 3C]
+    const qkv = matmul(p, norm(p, x, w.norm1), w.qkv, { bias: w.qkvBias, bounded: true }); // [rows, 3C]
     if (w.qNorm && w.kNorm) qkNorm(p, qkv, w.qNorm, w.kNorm, config.eps);
     const heads = visionAttention(p, qkv, config.heads, x.rows.unit); // [rows, C]
-    matmul(p, heads, w.proj, { bias: w.projBias, scale: w.ls1, into: x });
+    matmul(p, heads, w.proj, { bias: w.projBias, scale: w.ls1, into: x, bounded: true });
   });
   p.arena.scope(() => {
-    const inner = matmul(p, norm(p, x, w.norm2), w.fc1, { bias: w.fc1Bias, gelu: true }); // [rows, I]
-    matmul(p, inner, w.fc2, { bias: w.fc2Bias, scale: w.ls2, into: x });
+    const inner = matmul(p, norm(p, x, w.norm2), w.fc1, { bias: w.fc1Bias, gelu: true, bounded: true }); // [rows, I]
+    matmul(p, inner, w.fc2, { bias: w.fc2Bias, scale: w.ls2, into: x, bounded: true });
   });
 }
 

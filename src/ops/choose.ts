@@ -1,17 +1,19 @@
 import { EngineError } from "../errors.ts";
 import { type Gpu, whenOpened } from "../gpu/device.ts";
+import type { Precision } from "../gpu/program.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { ATTENTIONS, type AttentionKernel, DECODES, type DecodeKernel } from "./attention-kernels.ts";
 import { need } from "./check.ts";
+import { GEMMS } from "./matmul-gemm.ts";
 import { GEMVS } from "./matmul-gemv.ts";
-import { MATMULS, type MatmulKernel } from "./matmul-kernels.ts";
-import { type MatmulPrecision, meets, type Shape } from "./needs.ts";
+import type { MatmulKernel } from "./matmul-kernels.ts";
+import { meets, type Shape } from "./needs.ts";
 import { NORMS, type NormKernel } from "./norm-kernels.ts";
 
 /** Every kernel's name, by op. */
 export const VARIANTS = {
   // biome-ignore format: a line
-  matmul: ["cpu_gemv_thread", "cpu_gemv_columns", "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32", "cpu_gemm_tile16", "cpu_gemm_panels", "gemv_workgroup", "gemv_subgroup", "gemm_tile64", "gemm_tile128", "gemm_tile128_f16", "gemm_subgroup_matrix", "gemm_dot4"],
+  matmul: ["cpu_gemv_thread", "cpu_gemv_columns", "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32", "cpu_gemm_tile16", "cpu_gemm_panels", "gemv_workgroup", "gemv_subgroup", "gemm_tile", "gemm_subgroup_matrix", "gemm_dot4"],
   attention: ["flash", "cpu_panels", "cpu_thread"],
   decode: ["split", "cpu_vec4", "cpu_vec8"],
   norm: ["workgroup", "subgroups", "cpu_subgroup", "cpu_thread"],
@@ -46,12 +48,11 @@ type Table = { readonly [O in Op]: readonly Line<Variant<O>>[] } & {
   readonly timedRows: number;
 };
 
-/** By common practice: matrix units where f16 is allowed, large tiles where they fill the GPU. */
+/** Matrix units where there are any; a GEMM kernel takes its tile from the shape (matmul-tiles.ts). */
 const GPU: Table = {
   matmul: [
-    { rows: 8, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile64"] }, // read the weights once and share them between the rows
-    { rows: 64, tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile64", "gemv_subgroup", "gemv_workgroup"] },
-    { tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile128_f16", "gemm_tile128", "gemm_tile64", "gemv_workgroup"] },
+    { rows: 8, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile"] }, // read the weights once and share them between the rows
+    { tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile", "gemv_subgroup", "gemv_workgroup"] },
   ],
   attention: [{ tries: ["flash"] }],
   decode: [{ tries: ["split"] }],
@@ -83,7 +84,7 @@ const CPU: Table = {
 
 type Kernels = { readonly [O in Op]: Readonly<Partial<Record<Variant<O>, Ops[O]>>> };
 
-const EVERYWHERE: Kernels = { matmul: { ...GEMVS, ...MATMULS }, attention: ATTENTIONS, decode: DECODES, norm: NORMS, qkNorm: NORMS };
+const EVERYWHERE: Kernels = { matmul: { ...GEMVS, ...GEMMS }, attention: ATTENTIONS, decode: DECODES, norm: NORMS, qkNorm: NORMS };
 let onCpu: Kernels | undefined;
 
 whenOpened("cpu", async (gpu) => {
@@ -98,7 +99,7 @@ whenOpened("cpu", async (gpu) => {
 });
 
 /** What a variant loses: it runs only where the caller allows it. CPU adapters' own lose nothing. */
-export const precisionOf = (variant: MatmulVariant): MatmulPrecision => EVERYWHERE.matmul[variant]?.needs.precision ?? "f32";
+export const precisionOf = (variant: MatmulVariant): Precision => EVERYWHERE.matmul[variant]?.needs.precision ?? "exact";
 
 const tableOf = (gpu: Gpu): Table => (gpu.kind === "cpu" ? CPU : GPU);
 

@@ -1,12 +1,13 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type Dispatch, type Program, rowsOf } from "../gpu/program.ts";
+import { type Dispatch, type Precision, type Program, rowsOf } from "../gpu/program.ts";
 import { type Activation, type Bindable, GROUP, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
 import { f32Bits, need, needActivation, needMatrix, needVector } from "./check.ts";
-import { choose, type MatmulVariant, timedRows, triesOf } from "./choose.ts";
+import { choose, type MatmulVariant, precisionOf, timedRows, triesOf } from "./choose.ts";
 import type { MatmulPlan } from "./matmul-kernels.ts";
+import { recordTiles } from "./matmul-tiles.ts";
 import { fastestVariant } from "./matmul-tune.ts";
-import type { MatmulPrecision } from "./needs.ts";
+import type { Shape } from "./needs.ts";
 import { type NormWeights, norm } from "./norm.ts";
 import { swiglu } from "./rowwise.ts";
 
@@ -22,12 +23,16 @@ export interface MatmulOptions {
   into?: Activation | undefined;
   /** Writes the result to this activation. */
   out?: Activation | undefined;
+  /** Whether x is of moderate size: a precision other than exact may round it to f16. Behind a norm it is by itself. */
+  bounded?: boolean | undefined;
   /** Besides, what greedy sampling wants to know of the result, where the variant can tell: for a product without an epilogue. */
   maxima?: boolean;
-  /** How exact the product must be; f32 by default. */
-  precision?: MatmulPrecision | undefined;
+  /** What the product may do to its operands; by default what the program may. */
+  precision?: Precision | undefined;
   /** A variant by its name, instead of the one chosen for the adapter and the shape: for tests and benchmarks. */
   variant?: MatmulVariant | undefined;
+  /** Which of a GEMM's tiles (at most the last), instead of the one that fits a step, and how many parts of K: for tests. */
+  tiling?: { tile: number; splits: number } | undefined;
 }
 
 /** The largest values of blocks of columns, with the first column that has them: (f32, u32) [rows, blocks]. */
@@ -54,35 +59,45 @@ const ROWS_CLASSES = [
 ] as const;
 const rowsClass = (rows: number): string => ROWS_CLASSES.find(([most]) => rows <= most)![1];
 
-/** The shape class of a product, as it stands in `gpu.tuning`: sizes by their power of two. */
-export const matmulClass = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): string =>
-  `matmul(m=${rowsClass(rows)},n~2^${Math.round(Math.log2(w.shape[0]))},k~2^${Math.round(Math.log2(w.shape[1]))},weights=${w.dtype},precision=${precision})`;
+/** What choosing looks at. */
+type ProductShape = Required<Pick<Shape, "precision" | "bounded">> & { rows: number; width: number; dtype: Matrix["dtype"] };
 
-const shapeOf = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision) =>
-  ({ rows, dtype: w.dtype, width: w.shape[1], precision }) as const;
+const shapeOf = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: Precision, bounded: boolean): ProductShape => ({
+  rows,
+  dtype: w.dtype,
+  width: w.shape[1],
+  precision,
+  bounded,
+});
+
+/** The shape class of a product, as it stands in `gpu.tuning`: sizes by their power of two. */
+export const matmulClass = (n: number, { rows, dtype, width, precision, bounded }: ProductShape): string =>
+  `matmul(m=${rowsClass(rows)},n~2^${Math.round(Math.log2(n))},k~2^${Math.round(Math.log2(width))},weights=${dtype},precision=${precision}${precision !== "exact" && bounded ? ",bounded" : ""})`;
 
 /** The variant that the engine takes by itself for `rows` rows: the one that was measured, else the first of the adapter's table. */
-export function chosenVariant(gpu: Gpu, w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: MatmulPrecision): MatmulVariant {
-  const tries = triesOf(gpu, "matmul", shapeOf(w, rows, precision));
-  const known = gpu.tuning.known(matmulClass(w, rows, precision));
+export function chosenVariant(
+  gpu: Gpu,
+  w: Pick<Matrix, "shape" | "dtype">,
+  rows: number,
+  precision: Precision = "exact",
+  bounded = false,
+): MatmulVariant {
+  const shape = shapeOf(w, rows, precision, bounded);
+  const tries = triesOf(gpu, "matmul", shape);
+  const known = gpu.tuning.known(matmulClass(w.shape[0], shape));
   return tries.find((variant) => variant === known) ?? tries[0]!; // a shape of the class may not have what another had
 }
 
-function variantFor(program: Program, x: Activation, w: Matrix, rows: number, precision: MatmulPrecision): MatmulVariant {
+function variantFor(program: Program, x: Activation, w: Matrix, rows: number, precision: Precision, bounded: boolean): MatmulVariant {
   const { gpu } = program;
+  const shape = shapeOf(w, rows, precision, bounded);
   const timed = timedRows(gpu, rows);
-  gpu.tuning.want(matmulClass(w, rows, precision), () =>
-    fastestVariant(
-      gpu,
-      triesOf(gpu, "matmul", shapeOf(w, rows, precision)),
-      timed,
-      2 * timed * w.shape[0] * w.shape[1],
-      (trial, variant) => {
-        matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant, precision });
-      },
-    ),
+  gpu.tuning.want(matmulClass(w.shape[0], shape), () =>
+    fastestVariant(gpu, triesOf(gpu, "matmul", shape), timed, 2 * timed * w.shape[0] * w.shape[1], (trial, variant) => {
+      matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant, precision, bounded });
+    }),
   );
-  return chosenVariant(gpu, w, rows, precision);
+  return chosenVariant(gpu, w, rows, precision, bounded);
 }
 
 /**
@@ -104,7 +119,7 @@ export function gatedMatmul(
   program: Program,
   x: Activation,
   w: Matrix,
-  options: Pick<MatmulOptions, "norm" | "precision" | "variant"> = {},
+  options: Pick<MatmulOptions, "norm" | "bounded" | "precision" | "variant" | "tiling"> = {},
 ): Activation {
   need(w.shape[0] % 2 === 0, `matmul ${w.label}`, `N is ${w.shape[0]}, gate and up need an even number`);
   // Where w is split, a gate's row and its up row may lie in different buffers.
@@ -122,11 +137,15 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   if (scale) needVector(op, scale, n);
   need(!(into && options.out), op, "into and out exclude each other");
   const maxRows = program.maxRows(x.rows);
-  const { norm: gain, precision = "f32", variant = variantFor(program, x, w, maxRows, precision) } = options;
+  const { norm: gain, precision = program.precision, bounded = gain !== undefined } = options;
+  const variant = options.variant ?? variantFor(program, x, w, maxRows, precision, bounded);
   // A variant by its name may lose what it loses.
-  const shape = shapeOf(w, maxRows, options.variant ? "q8" : precision);
-  const plan: MatmulPlan = choose(program.gpu, "matmul", op, shape, variant).plan(program.gpu, { dtype: w.dtype, rows: maxRows, k });
-  if (gain && !plan.prologue) return record(program, norm(program, x, gain), w, { ...options, norm: undefined, variant }, gated);
+  const wanted = options.variant && precisionOf(variant) === "fast" ? "fast" : precision;
+  const shape = shapeOf(w, maxRows, wanted, bounded);
+  const plan: MatmulPlan = choose(program.gpu, "matmul", op, shape, variant).plan(program.gpu, { ...shape, k });
+  if (gain && !plan.prologue) {
+    return record(program, norm(program, x, gain), w, { ...options, norm: undefined, variant: options.variant, bounded }, gated);
+  }
   if (gain) {
     need(!gain.bias, op, "the norm in front has a bias, it must be an RMSNorm");
     needVector(op, gain.weight, k);
@@ -155,38 +174,44 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   const maxima = blocks > 0 ? { buffer: program.arena.take(maxRows * blocks * 8), blocks } : undefined;
   const keep = plan.maxima ? ([maxima ? "lib/maxima.keep" : "lib/maxima.none"] as const) : [];
   const more = gain || maxima ? [gain?.weight.buffer ?? x.buffer] : []; // binding 8
-  const codes = plan.codes ? quantizeRows(program, x) : [];
+  const codes = plan.codes ? quantizeRows(program, x) : undefined;
   const reader = plan.before ? [] : [plan.reader ?? (`lib/weight.${w.dtype}` as const)];
+  const kernel = {
+    ...plan.source,
+    libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...keep, ...plan.libs] as const,
+    directives: plan.directives,
+    consts: plan.consts ?? {},
+  };
   /** Columns column .. column + n of y, from x and w as the kernel wants them. */
-  const product = (xs: Bindable, [ws, scales]: readonly [Bindable, Bindable], n: number, column: number) =>
-    program.dispatch({
-      kernel: {
-        ...plan.source,
-        libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...keep, ...plan.libs],
-        directives: plan.directives,
-        consts: plan.consts ?? {},
-        bindings: `uurrrrrw${"r".repeat(codes.length + more.length)}${maxima ? "w" : ""}`,
-      },
-      params: [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0), plan.rounds ?? 0],
-      // Switched-off operands get some read-only buffer: a binding cannot stay empty.
-      buffers: [
-        xs,
-        ws,
-        scales,
-        bias?.buffer ?? x.buffer,
-        scale?.buffer ?? x.buffer,
-        y.buffer,
-        ...codes,
-        ...more,
-        ...(maxima ? [maxima.buffer] : []),
-      ],
-      workgroups: grid(plan, n, x),
+  const product = (xs: Bindable, [ws, scales]: readonly [Bindable, Bindable], n: number, column: number) => {
+    const params = [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0), plan.rounds ?? 0];
+    // Switched-off operands get some read-only buffer: a binding cannot stay empty.
+    const buffers = [xs, ws, scales, bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer];
+    if (!plan.tiles) {
+      program.dispatch({
+        kernel: { ...kernel, bindings: `uurrrrrw${more.length ? "r" : ""}${maxima ? "w" : ""}` },
+        params,
+        buffers: [...buffers, ...more, ...(maxima ? [maxima.buffer] : [])],
+        workgroups: grid(plan, n, x),
+      });
+      return;
+    }
+    recordTiles(program, {
+      kernel,
+      params,
+      buffers,
+      last: codes ? [codes.scales] : [],
+      rows: x.rows,
+      shape: { n, k, gated },
+      tiles: plan.tiles,
+      tiling: options.tiling && { tile: plan.tiles[options.tiling.tile] ?? plan.tiles.at(-1)!, splits: options.tiling.splits },
     });
+  };
   if (plan.before) {
     plan.before(program, x, w, gated, (products, n, column) => product(products, [x.buffer, x.buffer], n, column));
     return y;
   }
-  for (const part of w.parts) product(x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
+  for (const part of w.parts) product(codes?.codes ?? x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
   return maxima ? { ...y, maxima } : y;
 }
 
@@ -198,7 +223,7 @@ const grid =
   (step) => [Math.ceil(columns / plan.columns), Math.ceil(rowsOf(x.rows, step) / plan.rows), 1];
 
 /** x in 8 bits: codes [rows, K / 4] and the scales [rows, K / 32] of its groups. */
-function quantizeRows(program: Program, x: Activation): Bindable[] {
+function quantizeRows(program: Program, x: Activation): { codes: Bindable; scales: Bindable } {
   const groups = x.width / GROUP;
   const codes = program.activation(`codes(${x.label})`, x.rows, x.width / 4);
   const scales = program.activation(`scales(${x.label})`, x.rows, groups);
@@ -208,5 +233,5 @@ function quantizeRows(program: Program, x: Activation): Bindable[] {
     buffers: [x.buffer, codes.buffer, scales.buffer],
     workgroups: (step) => [Math.ceil(groups / 64), rowsOf(x.rows, step), 1],
   });
-  return [codes.buffer, scales.buffer];
+  return { codes: codes.buffer, scales: scales.buffer };
 }

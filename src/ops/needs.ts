@@ -1,17 +1,8 @@
 import type { Gpu } from "../gpu/device.ts";
+import type { Precision } from "../gpu/program.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 
-/**
- * How exact a product must be.
- * - f32: nothing but f32 rounding. The default.
- * - f16: both operands may be rounded to f16 (relative error about 5e-4 a product; what exceeds 65504 becomes infinite). Un-normed
- *   activations of Qwen2.5 do not bear it.
- * - q8: besides, with q8 or q4 weights, the activations may be rounded to 8 bits per group of 32: the result's relative L2 error
- *   stays below 0.015 for activations without outliers.
- */
-export type MatmulPrecision = "f32" | "f16" | "q8";
-
-const LOOSENESS: readonly MatmulPrecision[] = ["f32", "f16", "q8"];
+const LOOSENESS: readonly Precision[] = ["exact", "auto", "fast"];
 
 /** What a kernel needs; what it does not name it needs not. */
 export interface Needs {
@@ -27,9 +18,9 @@ export interface Needs {
   /** Of heads, of rows: what the width must be a multiple of. */
   widthMultipleOf?: number;
   /** Permission to lose precision. */
-  precision?: MatmulPrecision;
-  /** What else a device must have. */
-  device?(gpu: Gpu): boolean;
+  precision?: Precision;
+  /** What else a device must have for a shape. */
+  device?(gpu: Gpu, shape: Shape): boolean;
 }
 
 /** The shape that an op is asked for; a property that is absent rules nothing out. */
@@ -38,11 +29,14 @@ export interface Shape {
   rows?: number | undefined;
   width?: number | undefined;
   dtype?: MatrixDtype | undefined;
-  precision?: MatmulPrecision | undefined;
+  precision?: Precision | undefined;
+  /** Of a product: that x is of moderate size, as what comes out of a norm is: it may be rounded to f16 where precision is not exact. */
+  bounded?: boolean | undefined;
 }
 
 /** Whether a device and a shape have what a kernel needs. */
-export function meets(gpu: Gpu, needs: Needs, { width, dtype, precision = "f32" }: Shape): boolean {
+export function meets(gpu: Gpu, needs: Needs, shape: Shape): boolean {
+  const { width, dtype, precision = "exact" } = shape;
   const { limits, features } = gpu.device;
   const size = needs.subgroupSize && gpu.subgroups.size;
   return (
@@ -53,7 +47,7 @@ export function meets(gpu: Gpu, needs: Needs, { width, dtype, precision = "f32" 
     limits.maxStorageBuffersPerShaderStage >= (needs.storageBuffers ?? 0) &&
     (!dtype || !needs.formats || needs.formats.includes(dtype)) &&
     (!width || width % (needs.widthMultipleOf ?? 1) === 0) &&
-    LOOSENESS.indexOf(needs.precision ?? "f32") <= LOOSENESS.indexOf(precision) &&
-    needs.device?.(gpu) !== false
+    LOOSENESS.indexOf(needs.precision ?? "exact") <= LOOSENESS.indexOf(precision) &&
+    needs.device?.(gpu, shape) !== false
   );
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import type { Precision } from "../../src/gpu/program.ts";
 import { subgroupsOf } from "../../src/gpu/subgroups.ts";
 import { choose, triesOf, VARIANTS, variantsOf } from "../../src/ops/choose.ts";
 import * as cpu from "../../src/ops/cpu/index.ts";
@@ -13,15 +14,25 @@ interface Adapter {
   features?: readonly string[];
   limits?: Partial<typeof DEFAULTS>;
   subgroups?: readonly [number, number];
+  /** Of Intel's: the others' matrix units are taken as they are listed. */
+  architecture?: string;
+  fragments?: readonly [M: number, N: number, K: number];
 }
 
 /** As much of a device as choosing looks at. */
-function adapter({ kind, features = [], limits, subgroups: [subgroupMinSize, subgroupMaxSize] = [4, 128] }: Adapter): Gpu {
-  const config = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };
-  const subgroupMatrixConfigs = features.includes(MATRIX) ? [config] : [];
+function adapter({
+  kind,
+  features = [],
+  limits,
+  subgroups: [subgroupMinSize, subgroupMaxSize] = [4, 128],
+  architecture = "",
+  fragments: [M, N, K] = [16, 16, 16],
+}: Adapter): Gpu {
+  const subgroupMatrixConfigs = features.includes(MATRIX) ? [{ componentType: "f16", resultComponentType: "f32", M, N, K }] : [];
+  const info = { vendor: architecture && "intel", architecture, subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs };
   return {
     kind,
-    subgroups: subgroupsOf(new Set(features), { subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs }),
+    subgroups: subgroupsOf(new Set(features), info),
     matrixSyntax: features.includes(MATRIX) ? "typed" : undefined,
     device: {
       features: new Set(features),
@@ -32,15 +43,20 @@ function adapter({ kind, features = [], limits, subgroups: [subgroupMinSize, sub
 
 const plainGpu = adapter({ kind: "gpu" });
 const amd = adapter({ kind: "gpu", features: ["shader-f16", "subgroups"], subgroups: [32, 64] });
-const nvidia = adapter({ kind: "gpu", features: ["shader-f16", "subgroups", MATRIX], subgroups: [32, 32] });
+const LARGE = { maxComputeInvocationsPerWorkgroup: 1024, maxComputeWorkgroupStorageSize: 49152 };
+const WITH_UNITS = ["shader-f16", "subgroups", "subgroup-size-control", MATRIX];
+const nvidia = adapter({ kind: "gpu", features: WITH_UNITS, subgroups: [32, 32], limits: LARGE });
+const intel = { kind: "gpu", features: WITH_UNITS, subgroups: [8, 32], fragments: [8, 8, 16], limits: LARGE } as const;
+const arc = adapter({ ...intel, architecture: "gen-12hp" });
+const iris = adapter({ ...intel, architecture: "gen-12lp" }); // lists arc's fragments, and has no units
 const lavapipe = adapter({ kind: "cpu", features: ["shader-f16", "subgroups"], subgroups: [8, 8] });
 const swiftShader = adapter({ kind: "cpu", features: ["subgroups"], subgroups: [4, 4] });
 const plainCpu = adapter({ kind: "cpu" });
-const ALL = { plainGpu, amd, nvidia, lavapipe, swiftShader, plainCpu };
+const ALL = { plainGpu, amd, nvidia, arc, iris, lavapipe, swiftShader, plainCpu };
 
 const FORMATS: readonly MatrixDtype[] = ["f32", "f16", "bf16", "q8", "q4"];
-const best = (gpu: Gpu, dtype: MatrixDtype, rows: number, precision: "f32" | "f16" | "q8" = "f32") =>
-  triesOf(gpu, "matmul", { dtype, rows, precision, width: 896 })[0];
+const best = (gpu: Gpu, dtype: MatrixDtype, rows: number, precision: Precision = "exact", bounded = false) =>
+  triesOf(gpu, "matmul", { dtype, rows, precision, bounded, width: 896 })[0];
 
 describe("the tables of what is tried", () => {
   // What only CPU adapters run is there once such an adapter was opened: this machine's.
@@ -52,7 +68,7 @@ describe("the tables of what is tried", () => {
 
   it.each(Object.entries(ALL))("%s has something for every op, format, precision and number of rows", (_, gpu) => {
     for (const dtype of FORMATS)
-      for (const precision of ["f32", "f16", "q8"] as const)
+      for (const precision of ["exact", "auto", "fast"] as const)
         for (const rows of [1, 2, 3, 4, 5, 7, 8, 9, 23, 24, 64, 65, 512, 4100]) {
           const tries = triesOf(gpu, "matmul", { dtype, rows, precision, width: 896 });
           expect(tries.length).toBeGreaterThan(0);
@@ -66,22 +82,26 @@ describe("the tables of what is tried", () => {
         for (const width of [4, 896, 1024, 2048]) expect(triesOf(gpu, op, { rows, width }).length).toBeGreaterThan(0);
   });
 
-  it("a GPU gets subgroups for few rows, tiles for many, matrix units where f16 is allowed", () => {
+  it("a GPU gets subgroups for few rows, matrix units for many where it has any, else tiles", () => {
     for (const dtype of FORMATS) {
       for (const rows of [1, 2, 8]) {
         expect(best(plainGpu, dtype, rows)).toBe("gemv_workgroup");
         expect(best(amd, dtype, rows)).toBe("gemv_subgroup");
       }
-      expect([64, 65].map((rows) => best(amd, dtype, rows))).toEqual(["gemm_tile64", "gemm_tile128"]);
-      expect([64, 65].map((rows) => best(amd, dtype, rows, "f16"))).toEqual(["gemm_tile64", "gemm_tile128_f16"]);
-      expect([64, 65].map((rows) => best(nvidia, dtype, rows, "f16"))).toEqual(["gemm_subgroup_matrix", "gemm_subgroup_matrix"]);
-      expect(best(nvidia, dtype, 512)).toBe("gemm_tile128");
+      for (const rows of [9, 512]) {
+        expect(best(plainGpu, dtype, rows)).toBe("gemm_tile");
+        expect(best(amd, dtype, rows)).toBe("gemm_tile"); // one without matrix units
+        for (const precision of ["exact", "auto", "fast"] as const)
+          for (const bounded of [true, false]) expect(best(nvidia, dtype, rows, precision, bounded)).toBe("gemm_subgroup_matrix");
+      }
+      const quantized = dtype === "q8" || dtype === "q4";
+      expect(best(amd, dtype, 512, "fast")).toBe(quantized ? "gemm_dot4" : "gemm_tile");
+      expect(variantsOf({ ...amd, vendor: "apple" }, "matmul", { dtype, precision: "fast" })).not.toContain("gemm_dot4");
+      // Arc's registers do not hold what is exact with formats that f16 does not hold.
+      const exact = ["bf16", "f16"].includes(dtype) ? "gemm_subgroup_matrix" : "gemm_tile";
+      expect([best(arc, dtype, 512), best(arc, dtype, 512, "auto")]).toEqual([exact, "gemm_subgroup_matrix"]);
+      for (const precision of ["exact", "auto"] as const) expect(best(iris, dtype, 512, precision)).toBe("gemm_tile");
     }
-    expect(["q4", "q8", "bf16"].map((dtype) => best(amd, dtype as MatrixDtype, 512, "q8"))).toEqual([
-      "gemm_dot4",
-      "gemm_dot4",
-      "gemm_tile128_f16",
-    ]);
     expect(triesOf(amd, "norm", { rows: 100, width: 896 })[0]).toBe("subgroups");
     expect(triesOf(plainGpu, "norm", { rows: 100, width: 896 })[0]).toBe("workgroup");
   });
@@ -92,10 +112,10 @@ describe("the tables of what is tried", () => {
   });
 
   it("no GPU gets what is for CPU adapters", () => {
-    for (const gpu of [plainGpu, amd, nvidia, adapter({ kind: "gpu", features: ["subgroups"], subgroups: [8, 8] })]) {
+    for (const gpu of [plainGpu, amd, nvidia, arc, adapter({ kind: "gpu", features: ["subgroups"], subgroups: [8, 8] })]) {
       for (const op of Object.keys(VARIANTS) as (keyof typeof VARIANTS)[])
         for (const dtype of FORMATS)
-          expect(variantsOf(gpu, op, { dtype, precision: "q8" }).filter((each) => each.startsWith("cpu_"))).toEqual([]);
+          expect(variantsOf(gpu, op, { dtype, precision: "fast" }).filter((each) => each.startsWith("cpu_"))).toEqual([]);
       expect(variantsOf(gpu, "attention")).toEqual(["flash"]);
       expect(variantsOf(gpu, "decode")).toEqual(["split"]);
     }
@@ -126,7 +146,7 @@ describe("the tables of what is tried", () => {
   it("names every kernel that there is, and each runs somewhere", () => {
     const adapters = [...Object.values(ALL), real];
     for (const dtype of ["bf16", "q4"] as const) {
-      const found = new Set(adapters.flatMap((gpu) => variantsOf(gpu, "matmul", { dtype, precision: "q8" })));
+      const found = new Set(adapters.flatMap((gpu) => variantsOf(gpu, "matmul", { dtype, precision: "fast" })));
       const quantizedOnly = ["cpu_gemv_columns", "cpu_gemm_rows4", "gemm_dot4"];
       // Texture storage is asked of a real device, and only lavapipe's subgroups are large enough.
       const missing = VARIANTS.matmul.filter((each) => !found.has(each) && each !== "cpu_gemm_panels");
@@ -140,7 +160,7 @@ describe("the tables of what is tried", () => {
       choose(amd, "matmul", "matmul w", shape, "gemv_workgroup"),
     );
     expect(() => choose(amd, "matmul", "matmul w", shape, "cpu_gemv_columns")).toThrow(
-      "matmul w: variant cpu_gemv_columns does not run on this adapter with bf16 weights; it has gemv_workgroup, gemv_subgroup, gemm_tile64, gemm_tile128",
+      "matmul w: variant cpu_gemv_columns does not run on this adapter with bf16 weights; it has gemv_workgroup, gemv_subgroup, gemm_tile",
     );
     expect(() => choose(plainGpu, "decode", "decode", { width: 20 }, "cpu_vec8")).toThrow(
       "decode: variant cpu_vec8 does not run on this adapter; it has split",

@@ -119,12 +119,7 @@ describe("outputs of few elements", () => {
 
   // Each is a sum that nearly cancels: held against itself alone, what f32 or f16 costs was over the bound on lavapipe. Operands follow
   // from the seed and the name, so these keep the names that variants had when it was found.
-  it.for([
-    [LINEAR, "gemv_subgroup", "subgroup", 1],
-    [LINEAR, "gemm_tile128_f16", "half", 1],
-    [GATED, "gemm_tile128_f16", "half", 1],
-    [GATED, "gemm_tile128_f16", "half", 3],
-  ] as const)(
+  it.for([[LINEAR, "gemv_subgroup", "subgroup", 1]] as const)(
     "%s by %s, once %s, with seed %d passes, and does not with an error of four bounds",
     async ([of, variant, once, seed], context) => {
       const test = { ...caseOf(`${of.replace("(", "(m=1,")},variant=${variant})`), name: `${of},variant=${once})` };

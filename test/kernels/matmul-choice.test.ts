@@ -20,9 +20,9 @@ describe("the choice of matmul's variant", () => {
   });
   afterAll(() => gpu.close());
 
-  it("keeps to f32 unless allowed, and refuses what the device or the shape does not have", async () => {
-    expect(variantsOf(gpu, "matmul", { dtype: "bf16", rows: 100 })).not.toEqual(expect.arrayContaining(["gemm_tile128_f16"]));
-    expect(variantsOf(gpu, "matmul", { dtype: "f32", rows: 100, precision: "q8" })).not.toContain("gemm_dot4");
+  it("is exact unless allowed, and refuses what the device or the shape does not have", async () => {
+    expect(variantsOf(gpu, "matmul", { dtype: "q4", rows: 100 })).not.toContain("gemm_dot4");
+    expect(variantsOf(gpu, "matmul", { dtype: "f32", rows: 100, precision: "fast" })).not.toContain("gemm_dot4");
     const matrix = matrixOf(gpu, "f32", 8);
     const input: Activation = { label: "x", rows: { base: 0, unit: 1 }, width: 8, buffer: gpu.memory.create("x", 8 * 4) };
     const record = (run: Parameters<Programs["record"]>[2]) => new Programs(gpu).record("bad", 1, run);
@@ -50,7 +50,7 @@ describe("the choice of matmul's variant", () => {
       });
       expect(recorded).toBe(2); // once to learn the shapes, once with the choice
       const [choice] = Object.entries(tuned.tuning.toJSON());
-      expect(choice![0]).toBe("matmul(m=1,n~2^6,k~2^6,weights=bf16,precision=f32)");
+      expect(choice![0]).toBe("matmul(m=1,n~2^6,k~2^6,weights=bf16,precision=exact)");
       expect(triesOf(tuned, "matmul", { dtype: "bf16", rows: 1 })).toContain(choice![1]);
       program.dispose();
       const again = await openGpu({ autotune: true });

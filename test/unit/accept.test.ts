@@ -208,6 +208,7 @@ describe("load", () => {
     ["m", { adapters: "./lora" }, 'adapters is "./lora", needs a list of adapters\' sources'],
     ["m", { adapters: ["./lora", 5] }, "an adapter's source is 5, needs a folder, an address or files"],
     ["m", { weights: "q5" }, 'weights is "q5", needs one of auto, bf16, f16, f32, q8, q4'],
+    ["m", { precision: "f16" }, 'precision is "f16", needs one of exact, auto, fast'],
     ["m", { kv: "f8" }, 'kv is "f8", needs one of auto, f16, f32'],
     ["m", { device: "llvmpipe" }, 'device is "llvmpipe", needs a GPUDevice, or { adapter, powerPreference }'],
     ["m", { device: 12345 }, "device is 12345, needs a GPUDevice"],

@@ -20,6 +20,22 @@ describe("subgroups", () => {
     expect(subgroupsOf(CONTROL, {})).toEqual({ size: undefined, pinned: undefined, matrices: [] });
   });
 
+  it("matrix units are taken as they are listed, but for those of Intel's that drivers emulate", () => {
+    const subgroupMatrixConfigs = [{ componentType: "f16", resultComponentType: "f32", M: 8, N: 8, K: 16 }];
+    const listed = (vendor: string, architecture: string) =>
+      subgroupsOf(CONTROL, { ...sizes(8, 32), vendor, architecture, subgroupMatrixConfigs }).matrices.length;
+    for (const architecture of ["gen-12hp", "xe-2lpg", "xe-2hpg"]) expect(listed("intel", architecture), architecture).toBe(1);
+    for (const architecture of ["xe-lpg", "gen-12lp", "gen-9", ""]) expect(listed("intel", architecture), architecture).toBe(0);
+    expect(listed("amd", "rdna-3")).toBe(1);
+    class Native {
+      get M() {
+        return 16;
+      }
+    }
+    const native = { subgroupMatrixConfigs: [new Native() as unknown as (typeof subgroupMatrixConfigs)[0]] };
+    expect({ ...subgroupsOf(CONTROL, native).matrices[0]! }).toMatchObject({ M: 16 }); // Dawn's objects have getters: a copy of them is empty
+  });
+
   it("every kernel of the library takes the size: one entry a kernel, its first dimension a multiple of 64 or 32", () => {
     const entries = Object.entries(shaders).filter(([, code]) => code.includes("@workgroup_size"));
     expect(entries.length).toBeGreaterThan(25);

@@ -5,6 +5,7 @@ import { EngineError } from "../../src/errors.ts";
 import { ModelEngine } from "../../src/generate/engine.ts";
 import { Scheduler } from "../../src/generate/scheduler.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import type { Precision } from "../../src/gpu/program.ts";
 import { type Ceilings, measureCeilings } from "../../src/harness/bench-ceilings.ts";
 import { openSource } from "../../src/hub/source.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
@@ -33,6 +34,7 @@ interface BenchFlags {
   synthetic?: string;
   seed: number;
   weights?: WeightFormat;
+  precision?: Precision;
   tiles: number;
   prompt: number;
   promptIds?: number[];
@@ -120,6 +122,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
       format: flags.weights ?? "auto",
       maxContext,
       kv: KV,
+      precision: flags.precision ?? "auto",
       signal,
       onBytes(bytes, total) {
         uploaded = performance.now();
@@ -175,6 +178,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
     const report = {
       adapter: gpu.adapterName,
       weights,
+      precision: flags.precision ?? "auto",
       ceilings,
       load: {
         bytes: origin.bytes,
@@ -222,6 +226,7 @@ const percent = (fraction: number): string => `${(100 * fraction).toFixed(1)} %`
 interface Report {
   adapter: string;
   weights: string;
+  precision: Precision;
   ceilings: Ceilings;
   load: {
     bytes: number;
@@ -251,7 +256,7 @@ interface Report {
   memory: { gpuBytes: number; peakRssBytes: number };
 }
 
-function describe({ adapter, weights, ceilings, load, vision, prefill, decode: d, memory }: Report): string {
+function describe({ adapter, weights, precision, ceilings, load, vision, prefill, decode: d, memory }: Report): string {
   const rate = (load.bytes / 1e6 / load.seconds).toFixed(0);
   const into =
     load.readSeconds === null
@@ -262,7 +267,7 @@ function describe({ adapter, weights, ceilings, load, vision, prefill, decode: d
       ? "made on the GPU"
       : `reading the files alone: ${into}${load.rereadSeconds.toFixed(2)} s into the same few MiB over and over`;
   return `${[
-    `${adapter}, weights in ${weights}; ceilings: ${ceilings.fmaGflops.toFixed(1)} GFLOP/s, reading ${ceilings.streamGBps.toFixed(1)} GB/s`,
+    `${adapter}, weights in ${weights}, products ${precision}; ceilings: ${ceilings.fmaGflops.toFixed(1)} GFLOP/s, reading ${ceilings.streamGBps.toFixed(1)} GB/s`,
     `load     ${(load.bytes / 1e6).toFixed(1)} MB in ${load.seconds.toFixed(2)} s (${rate} MB/s), then ${load.compileSeconds.toFixed(2)} s of compiling`,
     `         ${read}`,
     `vision   ${vision.tiles} tiles in ${time(vision.ms)}: ${vision.gflops.toFixed(1)} GFLOP/s, ${percent(vision.fraction)} of the ceiling`,

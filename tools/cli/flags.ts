@@ -123,6 +123,10 @@ export const contextOption = () => new Option("--max-context <tokens>", "tokens 
 export const shardOption = () => new Option("--shard-size <bytes>", "most bytes a file").argParser(size).default(5e9, "5GB");
 export const weightsOption = () =>
   new Option("--weights <format>", "how matrices are held on the GPU").choices(["auto", "bf16", "f16", "f32", "q8", "q4"]).default("auto");
+export const precisionOption = () =>
+  new Option("--precision <kind>", "what products may do to their operands: nothing, f16 where it is safe, or 8 bits besides")
+    .choices(["exact", "auto", "fast"])
+    .default("auto");
 
 /** Flags of how answers are generated. */
 export const generationFlags = (): Option[] => [

@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import type { Precision } from "../../src/gpu/program.ts";
 import { type ChatOptions, type GenerationOptions, InternVL, type LoadOptions } from "../../src/index.ts";
 import { quoted } from "../../src/options.ts";
 import type { WeightFormat } from "../../src/weights/formats.ts";
@@ -20,6 +21,7 @@ export interface ModelFlags {
   adapter?: string;
   lora?: string[];
   weights?: WeightFormat;
+  precision?: Precision;
   maxContext?: number;
   json?: boolean;
 }
@@ -72,6 +74,7 @@ export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise
     device: { adapter: flags.adapter },
     weights: flags.weights,
     adapters: flags.lora,
+    precision: flags.precision,
     maxContext: flags.maxContext,
     revision: flags.revision,
     signal,

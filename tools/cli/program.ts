@@ -18,6 +18,7 @@ import {
   loraOption,
   modelOption,
   port,
+  precisionOption,
   readingFlags,
   revisionOption,
   seed,
@@ -62,6 +63,7 @@ export function program(): Command {
     .addOption(contextOption())
     .addOption(weightsOption())
     .addOption(loraOption())
+    .addOption(precisionOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(chat);
@@ -77,6 +79,7 @@ export function program(): Command {
     .addOption(contextOption())
     .addOption(weightsOption())
     .addOption(loraOption())
+    .addOption(precisionOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(batch);
@@ -152,6 +155,7 @@ export function program(): Command {
       ]),
     )
     .addOption(weightsOption())
+    .addOption(precisionOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(bench);
@@ -166,7 +170,7 @@ export function program(): Command {
     .command("bench")
     .description("speed of every kernel against this adapter's ceilings, its output checked first")
     .addOption(new Option("--op <name>", "an op, or a word of its name: matmul, matvec, attention, decode, norm, …"))
-    .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile64"))
+    .addOption(new Option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile"))
     .addOption(
       new Option(
         "--vs <libraries>",
@@ -184,7 +188,7 @@ export function program(): Command {
     .command("test")
     .description("every kernel against its float64 twin, on every adapter of this machine")
     .option("--op <name>", "one op: matmul, matvec, attention_prefill, rope, …")
-    .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile64")
+    .option("--filter <text>", "part of a case's name, e.g. weights=q4 or variant=gemm_tile")
     .option("--seed <number>", "of the random shapes and operands", seed, 1)
     .option("--cases <file>", "a module whose default export lists your own cases (defineKernelCase), instead of the engine's")
     .option("--quick", "without the cases that take a CPU adapter seconds each")

@@ -1,3 +1,4 @@
+import type { Precision } from "../../gpu/program.ts";
 import { type MatmulVariant, precisionOf, VARIANTS, variantsOf } from "../../ops/choose.ts";
 import { gatedMatmul, matmul } from "../../ops/matmul.ts";
 import * as reference from "../../reference/matmul.ts";
@@ -28,6 +29,11 @@ interface Spec extends Fused {
   k: number;
   weights: MatrixDtype;
   variant: MatmulVariant | undefined;
+  /** By default what the variant loses. */
+  precision?: Precision;
+  bounded?: boolean;
+  /** Which of the variant's tiles, and into how many parts K is split; by default what fits. */
+  tiling?: { tile: number; splits: number };
   /** Rows of x that are there in every step, apart from those per unit. */
   base?: number;
   /** Units that the rest of the rows is made of. */
@@ -61,9 +67,9 @@ function normed(xs: Float32Array, gain: Float32Array, k: number): Float64Array {
 export function matmulCase(spec: Spec): KernelCase {
   const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
   const unit = (m - base) / units;
-  const { norm, bias, gelu, scale, residual, swiglu, outliers } = spec;
+  const { norm, bias, gelu, scale, residual, swiglu, outliers, tiling, bounded } = spec;
   const width = swiglu ? n / 2 : n;
-  const precision = variant && precisionOf(variant);
+  const precision = spec.precision ?? (variant && precisionOf(variant)) ?? "exact";
   const op = m === 1 ? "matvec" : "matmul";
   const params = {
     m,
@@ -81,15 +87,18 @@ export function matmulCase(spec: Spec): KernelCase {
     ...(spare ? { spare } : {}),
     ...(parts > 1 ? { parts } : {}),
     outliers,
+    precision: spec.precision,
+    bounded,
+    ...tiling,
     variant,
   };
   return defineCase(op, params, {
-    bound: boundOf(op, precision === "q8" && swiglu ? "q8 swiglu" : precision === "f32" ? undefined : precision),
+    bound: boundOf(op, precision === "fast" && swiglu ? "fast swiglu" : precision),
     step: { units, start: 0 },
     maxUnits: units + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      variant && !variantsOf(gpu, "matmul", { dtype: weights, rows: m, width: k, precision }).includes(variant)
+      variant && !variantsOf(gpu, "matmul", { dtype: weights, rows: m, width: k, precision, bounded }).includes(variant)
         ? `this adapter does not run the variant ${variant}`
         : undefined,
     record(program, operands) {
@@ -107,7 +116,7 @@ export function matmulCase(spec: Spec): KernelCase {
       const gain = norm ? random.values(k) : undefined;
       const before = gain && { weight: operands.vector("norm", gain), eps: EPS };
       const y = swiglu
-        ? gatedMatmul(program, x, w.matrix, { norm: before, precision, variant })
+        ? gatedMatmul(program, x, w.matrix, { norm: before, precision, bounded, variant, tiling })
         : matmul(program, x, w.matrix, {
             norm: before,
             bias: epilogue.bias && operands.vector("bias", epilogue.bias),
@@ -115,7 +124,9 @@ export function matmulCase(spec: Spec): KernelCase {
             scale: epilogue.scale && operands.vector("scale", epilogue.scale),
             into: epilogue.residual && operands.activation("residual", rows, n, epilogue.residual),
             precision,
+            bounded,
             variant,
+            tiling,
           });
       const sample = sampleOf(m, width, swiglu ? 2 * k : k, random);
       const operand = () => (gain ? normed(xs, gain, k) : xs);
@@ -297,6 +308,36 @@ function* specs(random: Random): Generator<Spec> {
         yield { ...of, ...LINEAR, n: 1152, k: 896, size: "full" };
       }
     }
+  }
+  // Tiles and parts of K that small shapes do not come to by themselves.
+  for (const [variant, tiles] of [
+    ["gemm_tile", [0, 1, 2]],
+    ["gemm_dot4", [0, 1]],
+    ["gemm_subgroup_matrix", [0, 1]],
+  ] as const) {
+    for (const tile of tiles) {
+      for (const weights of isQuantizedOnly(variant) ? (["q8", "q4"] as const) : DTYPES) {
+        const size = weights === "q4" || (weights === "bf16" && !isQuantizedOnly(variant)) ? undefined : "full";
+        const of = { weights, variant, size } as const;
+        yield { ...of, ...LINEAR, m: 135, n: 203, k: nearestK(100, weights), tiling: { tile, splits: 1 } };
+        yield { ...of, ...LINEAR, m: 131, n: 70, k: nearestK(292, weights), spare: 2, parts: 2, tiling: { tile, splits: 3 } };
+        yield { ...of, swiglu: true, m: 66, n: 130, k: 96, tiling: { tile, splits: 1 } };
+      }
+    }
+  }
+  // Operands in one or two parts, on matrix units.
+  for (const weights of DTYPES) {
+    for (const of of [{ precision: "auto", bounded: true }, { precision: "auto", outliers: true }, { outliers: true }] as const)
+      yield {
+        ...of,
+        weights,
+        variant: "gemm_subgroup_matrix",
+        size: weights === "f16" ? "full" : undefined,
+        ...LINEAR,
+        m: 65,
+        n: 67,
+        k: nearestK(896, weights),
+      };
   }
   // The whole products of a prompt and of a picture, with the kernels that the engine chooses itself.
   for (const weights of DTYPES) {

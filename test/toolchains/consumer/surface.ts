@@ -70,6 +70,7 @@ const loading: LoadOptions = {
   device,
   weights: "auto",
   adapters: ["./my-lora", "org/lora"],
+  precision: "exact",
   kv: "f16",
   maxContext: 8192,
   onProgress: ({ phase, loaded, total, file, note }: Progress) => seen.push(phase, loaded / total, file, note),

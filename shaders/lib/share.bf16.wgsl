@@ -1,0 +1,20 @@
+// 16 elements of a row of weights in bf16: two loads of 16 bytes. K is a multiple of 32.
+@group(0) @binding(3) var<storage, read> w: array<vec4<u32>>;
+
+struct Raw {
+  a: vec4<u32>,
+  b: vec4<u32>,
+}
+
+// Elements 4k .. 4k + 15 of the row that begins at `row` (in vec4s), as they lie; k is a multiple of 4.
+fn fetch(row: u32, k: u32) -> Raw {
+  return Raw(w[(row + k) / 2u], w[(row + k) / 2u + 1u]);
+}
+
+fn expand(raw: Raw) -> mat4x4<f32> {
+  return mat4x4<f32>(widened(raw.a.xy), widened(raw.a.zw), widened(raw.b.xy), widened(raw.b.zw));
+}
+
+fn widened(q: vec2<u32>) -> vec4<f32> {
+  return bitcast<vec4<f32>>(vec4<u32>(q.x << 16u, q.x & 0xffff0000u, q.y << 16u, q.y & 0xffff0000u));
+}

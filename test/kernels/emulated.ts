@@ -1,0 +1,123 @@
+import type { Gpu } from "../../src/gpu/device.ts";
+import { type KernelSpec, kernelSource } from "../../src/gpu/kernel.ts";
+import { shaders } from "../../src/gpu/shaders.gen.ts";
+import type { MatrixConfig } from "../../src/gpu/subgroups.ts";
+
+/** Lanes of an emulated subgroup, a share of a fragment each: few, so that the slices of large tiles may be short (emulated). */
+const widthOf = ({ M, N }: MatrixConfig): number => ((M * N) / 16 >= 8 ? 8 : 4);
+
+const ROUNDED = (f16: boolean) => `
+fn rounded(v: f32) -> f32 {
+  let exponent = max(i32((bitcast<u32>(v) >> 23u) & 255u) - 127, -14);
+  let step = bitcast<f32>(u32(exponent - 10 + 127) << 23u);
+  let r = round(v / step) * step;
+  return ${f16 ? "select(r, r * 1e38, abs(r) > 65504.0)" : "v"};
+}
+`;
+
+/**
+ * Fragments without matrix units. An operand is where it lies in workgroup memory, read when it is multiplied, which is right as long as
+ * no store comes between; of a result a lane has M N / WIDTH elements. f16 is emulated, too, in arithmetic that every adapter has: 11 bits,
+ * 2^-24 at the finest, infinite above 65504. The loops' ends are hidden from compilers, which would spend minutes on unrolling them.
+ */
+const FRAGMENTS = (f16: boolean) => `${ROUNDED(f16)}
+alias Left = u32;
+alias Right = u32;
+const EACH = M * N / WIDTH;
+alias Result = array<f32, EACH>;
+fn end(n: u32) -> u32 { return min(n, n * p.n); }
+fn multiply(lane: u32, left: Left, right: Right, sums: Result) -> Result {
+  var out = sums;
+  for (var e = 0u; e < end(EACH); e++) {
+    let row = (lane * EACH + e) / N;
+    let column = (lane * EACH + e) % N;
+    for (var k = 0u; k < end(K); k++) { out[e] += xs[left + row * PITCH + k] * ws[right + column * PITCH + k]; }
+  }
+  return out;
+}
+fn save(lane: u32, at: u32, result: Result) {
+  var all = result;
+  for (var e = 0u; e < end(EACH); e++) { results[at + lane * EACH + e] = all[e]; }
+}
+`;
+
+/** The product on matrix units as a kernel that needs none. */
+export function emulated(spec: KernelSpec): KernelSpec {
+  if (spec.shader !== "matmul.gemm_subgroup_matrix") return spec;
+  const { libs = [], consts, ...rest } = spec;
+  const f16 = libs.some((lib) => typeof lib === "object" && lib.code.includes("f16"));
+  const bytes = (BK: number) => {
+    const { TM, TN, GM, GN, M, N, PRODUCTS } = consts as Record<string, number>;
+    return 4 * (Math.min(PRODUCTS!, 2) * TM! + (Math.max(PRODUCTS!, 2) - 1) * TN!) * (BK + 8) + 4 * GM! * GN! * M! * N!;
+  };
+  const source = kernelSource({ ...spec, libs: [], consts: {}, directives: [] });
+  const code = source
+    .replace(/^alias \w+ = subgroup_matrix_.*\n/gm, "")
+    .replace(/subgroupMatrixLoad<\w+, \w+>\(&\w+, (.*), PITCH\);/g, "$1;")
+    .replace("subgroupMatrixMultiplyAccumulate(", "multiply(local.x % WIDTH, ")
+    .replace("subgroupMatrixStore<row_major>(&results, result0, c[0], N)", "save(lane, result0, c[0])")
+    .replaceAll("= Real(", "= rounded(")
+    .replaceAll("<Real,", "<f32,");
+  return {
+    ...rest,
+    shader: `${spec.shader} emulated`,
+    code: FRAGMENTS(f16) + code,
+    libs: libs.filter((lib) => typeof lib === "string"),
+    consts: { ...consts, BK: bytes(consts.BK as number) <= 32768 ? consts.BK! : 16 },
+    directives: [],
+  };
+}
+
+/** The product on matrix units as f32 tiles whose operands are rounded as its are: as exact, and fast enough for whole models. */
+export function simulated(spec: KernelSpec): KernelSpec {
+  if (spec.shader !== "matmul.gemm_subgroup_matrix") return spec;
+  const parts = `${ROUNDED(true)}
+fn split(v: f32) -> f32 {
+  let top = bitcast<f32>(bitcast<u32>(v) & 0xffffe000u);
+  return rounded(top) + rounded(v - top);
+}
+fn x_value(v: f32) -> f32 {
+  if (PRODUCTS == 1u) { return rounded(v); }
+  return select(split(v), 16.0 * split(0.0625 * v), SHRINK);
+}
+fn w_value(v: f32) -> f32 { return select(rounded(v), split(v), PRODUCTS > 2u); }
+`;
+  const each = (share: string, value: string) =>
+    `let raw = ${share}; for (var q = 0u; q < 4u; q++) { for (var e = 0u; e < 4u; e++) { share[q][e] = ${value}(raw[q][e]); } }`;
+  const code = shaders["matmul.gemm_tile"]
+    .replace("share = x_share(at, k);", each("x_share(at, k)", "x_value"))
+    .replace("share = expand(fetch(at, k));", each("expand(fetch(at, k))", "w_value"));
+  const libs = (spec.libs ?? []).filter((lib) => typeof lib === "string");
+  return { ...spec, shader: `${spec.shader} simulated`, code: parts + code, libs, directives: [] };
+}
+
+/** A GPU with matrix units of this configuration, made of any adapter. */
+export function withMatrixUnits(gpu: Gpu, matrices: readonly MatrixConfig[], kernelOf = emulated, vendor = ""): Gpu {
+  const features = new Set([...gpu.device.features, "chromium-experimental-subgroup-matrix"]);
+  const device = new Proxy(gpu.device, {
+    get(target, name) {
+      if (name === "features") return features;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  const kernels = { get: (spec: KernelSpec) => gpu.kernels.get(kernelOf(spec)) } as Gpu["kernels"];
+  return {
+    ...gpu,
+    kind: "gpu",
+    vendor,
+    device,
+    kernels,
+    matrixSyntax: "typed",
+    subgroups: { size: widthOf(matrices[0]!), pinned: undefined, matrices },
+  };
+}
+
+/** A configuration's fragments, M × N × K. */
+export const fragments = (type: "f16" | "f32", M: number, N: number, K: number): MatrixConfig => ({
+  componentType: type,
+  resultComponentType: "f32",
+  M,
+  N,
+  K,
+});

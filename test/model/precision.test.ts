@@ -1,0 +1,75 @@
+import { describe, expect, it, vi } from "vitest";
+import { InternVL } from "../../src/index.ts";
+import { generateTrace, traceForward } from "../../src/testing.ts";
+import { fragments, simulated, withMatrixUnits } from "../kernels/emulated.ts";
+import { memoryFiles, readF32, readJson, relativeL2, syntheticF32, tinyFiles } from "../shared/checkpoints.ts";
+import { conversationsOf } from "../shared/nano.ts";
+import { pathOf, readRepository } from "../support.ts";
+
+// What `precision` costs a model. Matrix units are a GPU's: here products round their operands as those do, in f32 tiles (emulated.ts).
+vi.mock("../../src/gpu/device.ts", async (original) => {
+  const actual = await original<typeof import("../../src/gpu/device.ts")>();
+  const openGpu: typeof actual.openGpu = async (choice) =>
+    withMatrixUnits(await actual.openGpu(choice), [fragments("f16", 8, 16, 16)], simulated);
+  return { ...actual, openGpu };
+});
+
+interface Golden {
+  weights_seed: number;
+  cases: { name: string; pixel_values: { name: string; shape: number[] }; input_ids: number[]; new_ids: number[] }[];
+}
+
+/** The bounds of vision and language, relative L2, for f32 and for f16 operands (f16 keys and values in both). */
+const BOUNDS: Readonly<Record<"exact" | "auto", readonly [number, number]>> = { exact: [1e-5, 2e-5], auto: [2e-3, 5e-3] };
+
+describe.each(["exact", "auto"] as const)("a model whose products are %s", (precision) => {
+  it("is as near to upstream as that allows, and answers the same", async () => {
+    const folder = "test/fixtures/tiny/tiny-qwen";
+    const golden = await readJson<Golden>(readRepository, `${folder}/expected.json`);
+    const expected = readF32(await readRepository(`${folder}/expected.safetensors`));
+    const files = await tinyFiles("tiny-qwen", golden.weights_seed, readRepository);
+    const { pixel_values, input_ids: inputIds, new_ids } = golden.cases.find(({ name }) => name === "single")!;
+    const pixelValues = syntheticF32(pixel_values.name, pixel_values.shape);
+    const vlm = await InternVL.load(memoryFiles(files), { maxContext: 512, precision, kv: "f32" });
+    try {
+      const trace = await traceForward(vlm, { pixelValues, inputIds });
+      const errors = Object.fromEntries(
+        [...expected].flatMap(([tap, { data }]) => {
+          const got = trace.get(tap);
+          return got ? [[tap, relativeL2(got.subarray(got.length - data.length), data)]] : [];
+        }),
+      );
+      const [vision, language] = BOUNDS[precision];
+      for (const [tap, error] of Object.entries(errors))
+        expect(error, tap).toBeLessThan(/^(vit|pixel_shuffle|mlp1)/.test(tap) ? vision : language);
+      console.log(`tiny-qwen, ${precision}: logits ${errors.logits!.toExponential(2)}, mlp1 ${errors.mlp1!.toExponential(2)}`);
+      if (precision !== "exact") expect(errors.mlp1).toBeGreaterThan(2e-5); // it does round
+      const { ids } = await generateTrace(vlm, { pixelValues, inputIds, steps: new_ids.length });
+      expect(ids).toEqual(new_ids);
+    } finally {
+      await vlm.dispose();
+    }
+  });
+});
+
+describe("the embedded model with products that are auto", () => {
+  it("answers as it is recorded, its logits near to those of exact products", async () => {
+    const text = (await conversationsOf(readRepository)).find(({ images, video }) => images.length === 0 && !video)!;
+    const [inputIds, tokenIds] = [text.inputIds[0]!, text.tokenIds[0]!];
+    const logits: Float32Array[] = [];
+    for (const precision of ["exact", "auto"] as const) {
+      const vlm = await InternVL.load(pathOf("weights/nano"), { maxContext: 512, precision });
+      try {
+        const trace = await generateTrace(vlm, { inputIds, steps: tokenIds.length });
+        expect(trace.ids).toEqual(tokenIds);
+        logits.push(trace.logits[0]!);
+      } finally {
+        await vlm.dispose();
+      }
+    }
+    const error = relativeL2(logits[1]!, logits[0]!);
+    console.log(`nano, auto against exact: logits ${error.toExponential(2)}`);
+    expect(error).toBeGreaterThan(1e-6);
+    expect(error).toBeLessThan(5e-3);
+  });
+});
