@@ -1,9 +1,8 @@
 import type { Program, Tap } from "../gpu/program.ts";
-import { causalAttention } from "../ops/attention.ts";
+import { ropeAttention } from "../ops/attention.ts";
 import type { KvCache } from "../ops/kv-cache.ts";
 import { gatedMatmul, matmul } from "../ops/matmul.ts";
 import { type NormWeights, norm } from "../ops/norm.ts";
-import { ropeAppend } from "../ops/rope.ts";
 import { embed } from "../ops/rowwise.ts";
 import type { Activation, Bindable, Matrix, Vector } from "../tensor/tensor.ts";
 import type { Weights } from "../weights/weights.ts";
@@ -79,8 +78,8 @@ export function recordDecoder(
 export function recordDecoderLayer(p: Program, w: DecoderLayer, x: Activation, cache: KvCache, rope: GPUBuffer, heads: number): void {
   p.arena.scope(() => {
     const qkv = matmul(p, x, w.qkv, { norm: w.attentionNorm, bias: w.qkvBias }); // [tokens, (heads + 2 kvHeads) · headDim]
-    const q = ropeAppend(p, qkv, rope, cache, heads); // [tokens, heads · headDim]
-    matmul(p, causalAttention(p, q, cache, heads), w.output, { into: x });
+    const attended = ropeAttention(p, qkv, rope, cache, heads); // [tokens, heads · headDim]
+    matmul(p, attended, w.output, { into: x });
   });
   p.arena.scope(() => {
     const gated = gatedMatmul(p, x, w.gateUp, { norm: w.mlpNorm }); // [tokens, I]

@@ -32,7 +32,7 @@ export const rowElements = ({ kvHeads, headDim, context }: Shape): number => kvH
 export const rowBytes = (shape: Shape): number => rowElements(shape) * BYTES[shape.dtype];
 
 /** The libraries that read vec4s of keys and values, and that append to them. */
-export const kvReader = ({ dtype }: KvCache): ShaderName => `lib/kv.${dtype}`;
+export const kvReader = ({ dtype }: Pick<KvCache, "dtype">): ShaderName => `lib/kv.${dtype}`;
 export const kvWriter = ({ dtype }: KvCache): readonly ShaderName[] =>
   dtype === "f16" ? ["lib/half", "lib/append.f16"] : ["lib/append.f32"];
 

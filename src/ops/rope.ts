@@ -25,19 +25,24 @@ export function ropeTable(positions: number, inverse: Float32Array, scale = 1): 
   return table;
 }
 
-/**
- * Rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns q [tokens, heads · headDim]. The
- * tokens are those of the cache's `row`, or one of each of its rows.
- */
-export function ropeAppend(program: Program, qkv: Activation, table: Bindable, cache: KvCache, heads: number): Activation {
-  const { keys, values, rows, row, kvHeads, headDim, context } = cache;
-  const op = "rope";
+/** @throws EngineError bad-input where the operands of rope do not fit */
+export function needRope(program: Program, op: string, qkv: Activation, table: Bindable, cache: KvCache, heads: number): void {
+  const { rows, row, kvHeads, headDim, context } = cache;
   needVec4s(op, "head width", headDim);
   needActivation(program, op, qkv, (heads + 2 * kvHeads) * headDim);
   needTokens(op, qkv);
   needRoom(op, "table", table, context * headDim * 4);
   needCache(op, cache);
   need(row !== undefined || program.maxRows(qkv.rows) <= rows, op, `${qkv.label} has more rows than the cache`);
+}
+
+/**
+ * Rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns q [tokens, heads · headDim]. The
+ * tokens are those of the cache's `row`, or one of each of its rows.
+ */
+export function ropeAppend(program: Program, qkv: Activation, table: Bindable, cache: KvCache, heads: number): Activation {
+  const { keys, values, row, kvHeads, headDim, context } = cache;
+  needRope(program, "rope", qkv, table, cache, heads);
   const q = program.activation("q", qkv.rows, heads * headDim);
   program.dispatch({
     kernel: {

@@ -84,6 +84,10 @@ export type GPUComputePipeline = Platform<"GPUComputePipeline", Labelled & { get
 export type GPUBindGroupLayout = Platform<"GPUBindGroupLayout", Labelled>;
 export type GPUBindGroup = Platform<"GPUBindGroup", Labelled>;
 export type GPUCommandEncoder = Platform<"GPUCommandEncoder", Labelled & { finish(): unknown }>;
+export type GPUAdapterInfo = Platform<
+  "GPUAdapterInfo",
+  { readonly vendor: string; readonly architecture: string; readonly description: string }
+>;
 /** A buffer, the part of one, or a texture's view: what a binding can be. */
 export type GPUBindingResource = object;
 export interface GPUBufferBinding {
