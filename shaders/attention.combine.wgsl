@@ -1,10 +1,10 @@
-// Puts the splits of decode attention together: out = Σ e_s part_s / Σ e_s sum_s, e_s = exp(max_s - the largest of them).
-//   parts: f32 [rows, HEADS, SPLITS, D + 4] as lib decode says   out: f32 [rows, HEADS D]
-// Workgroup (head, row) of 32 threads, a vec4 of the columns each; no barrier. A row whose keys fit one split is complete already.
-// Needs: D (a multiple of 4, up to 128); lib step. Limits: 32 invocations. Reference: reference/attention.
+// Puts the splits of attention together: out = Σ e_s part_s / Σ e_s sum_s, e_s = exp(max_s - the largest of them).
+//   parts: f32 [rows, HEADS, SPLITS, D + 4], of decode attention (DECODE) as lib decode says, else of attention.flash   out: f32 [rows, HEADS D]
+// Workgroup (head, row) of 32 threads, a vec4 of the columns each; no barrier. A row whose keys fit one split of decode attention is complete.
+// Needs: D (a multiple of 4, up to 128), DECODE; lib step. Limits: 32 invocations. Reference: reference/attention.
 struct Params {
   splits: u32, // room in parts
-  split_keys: u32, // keys of a split
+  split_keys: u32, // keys of a split, at least
   heads: u32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
@@ -15,13 +15,24 @@ const VEC4S = D / 4u;
 
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) column: u32) {
-  let position = position_of(group.y);
-  if (column >= VEC4S || position < p.split_keys) {
+  if (column >= VEC4S) {
     return;
   }
   let head = group.y * p.heads + group.x;
   let first = head * p.splits * (VEC4S + 1u);
-  let end = first + (position / p.split_keys + 1u) * (VEC4S + 1u);
+  var used: u32;
+  if (DECODE) {
+    let position = position_of(group.y);
+    let split_keys = (position / (p.split_keys * p.splits) + 1u) * p.split_keys; // lib decode: split_keys_of
+    if (position < split_keys) {
+      return;
+    }
+    used = position / split_keys + 1u;
+  } else {
+    used = u32(parts[first + VEC4S].z);
+  }
+  let base = select(0.6931471805599453, 1.0, DECODE); // of the maxima: 2 or e
+  let end = first + used * (VEC4S + 1u);
   var row_max = parts[first + VEC4S].x;
   for (var at = first; at < end; at += VEC4S + 1u) {
     row_max = max(row_max, parts[at + VEC4S].x);
@@ -30,7 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var sum = 0.0;
   for (var at = first; at < end; at += VEC4S + 1u) {
     let part = parts[at + VEC4S];
-    let weight = exp(part.x - row_max);
+    let weight = exp((part.x - row_max) * base);
     sum += weight * part.y;
     value += weight * parts[at + column];
   }

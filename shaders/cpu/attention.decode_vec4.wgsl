@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     sum = subgroupAdd(sum);
     sums[g * LANES + lane] = sum;
     if (lane == 0u) {
-      store_sum(row, head0 + g, group.y, row_max, sum);
+      store_sum(part, head0 + g, group.y, row_max, sum);
     }
   }
   for (var block = 0u; block < p.vec4s; block += LANES) {
@@ -74,7 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     var results = acc; // the loop below may not unroll either, and would keep `acc` itself in memory
     if (block + lane < VEC4S) {
       for (var g = 0u; g < p.group_size; g++) {
-        store(row, head0 + g, group.y, column, results[g], sums[g * LANES + lane]);
+        store(part, head0 + g, group.y, column, results[g], sums[g * LANES + lane]);
       }
     }
   }

@@ -4,7 +4,7 @@
 // Scores: the lanes' shares of a key are summed, and lane i keeps the ith of every LANES keys. Sums: the lanes hand round the weights.
 // A lane sees only its own slots of the workgroup memory: no barrier. What is loaded is used up in the same short round of a loop:
 // written out, compilers put all loads first and spill them.
-// Needs: D (a multiple of 8), GROUP, SPLIT_KEYS (a multiple of LANES), the extension subgroups; libs step, kv_vec8.*, decode and lanes.8.
+// Needs: D (a multiple of 8), GROUP, SPLIT_KEYS (a multiple of LANES), the extension subgroups; libs step, kv_read.*, kv_vec8.*, decode and lanes.8.
 // Limits: LANES invocations, 4 GROUP SPLIT_KEYS bytes of workgroup memory, 5 storage bindings. Reference: reference/attention.
 const VEC8S = D / 8u;
 
@@ -100,11 +100,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     var all_sums = sums;
     for (var g = 0u; g < p.group_size; g++) {
       if (block + lane < VEC8S) {
-        store(row, head0 + g, group.y, 2u * column, results[0][g], all_sums[g]);
-        store(row, head0 + g, group.y, 2u * column + 1u, results[1][g], all_sums[g]);
+        store(part, head0 + g, group.y, 2u * column, results[0][g], all_sums[g]);
+        store(part, head0 + g, group.y, 2u * column + 1u, results[1][g], all_sums[g]);
       }
       if (block + lane == 0u) {
-        store_sum(row, head0 + g, group.y, all_max[g], all_sums[g]);
+        store_sum(part, head0 + g, group.y, all_max[g], all_sums[g]);
       }
     }
   }

@@ -15,6 +15,7 @@ struct Params {
   kv_head: u32,
   kv_stride: u32,
   causal: u32,
+  splits: u32, // of the keys, at most, where a kernel splits them
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;

@@ -16,3 +16,9 @@ fn half_bits(x: f32) -> u32 {
   let mantissa = (magnitude & 0x7fffffu) | 0x800000u;
   return sign | ((mantissa + (1u << (shift - 1u)) - 1u + ((mantissa >> shift) & 1u)) >> shift);
 }
+
+// As the KV cache holds it. What exceeds f16 is held at its largest number: infinity would spread over everything that attends to it.
+// (A NaN stays one.)
+fn held(x: f32) -> u32 {
+  return half_bits(select(x, sign(x) * 65504.0, abs(x) > 65504.0));
+}

@@ -1,9 +1,9 @@
 import type { Program, Tap } from "../gpu/program.ts";
-import { causalAttention } from "../ops/attention.ts";
+import { ropeAttention } from "../ops/attention.ts";
 import type { KvCache } from "../ops/kv-cache.ts";
 import { gatedMatmul, matmul, type Product } from "../ops/matmul.ts";
 import { type NormWeights, norm } from "../ops/norm.ts";
-import { type HeadNorm, ropeAppend } from "../ops/rope.ts";
+import type { HeadNorm } from "../ops/rope.ts";
 import { embed } from "../ops/rowwise.ts";
 import type { Activation, Bindable, Matrix, Vector } from "../tensor/tensor.ts";
 import type { MatrixRows, Weights } from "../weights/weights.ts";
@@ -106,8 +106,8 @@ export function recordDecoder(
 export function recordDecoderLayer(p: Program, w: DecoderLayer, x: Activation, cache: KvCache, rope: GPUBuffer, heads: number): void {
   p.arena.scope(() => {
     const qkv = matmul(p, x, w.qkv, { norm: w.attentionNorm, bias: w.qkvBias }); // [tokens, (heads + 2 kvHeads) · headDim]
-    const q = ropeAppend(p, qkv, rope, cache, heads, w.headNorm); // [tokens, heads · headDim]
-    matmul(p, causalAttention(p, q, cache, heads), w.output, { into: x, bounded: true }); // means of values
+    const attended = ropeAttention(p, qkv, rope, cache, heads, { headNorm: w.headNorm }); // [tokens, heads · headDim]
+    matmul(p, attended, w.output, { into: x, bounded: true }); // means of values
   });
   p.arena.scope(() => {
     const gated = gatedMatmul(p, x, w.gateUp, { norm: w.mlpNorm }); // [tokens, I]

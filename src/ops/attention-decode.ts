@@ -1,15 +1,23 @@
+import type { Gpu } from "../gpu/device.ts";
 import { type Program, rowsOf } from "../gpu/program.ts";
-import type { Activation } from "../tensor/tensor.ts";
+import type { Activation, Bindable } from "../tensor/tensor.ts";
+import { combineSplits, type DecodeKernel } from "./attention-kernels.ts";
 import { need } from "./check.ts";
 import { choose, type DecodeVariant } from "./choose.ts";
 import type { KvCache } from "./kv-cache.ts";
 
-const MAX_GROUP = 16; // query heads that share keys and values: a thread holds a sum for each
+const MAX_GROUP = 16; // query heads that share keys and values
+
+/** The kernel for decoding with this cache. @throws EngineError bad-input for a variant that the device does not have */
+export const decodeKernel = (gpu: Gpu, op: string, { headDim }: KvCache, wanted: DecodeVariant | undefined): DecodeKernel =>
+  choose(gpu, "decode", op, { width: headDim }, wanted);
 
 /**
  * Records the attention of one query a row, q [rows, heads · headDim], to the keys up to the row's position of its own sequence in the
  * cache, into `out` of the same shape. A workgroup takes a split of the keys, for all heads that share them; how many there are follows
  * from the step (its `start` is the furthest position), and one alone needs no combining.
+ *
+ * @param table of rope, where `q` is q | k | v as the projection gives them and the kernel rotates and appends too
  */
 export function decodeAttention(
   program: Program,
@@ -17,32 +25,33 @@ export function decodeAttention(
   q: Activation,
   cache: KvCache,
   out: Activation,
-  wanted: DecodeVariant | undefined,
+  kernel: DecodeKernel,
+  table?: Bindable,
 ): void {
-  const { gpu } = program;
   const { keys, values, kvHeads, headDim, context } = cache;
-  const heads = q.width / headDim;
+  const heads = out.width / headDim;
   const group = heads / kvHeads;
-  const kernel = choose(gpu, "decode", op, { width: headDim }, wanted);
   need(group <= MAX_GROUP, op, `${group} query heads share a kv head, ${MAX_GROUP} is the most`);
-  const splitKeys = kernel.splitKeys(context);
-  const splits = Math.ceil(context / splitKeys);
+  const { splitKeys, most = Number.POSITIVE_INFINITY, heads: atOnce = MAX_GROUP } = kernel;
+  const splits = Math.min(most, Math.ceil(context / splitKeys));
   const parts = program.activation(
     "attention parts",
     { base: q.rows.base * heads * splits, unit: q.rows.unit * heads * splits },
     headDim + 4,
   );
   program.dispatch({
-    kernel: { ...kernel.spec(cache, group), bindings: "uurrrww" },
+    kernel: table ? { ...kernel.rope!(cache, group)!, bindings: "uurwwwwr" } : { ...kernel.spec(cache, group), bindings: "uurrrww" },
     params: [splits, splitKeys, context, kvHeads, group, headDim / 4],
-    buffers: [q.buffer, keys, values, parts.buffer, out.buffer],
-    workgroups: (step) => [kvHeads, Math.floor(step.start / splitKeys) + 1, rowsOf(q.rows, step)],
+    buffers: [q.buffer, keys, values, parts.buffer, out.buffer, ...(table ? [table] : [])],
+    // A row before the furthest may have the most splits: they are larger where there would be too many.
+    workgroups: (step) => [
+      kvHeads * Math.ceil(group / atOnce),
+      Math.min(splits, Math.floor(step.start / splitKeys) + 1),
+      rowsOf(q.rows, step),
+    ],
   });
   if (splits === 1) return;
-  program.dispatch({
-    kernel: { shader: "attention.combine", libs: ["lib/step"], consts: { D: headDim }, bindings: "uurw" },
-    params: [splits, splitKeys, heads],
-    buffers: [parts.buffer, out.buffer],
-    workgroups: (step) => [step.start < splitKeys ? 0 : heads, rowsOf(q.rows, step), 1],
-  });
+  combineSplits(program, { parts: parts.buffer, out: out.buffer, headDim, decode: true }, [splits, splitKeys, heads], (step) =>
+    step.start < splitKeys ? 0 : rowsOf(q.rows, step),
+  );
 }

@@ -1,8 +1,8 @@
-import type { KernelSource, KernelSpec, Library } from "../gpu/kernel.ts";
-import type { Program } from "../gpu/program.ts";
+import type { KernelSource, KernelSpec } from "../gpu/kernel.ts";
+import type { Program, Step } from "../gpu/program.ts";
+import type { ShaderName } from "../gpu/shaders.gen.ts";
 import type { Bindable } from "../tensor/tensor.ts";
-import type { KvCache } from "./kv-cache.ts";
-import { kvReader } from "./kv-cache.ts";
+import { type KvCache, type KvDtype, kvReader } from "./kv-cache.ts";
 import type { Needs } from "./needs.ts";
 
 /** Attention of many rows, as every kernel for it has to know it; offsets and strides in elements. */
@@ -19,8 +19,8 @@ export interface RowsAttention {
   qStride: number;
   k: Bindable;
   v: Bindable;
-  /** The library that reads vec4s of keys and values. */
-  reader: Library;
+  /** How keys and values are held. */
+  dtype: KvDtype;
   kOffset: number;
   vOffset: number;
   kvBatch: number;
@@ -35,45 +35,137 @@ export interface AttentionKernel {
   record(program: Program, a: RowsAttention): void;
 }
 
-const BLOCK = 64; // queries a workgroup
+/** How a kernel on lib/attention divides the work. */
+interface Blocks {
+  /** Queries a workgroup. */
+  block: number;
+  /** Libraries that read keys and values. */
+  libs: readonly ShaderName[];
+  /** Splits of the keys in a step, 0 where it needs none of this dispatch; and the most. */
+  splits?: (step: Step) => number;
+  most?: number;
+}
 
-/** Records a kernel on lib/attention: a block of queries a workgroup. */
-export function attendInBlocks(program: Program, source: KernelSource, a: RowsAttention): void {
+/** Records a kernel on lib/attention. */
+export function attendInBlocks(
+  program: Program,
+  source: KernelSource & Pick<KernelSpec, "consts">,
+  a: RowsAttention,
+  { block, libs, splits = () => 1, most = 1 }: Blocks,
+): void {
   const { causal, rows, heads, group, headDim } = a;
+  const sizes = [heads, group, causal ? 0 : rows, a.qStride, a.kOffset, a.vOffset, a.kvBatch, a.kvHead, a.kvStride];
   program.dispatch({
-    kernel: { ...source, libs: ["lib/step", a.reader, "lib/attention"], consts: { D: headDim }, bindings: "uurrrw" },
-    params: [heads, group, causal ? 0 : rows, a.qStride, a.kOffset, a.vOffset, a.kvBatch, a.kvHead, a.kvStride, causal ? 1 : 0],
+    kernel: { ...source, libs: ["lib/step", ...libs, "lib/attention"], consts: { D: headDim, ...source.consts }, bindings: "uurrrw" },
+    params: [...sizes, causal ? 1 : 0, most],
     buffers: [a.q, a.k, a.v, a.out],
-    workgroups: ({ units }) => [Math.ceil((causal ? units : rows) / BLOCK), heads, causal ? 1 : units],
+    workgroups: (step) => [Math.ceil((causal ? step.units : rows) / block), heads, causal ? splits(step) : step.units],
   });
 }
 
+/** Records what puts the splits of keys together: of decode attention, or of attention.flash. */
+export function combineSplits(
+  program: Program,
+  { parts, out, headDim, decode }: { parts: Bindable; out: Bindable; headDim: number; decode: boolean },
+  params: readonly [splits: number, splitKeys: number, heads: number],
+  rows: (step: Step) => number,
+): void {
+  program.dispatch({
+    kernel: { shader: "attention.combine", libs: ["lib/step"], consts: { D: headDim, DECODE: decode }, bindings: "uurw" },
+    params,
+    buffers: [parts, out],
+    workgroups: (step) => [rows(step) > 0 ? params[2] : 0, rows(step), 1],
+  });
+}
+
+const FLASH_BLOCK = 32;
+const SPLIT_ROWS = 128; // of a step whose keys are split, at most: more rows fill a GPU without
+const SPLIT_KEYS = 256; // of a split, at least
+const MOST_SPLITS = 8;
+
+/** attention.flash: a short chunk of a prompt that sees many keys (a further question) has them split over workgroups. */
+function flash(program: Program, a: RowsAttention): void {
+  const { causal, rows, heads, headDim } = a;
+  const blocks = { block: FLASH_BLOCK, libs: kvBlocks(a) };
+  const most = causal ? Math.min(MOST_SPLITS, Math.floor(a.keys / SPLIT_KEYS)) : 1;
+  const splitsOf = ({ units, start }: Step) => {
+    if (!causal || units > SPLIT_ROWS) return 1;
+    const wanted = Math.ceil(512 / (Math.ceil(units / FLASH_BLOCK) * heads));
+    return Math.max(1, Math.min(most, wanted, Math.floor((start + units) / SPLIT_KEYS)));
+  };
+  const splits = (step: Step) => (splitsOf(step) === 1 ? 1 : 0);
+  attendInBlocks(program, { shader: "attention.flash", consts: { SPLIT: false } }, a, { ...blocks, splits });
+  if (most < 2) return;
+  const parts = program.activation("attention parts", { base: Math.min(rows, SPLIT_ROWS) * heads * most, unit: 0 }, headDim + 4).buffer;
+  attendInBlocks(
+    program,
+    { shader: "attention.flash", consts: { SPLIT: true } },
+    { ...a, out: parts },
+    {
+      ...blocks,
+      most,
+      splits: (step) => (splitsOf(step) > 1 ? splitsOf(step) : 0),
+    },
+  );
+  combineSplits(program, { parts, out: a.out, headDim, decode: false }, [most, 0, heads], (step) => (splitsOf(step) > 1 ? step.units : 0));
+}
+
+/** The libraries that read keys and values in the largest loads that a head's width allows (lib/kv_block.*). */
+const kvBlocks = ({ dtype, headDim }: Pick<KvCache, "dtype" | "headDim">): readonly ShaderName[] =>
+  headDim % 8 === 0 ? [`lib/kv_read.${dtype}`, `lib/kv_vec8.${dtype}`, "lib/kv_block.vec8"] : [kvReader({ dtype }), "lib/kv_block.vec4"];
+
+/** The same, for a kernel that appends to them. */
+const kvAppender = ({ dtype }: KvCache): readonly ShaderName[] => [
+  ...(dtype === "f16" ? (["lib/half"] as const) : []),
+  `lib/kv_append.${dtype}`,
+  `lib/kv_vec8.${dtype}`,
+  "lib/kv_block.vec8",
+];
+
 /** Kernels for many rows that any adapter may run; CPU adapters have more (cpu/attention.ts). */
 export const ATTENTIONS = {
-  /** Keys and values through workgroup memory. Everywhere. */
-  flash: { needs: {}, record: (program, a) => attendInBlocks(program, { shader: "attention.flash" }, a) },
+  /** Queries, keys and values through workgroup memory. Everywhere. */
+  flash: { needs: {}, record: flash },
 } satisfies Record<string, AttentionKernel>;
+
+type DecodeSpec = Omit<KernelSpec, "bindings"> & KernelSource;
 
 /** A way for one query a row to meet the cache. */
 export interface DecodeKernel {
   needs: Needs;
-  /** How many keys of a context one workgroup (one split) takes. */
-  splitKeys(context: number): number;
+  /** How many keys one workgroup (one split) takes, and more where there would be over `most` of them. */
+  splitKeys: number;
+  most?: number;
+  /** How many of the heads that share keys a workgroup takes; all where absent. */
+  heads?: number;
   /** The kernel for `group` query heads that share keys and values; its bindings are those of lib/decode. */
-  spec(cache: KvCache, group: number): Omit<KernelSpec, "bindings"> & KernelSource;
+  spec(cache: KvCache, group: number): DecodeSpec;
+  /** The same on q | k | v before rope, which it does too, and the append; the table is bound behind the others. Undefined where it cannot. */
+  rope?(cache: KvCache, group: number): DecodeSpec | undefined;
 }
+
+const DECODE_HEADS = 8; // of a workgroup of attention.decode_split
+
+const decodeSplit = (cache: KvCache, group: number, libs: readonly ShaderName[]): DecodeSpec => ({
+  shader: "attention.decode_split",
+  libs: ["lib/step", ...libs],
+  consts: { D: cache.headDim, GROUP: group },
+});
 
 /** Kernels for decoding that any adapter may run; CPU adapters have more (cpu/attention.ts). */
 export const DECODES = {
-  /** A thread a key, then a thread a column. Everywhere. */
+  /** A quarter of a key a thread, then a vec4 of columns. Everywhere. */
   split: {
     needs: {},
-    // Small splits, so that a long context fills the GPU, but at most 64 of them: one pass combines those cheaply.
-    splitKeys: (context) => 64 * Math.ceil(context / 4096),
-    spec: (cache, group) => ({
-      shader: "attention.decode_split",
-      libs: ["lib/step", kvReader(cache), "lib/decode"],
-      consts: { D: cache.headDim, GROUP: group },
-    }),
+    // A round of keys a split, so that a short context fills the GPU; not too many, since one pass combines them.
+    splitKeys: 32,
+    most: 64,
+    heads: DECODE_HEADS,
+    spec: (cache, group) => decodeSplit(cache, group, [...kvBlocks(cache), "lib/decode", "lib/query.plain"]),
+    rope: (cache, group) =>
+      // Where several workgroups share a key, none could append it and be sure that the others wait.
+      cache.headDim % 8 === 0 && group <= DECODE_HEADS
+        ? decodeSplit(cache, group, [...kvAppender(cache), "lib/decode", "lib/query.rope"])
+        : undefined,
   },
 } satisfies Record<string, DecodeKernel>;

@@ -1,11 +1,12 @@
 import type { Program } from "../gpu/program.ts";
-import type { Activation } from "../tensor/tensor.ts";
-import { decodeAttention } from "./attention-decode.ts";
+import type { Activation, Bindable } from "../tensor/tensor.ts";
+import { decodeAttention, decodeKernel } from "./attention-decode.ts";
 import { need, needActivation, needTokens, needVec4s } from "./check.ts";
 import { type AttentionVariant, choose, type DecodeVariant } from "./choose.ts";
-import { type KvCache, kvReader, needCache, slotElements } from "./kv-cache.ts";
+import { type KvCache, needCache, slotElements } from "./kv-cache.ts";
+import { type HeadNorm, needRope, ropeAppend } from "./rope.ts";
 
-const MAX_HEAD = 128; // 16 keys and values of this width fill the 16 KiB of workgroup memory that every adapter has
+const MAX_HEAD = 128; // a thread holds 32 columns of its sums at most
 
 export interface AttentionOptions {
   /** A variant by its name, instead of the one chosen for the adapter: for tests and benchmarks. */
@@ -17,6 +18,10 @@ export interface AttentionOptions {
 function needHead(op: string, headDim: number): void {
   needVec4s(op, "head width", headDim);
   need(headDim <= MAX_HEAD, op, `head width ${headDim} is over ${MAX_HEAD}`);
+}
+
+function needGroups(op: string, heads: number, kvHeads: number): void {
+  need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
 }
 
 /** Attention of every token to every token of its own tile: qkv [tiles · tokens, 3 · heads · headDim] → [tiles · tokens, heads · headDim]. */
@@ -46,7 +51,7 @@ export function visionAttention(
     qStride: 3 * width,
     k: qkv.buffer,
     v: qkv.buffer,
-    reader: "lib/kv.f32",
+    dtype: "f32",
     kOffset: width,
     vOffset: 2 * width,
     kvBatch: tokens * 3 * width,
@@ -69,16 +74,16 @@ export function causalAttention(
   options: AttentionOptions = {},
 ): Activation {
   const op = "causal attention";
-  const { keys, values, slots, slot, kvHeads, headDim, context } = cache;
+  const { keys, values, dtype, slots, slot, kvHeads, headDim, context } = cache;
   needHead(op, headDim);
   needActivation(program, op, q, heads * headDim);
   needTokens(op, q);
   needCache(op, cache);
-  need(heads % kvHeads === 0, op, `${heads} query heads do not divide over ${kvHeads} kv heads`);
+  needGroups(op, heads, kvHeads);
   const out = program.activation("attention", q.rows, q.width);
   if (slot === undefined) {
     need(program.maxRows(q.rows) <= slots, op, `${q.label} has more rows than the cache has slots`);
-    decodeAttention(program, op, q, cache, out, options.decode);
+    decodeAttention(program, op, q, cache, out, decodeKernel(program.gpu, op, cache, options.decode));
     return out;
   }
   const offset = slot * slotElements(cache);
@@ -94,7 +99,7 @@ export function causalAttention(
     qStride: heads * headDim,
     k: keys,
     v: values,
-    reader: kvReader(cache),
+    dtype,
     kOffset: offset,
     vOffset: offset,
     kvBatch: 0,
@@ -102,5 +107,31 @@ export function causalAttention(
     kvStride: headDim,
     out: out.buffer,
   });
+  return out;
+}
+
+/**
+ * Norms (with `headNorm`) and rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, and attends as
+ * `causalAttention` does:
+ * [tokens, heads · headDim]. One dispatch for all of it where the kernel for decoding can.
+ */
+export function ropeAttention(
+  program: Program,
+  qkv: Activation,
+  table: Bindable,
+  cache: KvCache,
+  heads: number,
+  { headNorm, ...options }: AttentionOptions & { headNorm?: HeadNorm | undefined } = {},
+): Activation {
+  const op = "causal attention";
+  const kernel = cache.slot === undefined && !headNorm ? decodeKernel(program.gpu, op, cache, options.decode) : undefined;
+  if (!kernel?.rope?.(cache, heads / cache.kvHeads)) {
+    return causalAttention(program, ropeAppend(program, qkv, table, cache, heads, headNorm), cache, heads, options);
+  }
+  needHead(op, cache.headDim);
+  needGroups(op, heads, cache.kvHeads);
+  needRope(program, op, qkv, table, cache, heads);
+  const out = program.activation("attention", qkv.rows, heads * cache.headDim);
+  decodeAttention(program, op, qkv, cache, out, kernel, table);
   return out;
 }

@@ -62,7 +62,7 @@ export const createCaches = (memory: Memory, c: Layers, context: number, slots: 
   Array.from({ length: c.layers }, (_, i) => createCache(memory, i, c, context, slots, dtype));
 
 /** The libraries that read vec4s of keys and values, and that append to them. */
-export const kvReader = ({ dtype }: KvCache): ShaderName => `lib/kv.${dtype}`;
+export const kvReader = ({ dtype }: Pick<KvCache, "dtype">): ShaderName => `lib/kv.${dtype}`;
 export const kvWriter = ({ dtype }: KvCache): readonly ShaderName[] =>
   dtype === "f16" ? ["lib/half", "lib/append.f16"] : ["lib/append.f32"];
 

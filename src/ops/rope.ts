@@ -31,6 +31,17 @@ export interface HeadNorm {
   eps: number;
 }
 
+/** @throws EngineError bad-input where the operands of rope do not fit */
+export function needRope(program: Program, op: string, qkv: Activation, table: Bindable, cache: KvCache, heads: number): void {
+  const { slots, slot, kvHeads, headDim, context } = cache;
+  needVec4s(op, "head width", headDim);
+  needActivation(program, op, qkv, (heads + 2 * kvHeads) * headDim);
+  needTokens(op, qkv);
+  needRoom(op, "table", table, context * headDim * 4);
+  needCache(op, cache);
+  need(slot !== undefined || program.maxRows(qkv.rows) <= slots, op, `${qkv.label} has more rows than the cache has slots`);
+}
+
 /**
  * Norms (with `headNorm`) and rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, returns
  * q [tokens, heads · headDim]. The tokens are those of the cache's `slot`, or one of each of its slots.
@@ -43,15 +54,9 @@ export function ropeAppend(
   heads: number,
   headNorm?: HeadNorm,
 ): Activation {
-  const { keys, values, slots, slot, kvHeads, headDim, context } = cache;
-  const op = "rope";
-  needVec4s(op, "head width", headDim);
-  needActivation(program, op, qkv, (heads + 2 * kvHeads) * headDim);
-  needTokens(op, qkv);
-  needRoom(op, "table", table, context * headDim * 4);
-  needCache(op, cache);
-  if (headNorm) needVector(op, headNorm.weight, 2 * headDim);
-  need(slot !== undefined || program.maxRows(qkv.rows) <= slots, op, `${qkv.label} has more rows than the cache has slots`);
+  const { keys, values, slot, kvHeads, headDim, context } = cache;
+  needRope(program, "rope", qkv, table, cache, heads);
+  if (headNorm) needVector("rope", headNorm.weight, 2 * headDim);
   const q = program.activation("q", qkv.rows, heads * headDim);
   program.dispatch({
     kernel: {

@@ -1,9 +1,10 @@
 import type { Gpu } from "../../gpu/device.ts";
-import { causalAttention, visionAttention } from "../../ops/attention.ts";
+import { causalAttention, ropeAttention, visionAttention } from "../../ops/attention.ts";
 import { type AttentionVariant, type DecodeVariant, VARIANTS, variantsOf } from "../../ops/choose.ts";
 import type { KvCache, KvDtype } from "../../ops/kv-cache.ts";
 import * as reference from "../../reference/attention.ts";
-import { defineCase, type Expectation, type KernelCase, type Operands, stepOf } from "../case.ts";
+import type { Activation } from "../../tensor/tensor.ts";
+import { defineCase, type Expectation, type KernelCase, type Operands, stepOf, wholeOf } from "../case.ts";
 import { rounded } from "../encode.ts";
 import { POISON } from "../guard.ts";
 import { indicesOf, pickFrom } from "../picks.ts";
@@ -25,6 +26,8 @@ interface Causal {
   kv?: KvDtype;
   /** Of a decode step. */
   variant?: DecodeVariant;
+  /** Of a decode step: from q | k | v as the projection gives them, with rope and the append. */
+  rope?: boolean;
   /** Of a prefill. */
   prefill?: AttentionVariant | undefined;
   size?: "full" | undefined;
@@ -95,11 +98,39 @@ function pickedHeads(
   };
 }
 
+/**
+ * A table for rope of quarter turns, drawn for each position and column: exact in f32, so that keys are rounded to f16 as the reference
+ * rounds them. (What rope itself computes has cases of its own.)
+ */
+function quarterTurns(random: Random, context: number, headDim: number) {
+  const table = new Float32Array(context * headDim);
+  for (let i = 0; i < table.length; i += 2)
+    table.set(
+      random.pick([
+        [1, 0],
+        [0, 1],
+        [-1, 0],
+        [0, -1],
+      ]),
+      i,
+    );
+  const rotated = (x: Float32Array, position: number) =>
+    x.map((own, i) => {
+      const half = headDim / 2;
+      const [cos, sin] = table.subarray(position * headDim + 2 * (i % half), position * headDim + 2 * (i % half) + 2) as unknown as [
+        number,
+        number,
+      ];
+      return own * cos + (i < half ? -x[i + half]! : x[i - half]!) * sin;
+    });
+  return { table, rotated };
+}
+
 const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
   variant !== undefined && !variantsOf(gpu, "attention").includes(variant);
 
 export function causalCase(spec: Causal): KernelCase {
-  const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, kv = "f32", variant, prefill, size } = spec;
+  const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, kv = "f32", variant, rope, prefill, size } = spec;
   const decoded = positions && stepOf(positions);
   const { units: tokens, start } = decoded ?? { units: spec.tokens!, start: spec.start! };
   const context = (positions ? start + 1 : start + tokens) + room;
@@ -114,6 +145,7 @@ export function causalCase(spec: Causal): KernelCase {
     ...(room ? { room } : {}),
     ...(spare ? { spare } : {}),
     outliers,
+    rope,
     variant: variant ?? prefill,
   };
   return defineCase(positions ? "attention_decode" : "attention_prefill", params, {
@@ -132,18 +164,57 @@ export function causalCase(spec: Causal): KernelCase {
       const slot = positions ? undefined : 1;
       /** How many keys the last query of a slot of the cache sees. */
       const seen = (of: number) => (positions ? (positions[of] ?? -1) + 1 : of === slot ? start + tokens : 0);
-      const keys = drawCache(random, shape, seen);
-      const values = drawCache(random, shape, seen);
+      // With rope whole caches are looked at: what lies behind the last position is numbers like the others.
+      const drawn = rope ? () => context : seen;
+      const keys = drawCache(random, shape, drawn);
+      const values = drawCache(random, shape, drawn);
       if (outliers) addOutliers(keys, values, headDim, random);
-      const q = operands.activation("q", { base: 0, unit: 1 }, width, qs);
+      /** Where an element of a cache is in its sequence. */
+      const positionOf = (i: number) => Math.floor(i / headDim) % context;
+      const slotOf = (i: number) => Math.floor(i / (kvHeads * context * headDim));
+      const words = (of: Float32Array<ArrayBuffer>) => {
+        const held = cacheWords(of, shape, kv, drawn);
+        const each = of.length / held.length;
+        return rope ? held.map((word, i) => (positionOf(i * each) + 1 === seen(slotOf(i * each)) ? POISON : word)) : held;
+      };
       const cache: KvCache = {
-        keys: operands.storage("keys", cacheWords(keys, shape, kv, seen)),
-        values: operands.storage("values", cacheWords(values, shape, kv, seen)),
+        keys: operands.storage("keys", words(keys)),
+        values: operands.storage("values", words(values)),
         dtype: kv,
         ...shape,
         slot,
       };
-      const out = causalAttention(program, q, cache, heads, { decode: variant, variant: prefill });
+      const appended: Expectation[] = [];
+      let out: Activation;
+      if (rope) {
+        const { table, rotated } = quarterTurns(random, context, headDim);
+        const step = decoded!;
+        /** A row's heads of q | k | v before rope: what `keys` and `values` have is what comes of them. */
+        const row = (r: number) => {
+          const at = (slot: number, g: number) => ((slot * kvHeads + g) * context + step.positions[r]!) * headDim;
+          const heads_ = (of: Float32Array) =>
+            Array.from({ length: kvHeads }, (_, g) => of.slice(at(step.slots[r]!, g), at(step.slots[r]!, g) + headDim));
+          const ks = heads_(keys);
+          for (const [g, k] of ks.entries()) keys.set(rotated(k, step.positions[r]!), at(step.slots[r]!, g));
+          return [...qs.slice(r * width, (r + 1) * width), ...ks.flatMap((k) => [...k]), ...heads_(values).flatMap((v) => [...v])];
+        };
+        const qkv = Float32Array.from(Array.from({ length: tokens }, (_, r) => row(r)).flat());
+        for (let r = 0; r < tokens; r++)
+          for (let h = 0; h < heads; h++)
+            qs.set(rotated(qs.slice(r * width + h * headDim, r * width + (h + 1) * headDim), step.positions[r]!), r * width + h * headDim);
+        const input = operands.activation("qkv", { base: 0, unit: 1 }, width + 2 * kvHeads * headDim, qkv);
+        out = ropeAttention(program, input, operands.storage("table", table), cache, heads, { decode: variant });
+        for (const [label, buffer, data] of [
+          ["keys", cache.keys, keys],
+          ["values", cache.values, values],
+        ] as const)
+          appended.push({ ...wholeOf(label, buffer, data.length, () => data), kind: kv });
+      } else {
+        out = causalAttention(program, operands.activation("q", { base: 0, unit: 1 }, width, qs), cache, heads, {
+          decode: variant,
+          variant: prefill,
+        });
+      }
       const every = Array.from({ length: tokens }, (_, i) => i);
       const sample = pickedHeads(every, heads, headDim, start + tokens, random, (query, head) => {
         const own = decoded ? decoded.slots[query]! : slot!;
@@ -155,7 +226,7 @@ export function causalCase(spec: Causal): KernelCase {
       });
       const own = (all: Float32Array<ArrayBuffer>) => all.subarray((slot ?? 0) * kvHeads * context * headDim);
       const peer = { op: "causal", tokens, context, heads, kvHeads, headDim, q: qs, keys: own(keys), values: own(values) } as const;
-      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample, peer }];
+      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample, peer }, ...appended];
     },
   });
 }
@@ -272,7 +343,7 @@ export function attentionCases(random: Random): KernelCase[] {
   cases.push(visionCase(1, 64, 1025), visionCase(16, 64, 1025, 1, "full"));
   // Each way to attend to many rows at once, which compile for seconds: the narrowest heads that all of them take, and the models'.
   for (const prefill of VARIANTS.attention) {
-    for (const headDim of [32, 64, 96, 128]) {
+    for (const headDim of [20, 32, 64, 96, 128]) {
       const size = headDim === 32 ? undefined : ("full" as const);
       for (const [tokens, start] of [
         [2, 0],
@@ -284,6 +355,16 @@ export function attentionCases(random: Random): KernelCase[] {
         cases.push(causalCase(of), causalCase({ ...of, kv: "f16", outliers: start === 62 }));
         cases.push(visionCase(3, headDim, tokens, 2, size, prefill));
       }
+      // Few queries after many keys, which are split: some rows do not see the last split, some splits are empty.
+      for (const [tokens, start] of [
+        [2, 511],
+        [100, 1200],
+        [33, 1800],
+        [128, 2100],
+      ] as const)
+        cases.push(
+          causalCase({ heads: 6, kvHeads: 2, headDim, tokens, start, spare: 40, kv: "f16", prefill, size, outliers: start === 1800 }),
+        );
     }
   }
   for (const variant of DECODE_VARIANTS) {
@@ -296,6 +377,8 @@ export function attentionCases(random: Random): KernelCase[] {
         causalCase({ ...decode, kv, positions: [247], room: 300 }),
         causalCase({ ...decode, kv, positions: [248], room: 300, outliers: true }),
         causalCase({ ...decode, kv, positions: [2047] }),
+        causalCase({ ...decode, kv, positions: [2048], room: 3000 }),
+        causalCase({ ...decode, kv, positions: [2100, 40, 2047], room: 1 }),
         causalCase({ ...wide, kvHeads: 2, kv, positions: [2047] }),
         causalCase({ ...wide, kvHeads: 1, kv, positions: [8191] }),
       );
@@ -313,5 +396,34 @@ export function attentionCases(random: Random): KernelCase[] {
     }
   }
   cases.push(causalCase({ heads: 2, kvHeads: 1, headDim: 64, tokens: 200, start: 400 }));
+  // With rope and the append: 1B's heads in the ordinary run, other widths and groups, one that no kernel takes whole.
+  for (const variant of DECODE_VARIANTS) {
+    for (const [heads, kvHeads, headDim] of [
+      [14, 2, 64],
+      [16, 2, 128],
+      [4, 4, 96],
+      [6, 2, 24],
+      [16, 1, 64],
+      [2, 1, 20],
+    ] as const) {
+      const size = heads === 14 ? {} : ({ size: "full" } as const);
+      for (const kv of ["f32", "f16"] as const)
+        for (const positions of [[0], [31], [32], [300], [95, 0, undefined, 64]])
+          cases.push(
+            causalCase({
+              heads,
+              kvHeads,
+              headDim,
+              kv,
+              positions,
+              room: 2,
+              spare: positions.length > 1 ? 1 : 0,
+              rope: true,
+              variant,
+              ...size,
+            }),
+          );
+    }
+  }
   return cases;
 }

@@ -3,6 +3,7 @@ import type { Program, Step } from "../../gpu/program.ts";
 import type { Bindable } from "../../tensor/tensor.ts";
 import type { RowsAttention } from "../attention-kernels.ts";
 import { f32Bits } from "../check.ts";
+import { kvReader } from "../kv-cache.ts";
 import { kernel, lib } from "./source.ts";
 import { inTextureStorage, TEXTURE_WIDTH } from "./texture-storage.ts";
 
@@ -68,7 +69,7 @@ export function panelAttention(program: Program, a: RowsAttention): void {
       });
 
   program.arena.scope(() => {
-    const kv = { reader: a.reader, counted: 2, batch: a.kvBatch, head: a.kvHead, stride: a.kvStride, heads: kvHeads } as const;
+    const kv = { reader: kvReader(a), counted: 2, batch: a.kvBatch, head: a.kvHead, stride: a.kvStride, heads: kvHeads } as const;
     const queries: Heads = {
       ...{ buffer: a.q, reader: "lib/kv.f32", counted: 1, offset: 0 },
       ...{ batch: rows * a.qStride, head: headDim, stride: a.qStride, heads },

@@ -9,7 +9,11 @@ export const ATTENTIONS = {
   /** Scores, and their softmax's products with the values, as products of panels. */
   cpu_panels: { needs: { subgroupSize: [8], device: readsTextureStorage }, record: panelAttention },
   /** A thread a query. Everywhere. */
-  cpu_thread: { needs: {}, record: (program, a) => attendInBlocks(program, kernel("cpu/attention.thread"), a) },
+  cpu_thread: {
+    needs: {},
+    record: (program, a) =>
+      attendInBlocks(program, { ...kernel("cpu/attention.thread"), consts: {} }, a, { block: 64, libs: [kvReader(a)] }),
+  },
 } satisfies Record<string, AttentionKernel>;
 
 /**
@@ -17,7 +21,6 @@ export const ATTENTIONS = {
  * has.
  */
 const SPLIT_KEYS = 248;
-const splitKeys = () => SPLIT_KEYS;
 const common = (cache: KvCache, group: number) =>
   ({ consts: { D: cache.headDim, GROUP: group, SPLIT_KEYS }, directives: ["enable subgroups;"] }) as const;
 
@@ -28,7 +31,7 @@ const common = (cache: KvCache, group: number) =>
 export const DECODES = {
   cpu_vec4: {
     needs: { subgroupSize: [4] },
-    splitKeys,
+    splitKeys: SPLIT_KEYS,
     spec: (cache, group) => ({
       ...kernel("cpu/attention.decode_vec4"),
       libs: ["lib/step", kvReader(cache), "lib/decode", lib("lanes.4")],
@@ -37,10 +40,10 @@ export const DECODES = {
   },
   cpu_vec8: {
     needs: { subgroupSize: [8], widthMultipleOf: 8 },
-    splitKeys,
+    splitKeys: SPLIT_KEYS,
     spec: (cache, group) => ({
       ...kernel("cpu/attention.decode_vec8"),
-      libs: ["lib/step", lib(`kv_vec8.${cache.dtype}`), "lib/decode", lib("lanes.8")],
+      libs: ["lib/step", `lib/kv_read.${cache.dtype}`, `lib/kv_vec8.${cache.dtype}`, "lib/decode", lib("lanes.8")],
       ...common(cache, group),
     }),
   },

@@ -1,7 +1,4 @@
-// Keys and values in f16, eight at a time: element 0 in the low half of x. For kernels that gain from loads of 16 bytes.
-@group(0) @binding(3) var<storage, read> k: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> v: array<vec4<u32>>;
-
+// Keys and values in f16, eight at a time: element 0 in the low half of x. Needs: lib kv_read.f16 or kv_append.f16.
 fn expanded(q: vec4<u32>) -> mat2x4<f32> {
   return mat2x4<f32>(
     vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y)),
@@ -16,4 +13,11 @@ fn key_vec8(i: u32) -> mat2x4<f32> {
 
 fn value_vec8(i: u32) -> mat2x4<f32> {
   return expanded(v[i]);
+}
+
+// Elements 4i .. 4i + 3.
+fn value_vec4(i: u32) -> vec4<f32> {
+  let both = v[i / 2u];
+  let q = select(both.xy, both.zw, i % 2u == 1u);
+  return vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y));
 }
