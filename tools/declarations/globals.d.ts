@@ -81,7 +81,6 @@ interface GPUDeviceLike extends Destroyable {
   createBuffer(descriptor: never): unknown;
 }
 
-export type GPUAdapterInfo = Platform<"GPUAdapterInfo", object>;
 export type GPUDevice = Platform<"GPUDevice", GPUDeviceLike>;
 export type GPUBuffer = Platform<"GPUBuffer", Destroyable & { readonly size: number; readonly usage: number }>;
 export type GPUTexture = Platform<"GPUTexture", Destroyable & Sized & { createView(): unknown }>;
