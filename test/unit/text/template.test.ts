@@ -50,7 +50,9 @@ describe("promptParts", () => {
       `<|im_start|>system\nan <image><|im_end|>\n<|im_start|>user\na ${one}b${two}<|im_end|>\n<|im_start|>assistant\n<image>!<|im_end|>\n<|im_start|>user\n${one}<|im_end|>\n<|im_start|>assistant\n`,
     );
     expect(prompt({ question: plain("no picture $& $1") })).toContain("no picture $& $1");
-    for (const tiles of [[], [1, 2]]) expect(failure(() => prompt({ question: { text: "<image>", tiles } })).code).toBe("bad-input");
+    expect(failure(() => prompt({ question: { text: "<image>", tiles: [1, 2] } })).code).toBe("bad-input");
+    // A marker beyond the pictures is text: whether it may be one, the door has said.
+    expect(prompt({ question: { text: "<image> or <image>", tiles: [1] } })).toContain(`user\n${one} or <image><|im_end|>`);
   });
 });
 
