@@ -88,7 +88,8 @@ function copyTensor(gpu: Gpu, name: string, { source, signal, onBytes }: Convert
         const { offset, length } = chunk;
         if (made) await chunk.put(offset, offset + length, made, 0);
         onBytes?.(length);
-        yield made ? new Uint8Array(await memory.read(made, 0, length)) : await chunk.bytes();
+        // A copy: the writer keeps small pieces until there are enough for a write, a chunk lasts until the next one is asked for.
+        yield made ? new Uint8Array(await memory.read(made, 0, length)) : (await chunk.bytes()).slice();
       }
     } finally {
       if (made) memory.destroy(made);

@@ -16,10 +16,10 @@ it.runIf(inject("full"))("the API reference is made without a warning (npm run t
   expect(made.status, made.stdout + made.stderr).toBe(0);
 });
 
-it("package.json: at most four run-time dependencies, webgpu an optional peer, types first", () => {
-  expect(Object.keys(dependencies).length).toBeLessThanOrEqual(4);
-  expect(Object.keys(peerDependencies)).toEqual(["webgpu"]);
-  expect(peerDependenciesMeta.webgpu.optional).toBe(true);
+it("package.json: at most six run-time dependencies, two of them the server's, optional peers, types first", () => {
+  expect(Object.keys(dependencies).length).toBeLessThanOrEqual(6);
+  expect(Object.keys(peerDependencies)).toEqual(["@ai-sdk/provider", "webgpu"]);
+  for (const name of Object.keys(peerDependencies)) expect(peerDependenciesMeta[name as "webgpu"].optional, name).toBe(true);
   for (const [name, conditions] of Object.entries<Record<string, string> | string>(exports))
     if (name !== "./package.json") expect(Object.keys(conditions)[0]).toBe("types");
 });

@@ -109,7 +109,8 @@ export function withMatrixUnits(gpu: Gpu, matrices: readonly MatrixConfig[], ker
     device,
     kernels,
     matrixSyntax: "typed",
-    subgroups: { size: widthOf(matrices[0]!), pinned: undefined, matrices },
+    // Simulated units are no subgroups' business: the other kernels go by those that the adapter has.
+    subgroups: { size: kernelOf === simulated ? gpu.subgroups.size : widthOf(matrices[0]!), pinned: undefined, matrices },
   };
 }
 

@@ -46,7 +46,7 @@ describe("internvl batch", () => {
       ['{"id":12345678901234567890,"turns":["Hi"]}', 12, /id is 12345678901234567000, needs .*15 digits/],
       ['{"id":"p","turns":["Hi"],"__proto__":{}}', "p", /no option "__proto__"/],
       ['{"id":"cut \\"off\\"","turns":["Hi"', 'cut "off"', /line 14: it is not JSON/],
-      ["{", 15, /no JSON/],
+      ["{", 15, /not JSON/],
       ["null", 16, /is null, needs an object/],
       ['[{"turns":["Hi"]}]', 17, /a list of 1, needs an object/],
       ['{"id":"gone","turns":["Hi"],"images":["nope.png"]}', "gone", /nope\.png.*no such file/],

@@ -129,6 +129,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   const service = new Loading(flags);
   const handler = createHandler(service, { ...options, ...(isLoopback(host) ? { hosts: LOOPBACK } : {}) });
   const server = createAdaptorServer({ fetch: handler, serverOptions: CONNECTIONS, overrideGlobalObjects: false }) as Server;
+  const stop = signalled(); // before anybody can know that there is a server to end
   const address = await listen(server, port, host);
   const url = `http://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;
   if (!isLoopback(host) && apiKey === undefined) {
@@ -136,7 +137,6 @@ export async function serve(flags: ServeFlags): Promise<void> {
   }
   if (flags.json) process.stdout.write(`${JSON.stringify({ url, model })}\n`);
   else process.stderr.write(`${model} on ${url}/v1\n`);
-  const stop = signalled();
   const loading = service.load();
   loading.catch(() => {}); // told by the race, or of no interest any more
   try {
