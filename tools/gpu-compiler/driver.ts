@@ -91,10 +91,15 @@ async function once(target: string, fill: (folder: string) => Promise<void>): Pr
   }
 }
 
-/** Debian's mirror as this machine has it, or everybody's. */
+/** Debian's mirror, as this machine has it. @throws EngineError missing-feature */
 async function mirror(): Promise<string> {
-  const sources = await readFile("/etc/apt/sources.list.d/debian.sources", "utf8").catch(() => "");
-  return /^URIs:\s*(\S+)/m.exec(sources)?.[1] ?? "http://deb.debian.org/debian";
+  const path = "/etc/apt/sources.list.d/debian.sources";
+  const found = /^URIs:\s*(\S+)/m.exec(await readFile(path, "utf8").catch(() => ""))?.[1];
+  if (found) return found;
+  throw missing(
+    `no mirror of Debian's is known: ${path} has no line that begins with URIs:`,
+    "run it on Debian 12, or write the mirror there",
+  );
 }
 
 /**

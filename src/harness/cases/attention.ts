@@ -5,10 +5,10 @@ import type { KvCache, KvDtype } from "../../ops/kv-cache.ts";
 import * as reference from "../../reference/attention.ts";
 import type { Activation } from "../../tensor/tensor.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands, stepOf, wholeOf } from "../case.ts";
-import { rounded } from "../encode.ts";
 import { POISON } from "../guard.ts";
 import { indicesOf, pickFrom } from "../picks.ts";
 import type { Random } from "../random.ts";
+import { addOutliers, cacheWords, drawCache, quarterTurns } from "./attention-data.ts";
 
 interface Causal {
   heads: number;
@@ -33,50 +33,6 @@ interface Causal {
   size?: "full" | undefined;
 }
 
-interface CacheShape {
-  slots: number;
-  kvHeads: number;
-  context: number;
-  headDim: number;
-}
-
-/** Values of a cache [slots, kvHeads, context, headDim] up to `count` positions of each slot, and zero behind. */
-function drawCache(random: Random, { slots, kvHeads, context, headDim }: CacheShape, count: (slot: number) => number) {
-  const values = new Float32Array(slots * kvHeads * context * headDim);
-  for (let head = 0; head < slots * kvHeads; head++) {
-    values.set(random.values(count(Math.floor(head / kvHeads)) * headDim), head * context * headDim);
-  }
-  return values;
-}
-
-/** The same as a device holds it: behind the last position lies poison, which attention must not see. Rounds `values` too. */
-function cacheWords(
-  values: Float32Array<ArrayBuffer>,
-  { kvHeads, context, headDim }: CacheShape,
-  kv: KvDtype,
-  count: (slot: number) => number,
-) {
-  const held = rounded(values, kv);
-  values.set(held.values);
-  const words = new Uint32Array(held.words.buffer.slice(0));
-  const perHead = words.length / (values.length / (context * headDim));
-  for (let head = 0; head < values.length / (context * headDim); head++) {
-    const used = Math.ceil((count(Math.floor(head / kvHeads)) * perHead) / context);
-    words.fill(POISON, head * perHead + used, (head + 1) * perHead);
-  }
-  return words;
-}
-
-/**
- * What real checkpoints do: a key channel far from zero in all keys alike (Qwen2.5's key bias), and large value channels. Keys whose
- * products with a query differ by thousands would leave nothing to compare: softmax is then a step function of the last bits.
- */
-function addOutliers(keys: Float32Array, values: Float32Array, headDim: number, random: Random): void {
-  const column = random.integer(0, headDim - 1);
-  for (let i = column; i < keys.length; i += headDim) keys[i]! += 100;
-  for (let i = column; i < values.length; i += headDim) values[i]! *= 1000;
-}
-
 /** Some (row, head) pairs of an output [rows, heads · headDim], of the rows that are there, and their references. */
 function pickedHeads(
   rows: readonly number[],
@@ -96,34 +52,6 @@ function pickedHeads(
       return out;
     },
   };
-}
-
-/**
- * A table for rope of quarter turns, drawn for each position and column: exact in f32, so that keys are rounded to f16 as the reference
- * rounds them. (What rope itself computes has cases of its own.)
- */
-function quarterTurns(random: Random, context: number, headDim: number) {
-  const table = new Float32Array(context * headDim);
-  for (let i = 0; i < table.length; i += 2)
-    table.set(
-      random.pick([
-        [1, 0],
-        [0, 1],
-        [-1, 0],
-        [0, -1],
-      ]),
-      i,
-    );
-  const rotated = (x: Float32Array, position: number) =>
-    x.map((own, i) => {
-      const half = headDim / 2;
-      const [cos, sin] = table.subarray(position * headDim + 2 * (i % half), position * headDim + 2 * (i % half) + 2) as unknown as [
-        number,
-        number,
-      ];
-      return own * cos + (i < half ? -x[i + half]! : x[i - half]!) * sin;
-    });
-  return { table, rotated };
 }
 
 const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
