@@ -103,6 +103,8 @@ export function program(): Command {
     .option("--reload-on-loss", "load the model again when the GPU's device is lost")
     .addOption(contextOption())
     .addOption(weightsOption())
+    .addOption(loraOption())
+    .addOption(precisionOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(async (flags: ServeFlags) => (await import("./serve.ts")).serve(flags)); // no other command reads the server

@@ -50,12 +50,14 @@ export class Loading implements Service {
   }
 
   async load(): Promise<void> {
-    const { model, adapter, weights, maxContext, revision, slots, reloadOnLoss } = this.#flags;
+    const { model, adapter, weights, lora, precision, maxContext, revision, slots, reloadOnLoss } = this.#flags;
     const show = loadProgress(terminal);
     this.vlm = undefined;
     const vlm = await InternVL.load(model ?? NANO, {
       device: { adapter },
       weights,
+      adapters: lora,
+      precision,
       maxContext,
       revision,
       slots,

@@ -11,7 +11,7 @@ async function failure(files: Files): Promise<EngineError> {
   );
   expect(error).toBeInstanceOf(EngineError);
   expect((error as EngineError).code).toBe("bad-weights");
-  expect((error as EngineError).hint).toBeTruthy();
+  expect((error as EngineError).hint).toMatch(/\w+ \w+/);
   return error as EngineError;
 }
 
