@@ -72,7 +72,7 @@ async function readsTextures({ device, kind }: Gpu): Promise<boolean> {
 
 function textureOf({ memory }: Gpu, bytes: number): GPUTexture {
   const label = "bench.texture";
-  const size = [TEXTURE_WIDTH, bytes / 16 / TEXTURE_WIDTH] as const;
+  const size = [TEXTURE_WIDTH, bytes / 16 / TEXTURE_WIDTH];
   return memory.hold({ label, bytes }, () =>
     memory.device.createTexture({ label, size, format: "rgba32float", usage: GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST }),
   );
