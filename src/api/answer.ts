@@ -1,4 +1,4 @@
-import type { Usage } from "../generate/request.ts";
+import type { PromptProgress, Usage } from "../generate/request.ts";
 import type { Accept } from "../generate/scheduler.ts";
 import { StreamDecoder } from "../text/stream.ts";
 import { TEMPLATES } from "../text/template.ts";
@@ -16,6 +16,8 @@ export interface AnswerOptions {
   admitted?: ((promptTokens: number) => void) | undefined;
   /** Called with each new id and the logits that it was chosen from, the stop id included, before its text is emitted. */
   watch?: ((id: number, logits: Float32Array) => void) | undefined;
+  /** Called as the prompt gets on. */
+  onProgress?: ((progress: PromptProgress) => void) | undefined;
   /** Keeps white space at the answer's ends. */
   raw?: boolean | undefined;
 }
@@ -40,11 +42,11 @@ export async function answerWith(
   ask: Ask,
   signal: AbortSignal,
   emit: (piece: string) => void,
-  maxContext?: number,
+  options: Pick<AnswerOptions, "maxContext" | "onProgress"> = {},
 ): Promise<ChatResult> {
   const began = performance.now();
-  const prepared = await prepareAsk(parts, ask, signal, maxContext);
-  return answerPrompt(parts, prepared, ask.generation, signal, emit, { maxContext }, performance.now() - began);
+  const prepared = await prepareAsk(parts, ask, signal, options.maxContext);
+  return answerPrompt(parts, prepared, ask.generation, signal, emit, options, performance.now() - began);
 }
 
 /** Has a prompt answered. @throws EngineError bad-input, context-overflow, aborted, disposed, device-lost */
@@ -54,14 +56,14 @@ export async function answerPrompt(
   generation: Generation,
   signal: AbortSignal,
   emit: (piece: string) => void,
-  { maxContext = model.maxContext, admitted, watch, raw }: AnswerOptions,
+  { maxContext = model.maxContext, admitted, watch, onProgress, raw }: AnswerOptions,
   prepareMs: number,
 ): Promise<ChatResult> {
   const template = raw ? { trimmed: false } : TEMPLATES[config.template];
   const answer = new Answer(prepared, generation, new StreamDecoder(tokenizer, generation.stop, template), stopIds, prepareMs, emit);
   const { inputIds, tiles: images } = prepared;
   const { sampling, maxTokens } = generation;
-  const request = { inputIds, images, imageContextId, sampling, maxTokens, maxContext, logits: watch !== undefined };
+  const request = { inputIds, images, imageContextId, sampling, maxTokens, maxContext, logits: watch !== undefined, onProgress };
   const accept: Accept = (id, logits) => {
     if (logits) watch?.(id, logits);
     return answer.accept(id);

@@ -1,6 +1,13 @@
 import type { Tiles } from "../model/internvl.ts";
 import type { Sampling } from "../ops/sample.ts";
 
+/** How far a prompt is: of `vision` the tiles that are encoded, of `prefill` the tokens whose keys and values are computed. */
+export interface PromptProgress {
+  phase: "vision" | "prefill";
+  loaded: number;
+  total: number;
+}
+
 /** A prompt, and how it is answered. */
 export interface GenerateRequest {
   /** The whole prompt, with an `<IMG_CONTEXT>` for every visual token. */
@@ -14,6 +21,8 @@ export interface GenerateRequest {
   maxContext?: number | undefined;
   /** Whether `accept` gets the logits that each id was chosen from. */
   logits?: boolean | undefined;
+  /** Told of each piece of the prompt that is done. What is in a cache is no part of it: where all tiles are, there is no `vision`. */
+  onProgress?: ((progress: PromptProgress) => void) | undefined;
 }
 
 /** What a request has cost. */

@@ -338,9 +338,12 @@ export class Scheduler {
   }
 
   #take(job: Job, id: number, logits: Float32Array | undefined): void {
+    const { request, usage } = job;
     try {
+      const total = usage.prefilledTokens;
+      if (job.ids.length === 0) request.onProgress?.({ phase: "prefill", loaded: total, total });
       job.ids.push(id);
-      if (job.accept(id, logits) || job.request.inputIds.length + job.ids.length >= job.end) this.#finish(job);
+      if (job.accept(id, logits) || request.inputIds.length + job.ids.length >= job.end) this.#finish(job);
     } catch (error) {
       this.#finish(job, { error });
     }
