@@ -1,4 +1,5 @@
 import type { ChatOptions, ChatReply } from "../../src/index.ts";
+import { checkSave, loadConversation, saveConversation } from "./conversation.ts";
 import { UsageError } from "./failures.ts";
 import { CONSOLE, converse } from "./interactive.ts";
 import { interrupted } from "./interrupt.ts";
@@ -18,6 +19,8 @@ interface ChatFlags extends ModelFlags, GenerationFlags, ReadingFlags {
   video?: string;
   frames?: number;
   maxTiles?: number;
+  load?: string;
+  save?: string;
 }
 
 async function print(reply: ChatReply): Promise<void> {
@@ -48,17 +51,28 @@ async function optionsOf(flags: ChatFlags): Promise<ChatOptions> {
 export async function chat(question: string | undefined, flags: ChatFlags): Promise<void> {
   if (question === undefined && flags.json) throw new UsageError("--json needs a question: an interactive chat has no JSON form");
   if (flags.frames !== undefined && flags.video === undefined) throw new UsageError("--frames needs a --video to take them of");
+  const { load, save } = flags;
+  const history = load === undefined ? undefined : await loadConversation(load);
+  if (save !== undefined) await checkSave(save);
   const options = await optionsOf(flags);
   const vlm = await loadModel(flags, interrupted);
   try {
     if (question === undefined) {
-      const failures = await converse(vlm.session(), options, CONSOLE);
-      if (failures > 0 && !process.stdin.isTTY) process.exitCode = 1;
+      const session = vlm.session({ history });
+      const before = session.history;
+      try {
+        const failures = await converse(session, options, CONSOLE);
+        if (failures > 0 && !process.stdin.isTTY) process.exitCode = 1;
+      } finally {
+        if (save !== undefined && session.history !== before) await saveConversation(save, session.history);
+      }
       return;
     }
-    const reply = vlm.chat(question, options);
+    const reply = vlm.chat(question, { ...options, history });
     if (!flags.json) await print(reply);
-    const { text, tokenIds, promptTokenIds, usage, timings, finishReason, seed } = await reply;
+    const result = await reply;
+    if (save !== undefined) await saveConversation(save, result.history);
+    const { text, tokenIds, promptTokenIds, usage, timings, finishReason, seed } = result;
     if (flags.json) process.stdout.write(`${JSON.stringify({ text, tokenIds, promptTokenIds, usage, timings, finishReason, seed })}\n`);
   } finally {
     await vlm.dispose();

@@ -60,6 +60,8 @@ export function program(): Command {
     .option("--video <folder>", "a folder of frames (PNG or JPEG), in the order of their names")
     .addOption(new Option("--frames <count>", "how many frames to take of the video, evenly spaced").argParser(upTo(MOST_FRAMES)))
     .addOption(new Option("--max-tiles <count>", "most tiles a picture").argParser(upTo(MOST_TILES)))
+    .option("--load <file>", "go on with the conversation in this file")
+    .option("--save <file>", "keep the conversation in this file (JSON, with its pictures)")
     .addOption(contextOption())
     .addOption(weightsOption())
     .addOption(loraOption())
