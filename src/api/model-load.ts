@@ -11,7 +11,7 @@ import { GpuWeights } from "../weights/gpu-weights.ts";
 import type { TensorSource } from "../weights/tensor-source.ts";
 
 /** Activations, logits and what the driver keeps for itself. */
-const WORKING_BYTES = 512 * 2 ** 20;
+export const WORKING_BYTES = 512 * 2 ** 20;
 
 export interface ModelLoadOptions extends ModelOptions {
   format: WeightFormat;
