@@ -49,7 +49,8 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof EngineError) {
     const [status, code] = STATUS[error.code] ?? [500, null];
     const overflow = error.code === "context-overflow" || error.code === "bad-image";
-    const message = `${error.message}${error.hint ? ` (${error.hint})` : ""}`;
+    const hint = error.hint?.replace(/,? or (raise max\w+|give decoded pixels as \{[^}]*\})/g, ""); // no request has these
+    const message = `${error.message}${hint ? ` (${hint})` : ""}`;
     return form(status, message, code, error.param ?? (overflow ? "messages" : null));
   }
   return form(500, "the server has failed in a way that was not foreseen", null);

@@ -48,7 +48,7 @@ describe("an adapter that is not there", () => {
     ["GeForce RTX 5090", [], /NVIDIA's own driver.*; then choose it/, /mesa/i],
     ["radeon", ["llvmpipe"], /Mesa's Vulkan driver/, /NVIDIA/],
     ["swiftshader", ["llvmpipe"], /@sparticuz\/chromium/, /mesa|NVIDIA/i],
-    ["voodoo", ["llvmpipe"], /^choose one that is there: device: \{ adapter: .* --adapter on the command line$/, /install/],
+    ["voodoo", ["llvmpipe"], /^choose one that is there: device: \{ adapter: "part of its name" \}$/, /install/],
     ["voodoo", [], /NVIDIA's own; Mesa's for others/, /choose one that is there/],
     [undefined, [], /NVIDIA's own; Mesa's for others/, /choose one that is there/],
   ])("%s among %j: the hint is about what was asked", (asked, names, hint, not) => {
@@ -136,7 +136,7 @@ describe("an adapter that gives no device", () => {
       const error = await failure(openGpu());
       expect(error.code).toBe("no-adapter");
       expect(error.message).toMatch(message);
-      expect(error.hint).toMatch(/device: \{ adapter: .*--adapter on the command line/);
+      expect(error.hint).toMatch(/device: \{ adapter: "part of its name" \}/);
     } finally {
       platform.requestAdapter = real;
     }

@@ -40,6 +40,24 @@ describe("a signal", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
+  it.runIf(process.platform === "linux")("takes the line away that tells how far a load is, on a terminal", async () => {
+    const server = createServer(() => {});
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const command = `exec "${process.execPath}" "${main}" chat --model http://127.0.0.1:${port}/model What?`;
+    const child = spawn("script", ["-qec", command, "/dev/null"], { env: { ...process.env, XDG_CACHE_HOME: folder } });
+    let shown = "";
+    child.stdout.on("data", (data: Buffer) => {
+      shown += data.toString();
+      if (shown.endsWith("looking for the model")) child.stdin.write("\u0003");
+    });
+    const code = await new Promise((resolve) => child.once("close", resolve));
+    server.closeAllConnections();
+    server.close();
+    expect(shown.replace("^C", "")).toContain("looking for the model\r\u001b[Kinternvl: aborted: stopped by SIGINT\r\n");
+    expect(code).toBe(130);
+  });
+
   it("ends a load from a server that is silent", async () => {
     let asked = false;
     const server = createServer(() => {

@@ -33,7 +33,7 @@ function internvl(...args: string[]): { status: number | null; stdout: string; s
   const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", leaks, main, ...args], {
     encoding: "utf8",
     cwd: folder,
-    env: { ...process.env, INTERNVL_ORT: folder }, // nothing is installed there
+    env: { ...process.env, INTERNVL_ORT: folder, HF_HOME: folder, XDG_CACHE_HOME: folder }, // nothing lies there
   });
   // lavapipe makes Dawn itself warn about limits; that is not ours to tell
   const own = stderr.split("\n").filter((line) => line && !line.startsWith("Warning: max"));
@@ -41,12 +41,27 @@ function internvl(...args: string[]): { status: number | null; stdout: string; s
 }
 
 describe("internvl", () => {
-  it("chat answers on stdout and says nothing else", () => {
-    expect(internvl("chat", "--image", `${images}/card-1.png`, "What shape is it?")).toEqual({
+  it("chat answers on stdout and says nothing else, but that a toy answers where no model is named", () => {
+    const ask = (...flags: string[]) => internvl("chat", "--image", `${images}/card-1.png`, "What shape is it?", ...flags);
+    expect(ask("--model", nano, "--kv", "f32", "--stats")).toEqual({
       status: 0,
       stdout: "A triangle.\n",
-      stderr: "",
+      stderr: expect.stringMatching(/^prompt 42 tokens, first token after .* s; answer 4 tokens in .* tokens\/s$/),
     });
+    const toy = /^no --model: the embedded toy model answers \(.*\); a real one: --model OpenGVLab\/InternVL2_5-1B$/;
+    expect(ask()).toEqual({ status: 0, stdout: "A triangle.\n", stderr: expect.stringMatching(toy) });
+  });
+
+  it("chat --system stands in the prompt, and in what --save keeps", () => {
+    const kept = join(folder, "kept.json");
+    const ask = (...flags: string[]) =>
+      JSON.parse(internvl("chat", "--json", "What shape is it?", ...flags).stdout) as { promptTokenIds: number[] };
+    const plain = ask().promptTokenIds;
+    const short = ask("--system", "Be short.", "--save", kept).promptTokenIds;
+    expect(short).not.toEqual(plain);
+    const { messages } = JSON.parse(readFileSync(kept, "utf8")) as { messages: object[] };
+    expect(messages[0]).toEqual({ role: "system", content: "Be short." });
+    expect(ask("--load", kept).promptTokenIds.slice(0, short.length - 1)).toEqual(short.slice(0, -1));
   });
 
   it("chat --json prints one object", () => {
@@ -122,10 +137,23 @@ describe("internvl", () => {
     expect({ stdout, stderr }).toEqual({ stdout: "0\n", stderr: "" });
   });
 
-  it("doctor --json lists adapters and limits", () => {
-    const report = JSON.parse(internvl("doctor", "--json").stdout) as { adapters: string[]; limits: Record<string, number> };
+  it("doctor lists adapters and limits, the machine's memory, and which sizes of the family fit", () => {
+    interface Report {
+      adapters: string[];
+      kind: string;
+      limits: Record<string, number>;
+      memory: { total: number; available: number };
+      models: { bytes: number; fits: boolean }[];
+    }
+    const report = JSON.parse(internvl("doctor", "--json").stdout) as Report;
     expect(report.adapters.length).toBeGreaterThan(0);
     expect(report.limits.maxStorageBufferBindingSize).toBeGreaterThanOrEqual(2 ** 27);
+    expect(report.memory.total).toBeGreaterThanOrEqual(report.memory.available);
+    if (report.kind === "cpu") for (const { bytes, fits } of report.models) expect(fits).toBe(bytes <= report.memory.available);
+    const { stdout } = internvl("doctor", "--verbose");
+    expect(stdout).toMatch(/^Node v\S+ on \S+, \d+\.\d GiB of memory, \d+\.\d GiB free\n/);
+    expect(stdout).toMatch(/^ {2}InternVL2_5-4B +7\.7 GiB (fits|no) +4\.5 GiB (fits|no) +2\.7 GiB (fits|no)/m);
+    expect(stdout).toMatch(/^what Dawn says: /m);
   });
 
   it.each([
@@ -164,10 +192,26 @@ describe("internvl", () => {
     ["frames of nothing", ["chat", "--frames", "8", "What?"], 2, /--frames needs a --video/],
     ["no frames", ["chat", "--video", ".", "--frames", "1e9", "What?"], 2, /It must be at most 1024/],
     ["special tokens that are none", ["chat", "--special-tokens", "yes", "What?"], 2, /Allowed choices are text, parse/],
+    ["keys in a format that is none", ["chat", "--kv", "f8", "What?"], 2, /Allowed choices are auto, f16, f32/],
+    [
+      "more pixels than are allowed",
+      ["chat", "--image", `${images}/card-1.png`, "--max-pixels", "9", "What?"],
+      1,
+      /or raise --max-pixels\.\)$/,
+    ],
+    ["a model from a file", ["chat", "--model", main, "What?"], 1, /main\.js" is a file, needs to be a model's folder/],
+    ["a pull of a folder", ["pull", "./nano"], 2, /"\.\/nano" is neither org\/name nor a URL/],
+    ["a pull of two revisions", ["pull", "a/b@v1", "--revision", "v2"], 2, /name two revisions/],
+    ["a deletion of what is not there", ["rm", "a/b", "--yes"], 1, /^internvl: bad-input: the cache holds no "a\/b" \(it is empty\)$/],
     ["JSON without a question", ["chat", "--json"], 2, /--json needs a question/],
     ["a missing model", ["chat", "--model", "nope", "What?"], 1, /^internvl: bad-input: there is no folder "nope"/],
     ["a missing input", ["batch", "nope.jsonl"], 1, /^internvl: bad-input: cannot read "nope\.jsonl"/],
-    ["a missing adapter", ["chat", "--adapter", "voodoo", "What?"], 1, /^internvl: no-adapter: .*voodoo/],
+    [
+      "a missing adapter",
+      ["chat", "--adapter", "voodoo", "What?"],
+      1,
+      /^internvl: no-adapter: .*voodoo.*: --adapter "part of its name"\)$/,
+    ],
     ["a wrong flag", ["chat", "--wrong", "What?"], 2, /unknown option '--wrong'/],
     ["a temperature that is no number", ["chat", "--temperature", "warm", "What?"], 2, /must be a number/],
     ["a wrong number", ["chat", "--max-tokens", "many", "What?"], 2, /must be a positive whole number/],

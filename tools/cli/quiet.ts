@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { looking } from "../../src/platform/node.ts";
@@ -14,35 +14,43 @@ const STDERR = 2;
 /** The descriptors as files: opening one of them again gives the same terminal. */
 const descriptor = (fd: number): string => (process.platform === "linux" ? `/proc/self/fd/${fd}` : `/dev/fd/${fd}`);
 
-/** Opens a file as descriptor 2, which the system gives out first once it is free. */
+/** Opens a file as descriptor 2, which the system gives out first once it is free; whether that came about. */
 function asStderr(path: string, flags: string): boolean {
   closeSync(STDERR);
-  const fd = openSync(path, flags, 0o600);
-  if (fd === STDERR) return true;
-  closeSync(fd); // another thread was faster: what it opened is its own
+  try {
+    const fd = openSync(path, flags, 0o600);
+    if (fd === STDERR) return true;
+    closeSync(fd); // another thread was faster: what it opened is its own
+  } catch {}
   return false;
+}
+
+/** A second way to the terminal, and a folder for the file; undefined for a terminal that is another user's, or without a place. */
+function prepared(): { again: number; folder: string } | undefined {
+  let again: number | undefined;
+  try {
+    again = openSync(descriptor(STDERR), "r+");
+    return { again, folder: mkdtempSync(join(tmpdir(), "internvl-")) };
+  } catch {
+    if (again !== undefined) closeSync(again);
+    return undefined;
+  }
 }
 
 /** Runs a call while what native code writes on stderr goes into a file; then shows what of it a user should see. */
 function quietly<T>(call: () => T): T {
-  let again: number | undefined;
-  let folder: string | undefined;
-  try {
-    again = openSync(descriptor(STDERR), "r+");
-    folder = mkdtempSync(join(tmpdir(), "internvl-"));
-  } catch {
-    // A terminal that cannot be opened again (another user's), or no place for the file: then Dawn is heard.
-  }
-  const file = folder && join(folder, "stderr");
-  if (again === undefined || file === undefined) return call();
+  const ready = prepared();
+  if (!ready) return call(); // Dawn is heard
+  const { again, folder } = ready;
+  const file = join(folder, "stderr");
   const caught = asStderr(file, "w+");
   try {
     return call();
   } finally {
     if (caught) asStderr(descriptor(again), "r+");
     closeSync(again);
-    const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
-    rmSync(folder!, { recursive: true, force: true });
+    const lines = existsSync(file) ? readFileSync(file, "utf8").split("\n").filter(Boolean) : [];
+    rmSync(folder, { recursive: true, force: true });
     kept.push(...lines.filter((line) => KNOWN.test(line)));
     for (const line of lines) if (!KNOWN.test(line)) process.stderr.write(`${line}\n`);
   }

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { hubServer, temporaryFolder } from "../../hub-server.ts";
@@ -23,7 +23,13 @@ afterAll(async () => {
 
 /** The built program; not waited for synchronously, as the server lives in this process. */
 function internvl(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const env = { ...process.env, HF_ENDPOINT: server.origin, HF_HOME: home.path, HF_HUB_CACHE: "" };
+  const env = {
+    ...process.env,
+    HF_ENDPOINT: server.origin,
+    HF_HOME: home.path,
+    HF_HUB_CACHE: "",
+    XDG_CACHE_HOME: join(home.path, "cache"),
+  };
   return new Promise((fulfil) => {
     const child = execFile(process.execPath, [pathOf("dist/tools/cli/main.js"), ...args], { env, cwd: home.path }, (_, stdout, stderr) =>
       fulfil({ code: child.exitCode!, stdout, stderr }),
@@ -45,6 +51,50 @@ it("chat --model org/name downloads with its progress on stderr, and answers on 
   const { code, stdout, stderr } = await internvl("chat", "--model", "org/nano", "--image", picture, "What shape is it?");
   expect(stderr).toMatch(/downloading .*: 9\.8 of 9\.8 MB.*\ndownloaded and checked 9\.8 MB in \d+ s\n/);
   expect({ code, stdout }).toEqual({ code: 0, stdout: "A triangle.\n" });
+});
+
+it("pull, list and rm: what came is listed with its revisions, goes on, and is deleted when that is agreed to", async () => {
+  const pulled = await internvl("pull", "org/nano@main", "--json");
+  expect(pulled.code).toBe(0);
+  expect(JSON.parse(pulled.stdout)).toMatchObject({ source: "org/nano", revision: "main", downloaded: false, decoder: "Qwen2ForCausalLM" });
+  const { bytes } = JSON.parse(pulled.stdout) as { bytes: number };
+  const listed = await internvl("list", "--json");
+  expect(JSON.parse(listed.stdout)).toEqual({
+    models: [{ source: "org/nano", bytes, complete: true, damaged: false, revisions: ["main"] }],
+  });
+  expect((await internvl("list")).stdout).toBe("org/nano     9.9 MB  main\n");
+
+  const snapshots = join(home.path, "hub/models--org--nano/snapshots");
+  const [commit] = readdirSync(snapshots);
+  rmSync(join(snapshots, commit!, "model.safetensors"));
+  const partial = await internvl("list");
+  expect(partial.stdout).toMatch(/^org\/nano .* main; not whole\n$/);
+  expect(partial.stderr).toContain("not whole: internvl pull goes on with it");
+  expect(await internvl("pull", "org/nano")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^org\/nano: .*, 9\.9 MB\n$/) });
+
+  expect(await internvl("rm", "org/nano")).toMatchObject({
+    code: 2,
+    stdout: "",
+    stderr: expect.stringContaining("--yes deletes org/nano (9.9 MB)"),
+  });
+  expect(await internvl("rm", "org/nano", "org/other", "--yes")).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('holds no "org/other"'),
+  });
+  expect(await internvl("rm", "org/nano", "--yes")).toMatchObject({ code: 0, stdout: "deleted org/nano, 9.9 MB\n" });
+  expect(JSON.parse((await internvl("list", "--json")).stdout)).toEqual({ models: [] });
+  const again = await internvl("pull", "org/nano");
+  expect(again).toMatchObject({ code: 0, stdout: "org/nano: downloaded, 9.9 MB\n" });
+  expect(again.stderr).toMatch(/downloading .*: 9\.8 of 9\.8 MB/);
+});
+
+it("list shows what is damaged, and rm deletes it", async () => {
+  const damaged = join(home.path, "cache/internvl-webgpu/host--0123456789abcdef");
+  mkdirSync(damaged, { recursive: true });
+  writeFileSync(join(damaged, "config.json.internvl.json"), "{");
+  expect((await internvl("list")).stdout).toMatch(/^host--0123456789abcdef +0\.0 MB {2}damaged$/m);
+  expect((await internvl("rm", "host--0123456789abcdef", "-y")).code).toBe(0);
+  expect(readdirSync(join(home.path, "cache/internvl-webgpu"))).toEqual([]);
 });
 
 it("a missing repository ends with one line that names the address and the remedy", async () => {
