@@ -64,7 +64,7 @@ async function refsBelow(store: FileStore, folder: string, name = ""): Promise<[
       ? refsBelow(store, folder, path)
       : [[path.slice(1), (await store.readText(folder + path))?.trim() ?? ""]];
   });
-  return (await Promise.all(found)).flat();
+  return (await Promise.all(found)).flat().filter(([, commit]) => isCommit(commit));
 }
 
 async function hubModel(store: FileStore, id: string): Promise<CachedModel> {
@@ -72,7 +72,7 @@ async function hubModel(store: FileStore, id: string): Promise<CachedModel> {
   const commits = (await store.list(`${folder}/snapshots`)).map(({ name }) => name);
   // refs/main is written when everything has come: without it, this is a first download that has not ended, or another revision.
   const refs = await refsBelow(store, `${folder}/refs`);
-  const noted = refs.find(([name]) => name === "main")?.[1];
+  const noted = (await store.readText(`${folder}/refs/main`))?.trim();
   const commit = (noted !== undefined && isCommit(noted) ? noted : commits.at(-1)) ?? "none";
   const snapshot = `${folder}/snapshots/${commit}`;
   const files = filesOf(store, snapshot);

@@ -466,7 +466,9 @@ describe("a damaged cache", () => {
     await open();
     const refs = join(cacheDir, "models--org--model/refs/main");
     writeFileSync(refs, "../../../etc");
-    expect(await cachedModels({ cacheDir })).toMatchObject([{ source: "org/model", complete: true }]);
+    expect(await cachedModels({ cacheDir })).toMatchObject([
+      { source: "org/model", complete: true, revisions: [expect.stringMatching(/^[0-9a-f]{40}$/)] },
+    ]);
     execFileSync("rm", [refs]);
     mkdirSync(refs);
     expect(await cachedModels({ cacheDir })).toMatchObject([{ source: "org/model", damaged: true }]);
