@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { advisorySuite } from "./advisories.ts";
 import { clientSuite } from "./clients.ts";
 import { ROWS, tableOf } from "./conformance.ts";
 import { figures, loadSuite } from "./load.ts";
@@ -28,6 +29,7 @@ describe("conformance", () => {
 
 describe("clients", () => clientSuite(() => server));
 describe("security", () => securitySuite(() => server));
+describe("advisories", () => advisorySuite(() => server));
 describe("a lost device", lostSuite);
 describe("complete in a worker", workerSuite);
 describe("load", () => loadSuite(() => server, inject("full")));
