@@ -12,7 +12,7 @@ import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
 import { interpolatePositions } from "./positions.ts";
 import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
-import { DIRECT, type Part, Relay, splitLayers } from "./stages.ts";
+import { DIRECT, type Order, type Part, type Stage, splitLayers } from "./stages.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
 import { VisualCache, type VisualLayout } from "./visual-cache.ts";
@@ -86,6 +86,7 @@ export class Model {
   private constructor(
     gpus: readonly Gpu[],
     parts: readonly Part[],
+    orderOf: (stages: readonly Stage[]) => Order,
     config: ModelConfig,
     maxContext: number,
     kv: KvDtype,
@@ -112,8 +113,7 @@ export class Model {
     const ids = gpu.memory.create("ids", maxContext * 4);
     const visual = gpu.memory.create("visual tokens", maxContext * hiddenSize * 4);
     const stages = parts.map((part) => ({ ...part, ...each[part.device]!, x: createResidual(gpus[part.device]!, hiddenSize) }));
-    const order = stages.length === 1 ? DIRECT : new Relay(stages);
-    this.#parts = { gpu, config, stages, order, language, kv, ids, visual };
+    this.#parts = { gpu, config, stages, order: orderOf(stages), language, kv, ids, visual };
   }
 
   /** Loads all weights of the devices, allocates the state and records the decoder's programs. `options` also say how many slots there can be. */
@@ -128,10 +128,20 @@ export class Model {
     checkContext(config.language, maxContext);
     const { parts = splitLayers(config.language.layers, [1]) } = options;
     const on = (layer: number) => w[parts.find(({ end }) => layer < end)!.device]!;
+    const Relay = parts.length > 1 ? (await import("./relay.ts")).Relay : undefined; // pages with one device do not download it
     return scopedOn(gpus, "loading the model", async () => {
       const [first, ...beside] = w;
       const weights = await first!.load((declared) => declareModel(declared, config, undefined, on), beside);
-      const model = new Model(gpus, parts, config, maxContext, kv, weights, options.precision);
+      const model = new Model(
+        gpus,
+        parts,
+        (stages) => (Relay ? new Relay(stages) : DIRECT),
+        config,
+        maxContext,
+        kv,
+        weights,
+        options.precision,
+      );
       const { slots = MAX_SLOTS, kvBytes = Math.max(KV_BYTES, USUAL * model.slotBytes(maxContext)) } = options;
       const most = Math.min(slots, model.slotsIn(kvBytes, maxContext));
       model.decoder = await Decoder.open(model.#parts, 1, maxContext, most);

@@ -1,6 +1,7 @@
 import dns from "node:dns/promises";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { syncBuiltinESMExports } from "node:module";
 import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import { deflateSync } from "node:zlib";
 import { expect, it, vi } from "vitest";
 import { EngineError, InternVL } from "../../src/index.ts";
 import { fetchPublic } from "../../src/platform/node-media.ts";
+import type { ByteSource } from "../../src/safetensors/types.ts";
 import { createHandler, type ServerOptions } from "../../src/server.ts";
 import { memoryFiles, tinyCheckpoint } from "../support.ts";
 import { fixtureUrl } from "./pictures.ts";
@@ -103,6 +105,7 @@ export function advisorySuite(running: () => Running): void {
   it("DNS rebinding: a name is looked up once, all of its addresses have to be public, and the connection goes to what was looked at", async () => {
     const answers = [[{ address: "93.184.216.34", family: 4 }], [{ address: "127.0.0.1", family: 4 }]];
     const lookup = vi.spyOn(dns, "lookup").mockImplementation((async () => answers.shift()) as never);
+    syncBuiltinESMExports(); // also for those who have imported it by its name
     try {
       const fetched = fetchPublic(new URL("http://pictures.example:9/a.png"), { maxBytes: 100, seconds: 0.3 }).catch((error) => error);
       expect(await fetched).toBeInstanceOf(EngineError);
@@ -115,6 +118,7 @@ export function advisorySuite(running: () => Running): void {
       expect(mixed.message).toContain("not one of the internet");
     } finally {
       lookup.mockRestore();
+      syncBuiltinESMExports();
     }
   });
 
@@ -169,7 +173,7 @@ export function advisorySuite(running: () => Running): void {
       ],
     });
     for (const frames of [65, 3000]) expect((await ask(video(frames))).status, String(frames)).toBe(400);
-    expect((await ask(video(1))).status).toBe(400); // PNG under the name of JPEG is no frame, or it is one: nothing breaks
+    expect((await ask(video(1))).status).toBe(200);
     await alive();
   });
 
@@ -280,7 +284,7 @@ export function advisorySuite(running: () => Running): void {
     expect(metrics.match(/^vllm:num_requests_running\{.*$/gm)!.length).toBe(1);
   });
 
-  it("LMDeploy GHSA-9pf3-7rrr-x5jh (CVE-2025-67729), GHSA-m549-qq94-fvhg (CVE-2026-46432), GHSA-9xq9-36w5-q796 (CVE-2026-46517): no pickle is opened, no code of a checkpoint", async () => {
+  it("LMDeploy GHSA-9pf3-7rrr-x5jh (CVE-2025-67729), GHSA-m549-qq94-fvhg (CVE-2026-46432), GHSA-9xq9-36w5-q796 (CVE-2026-46517): no pickle is read, no code of a checkpoint", async () => {
     const { "model.safetensors": weights, "config.json": config, ...rest } = tinyCheckpoint("tiny-qwen", 0);
     const code = { auto_map: { AutoConfig: "evil.InternVLChatConfig", AutoModel: "evil.InternVLChatModel" } };
     const files = {
@@ -289,11 +293,15 @@ export function advisorySuite(running: () => Running): void {
       "pytorch_model.bin": Buffer.from("\u0080\u0004cos\nsystem\n"),
       "evil.py": Buffer.from("raise SystemExit"),
     };
-    const opened: string[] = [];
+    const reads: string[] = [];
     const source = memoryFiles(files);
-    const open = (name: string) => {
-      opened.push(name);
-      return source.open(name);
+    const open = async (name: string) => {
+      const file = await source.open(name);
+      const read: ByteSource["read"] = (...range) => {
+        reads.push(name);
+        return file!.read(...range);
+      };
+      return file && { name: file.name, size: file.size, read };
     };
     const watched = { ...source, open };
     const error = await InternVL.load(watched).then(
@@ -301,7 +309,8 @@ export function advisorySuite(running: () => Running): void {
       (thrown) => thrown as EngineError,
     );
     expect(error!.code).toBe("bad-weights");
-    expect(opened.filter((name) => /\.(bin|pt|pth|py|pkl)$/.test(name))).toEqual([]);
+    expect(reads).toContain("config.json");
+    expect(reads.filter((name) => /\.(bin|pt|pth|py|pkl)$/.test(name))).toEqual([]);
     expect(weights!.length).toBeGreaterThan(0);
   });
 }

@@ -6,6 +6,7 @@ import { ROWS, tableOf } from "./conformance.ts";
 import { figures, loadSuite } from "./load.ts";
 import { lostSuite } from "./lost.ts";
 import { pathOf } from "./pictures.ts";
+import { pythonSuite } from "./python.ts";
 import { securitySuite } from "./security.ts";
 import { type Running, startServer } from "./server.ts";
 import { workerSuite } from "./worker.ts";
@@ -28,6 +29,7 @@ describe("conformance", () => {
 });
 
 describe("clients", () => clientSuite(() => server));
+describe("Python", () => pythonSuite(() => server));
 describe("security", () => securitySuite(() => server));
 describe("advisories", () => advisorySuite(() => server));
 describe("a lost device", lostSuite);
