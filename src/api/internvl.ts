@@ -65,9 +65,11 @@ export class InternVL {
     }
   }
 
-  /** The adapter's name. */
+  /** The adapter's name; of several devices those of all, with commas between. */
   get adapter(): string {
-    return partsOf(this).gpu.adapterName;
+    return partsOf(this)
+      .gpus.map(({ adapterName }) => adapterName)
+      .join(", ");
   }
 
   /** How the matrices are held on the GPU. */
@@ -75,10 +77,10 @@ export class InternVL {
     return partsOf(this).weights;
   }
 
-  /** Bytes in use on the GPU, by label. */
+  /** Bytes in use on the GPU, by label; of several devices those of all. */
   memory(): { bytes: number; entries: { label: string; bytes: number }[] } {
-    const { memory } = partsOf(this).gpu;
-    return { bytes: memory.bytes, entries: memory.entries() };
+    const { gpus } = partsOf(this);
+    return { bytes: gpus.reduce((sum, { memory }) => sum + memory.bytes, 0), entries: gpus.flatMap(({ memory }) => memory.entries()) };
   }
 
   /**
@@ -131,7 +133,8 @@ export class InternVL {
     if (!found) return;
     parts.delete(this);
     await found.scheduler.close(disposed());
-    found.gpu.close();
+    await found.model.idle().catch(() => {}); // lost, then: there is nothing to wait for
+    for (const gpu of found.gpus) gpu.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

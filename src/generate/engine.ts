@@ -140,19 +140,22 @@ export class ModelEngine implements Engine {
   }
 
   /** Runs a step whose ids come back, with the first `rows` rows of logits. */
-  #submit(run: (copy: CopyOut) => void, rows: number): StepTicket {
+  #submit(run: (copy: CopyOut) => Promise<void> | undefined, rows: number): StepTicket {
     const { decoder, gpu } = this.#model;
     const { vocabSize } = decoder.state;
     if (rows === 0) return this.#ring.submit(decoder.state.next, run);
     this.#logitRing ??= new ReadRing(gpu, RING, this.most * vocabSize * 4);
     let ids!: Ticket;
     const both = (copyLogits: CopyOut) => {
-      ids = this.#ring.submit(decoder.state.next, (copyIds) =>
-        run((encoder) => {
+      let submitted: Promise<void> | undefined;
+      ids = this.#ring.submit(decoder.state.next, (copyIds) => {
+        submitted = run((encoder) => {
           copyIds(encoder);
           copyLogits(encoder);
-        }),
-      );
+        });
+        return submitted;
+      });
+      return submitted;
     };
     const { words } = this.#logitRing.submit(decoder.logits, both, rows * vocabSize * 4);
     const row = (all: Float32Array, i: number) => all.subarray(i * vocabSize, (i + 1) * vocabSize);
@@ -162,7 +165,7 @@ export class ModelEngine implements Engine {
   }
 
   async flush(): Promise<void> {
-    await this.#model.gpu.memory.flush();
+    await this.#model.flush();
     await this.#ring.room(); // dropped steps have come back too
   }
 }

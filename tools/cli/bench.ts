@@ -4,7 +4,7 @@ import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
 import { ModelEngine } from "../../src/generate/engine.ts";
 import { Scheduler } from "../../src/generate/scheduler.ts";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { type Gpu, openGpus } from "../../src/gpu/device.ts";
 import type { Precision } from "../../src/gpu/program.ts";
 import { type Ceilings, measureCeilings } from "../../src/harness/bench-ceilings.ts";
 import { openSource } from "../../src/hub/source.ts";
@@ -24,7 +24,7 @@ import { CONTEXT_ROOM, CONTEXTS, type ContextRate, decode, type RowsRate, timeCo
 import { readInOwnProcess } from "./bench-read.ts";
 import { describeVersus, type Versus, versusOrt } from "./bench-vs.ts";
 import { onFile, UsageError } from "./failures.ts";
-import { checkModelFlags, interruptSignal, NANO } from "./model.ts";
+import { checkModelFlags, deviceOptions, interruptSignal, NANO } from "./model.ts";
 import { loadProgress } from "./progress.ts";
 import { news, terminal } from "./status.ts";
 
@@ -41,6 +41,8 @@ interface BenchFlags {
   tokens: number;
   vs?: "ort";
   adapter?: string;
+  devices?: string[];
+  split?: number[];
   json?: boolean;
 }
 
@@ -111,14 +113,18 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
   const maxContext = Math.min(config.language.maxPositions, wanted);
   if (subject.onDisk) status("reading the files");
   const reading = subject.onDisk ? await readInOwnProcess(flags.model ?? NANO, flags.revision, signal) : undefined;
-  const gpu = await openGpu({ adapter: flags.adapter });
+  const { device = {}, devices = [device] } = deviceOptions(flags);
+  const gpus = await openGpus(devices);
+  const [gpu, ...beside] = gpus as [Gpu, ...Gpu[]];
   try {
     status("measuring the adapter's ceilings");
     const { ceilings } = await measureCeilings(gpu);
     const origin = subject.tensors(gpu, flags.weights ?? "auto");
     const began = performance.now();
     let uploaded = began;
-    const { model, weights } = await loadModel(gpu, (format) => subject.tensors(gpu, format), config, {
+    const { model, weights } = await loadModel(gpu, (format, gpu) => subject.tensors(gpu, format), config, {
+      beside,
+      split: flags.split,
       format: flags.weights ?? "auto",
       maxContext,
       kv: KV,
@@ -130,7 +136,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
       },
       onNote: (note) => terminal.write(`${note}\n`),
     });
-    await gpu.memory.flush();
+    await model.flush();
     const size = config.tileSize;
     const { program } = await model.recordVision(size);
     const ready = performance.now();
@@ -157,7 +163,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
     const prompt = { inputIds, imageContextId: -1, maxTokens: 1 };
     const prefillMs = await fastest(async () => {
       for await (const _ of engine.prefill(0, prompt, 0, () => false)) {
-        await gpu.memory.flush();
+        await model.flush();
         signal.throwIfAborted();
       }
     });
@@ -176,7 +182,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
     const loadSeconds = (uploaded - began) / 1e3;
     const { readSeconds = null, rereadSeconds = null } = reading ?? {};
     const report = {
-      adapter: gpu.adapterName,
+      adapter: gpus.map(({ adapterName }) => adapterName).join(", "),
       weights,
       precision: flags.precision ?? "auto",
       ceilings,
@@ -210,12 +216,12 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
         atContext,
         ...(versus && { versus }),
       },
-      memory: { gpuBytes: gpu.memory.bytes, peakRssBytes },
+      memory: { gpuBytes: gpus.reduce((sum, { memory }) => sum + memory.bytes, 0), peakRssBytes },
     };
     status("");
     process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : describe(report));
   } finally {
-    gpu.close();
+    for (const each of gpus) each.close();
   }
 }
 

@@ -22,6 +22,9 @@ interface Report {
   tuning: Record<string, string>;
 }
 
+/** How a process is given one of several GPUs that have one name. */
+const ONE_OF_EQUALS = `in a container with one of them${process.platform === "linux" ? ", or, with Mesa's device-select layer, by DRI_PRIME=pci-0000_02_00_0! (its slot; MESA_VK_DEVICE_SELECT=list lists them)" : ""}`;
+
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
 function tuningLines(enabled: boolean, tuning: Record<string, string>): string[] {
@@ -53,6 +56,8 @@ export async function doctor(flags: { adapter?: string; json?: boolean }): Promi
   const lines = [
     `Node ${report.node} on ${report.platform}`,
     `adapters, best first: ${adapters.join(", ")}`,
+    "several GPUs: --devices A,B splits a model over those that have different names. Two of one name cannot be told apart within a process: run one for each",
+    `  ${ONE_OF_EQUALS}; docs/scaling.md has more`,
     `chosen: ${name}${gpu.kind === "cpu" ? " (a software adapter: right, but slow; install your GPU's Vulkan driver)" : ""}`,
     ...FEATURES.map(
       (feature) =>

@@ -9,6 +9,8 @@ import { interrupted } from "./interrupt.ts";
 import { loadProgress } from "./progress.ts";
 import { clearStatus, terminal } from "./status.ts";
 
+type DeviceChoice = Pick<LoadOptions, "device" | "devices" | "split">;
+
 export { status } from "./status.ts";
 
 /** Fires at the first Ctrl-C; the second one ends the process. */
@@ -19,6 +21,8 @@ export interface ModelFlags {
   model?: string;
   revision?: string;
   adapter?: string;
+  devices?: string[];
+  split?: number[];
   lora?: string[];
   weights?: WeightFormat;
   precision?: Precision;
@@ -57,6 +61,10 @@ export function readingOptions({ maxPixels, maxSide, allowTruncated, specialToke
   return { maxPixels, maxSide, allowTruncated, specialTokens };
 }
 
+/** The flags that choose one device or several. */
+export const deviceOptions = ({ adapter, devices, split }: Pick<ModelFlags, "adapter" | "devices" | "split">): DeviceChoice =>
+  devices ? { devices: devices.map((adapter) => ({ adapter })), split } : { device: { adapter } };
+
 /** The model that comes with the program. */
 export const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
 
@@ -71,7 +79,7 @@ export async function checkModelFlags({ model, revision, lora = [] }: Pick<Model
 
 export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise<InternVL> {
   const options: LoadOptions = {
-    device: { adapter: flags.adapter },
+    ...deviceOptions(flags),
     weights: flags.weights,
     adapters: flags.lora,
     precision: flags.precision,

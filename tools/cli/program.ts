@@ -24,7 +24,9 @@ import {
   seed,
   shardOption,
   upTo,
+  webUrl,
   weightsOption,
+  withDevices,
 } from "./flags.ts";
 import { inspectCommand } from "./inspect.ts";
 import { kernelsBench } from "./kernels-bench.ts";
@@ -85,7 +87,7 @@ export function program(): Command {
     .action(batch);
   for (const command of [chatCommand, batchCommand])
     for (const option of [...generationFlags(), ...readingFlags()]) command.addOption(option);
-  root
+  const serveCommand = root
     .command("serve")
     .description("answer over HTTP as OpenAI's API does: chat completions, completions, models, metrics")
     .addOption(modelOption())
@@ -101,6 +103,12 @@ export function program(): Command {
     .addOption(new Option("--max-queue <count>", "answers that may wait (default: 256)").argParser(count))
     .addOption(new Option("--max-seconds <count>", "longest answer (default: 600)").argParser(upTo(86_400)))
     .option("--reload-on-loss", "load the model again when the GPU's device is lost")
+    .addOption(
+      new Option("--proxy-url <url>", "register with this `lmdeploy serve proxy`, and stay registered while the model is ready").argParser(
+        webUrl,
+      ),
+    )
+    .addOption(new Option("--public-url <url>", "how the proxy reaches this server (default: the address it listens on)").argParser(webUrl))
     .addOption(contextOption())
     .addOption(weightsOption())
     .addOption(loraOption())
@@ -140,7 +148,7 @@ export function program(): Command {
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(synth);
-  root
+  const benchCommand = root
     .command("bench")
     .description("time loading, vision, prefill and decoding of a whole model against the adapter's ceilings")
     .addOption(modelOption())
@@ -161,6 +169,7 @@ export function program(): Command {
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(bench);
+  for (const command of [chatCommand, batchCommand, serveCommand, benchCommand]) withDevices(command);
   root
     .command("doctor")
     .description("adapters, features and limits of this machine")
