@@ -131,6 +131,7 @@ export class InternVL {
     if (!found) return;
     parts.delete(this);
     await found.scheduler.close(disposed());
+    await found.formats?.then((formats) => formats.dispose()).catch(() => {});
     found.gpu.close();
   }
 
