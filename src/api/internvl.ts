@@ -134,6 +134,7 @@ export class InternVL {
     parts.delete(this);
     await found.scheduler.close(disposed());
     await found.model.idle().catch(() => {}); // lost, then: there is nothing to wait for
+    await found.formats?.then((formats) => formats.dispose()).catch(() => {});
     for (const gpu of found.gpus) gpu.close();
   }
 

@@ -1,5 +1,6 @@
 import type { Tiles } from "../model/internvl.ts";
-import type { Sampling } from "../ops/sample.ts";
+import type { Sampling } from "../ops/sample-state.ts";
+import type { Constraint } from "./constraint.ts";
 
 /** A prompt, and how it is answered. */
 export interface GenerateRequest {
@@ -12,8 +13,10 @@ export interface GenerateRequest {
   maxTokens: number;
   /** Most ids of prompt and answer; as many as a slot has positions by default. */
   maxContext?: number | undefined;
-  /** Whether `accept` gets the logits that each id was chosen from. */
-  logits?: boolean | undefined;
+  /** What the answer may be; all by default. */
+  constraint?: Constraint | undefined;
+  /** Whether `accept` is told how probable each id was. */
+  tell?: boolean | undefined;
 }
 
 /** What a request has cost. */

@@ -3,7 +3,18 @@ import { EngineError } from "../errors.ts";
 import { type Gpu, scopedOn } from "../gpu/device.ts";
 import type { Program, Tap } from "../gpu/program.ts";
 import { createCache, createCaches, type KvCache, type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
-import { createSampleState, destroySampleState, type SampleState, type Sampling, sample, setSampling } from "../ops/sample.ts";
+import { sample } from "../ops/sample.ts";
+import {
+  alters,
+  createSampleState,
+  destroySampleState,
+  GREEDY,
+  type SampleState,
+  type Sampling,
+  setCounts,
+  setMask,
+  setSampling,
+} from "../ops/sample-state.ts";
 import { type Activation, bindingOf } from "../tensor/tensor.ts";
 import { misfit } from "../weights/fit.ts";
 import type { ModelConfig } from "./config.ts";
@@ -235,17 +246,34 @@ export class Decoder {
     };
   }
 
-  /** Compiles what greedy decoding does without, where a way to sample needs it. */
-  async prepareSampling({ temperature, repetitionPenalty }: Sampling): Promise<void> {
-    if (this.#drawing || (temperature === 0 && repetitionPenalty === 1)) return;
+  /** Compiles what greedy decoding does without, where a way to sample, a mask or the telling of probabilities (`more`) needs it. */
+  async prepareSampling(sampling: Sampling = GREEDY, more = false): Promise<void> {
+    if (this.#drawing || !(more || alters(sampling))) return;
     await Promise.all([...this.#slots.map(({ head }) => head), ...this.#decodes.flat()].map((program) => program.prepare()));
     this.#drawing = true;
   }
 
-  /** Sets how a slot samples; its random numbers and the ids it has seen begin anew. */
+  /** Sets how a slot samples; its random numbers and its counts of ids begin anew, and it has no mask. */
   setSampling(slot: number, sampling: Sampling): void {
     const { gpu, order } = this.#parts;
     order.behind(() => setSampling(gpu.memory, this.state, slot, sampling));
+  }
+
+  /** Sets what the slot's next id may be, a bit an id, and how often ids were chosen that no step has chosen. */
+  setChoice(slot: number, mask: Uint32Array<ArrayBuffer> | undefined, counts?: ReadonlyMap<number, number>): void {
+    const { gpu, order } = this.#parts;
+    if (!mask && !counts) return;
+    order.behind(() => {
+      if (mask) setMask(gpu.memory, this.state, slot, mask);
+      if (counts) setCounts(gpu.memory, this.state, slot, counts);
+    });
+  }
+
+  /** Whether the next steps also say how probable their ids were. */
+  setTelling(tells: boolean): void {
+    this.#parts.order.behind(() => {
+      this.state.tells = tells;
+    });
   }
 
   /**
@@ -288,11 +316,6 @@ export class Decoder {
     gpu.counters.decodeSteps++;
     const step = { units: busy.length, start: Math.max(...busy), positions: busy, slots };
     return order.run(this.#decodes[busy.length - 1]!, step, { tail: copy, chosen: true });
-  }
-
-  /** Logits of the last step [busy slots, vocab], after the penalties. */
-  get logits(): GPUBuffer {
-    return bindingOf(this.#logits.buffer).buffer;
   }
 
   /** Slot 0's logits of the last step [vocab]. */

@@ -22,7 +22,8 @@ import { entryPoints, withSubgroupSize } from "./wgsl.ts";
 
 const CONTEXT = 8192; // the model's own default
 const SLOTS_CONTEXT = 512;
-const SAMPLING = { temperature: 1, topP: 0.9, topK: 40, minP: 0.1, repetitionPenalty: 1.1, seed: 1 };
+const PENALTIES = { repetitionPenalty: 1.1, presencePenalty: 0.5, frequencyPenalty: 0.5, logitBias: [[1, 1]] as const };
+const SAMPLING = { temperature: 1, topP: 0.9, topK: 40, minP: 0.1, ...PENALTIES, seed: 1 };
 
 /** Layers are alike, and drivers allow no more memory than the machine has: a model of few has the kernels of the whole one. */
 const LAYERS = 3;
