@@ -9,9 +9,6 @@ import { misfit } from "../weights/fit.ts";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
 
-/** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
-const CHUNK = 512;
-
 /** What every decoder of a model works with. */
 export interface DecoderParts {
   gpu: Gpu;
@@ -22,12 +19,13 @@ export interface DecoderParts {
   rope: GPUBuffer; // (cos, sin) [maxContext, headDim / 2]
   ids: GPUBuffer; // u32 [maxContext]: the prompt in prefill
   visual: GPUBuffer; // f32 [maxContext, H]: visual tokens of the prompt in prefill
-  x: Activation; // [CHUNK, H]: the residual stream
+  chunk: number; // tokens in one prefill step, at most
+  x: Activation; // [chunk, H]: the residual stream
 }
 
 /** The residual stream, as long as a chunk. */
-export function createResidual(gpu: Gpu, width: number): Activation {
-  return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", CHUNK * width * 4) };
+export function createResidual(gpu: Gpu, width: number, chunk: number): Activation {
+  return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", chunk * width * 4) };
 }
 
 /** The programs of a slot. */
@@ -97,7 +95,7 @@ export class Decoder {
 
   /** Tokens of a prompt in one step, at most. */
   get chunk(): number {
-    return Math.min(CHUNK, this.context);
+    return Math.min(this.#parts.chunk, this.context);
   }
 
   /**
@@ -194,10 +192,10 @@ export class Decoder {
    * its own, in f32: what is traced is the arithmetic, without the rounding of a cache.
    */
   async recordTrace(tap: Tap, context: number): Promise<Trace> {
-    const { gpu, programs, config, language, x } = this.#parts;
+    const { gpu, programs, config, language, x, chunk } = this.#parts;
     const caches = createCaches(gpu.memory, config.language, context, 1, "f32").map((cache) => ({ ...cache, slot: 0 }));
     // A traced step holds the logits of every position: as many rows as one binding takes.
-    const rows = Math.min(CHUNK, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
+    const rows = Math.min(chunk, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
     const program = await programs.record("prefill", rows, (p) => {
       this.#recordPrefill(p, caches, tap);
       recordHead(p, language, x, { tap }); // [tokens, vocab]

@@ -12,12 +12,10 @@ import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
 import { interpolatePositions } from "./positions.ts";
 import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
+import { chunkFor, mostTiles } from "./steps.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
 import { VisualCache, type VisualLayout } from "./visual-cache.ts";
-
-/** Tiles in one vision step, at most; fewer where an activation would not fit a binding. */
-const TILES = 4;
 
 interface VisionStage {
   program: Program;
@@ -84,6 +82,7 @@ export class Model {
     maxContext: number,
     kv: KvDtype,
     { vision, projector, language }: ModelWeights,
+    chunk: number,
     precision?: Precision,
   ) {
     this.gpu = gpu;
@@ -101,7 +100,18 @@ export class Model {
     memory.write(rope, 0, table);
     const ids = memory.create("ids", maxContext * 4);
     const visual = memory.create("visual tokens", maxContext * hiddenSize * 4);
-    this.#parts = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
+    this.#parts = {
+      gpu,
+      config,
+      programs: this.#programs,
+      language,
+      kv,
+      rope,
+      ids,
+      visual,
+      chunk,
+      x: createResidual(gpu, hiddenSize, chunk),
+    };
   }
 
   /** Loads all weights, allocates the state and records the decoder's programs. `options` also say how many slots there can be. */
@@ -116,9 +126,10 @@ export class Model {
     checkContext(config.language, maxContext);
     return gpu.memory.scoped("loading the model", async () => {
       const weights = await w.load((declared) => declareModel(declared, config));
-      const model = new Model(gpu, config, maxContext, kv, weights, options.precision);
-      const { slots = MAX_SLOTS, kvBytes = Math.max(KV_BYTES, USUAL * model.slotBytes(maxContext)) } = options;
-      const most = Math.min(slots, model.slotsIn(kvBytes, maxContext));
+      const chunk = await chunkFor(gpu, config, maxContext, kvBytes(config.language, maxContext, kv));
+      const model = new Model(gpu, config, maxContext, kv, weights, chunk, options.precision);
+      const { slots = MAX_SLOTS, kvBytes: room = Math.max(gpu.mobile ? 0 : KV_BYTES, USUAL * model.slotBytes(maxContext)) } = options;
+      const most = Math.min(slots, model.slotsIn(room, maxContext));
       model.decoder = await Decoder.open(model.#parts, 1, maxContext, most);
       return model;
     });
@@ -166,7 +177,7 @@ export class Model {
     const grid = size / vision.patchSize;
     const rows = 1 + grid * grid;
     const widest = Math.max(vision.intermediateSize, 3 * vision.hiddenSize, 3 * vision.patchSize ** 2);
-    const tiles = Math.max(1, Math.min(TILES, Math.floor(memory.maxBinding / (rows * widest * 4))));
+    const tiles = Math.max(1, Math.min(mostTiles(this.gpu), Math.floor(memory.maxBinding / (rows * widest * 4))));
     const tileBytes = 3 * size * size * 4;
     const pixels = memory.create("pixels", tiles * tileBytes);
     const stored = interpolatePositions(this.#vision.position, vision.imageSize / vision.patchSize, grid, vision.hiddenSize);
