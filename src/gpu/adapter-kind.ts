@@ -16,6 +16,10 @@ const MOBILE_MAKERS = ["arm", "qualcomm", "img-tec", "samsung", "huawei"];
 /** Whether a GPU's maker says that it is a phone's: memory is small there, and shared. Apple's does not tell (platform.mobile). */
 export const isMobile = (vendor: string): boolean => MOBILE_MAKERS.includes(vendor.toLowerCase());
 
+/** A GPU's maker, as WebGPU says it. Apple's on Linux has its driver's maker there (Mesa), and its own in its name. */
+export const makerOf = ({ name, device, vendor = "" }: AdapterFacts): string =>
+  vendor === "mesa" && [name, device].some((text) => /^apple\b/i.test(text ?? "")) ? "apple" : vendor;
+
 /** What is known of an adapter: a GPUAdapterInfo, or the name that Dawn lists it by. Browsers leave most of it empty. */
 export interface AdapterFacts {
   name?: string | undefined;

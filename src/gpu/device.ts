@@ -1,6 +1,6 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import { type AdapterKind, isMobile, isNullHardware, kindOf } from "./adapter-kind.ts";
+import { type AdapterKind, isMobile, isNullHardware, kindOf, makerOf } from "./adapter-kind.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { checkLimits, type DeviceOptions, deviceOption } from "./device-options.ts";
 import { Kernels } from "./kernel.ts";
@@ -124,7 +124,8 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
     checkLimits(device, adapterName);
     const matrixSyntax = await probe(device, owned, () => lost);
     const counters = newCounters();
-    const { vendor = "", architecture, description, isFallbackAdapter } = info ?? {};
+    const { architecture, description, device: model, isFallbackAdapter } = info ?? {};
+    const vendor = makerOf({ name: adapterName, device: model, vendor: info?.vendor });
     const kind = kindOf({ name: adapterName, vendor, architecture, description, isFallbackAdapter });
     const mobile = kind === "gpu" && (platform.mobile || isMobile(vendor));
     const subgroups = subgroupsOf(device.features, info ?? {});
