@@ -21,6 +21,8 @@ export interface Gpu {
   readonly kind: AdapterKind;
   /** Whether it is a phone's or a tablet's: steps are small there, few are on their way at once, and no buffer is larger than 1 GiB. */
   readonly mobile: boolean;
+  /** Whether a long step pays: not where a CPU computes, nor on a phone. */
+  readonly large: boolean;
   /** Its maker, as WebGPU says it; empty where a browser keeps it to itself. */
   readonly vendor: string;
   readonly memory: Memory;
@@ -139,6 +141,7 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
       adapterName,
       kind,
       mobile,
+      large: kind === "gpu" && !mobile,
       vendor,
       memory,
       tuning,

@@ -23,7 +23,7 @@ export const chunkBytes = (config: ModelConfig, tokens: number): number =>
  * `more` bytes that are still to come.
  */
 export async function chunkFor(gpu: Gpu, config: ModelConfig, context: number, more: number): Promise<number> {
-  if (gpu.kind === "cpu" || gpu.mobile) return SMALL_CHUNK;
+  if (!gpu.large) return SMALL_CHUNK;
   const widest = 4 * 2 * config.language.intermediateSize; // bytes of a row of gate | up: all rows lie in one binding
   for (const chunk of CHUNKS) {
     if (chunk === SMALL_CHUNK) break;
