@@ -1,8 +1,10 @@
 import { EngineError } from "../errors.ts";
 import type { Counters } from "../gpu/counters.ts";
+import type { Gpu } from "../gpu/device.ts";
 import { ReadRing, type Ticket } from "../gpu/ring.ts";
 import type { CopyOut } from "../model/decoder-slots.ts";
 import type { Model } from "../model/internvl.ts";
+import { evenly } from "../model/steps.ts";
 import { type Sampling, TOP } from "../ops/sample-state.ts";
 import { visualTokens } from "./prefix.ts";
 import type { GenerateRequest } from "./request.ts";
@@ -62,8 +64,8 @@ export interface Engine {
   flush(): Promise<void>;
 }
 
-/** Most steps that are on their way at once. */
-const RING = 8;
+/** Most steps that are on their way at once: few on a phone, whose driver has little room for what waits. */
+const ringOf = ({ mobile }: Gpu): number => (mobile ? 3 : 8);
 /** While others decode, a piece of a prompt is smaller by this factor: each of them waits for one piece between two of its ids. */
 const GENTLE = 4;
 
@@ -75,7 +77,7 @@ export class ModelEngine implements Engine {
 
   constructor(model: Model) {
     this.#model = model;
-    this.#ring = new ReadRing(model.gpu, RING, this.most * 4);
+    this.#ring = new ReadRing(model.gpu, ringOf(model.gpu), this.most * 4);
   }
 
   get context(): number {
@@ -91,7 +93,7 @@ export class ModelEngine implements Engine {
   }
 
   get room(): number {
-    return Math.min(this.#ring.free, this.#toldRing?.free ?? RING);
+    return Math.min(this.#ring.free, this.#toldRing?.free ?? this.#ring.free);
   }
 
   get counters(): Counters {
@@ -139,7 +141,7 @@ export class ModelEngine implements Engine {
     const layout = images && visual.place(images.keys, first, perTile);
     while (layout && layout.missing.length > 0) {
       const { program } = await this.#model.recordVision(images.size);
-      await this.#model.runVision(images, layout.missing.splice(0, size(program.maxUnits)), layout);
+      await this.#model.runVision(images, layout.missing.splice(0, evenly(layout.missing.length, size(program.maxUnits))), layout);
       yield 0;
     }
     const ids = this.#model.mergeIds(inputIds, imageContextId, layout);
@@ -177,7 +179,7 @@ export class ModelEngine implements Engine {
     decoder.setTelling(tell);
     if (!tell) return this.#ring.submit(state.next, run);
     const words = 2 * (1 + TOP); // a slot
-    this.#toldRing ??= new ReadRing(gpu, RING, this.most * words * 4);
+    this.#toldRing ??= new ReadRing(gpu, ringOf(gpu), this.most * words * 4);
     let ids!: Ticket;
     const both = (copyTold: CopyOut) => {
       let submitted: Promise<void> | undefined;

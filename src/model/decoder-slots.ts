@@ -21,9 +21,6 @@ import type { ModelConfig } from "./config.ts";
 import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
 import { layersOn, type Order, type Stage } from "./stages.ts";
 
-/** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
-const CHUNK = 512;
-
 /** What every decoder of a model works with. */
 export interface DecoderParts {
   gpu: Gpu; // of the first stage, and of the last one
@@ -34,11 +31,12 @@ export interface DecoderParts {
   kv: KvDtype; // how slots hold keys and values
   ids: GPUBuffer; // u32 [maxContext]: the prompt in prefill
   visual: GPUBuffer; // f32 [maxContext, H]: visual tokens of the prompt in prefill
+  chunk: number; // tokens in one prefill step, at most
 }
 
-/** The residual stream [CHUNK, H]. */
-export function createResidual(gpu: Gpu, width: number): Activation {
-  return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", CHUNK * width * 4) };
+/** The residual stream [chunk, H], as long as a prefill step. */
+export function createResidual(gpu: Gpu, width: number, chunk: number): Activation {
+  return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", chunk * width * 4) };
 }
 
 /** The programs of a slot. */
@@ -106,7 +104,7 @@ export class Decoder {
 
   /** Tokens of a prompt in one step, at most. */
   get chunk(): number {
-    return Math.min(CHUNK, this.context);
+    return Math.min(this.#parts.chunk, this.context);
   }
 
   /**
@@ -227,12 +225,12 @@ export class Decoder {
    * @throws EngineError bad-input for a decoder on several devices
    */
   async recordTrace(tap: Tap, context: number): Promise<Trace> {
-    const { gpu, stages, config, language } = this.#parts;
+    const { gpu, stages, config, language, chunk } = this.#parts;
     const [stage, other] = stages;
     if (!stage || other) throw new EngineError("bad-input", "a model on several devices is not traced", { hint: "load it on one" });
     const caches = createCaches(gpu.memory, config.language, context, 1, "f32").map((cache) => ({ ...cache, slot: 0 }));
     // A traced step holds the logits of every position: as many rows as one binding takes.
-    const rows = Math.min(CHUNK, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
+    const rows = Math.min(chunk, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
     const program = await stage.programs.record("prefill", rows, (p) => {
       this.#recordPrefill(p, stage, caches, tap);
       recordHead(p, language, stage.x, { tap }); // [tokens, vocab]

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { GENERATION, type GenerationOptions } from "../../src/api/generation.ts";
 import { EngineError } from "../../src/errors.ts";
+import type { Precision } from "../../src/gpu/program.ts";
 import { quoted, readOptions } from "../../src/options.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
 import { UsageError } from "./failures.ts";
@@ -107,13 +108,16 @@ function revision(text: string): string {
 
 export const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
-/** A weight format, of several that can be given. */
-export function formats(text: string, before: MatrixDtype[] = []): MatrixDtype[] {
-  const known = ["bf16", "f16", "f32", "q8", "q4"] as const;
-  const format = known.find((each) => each === text);
-  if (!format) throw new InvalidArgumentError(`Allowed choices are ${known.join(", ")}.`);
-  return [...before, format];
-}
+/** Reads one of some words, of several that can be given. */
+const among =
+  <T extends string>(...known: readonly T[]) =>
+  (text: string, before: T[] = []): T[] => {
+    const found = known.find((each) => each === text);
+    if (!found) throw new InvalidArgumentError(`Allowed choices are ${known.join(", ")}.`);
+    return [...before, found];
+  };
+export const formats = among<MatrixDtype>("bf16", "f16", "f32", "q8", "q4");
+export const precisions = among<Precision>("exact", "auto", "fast");
 
 export const modelOption = () =>
   new Option("--model <source>", "the checkpoint: a folder, a URL, or org/name on Hugging Face (default: the embedded nano model)");

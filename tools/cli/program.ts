@@ -19,6 +19,7 @@ import {
   modelOption,
   port,
   precisionOption,
+  precisions,
   readingFlags,
   revisionOption,
   seed,
@@ -224,6 +225,11 @@ export function program(): Command {
     .addOption(
       new Option("--weights <format>", "of the model; can be given several times (default: bf16, q8 and q4)")
         .argParser(formats)
+        .default([], ""),
+    )
+    .addOption(
+      new Option("--precision <kind>", "of the model's products; can be given several times (default: exact, auto and fast)")
+        .argParser(precisions)
         .default([], ""),
     )
     .option(
