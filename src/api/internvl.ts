@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import type { SourceLike } from "../hub/source.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
@@ -37,7 +37,7 @@ export async function answerAsk(vlm: InternVL, ask: Ask, signal: AbortSignal, em
 /** Answers what a batch was given, already read. @throws EngineError what concerns all items */
 export async function answerBatch(vlm: InternVL, items: BatchItems, settings: BatchSettings): Promise<BatchResult[]> {
   const parts = partsOf(vlm);
-  return (await import("./batch.ts")).runBatch(parts, items, settings);
+  return (await late("batches", import("./batch.ts"))).runBatch(parts, items, settings);
 }
 
 /** A vision-language model of the InternVL 2.5 family, ready to answer. */
@@ -104,7 +104,7 @@ export class InternVL {
    */
   complete: Complete = async (request: unknown, options?: CompletionOptions): Promise<never> => {
     const parts = partsOf(this);
-    return (await import("./openai.ts")).complete(parts, request, options) as Promise<never>;
+    return (await late("what answers OpenAI's requests", import("./openai.ts"))).complete(parts, request, options) as Promise<never>;
   };
 
   /** A conversation whose turns compute only what is new. @throws EngineError bad-input */

@@ -1,5 +1,5 @@
 import { platform } from "#platform";
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import { type AdapterKind, isMobile, isNullHardware, kindOf, makerOf } from "./adapter-kind.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { checkLimits, type DeviceOptions, deviceOption } from "./device-options.ts";
@@ -165,7 +165,7 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
     const mobile = kind === "gpu" && (platform.mobile || isMobile(vendor));
     const subgroups = subgroupsOf(device.features, info ?? {});
     const wait = pacingOf(kind);
-    const Storage = zeroes ? Memory : (await import("./unzeroed.ts")).UnzeroedMemory;
+    const Storage = zeroes ? Memory : (await late("the memory for this adapter", import("./unzeroed.ts"))).UnzeroedMemory;
     const memory = new Storage(device, () => lost, wait, counters, mobile ? 2 ** 30 : undefined);
     const tunes = owned && (given.options.autotune ?? (kind === "gpu" && !isNullHardware(adapterName)));
     const tuning = await Tuning.open(tunes ? storedChoices([adapterName, vendor, architecture, description].join(" ")) : undefined);

@@ -83,7 +83,7 @@ export interface Platform {
    * folder that a caller wants files in.
    */
   openStore(kind: "hub" | "urls" | "out", folder?: string): Promise<FileStore>;
-  sha256(): Sha256;
+  sha256?(): Sha256;
   /** The bytes of a local file. @throws EngineError bad-input, limit-exceeded where it has more than `maxBytes` (1 GiB by default) */
   readFile(path: string, maxBytes?: number): Promise<Uint8Array>;
   /** The RGBA pixels of an image object that only a browser has (ImageBitmap, canvas, img, video, VideoFrame), once `check` has let its size pass. */
