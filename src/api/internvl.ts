@@ -5,7 +5,6 @@ import { readyOrAborted } from "./aborting.ts";
 import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
 import { answerWith } from "./answer.ts";
-import type { Ask } from "./asking.ts";
 import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch.ts";
 import type { GenerationOptions } from "./generation.ts";
 import { type LoadOptions, loadParts } from "./load.ts";
@@ -13,7 +12,7 @@ import type { Message } from "./messages.ts";
 import type { Complete, CompletionOptions } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
 import type { PromptOptions } from "./prompt.ts";
-import { asEngineError, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
+import { asEngineError, type BatchResult, type ChatReply, type ChatResult, type Run, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
 export interface ChatOptions extends PromptOptions, GenerationOptions {}
@@ -30,8 +29,8 @@ export function partsOf(vlm: InternVL): Parts {
 }
 
 /** Prepares a question and answers it. */
-export async function answerAsk(vlm: InternVL, ask: Ask, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
-  return answerWith(partsOf(vlm), ask, signal, emit);
+export async function answerAsk(vlm: InternVL, ...[ask, signal, emit, onProgress]: Parameters<Run>): Promise<ChatResult> {
+  return answerWith(partsOf(vlm), ask, signal, emit, { onProgress });
 }
 
 /** Answers what a batch was given, already read. @throws EngineError what concerns all items */
@@ -92,7 +91,7 @@ export class InternVL {
   chat(question: string | readonly Message[], options?: ChatOptions): ChatReply {
     return startReply(
       () => acceptChat(question, options),
-      (ask, signal, emit) => answerAsk(this, ask, signal, emit),
+      (...asked) => answerAsk(this, ...asked),
     );
   }
 
@@ -111,7 +110,7 @@ export class InternVL {
   session(options?: SessionOptions): Session {
     return new Session(
       (accept, ready) =>
-        startReply(accept, async (ask, signal, emit) => answerAsk(this, await readyOrAborted(ready(ask), signal), signal, emit)),
+        startReply(accept, async (ask, signal, ...told) => answerAsk(this, await readyOrAborted(ready(ask), signal), signal, ...told)),
       options,
     );
   }

@@ -132,20 +132,25 @@ export class ModelEngine implements Engine {
   }
 
   async *prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
-    const { inputIds, images, imageContextId } = request;
+    const { inputIds, images, imageContextId, onProgress } = request;
     const { decoder, visual } = this.#model;
     const size = (most: number) => (gently() ? Math.ceil(most / GENTLE) : most);
     const perTile = this.#perTile(request);
     // The first tile whose visual tokens are not all in the slot's cache.
     const first = Math.floor(visualTokens(inputIds, imageContextId, start) / perTile);
     const layout = images && visual.place(images.keys, first, perTile);
+    const total = layout?.missing.length ?? 0;
+    const encoded = () => onProgress?.({ phase: "vision", loaded: total - layout!.missing.length, total });
+    if (total > 0) encoded();
     while (layout && layout.missing.length > 0) {
       const { program } = await this.#model.recordVision(images.size);
       await this.#model.runVision(images, layout.missing.splice(0, evenly(layout.missing.length, size(program.maxUnits))), layout);
+      encoded();
       yield 0;
     }
     const ids = this.#model.mergeIds(inputIds, imageContextId, layout);
     for (let at = start; at < ids.length; ) {
+      onProgress?.({ phase: "prefill", loaded: at - start, total: ids.length - start }); // the pieces before this one are done
       const units = await decoder.prefill(slot, ids.subarray(0, at + size(decoder.chunk)), at);
       at += units;
       yield units;

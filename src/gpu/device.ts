@@ -54,7 +54,7 @@ async function requestDevice(adapter: GPUAdapter, name: string): Promise<GPUDevi
   ] as const) {
     requiredLimits[limit] = adapter.limits[limit];
   }
-  const hint = 'choose another adapter (device: { adapter: "part of its name" }, or --adapter on the command line), or update its driver';
+  const hint = 'choose another adapter (device: { adapter: "part of its name" }), or update its driver';
   let device: GPUDevice | null;
   try {
     device = await adapter.requestDevice({ label: "internvl", requiredFeatures, requiredLimits });

@@ -13,7 +13,7 @@ import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts
 import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
 import { evenly } from "../../src/model/steps.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import { kvBytes } from "../../src/ops/kv-cache.ts";
+import { type KvDtype, kvBytes } from "../../src/ops/kv-cache.ts";
 import { widenBf16 } from "../../src/tensor/tensor.ts";
 import type { WeightFormat } from "../../src/weights/formats.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
@@ -28,7 +28,7 @@ import { readInOwnProcess } from "./bench-read.ts";
 import { describe, type Report } from "./bench-report.ts";
 import { versusOrt } from "./bench-vs.ts";
 import { onFile, UsageError } from "./failures.ts";
-import { checkModelFlags, deviceOptions, interruptSignal, NANO } from "./model.ts";
+import { checkModelFlags, deviceOptions, interruptSignal, NANO, sayToy } from "./model.ts";
 import { loadProgress } from "./progress.ts";
 import { news, terminal } from "./status.ts";
 
@@ -39,6 +39,7 @@ interface BenchFlags {
   seed: number;
   weights?: WeightFormat;
   precision?: Precision;
+  kv?: "auto" | KvDtype;
   tiles: number;
   prompt: number;
   promptIds?: number[];
@@ -89,7 +90,6 @@ async function fastest(work: () => Promise<void>): Promise<number> {
 }
 
 const GIGA = 1e9;
-const KV = "f16"; // as `load` has it by default
 
 /** Loads a model, or makes one on the GPU, and times its phases against what the adapter can do at most. */
 export async function bench(flags: BenchFlags): Promise<void> {
@@ -107,6 +107,7 @@ export async function bench(flags: BenchFlags): Promise<void> {
 
 async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSignal): Promise<void> {
   const { config } = subject;
+  const kv = flags.kv === "f32" ? "f32" : "f16"; // as `load` has it by default
   const status = news();
   const inputIds = flags.promptIds ?? Array.from({ length: flags.prompt }, (_, i) => (i * 7919) % config.language.vocabSize);
   const bad = inputIds.find((id) => id >= config.language.vocabSize);
@@ -121,6 +122,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
   const gpus = await openGpus(devices);
   const [gpu, ...beside] = gpus as [Gpu, ...Gpu[]];
   try {
+    sayToy(flags.synthetic ?? flags.model);
     status("measuring the adapter's ceilings");
     const { ceilings } = await measureCeilings(gpu);
     const origin = subject.tensors(gpu, flags.weights ?? "auto");
@@ -131,7 +133,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
       split: flags.split,
       format: flags.weights ?? "auto",
       maxContext,
-      kv: KV,
+      kv,
       precision: flags.precision ?? "auto",
       signal,
       onBytes(bytes, total) {
@@ -180,9 +182,9 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
     status("decode");
     const { each, steps, seconds } = await decode(model, scheduler, inputIds, flags.tokens, signal);
     const weightBytes = decodedBytes(config, weights);
-    const bytesPerToken = weightBytes + kvBytes(config.language, inputIds.length + steps / 2, KV);
+    const bytesPerToken = weightBytes + kvBytes(config.language, inputIds.length + steps / 2, kv);
     const floor = (ceilings.streamGBps * GIGA) / bytesPerToken;
-    const atContext = await timeContexts(model, weightBytes, KV, signal);
+    const atContext = await timeContexts(model, weightBytes, kv, signal);
     const rowsTogether = await timeRows(model, signal);
     const peakRssBytes = process.resourceUsage().maxRSS * 1024;
     if (flags.vs) status("decoding in turns with ONNX Runtime");

@@ -100,7 +100,7 @@ function stop(text: string, before: string[] = []): string[] {
 }
 
 /** The name of a revision: what Git takes and an address can carry. */
-function revision(text: string): string {
+export function revision(text: string): string {
   const good = /^[\w][\w.-]*(\/[\w][\w.-]*)*$/.test(text) && !text.includes("..");
   if (!good || text.length > 255) throw new InvalidArgumentError(`${quoted(text)} is not a branch, tag or commit.`);
   return text;
@@ -167,6 +167,9 @@ export const contextOption = () => new Option("--max-context <tokens>", "tokens 
 export const shardOption = () => new Option("--shard-size <bytes>", "most bytes a file").argParser(size).default(5e9, "5GB");
 export const weightsOption = () =>
   new Option("--weights <format>", "how matrices are held on the GPU").choices(["auto", "bf16", "f16", "f32", "q8", "q4"]).default("auto");
+export const kvOption = () =>
+  new Option("--kv <format>", "how keys and values are held between steps (auto: f16)").choices(["auto", "f16", "f32"]).default("auto");
+export const systemOption = () => new Option("--system <text>", "replaces the model's system message");
 export const precisionOption = () =>
   new Option("--precision <kind>", "what products may do to their operands: nothing, f16 where it is safe, or 8 bits besides")
     .choices(["exact", "auto", "fast"])
