@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import { type Gpu, scopedOn } from "../gpu/device.ts";
 import { MAX_SLOTS, type Precision, type Program, Programs, type Tap } from "../gpu/program.ts";
 import { type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
@@ -127,7 +127,7 @@ export class Model {
     checkContext(config.language, maxContext);
     const { parts = splitLayers(config.language.layers, [1]) } = options;
     const on = (layer: number) => w[parts.find(({ end }) => layer < end)!.device]!;
-    const Relay = parts.length > 1 ? (await import("./relay.ts")).Relay : undefined; // pages with one device do not download it
+    const Relay = parts.length > 1 ? (await late("what joins several devices", import("./relay.ts"))).Relay : undefined; // pages with one device do not download it
     return scopedOn(gpus, "loading the model", async () => {
       const [first, ...beside] = w;
       const weights = await first!.load((declared) => declareModel(declared, config, undefined, on), beside);
