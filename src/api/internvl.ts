@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import type { SourceLike } from "../hub/source.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
@@ -36,7 +36,7 @@ export async function answerAsk(vlm: InternVL, ...[ask, signal, emit, onProgress
 /** Answers what a batch was given, already read. @throws EngineError what concerns all items */
 export async function answerBatch(vlm: InternVL, items: BatchItems, settings: BatchSettings): Promise<BatchResult[]> {
   const parts = partsOf(vlm);
-  return (await import("./batch.ts")).runBatch(parts, items, settings);
+  return (await late("batches", import("./batch.ts"))).runBatch(parts, items, settings);
 }
 
 /** A vision-language model of the InternVL 2.5 family, ready to answer. */
@@ -64,9 +64,11 @@ export class InternVL {
     }
   }
 
-  /** The adapter's name. */
+  /** The adapter's name; of several devices those of all, with commas between. */
   get adapter(): string {
-    return partsOf(this).gpu.adapterName;
+    return partsOf(this)
+      .gpus.map(({ adapterName }) => adapterName)
+      .join(", ");
   }
 
   /** How the matrices are held on the GPU. */
@@ -74,10 +76,10 @@ export class InternVL {
     return partsOf(this).weights;
   }
 
-  /** Bytes in use on the GPU, by label. */
+  /** Bytes in use on the GPU, by label; of several devices those of all. */
   memory(): { bytes: number; entries: { label: string; bytes: number }[] } {
-    const { memory } = partsOf(this).gpu;
-    return { bytes: memory.bytes, entries: memory.entries() };
+    const { gpus } = partsOf(this);
+    return { bytes: gpus.reduce((sum, { memory }) => sum + memory.bytes, 0), entries: gpus.flatMap(({ memory }) => memory.entries()) };
   }
 
   /**
@@ -101,7 +103,7 @@ export class InternVL {
    */
   complete: Complete = async (request: unknown, options?: CompletionOptions): Promise<never> => {
     const parts = partsOf(this);
-    return (await import("./openai.ts")).complete(parts, request, options) as Promise<never>;
+    return (await late("what answers OpenAI's requests", import("./openai.ts"))).complete(parts, request, options) as Promise<never>;
   };
 
   /** A conversation whose turns compute only what is new. @throws EngineError bad-input */
@@ -130,7 +132,9 @@ export class InternVL {
     if (!found) return;
     parts.delete(this);
     await found.scheduler.close(disposed());
-    found.gpu.close();
+    await found.model.idle().catch(() => {}); // lost, then: there is nothing to wait for
+    await found.formats?.then((formats) => formats.dispose()).catch(() => {});
+    for (const gpu of found.gpus) gpu.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -23,8 +23,9 @@ import { portableAsk, portableItem, revivedResult } from "./worker-pictures.ts";
 import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
 
 /** As `LoadOptions`, but devices and functions cannot be handed to a worker. */
-export interface WorkerLoadOptions extends Omit<LoadOptions, "device" | "fetch"> {
+export interface WorkerLoadOptions extends Omit<LoadOptions, "device" | "devices" | "fetch"> {
   device?: DeviceOptions | undefined;
+  devices?: readonly DeviceOptions[] | undefined;
   /** A worker that runs `internvl-webgpu/worker-thread`, where a bundler does not find it by itself. It ends with the model. */
   worker?: Worker | undefined;
 }

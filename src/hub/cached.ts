@@ -71,8 +71,8 @@ async function hubModel(store: FileStore, id: string): Promise<CachedModel> {
   const folder = repoFolder(id);
   const commits = (await store.list(`${folder}/snapshots`)).map(({ name }) => name);
   // refs/main is written when everything has come: without it, this is a first download that has not ended, or another revision.
-  const refs = await refsBelow(store, `${folder}/refs`);
   const noted = (await store.readText(`${folder}/refs/main`))?.trim();
+  const refs = await refsBelow(store, `${folder}/refs`);
   const commit = (noted !== undefined && isCommit(noted) ? noted : commits.at(-1)) ?? "none";
   const snapshot = `${folder}/snapshots/${commit}`;
   const files = filesOf(store, snapshot);

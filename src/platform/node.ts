@@ -189,6 +189,7 @@ export const platform: Platform = {
   openFile,
   pathKind,
   availableMemory,
+  mobile: false,
   pathOfUrl,
   expandHome,
   env,

@@ -44,6 +44,9 @@ interface Report {
   dawn?: string[];
 }
 
+/** How a process is given one of several GPUs that have one name. */
+const ONE_OF_EQUALS = `in a container with one of them${process.platform === "linux" ? ", or, with Mesa's device-select layer, by DRI_PRIME=pci-0000_02_00_0! (its slot; MESA_VK_DEVICE_SELECT=list lists them)" : ""}`;
+
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
@@ -91,6 +94,8 @@ function linesOf(report: Report, tunes: boolean): string[] {
   return [
     `Node ${report.node} on ${report.platform}, ${gibibytes(memory.total)} of memory, ${gibibytes(memory.available)} free`,
     `adapters, best first: ${adapters.join(", ")}`,
+    "several GPUs: --devices A,B splits a model over those that have different names. Two of one name cannot be told apart within a process: run one for each",
+    `  ${ONE_OF_EQUALS}; docs/scaling.md has more`,
     `chosen: ${adapter}${software}`,
     ...FEATURES.map(
       (feature) => `  ${features[feature] ? "yes" : "no "}  ${feature}${features[feature] ? "" : " (not needed, faster with it)"}`,

@@ -10,6 +10,8 @@ import { interrupted } from "./interrupt.ts";
 import { loadProgress } from "./progress.ts";
 import { clearStatus, terminal } from "./status.ts";
 
+type DeviceChoice = Pick<LoadOptions, "device" | "devices" | "split">;
+
 export { status } from "./status.ts";
 
 /** Fires at the first Ctrl-C; the second one ends the process. */
@@ -20,6 +22,8 @@ export interface ModelFlags {
   model?: string;
   revision?: string;
   adapter?: string;
+  devices?: string[];
+  split?: number[];
   lora?: string[];
   weights?: WeightFormat;
   precision?: Precision;
@@ -59,6 +63,10 @@ export function readingOptions({ maxPixels, maxSide, allowTruncated, specialToke
   return { maxPixels, maxSide, allowTruncated, specialTokens };
 }
 
+/** The flags that choose one device or several. */
+export const deviceOptions = ({ adapter, devices, split }: Pick<ModelFlags, "adapter" | "devices" | "split">): DeviceChoice =>
+  devices ? { devices: devices.map((adapter) => ({ adapter })), split } : { device: { adapter } };
+
 /** The model that comes with the program. */
 export const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
 
@@ -86,8 +94,9 @@ export async function checkModelFlags({ model, revision, lora = [] }: Pick<Model
 }
 
 /** The flags that are options of a load. */
-export function loadOptions({ adapter, weights, lora, precision, kv, maxContext, revision }: ModelFlags): LoadOptions {
-  return { device: { adapter }, weights, adapters: lora, precision, kv, maxContext, revision };
+export function loadOptions(flags: ModelFlags): LoadOptions {
+  const { weights, lora, precision, kv, maxContext, revision } = flags;
+  return { ...deviceOptions(flags), weights, adapters: lora, precision, kv, maxContext, revision };
 }
 
 export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise<InternVL> {

@@ -15,13 +15,16 @@ import {
   modelOption,
   port,
   precisionOption,
+  precisions,
   readingFlags,
   revisionOption,
   seed,
   shardOption,
   systemOption,
   upTo,
+  webUrl,
   weightsOption,
+  withDevices,
 } from "./flags.ts";
 
 const MOST_TILES = 40; // a picture
@@ -91,7 +94,7 @@ export function program(): Command {
     .action(later(async () => (await import("./batch.ts")).batch));
   for (const command of [chatCommand, batchCommand])
     for (const option of [...generationFlags(), ...readingFlags()]) command.addOption(option);
-  root
+  const serveCommand = root
     .command("serve")
     .description("answer over HTTP as OpenAI's API does: chat completions, completions, models, metrics")
     .addOption(modelOption())
@@ -107,6 +110,12 @@ export function program(): Command {
     .addOption(new Option("--max-queue <count>", "answers that may wait (default: 256)").argParser(count))
     .addOption(new Option("--max-seconds <count>", "longest answer (default: 600)").argParser(upTo(86_400)))
     .option("--reload-on-loss", "load the model again when the GPU's device is lost")
+    .addOption(
+      new Option("--proxy-url <url>", "register with this `lmdeploy serve proxy`, and stay registered while the model is ready").argParser(
+        webUrl,
+      ),
+    )
+    .addOption(new Option("--public-url <url>", "how the proxy reaches this server (default: the address it listens on)").argParser(webUrl))
     .addOption(contextOption())
     .addOption(weightsOption())
     .addOption(loraOption())
@@ -166,7 +175,7 @@ export function program(): Command {
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(later(async () => (await import("./synth.ts")).synth));
-  root
+  const benchCommand = root
     .command("bench")
     .description("time loading, vision, prefill and decoding of a whole model against the adapter's ceilings")
     .addOption(modelOption())
@@ -188,6 +197,7 @@ export function program(): Command {
     .addOption(adapterOption())
     .addOption(jsonOption())
     .action(later(async () => (await import("./bench.ts")).bench));
+  for (const command of [chatCommand, batchCommand, serveCommand, benchCommand]) withDevices(command);
   root
     .command("doctor")
     .description("adapters, features and limits of this machine")
@@ -243,6 +253,11 @@ export function program(): Command {
     .addOption(
       new Option("--weights <format>", "of the model; can be given several times (default: bf16, q8 and q4)")
         .argParser(formats)
+        .default([], ""),
+    )
+    .addOption(
+      new Option("--precision <kind>", "of the model's products; can be given several times (default: exact, auto and fast)")
+        .argParser(precisions)
         .default([], ""),
     )
     .option(

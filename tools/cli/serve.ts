@@ -1,13 +1,16 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { hostname } from "node:os";
 import { createAdaptorServer } from "@hono/node-server";
 import { partsOf } from "../../src/api/internvl.ts";
 import { InternVL, type Progress } from "../../src/index.ts";
+import { isReady } from "../../src/server/service.ts";
 import { createHandler, type ServerOptions, type Service } from "../../src/server.ts";
 import { UsageError } from "./failures.ts";
 import { stopListening } from "./interrupt.ts";
 import { checkModelFlags, loadOptions, type ModelFlags, modelName, NANO, sayToy } from "./model.ts";
 import { loadProgress } from "./progress.ts";
+import { Registration } from "./proxy.ts";
 import { clearStatus, terminal } from "./status.ts";
 
 export interface ServeFlags extends ModelFlags {
@@ -22,6 +25,8 @@ export interface ServeFlags extends ModelFlags {
   maxQueue?: number;
   maxSeconds?: number;
   reloadOnLoss?: boolean;
+  proxyUrl?: string;
+  publicUrl?: string;
 }
 
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
@@ -66,7 +71,7 @@ export class Loading implements Service {
     if (!this.#toldToy) sayToy(model);
     this.#toldToy = true; // not again where it is loaded again
     this.vlm = vlm;
-    partsOf(vlm).gpu.device.lost.then(({ message }) => {
+    Promise.race(partsOf(vlm).gpus.map(({ device }) => device.lost)).then(({ message }) => {
       if (this.stopping || this.vlm !== vlm) return;
       process.stderr.write(`internvl: device-lost: ${message}\n`);
       if (reloadOnLoss) this.#reload(vlm);
@@ -135,15 +140,25 @@ export async function serve(flags: ServeFlags): Promise<void> {
   }
   if (flags.json) process.stdout.write(`${JSON.stringify({ url, model })}\n`);
   else process.stderr.write(`${model} on ${url}/v1\n`);
+  const proxy =
+    flags.proxyUrl && new Registration(flags.proxyUrl, { url: flags.publicUrl ?? reachable(url), model }, () => isReady(service));
   const loading = service.load();
   loading.catch(() => {}); // told by the race, or of no interest any more
   try {
     await Promise.race([loading.then(() => stop), stop]);
   } finally {
+    if (proxy) await proxy.stop(); // before anything is refused
     service.stopping = true;
     await ended(server);
     await service.stop();
   }
+}
+
+/** A server's address for others: one that listens everywhere is called by the machine's name. */
+function reachable(url: string): string {
+  const at = new URL(url);
+  if (at.hostname === "0.0.0.0" || at.hostname === "[::]") at.hostname = hostname();
+  return at.origin;
 }
 
 /** Takes no connection any more, and waits until what was asked is answered. */
