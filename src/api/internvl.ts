@@ -4,19 +4,16 @@ import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
 import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
-import { answerWith } from "./answer.ts";
 import type { Ask } from "./asking.ts";
 import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch.ts";
-import type { GenerationOptions } from "./generation.ts";
-import { type LoadOptions, loadParts } from "./load.ts";
+import type { LoadOptions } from "./load.ts";
 import type { Message } from "./messages.ts";
 import type { Complete, CompletionOptions } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
-import type { PromptOptions } from "./prompt.ts";
+import type { ChatOptions } from "./prompt.ts";
 import { asEngineError, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
-
-export interface ChatOptions extends PromptOptions, GenerationOptions {}
+import type { WorkerLoadOptions } from "./worker.ts";
 
 const parts = new WeakMap<InternVL, Parts>();
 
@@ -31,7 +28,8 @@ export function partsOf(vlm: InternVL): Parts {
 
 /** Prepares a question and answers it. */
 export async function answerAsk(vlm: InternVL, ask: Ask, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
-  return answerWith(partsOf(vlm), ask, signal, emit);
+  const parts = partsOf(vlm);
+  return (await import("./answer.ts")).answerWith(parts, ask, signal, emit);
 }
 
 /** Answers what a batch was given, already read. @throws EngineError what concerns all items */
@@ -51,9 +49,10 @@ export class InternVL {
    * @throws EngineError no-webgpu, no-adapter, limit-exceeded, out-of-memory, bad-weights, bad-input, network, aborted
    */
   static async load(source: SourceLike, options?: LoadOptions): Promise<InternVL> {
-    const { source: from, ...accepted } = acceptLoad(source, options);
+    const { source: from, worker, ...accepted } = acceptLoad(source, options);
+    if (worker) return (await import("./worker.ts")).InternVLWorker.load(from, { ...accepted, worker } as WorkerLoadOptions);
     try {
-      const loaded = await loadParts(from, accepted);
+      const loaded = await (await import("./load.ts")).loadParts(from, accepted); // what computes is not needed where a worker does
       const vlm = new InternVL();
       parts.set(vlm, loaded);
       accepted.onProgress?.({ phase: "ready", loaded: 1, total: 1 });

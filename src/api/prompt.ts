@@ -3,6 +3,7 @@ import type { Tiles } from "../model/internvl.ts";
 import { type PromptPart, promptParts, promptText, TEMPLATES } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Ask } from "./asking.ts";
+import type { GenerationOptions } from "./generation.ts";
 import type { ImageDecoder } from "./image-options.ts";
 import type { ImageLike } from "./images.ts";
 import type { ContentPart, History, Message } from "./messages.ts";
@@ -47,6 +48,8 @@ export interface PromptOptions extends PictureOptions {
   specialTokens?: "text" | "parse" | undefined;
   signal?: AbortSignal | undefined;
 }
+
+export interface ChatOptions extends PromptOptions, GenerationOptions {}
 
 export interface PreparedPrompt {
   inputIds: number[];

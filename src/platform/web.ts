@@ -3,6 +3,7 @@ import { quoted } from "../options.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import { createSha256 } from "./sha256.ts";
 import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
+import { jpegDecoder, startModel } from "./web-scripts.ts";
 import { startDecoder } from "./web-thread.ts";
 
 async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
@@ -55,7 +56,8 @@ export const platform: Platform = {
   fileOf,
   decodeNative,
   startDecoder,
-  jpegDecoder: async () => undefined,
+  startModel,
+  jpegDecoder,
   media: async () => noFiles("a server's media"),
   portable,
 };
