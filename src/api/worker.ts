@@ -193,8 +193,8 @@ export class InternVLWorker {
     throwIfAborted(signal);
     const own = typeof worker === "object" ? worker : undefined;
     if (!own && typeof Worker === "undefined")
-      throw new EngineError("bad-input", "InternVLWorker needs the class Worker of a page, which is not there", {
-        hint: "use InternVL in Node, or give a worker of yours that runs internvl-webgpu/worker-thread",
+      throw new EngineError("bad-input", "a model in a worker needs the class Worker of a page, which is not there", {
+        hint: "in Node load it without a worker; or give a worker of yours that runs internvl-webgpu/worker-thread",
       });
     const connection = new Connection(own ?? (await platform.startModel()));
     const pages: PageFiles[] = [];
