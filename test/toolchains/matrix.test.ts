@@ -1,4 +1,4 @@
-import { cpSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { pathOf } from "../support.ts";
@@ -69,7 +69,22 @@ describe.runIf(reachable)("the packed package (npm run test:full)", () => {
       ),
   });
   pages("rollup", { build: (project) => run(project, "npx rollup -c").then(() => files(project, ".", "public")) });
-  pages("import-map", { "no tool at all": (project) => files(project, ".", "public") });
+  pages("import-map", {
+    "no tool at all": (project) => files(project, ".", "public"),
+    "from a CDN": async (project) => {
+      const cdn = await files(project, ".");
+      const page = readFileSync(join(project, "index.html"), "utf8").replaceAll("/node_modules/", `${cdn}/node_modules/`);
+      writeFileSync(join(project, "public/index.html"), page);
+      return files(project, "public", ".");
+    },
+  });
+  of("import-map", (project) => {
+    it("a page whose rules forbid Blobs: a clear error, and a worker of its own", async () => {
+      const { found } = await look(`${await files(project(), ".", "public")}/csp.html`);
+      const hint = expect.stringContaining("allow worker-src blob: or give a worker of yours");
+      expect(found).toEqual({ refused: { name: "EngineError", code: "network", hint }, text: "A triangle." });
+    });
+  });
   pages(
     "next",
     {

@@ -108,7 +108,10 @@ export function files(project: string, ...roots: string[]): Promise<string> {
     const file = roots.map((root) => join(project, root, path)).find((each) => existsSync(each));
     if (!file) return void response.writeHead(404).end();
     const type = TYPES[extname(file)] ?? "application/octet-stream";
-    sendFile({ method: request.method!, path, headers: request.headers }, response, readFileSync(file), { "content-type": type });
+    sendFile({ method: request.method!, path, headers: request.headers }, response, readFileSync(file), {
+      "content-type": type,
+      "access-control-allow-origin": "*", // as a CDN
+    });
   });
   closing.add(() => server.close());
   return new Promise((resolve) =>
