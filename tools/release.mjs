@@ -42,7 +42,7 @@ const kB = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
 const { entry, answer, worker } = browserSizes(join(root, "dist/browser"));
 console.log(`\n${packed.filename}: ${kB(packed.size)}, unpacked ${kB(packed.unpackedSize)}, ${packed.entryCount} files`);
 console.log(`a page, gzip: ${kB(entry)} at once, ${kB(answer)} for an answer about a picture, ${kB(worker)} with the model in a worker`);
-if (answer > LIMIT) fail(`a first answer needs ${kB(answer)}, ${kB(LIMIT)} is the limit`);
+if (Math.max(answer, worker) > LIMIT) fail(`a first answer needs more than ${kB(LIMIT)}`);
 
 run("npx", ["vitest", "run", "--mode", "full", "--project", "built", "test/toolchains"]);
 console.log(`\n${name}@${version} is ready: npm publish`);

@@ -1,6 +1,5 @@
 // y = ln(1 + e^x), a value a thread, for x: [count] and y: [count].
-// |x| keeps e^-|x| from running over: ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|).
-override COUNT: u32;
+// |x| keeps e^-|x| from running over: ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|). COUNT is a constant of the case (`consts`).
 
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;

@@ -16,7 +16,7 @@ import type { Message } from "./messages.ts";
 import { COMPLETION } from "./openai-options.ts";
 import type { Complete, CompletionOptions } from "./openai-types.ts";
 import type { ChatOptions } from "./prompt.ts";
-import { asEngineError, type BatchAnswer, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
+import { asEngineError, type BatchAnswer, type BatchResult, type ChatReply, type ChatResult, type Run, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { completion } from "./worker-complete.ts";
 import { portableAsk, portableItem, revivedResult } from "./worker-pictures.ts";
@@ -32,8 +32,9 @@ import {
 } from "./worker-protocol.ts";
 
 /** As `LoadOptions`, but devices and functions cannot be handed to a worker. */
-export interface WorkerLoadOptions extends Omit<LoadOptions, "device" | "fetch"> {
+export interface WorkerLoadOptions extends Omit<LoadOptions, "device" | "devices" | "fetch"> {
   device?: DeviceOptions | undefined;
+  devices?: readonly DeviceOptions[] | undefined;
 }
 
 interface Pending {
@@ -239,7 +240,7 @@ export class InternVLWorker {
   chat(question: string | readonly Message[], options?: ChatOptions): ChatReply {
     return startReply(
       () => acceptChat(question, options),
-      (ask, signal, emit) => this.#ask(ask, signal, emit),
+      (...asked) => this.#ask(...asked),
     );
   }
 
@@ -255,7 +256,8 @@ export class InternVLWorker {
   /** As `InternVL.session`. */
   session(options?: SessionOptions): Session {
     return new Session(
-      (accept, ready) => startReply(accept, async (ask, signal, emit) => this.#ask(await readyOrAborted(ready(ask), signal), signal, emit)),
+      (accept, ready) =>
+        startReply(accept, async (ask, signal, ...told) => this.#ask(await readyOrAborted(ready(ask), signal), signal, ...told)),
       options,
     );
   }
@@ -298,12 +300,13 @@ export class InternVLWorker {
     return results;
   }
 
-  async #ask(ask: Ask, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
+  async #ask(...[ask, signal, emit, onProgress]: Parameters<Run>): Promise<ChatResult> {
     const connection = connectionOf(this);
     const { value, transfer } = await portableAsk(ask);
     throwIfAborted(signal);
-    const result = await connection.request({ op: "chat", ask: value }, transfer, signal, (message) => {
+    const result = await connection.request({ op: "chat", ask: value, tells: onProgress !== undefined }, transfer, signal, (message) => {
       if (message.type === "piece") emit(message.piece);
+      if (message.type === "prompt") onProgress?.(message.progress);
     });
     return revivedResult(result as ChatResult);
   }

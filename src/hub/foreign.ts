@@ -1,6 +1,5 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { described, quoted, wrong } from "../options.ts";
-import { sizeText } from "../platform/fetch.ts";
+import { described, quoted, sizeText, wrong } from "../options.ts";
 import { SafetensorsError } from "../safetensors/errors.ts"; // not all of the package, which comes when a model is loaded
 import type { ByteSource } from "../safetensors/types.ts";
 import type { StagedSource, WeightSource } from "./source-types.ts";

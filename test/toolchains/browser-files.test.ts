@@ -31,7 +31,7 @@ describe("the files for browsers", () => {
     const { entry, answer, worker } = browserSizes(folder);
     console.log(`gzip: ${entry} bytes at once, ${answer} for an answer about a picture, ${worker} with the model in a worker`);
     expect(answer).toBeGreaterThan(entry + 10_000); // that it counts at all
-    expect(answer).toBeLessThanOrEqual(LIMIT);
+    expect(Math.max(answer, worker)).toBeLessThanOrEqual(LIMIT);
   });
 
   it("import each other and nothing else, by names that every tool finds", () => {
