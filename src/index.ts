@@ -3,7 +3,7 @@ export { cachedModels } from "./api/cached-models.ts";
 export type { GenerationOptions } from "./api/generation.ts";
 export type { ImageDecoder } from "./api/image-options.ts";
 export type { ImageLike, RawImage } from "./api/images.ts";
-export { type ChatOptions, InternVL } from "./api/internvl.ts";
+export { InternVL } from "./api/internvl.ts";
 export type { LoadOptions, Progress } from "./api/load.ts";
 export type { ContentPart, History, HistoryTurn, ImagePart, ImageUrlPart, Message, TextPart } from "./api/messages.ts";
 export type {
@@ -17,7 +17,7 @@ export type {
   CompletionOptions,
 } from "./api/openai-types.ts";
 export type { StoredPixels } from "./api/pictures.ts";
-export type { PictureOptions, PromptOptions, VideoLike } from "./api/prompt.ts";
+export type { ChatOptions, PictureOptions, PromptOptions, VideoLike } from "./api/prompt.ts";
 export type { BatchAnswer, BatchFailure, BatchResult, ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";
 export type { SendOptions, Session, SessionOptions } from "./api/session.ts";
 export { EngineError, type ErrorCode } from "./errors.ts";

@@ -1,6 +1,6 @@
-// Builds dist/: embeds the shaders, then compiles the library, the tools and the safetensors-ts workspace.
+// Builds dist/: embeds the shaders, compiles the library, the tools and the safetensors-ts workspace, then bundles what browsers take.
 import { spawnSync } from "node:child_process";
-import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -26,11 +26,5 @@ detachDeclarations(
   Object.values(exports).flatMap(({ types }) => (types ? [join(root, types)] : [])),
 );
 detachDeclarations(join(root, "src/safetensors/dist"), [join(root, "src/safetensors/dist/index.d.ts")]);
-// The compiler renames imports from .ts to .js, but not the addresses of workers' scripts.
-for (const file of ["dist/src/api/worker.js", "dist/src/platform/web-thread.js"]) {
-  const compiled = readFileSync(join(root, file), "utf8");
-  const renamed = compiled.replace(/new URL\("([^"]+)\.ts", import\.meta\.url\)/, 'new URL("$1.js", import.meta.url)');
-  if (renamed === compiled) throw new Error(`${file}: the worker's script is not where the build looks for it`);
-  writeFileSync(join(root, file), renamed);
-}
+node("tools/browser/build.mjs");
 chmodSync(join(root, "dist/tools/cli/main.js"), 0o755);

@@ -16,6 +16,16 @@ const adapters: Reader<SourceLike[]> = (value, name) => {
   return value.map((each) => checkSource(each, "an adapter's source"));
 };
 
+const isWorker = (value: unknown): value is Worker => {
+  const { postMessage, terminate } = (value ?? {}) as Partial<Worker>;
+  return typeof postMessage === "function" && typeof terminate === "function";
+};
+
+const worker: Reader<boolean | Worker> = (value, name) => {
+  if (typeof value !== "boolean" && !isWorker(value))
+    throw wrong(name, value, "true, false or a Worker", 'write { worker: true }, or new Worker(url, { type: "module" })');
+  return value;
+};
 /** Several of them, each once. */
 const severalOf =
   <T>(device: Reader<T>): Reader<T[]> =>
@@ -65,13 +75,9 @@ const LOAD = {
   token: text,
   cacheDir: text,
   fetch: callback<typeof fetch>(),
+  worker,
   signal,
   onProgress: callback<NonNullable<LoadOptions["onProgress"]>>(),
-};
-
-const isWorker = (value: unknown): value is Worker => {
-  const { postMessage, terminate } = (value ?? {}) as Partial<Worker>;
-  return typeof postMessage === "function" && typeof terminate === "function";
 };
 
 /** What `load` was given. @throws EngineError bad-input */
@@ -81,17 +87,20 @@ export function acceptLoad(from: unknown, options: unknown): { source: SourceLik
 
 /** What a worker's `load` was given. @throws EngineError bad-input */
 export function acceptWorkerLoad(from: unknown, options: unknown) {
-  const worker: Reader<Worker> = (value, name) => {
-    if (!isWorker(value)) throw wrong(name, value, "a Worker", 'write new Worker(url, { type: "module" })');
-    return value;
-  };
   const chosen: Reader<DeviceOptions> = (value, name) => {
     const read = deviceOption(value, name);
     if ("own" in read) throw wrong(name, value, "{ adapter, powerPreference }: a device cannot be handed to a worker");
     return read.options;
   };
-  const { fetch: _, ...portable } = LOAD;
-  const shape = { ...portable, device: chosen, devices: severalOf(chosen), worker };
+  const fetch: Reader<undefined> = (value, name) => {
+    throw wrong(
+      name,
+      value,
+      "nothing where the model is in a worker: a function cannot be handed to one",
+      "give a source { open(name) }, which stays in the page",
+    );
+  };
+  const shape = { ...LOAD, device: chosen, devices: severalOf(chosen), fetch };
   return { source: checkSource(from), ...checkDevices(readOptions("load", options, shape)) };
 }
 

@@ -4,18 +4,15 @@ import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
 import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
-import { answerWith } from "./answer.ts";
 import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch.ts";
-import type { GenerationOptions } from "./generation.ts";
-import { type LoadOptions, loadParts } from "./load.ts";
+import type { LoadOptions } from "./load.ts";
 import type { Message } from "./messages.ts";
 import type { Complete, CompletionOptions } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
-import type { PromptOptions } from "./prompt.ts";
+import type { ChatOptions } from "./prompt.ts";
 import { asEngineError, type BatchResult, type ChatReply, type ChatResult, type Run, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
-
-export interface ChatOptions extends PromptOptions, GenerationOptions {}
+import type { WorkerLoadOptions } from "./worker.ts";
 
 const parts = new WeakMap<InternVL, Parts>();
 
@@ -30,7 +27,9 @@ export function partsOf(vlm: InternVL): Parts {
 
 /** Prepares a question and answers it. */
 export async function answerAsk(vlm: InternVL, ...[ask, signal, emit, onProgress]: Parameters<Run>): Promise<ChatResult> {
-  return answerWith(partsOf(vlm), ask, signal, emit, { onProgress });
+  const parts = partsOf(vlm);
+  const { answerWith } = await late("what answers", import("./answer.ts"));
+  return answerWith(parts, ask, signal, emit, { onProgress });
 }
 
 /** Answers what a batch was given, already read. @throws EngineError what concerns all items */
@@ -50,7 +49,12 @@ export class InternVL {
    * @throws EngineError no-webgpu, no-adapter, limit-exceeded, out-of-memory, bad-weights, bad-input, network, aborted
    */
   static async load(source: SourceLike, options?: LoadOptions): Promise<InternVL> {
-    const { source: from, ...accepted } = acceptLoad(source, options);
+    const { source: from, worker, ...accepted } = acceptLoad(source, options);
+    if (worker) {
+      const { InternVLWorker } = await late("what speaks to the worker", import("./worker.ts"));
+      return InternVLWorker.load(from, { ...accepted, worker } as WorkerLoadOptions);
+    }
+    const { loadParts } = await late("the engine", import("./load.ts")); // not needed where a worker computes
     try {
       const loaded = await loadParts(from, accepted);
       const vlm = new InternVL();

@@ -64,6 +64,11 @@ export interface LoadOptions extends HubOptions {
   slots?: number | undefined;
   /** Bytes for the KV caches of all slots, 2 GiB by default or what four slots need; each has room for `maxContext` tokens. */
   kvBytes?: number | undefined;
+  /**
+   * `true`: the model runs in a worker, so that the page stays free while it loads and answers; the library brings the script along. A
+   * `Worker` of yours runs `internvl-webgpu/worker-thread`, and ends with the model. Neither takes a `GPUDevice` or a `fetch`.
+   */
+  worker?: boolean | Worker | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
 }

@@ -4,6 +4,7 @@ import type { Tiles } from "../model/internvl.ts";
 import { type PromptPart, promptParts, promptText, TEMPLATES } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Ask } from "./asking.ts";
+import type { GenerationOptions } from "./generation.ts";
 import type { ImageDecoder } from "./image-options.ts";
 import type { ImageLike } from "./images.ts";
 import type { ContentPart, History, Message } from "./messages.ts";
@@ -50,6 +51,8 @@ export interface PromptOptions extends PictureOptions {
   /** Called as the prompt gets on: tiles that are encoded, then tokens that are prefilled. What it throws ends the answer, as it is. */
   onProgress?: ((progress: PromptProgress) => void) | undefined;
 }
+
+export interface ChatOptions extends PromptOptions, GenerationOptions {}
 
 export interface PreparedPrompt {
   inputIds: number[];

@@ -7,20 +7,21 @@ import { answerAsk, answerBatch, InternVL, partsOf } from "./internvl.ts";
 import type { LoadOptions } from "./load.ts";
 import type { ChatCompletionRequest } from "./openai-types.ts";
 import { closePictures, namedResult } from "./worker-pictures.ts";
-import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
+import {
+  decodeError,
+  encodeError,
+  type ModelState,
+  NO_STATE,
+  type PageSource,
+  type Port,
+  type Request,
+  type Response,
+} from "./worker-protocol.ts";
 
 type ChatRequest = Extract<Request, { op: "chat" }>;
 type BatchRequest = Extract<Request, { op: "batch" }>;
 type CompleteRequest = Extract<Request, { op: "complete" }>;
 type LoadRequest = Extract<Request, { op: "load" }>;
-
-/** Before a model is loaded, and after it was disposed. */
-export const NO_STATE: ModelState = { adapter: "", weights: "f32", memory: { bytes: 0, entries: [] } };
-
-/** Marks a source that stays in the page, by its place among such: its files are read over the port. */
-export interface PageSource {
-  page: number;
-}
 
 /** The worker's side: holds one model and answers the page's requests. */
 export function serveModel(port: Port): void {

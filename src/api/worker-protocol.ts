@@ -45,6 +45,14 @@ export interface ModelState {
   memory: { bytes: number; entries: { label: string; bytes: number }[] };
 }
 
+/** Before a model is loaded, and after it was disposed. */
+export const NO_STATE: ModelState = { adapter: "", weights: "f32", memory: { bytes: 0, entries: [] } };
+
+/** Marks a source that stays in the page, by its place among such: its files are read over the port. */
+export interface PageSource {
+  page: number;
+}
+
 /** An error as it travels: structured cloning would drop `code` and `hint`. */
 export interface PortableError {
   code: ErrorCode | undefined;

@@ -1,3 +1,4 @@
+import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
 import type { SourceLike, WeightSource } from "../hub/source.ts";
@@ -9,29 +10,32 @@ import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
 import { acceptWorkerLoad } from "./accept-load.ts";
 import type { AcceptedItem, Ask } from "./asking.ts";
 import type { BatchItem, BatchOptions } from "./batch.ts";
-import type { ChatOptions, InternVL } from "./internvl.ts";
 import { light } from "./light.ts";
 import type { LoadOptions } from "./load.ts";
 import type { Message } from "./messages.ts";
 import { COMPLETION } from "./openai-options.ts";
 import type { Complete, CompletionOptions } from "./openai-types.ts";
+import type { ChatOptions } from "./prompt.ts";
 import { asEngineError, type BatchAnswer, type BatchResult, type ChatReply, type ChatResult, type Run, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { completion } from "./worker-complete.ts";
-import { NO_STATE, type PageSource } from "./worker-host.ts";
 import { portableAsk, portableItem, revivedResult } from "./worker-pictures.ts";
-import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
+import {
+  decodeError,
+  encodeError,
+  type ModelState,
+  NO_STATE,
+  type PageSource,
+  type Port,
+  type Request,
+  type Response,
+} from "./worker-protocol.ts";
 
 /** As `LoadOptions`, but devices and functions cannot be handed to a worker. */
 export interface WorkerLoadOptions extends Omit<LoadOptions, "device" | "devices" | "fetch"> {
   device?: DeviceOptions | undefined;
   devices?: readonly DeviceOptions[] | undefined;
-  /** A worker that runs `internvl-webgpu/worker-thread`, where a bundler does not find it by itself. It ends with the model. */
-  worker?: Worker | undefined;
 }
-
-/** Everything public of `InternVL`: the compiler holds the two classes together. */
-type Surface = { [Name in keyof InternVL]: InternVL[Name] };
 
 interface Pending {
   resolve(value: unknown): void;
@@ -53,7 +57,7 @@ class Connection {
     (worker as Port).addEventListener("message", ({ data }: MessageEvent<Response>) => this.#receive(data));
     worker.addEventListener("error", ({ message }) => {
       const failed = new EngineError("network", `the model's worker does not run: ${message || "its script did not load"}`, {
-        hint: "see the browser's console; with a bundler, check that it emits internvl-webgpu/worker-thread",
+        hint: "see the browser's console; where the page's Content-Security-Policy forbids it, allow worker-src blob: or give a worker of yours",
       });
       this.close(failed);
     });
@@ -176,8 +180,8 @@ class PageFiles {
   }
 }
 
-/** `InternVL` in a worker of its own: the page stays free while it loads and answers. */
-export class InternVLWorker implements Surface {
+/** `InternVL` in a worker of its own: the page stays free while it loads and answers. `InternVL.load` returns one too: so the two stay alike. */
+export class InternVLWorker {
   private constructor() {}
 
   /**
@@ -188,14 +192,12 @@ export class InternVLWorker implements Surface {
   static async load(source: SourceLike, options?: WorkerLoadOptions): Promise<InternVLWorker> {
     const { source: from, adapters, worker, signal, onProgress, ...rest } = acceptWorkerLoad(source, options);
     throwIfAborted(signal);
-    if (!worker && typeof Worker === "undefined")
-      throw new EngineError("bad-input", "InternVLWorker needs the class Worker of a page, which is not there", {
-        hint: "use InternVL in Node, or give a worker of yours that runs internvl-webgpu/worker-thread",
+    const own = typeof worker === "object" ? worker : undefined;
+    if (!own && typeof Worker === "undefined")
+      throw new EngineError("bad-input", "a model in a worker needs the class Worker of a page, which is not there", {
+        hint: "in Node load it without a worker; or give a worker of yours that runs internvl-webgpu/worker-thread",
       });
-    // Bundlers find the script by this very form.
-    const connection = new Connection(
-      worker ?? new Worker(new URL("../worker-thread.ts", import.meta.url), { type: "module", name: "internvl" }),
-    );
+    const connection = new Connection(own ?? (await platform.startModel()));
     const pages: PageFiles[] = [];
     const portable = (source: SourceLike): unknown =>
       isOpener(source) ? ({ page: pages.push(new PageFiles(source)) - 1 } satisfies PageSource) : portableSource(source);

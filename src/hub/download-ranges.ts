@@ -1,10 +1,10 @@
 import { EngineError } from "../errors.ts";
 import { BrokenBody, piecesOf, Silence, shown, unreachable } from "../platform/fetch.ts";
-import type { ByteSource } from "../safetensors/index.ts";
+import { type ByteSource, memorySource } from "../safetensors/index.ts";
 import { isPlainName } from "./cache.ts";
 import { describe, type RemoteFile } from "./download-describe.ts";
 import { bareEtag, contentRange, discard, pageError, persistentRequest, refusal, saysPage, type Transport } from "./download-http.ts";
-import { isPage } from "./foreign.ts";
+import { checkSize, isPage, limitOf } from "./foreign.ts";
 import type { WeightSource } from "./source-types.ts";
 
 /** Reads exactly `length` bytes of a body and leaves the rest. @throws BrokenBody */
@@ -76,6 +76,21 @@ export function toldSize({ url, size }: RemoteFile): number {
   throw new EngineError("network", `${shown(url)} does not tell its length`, { hint: "download the folder and give its path" });
 }
 
+/** A small file as a whole: a server that compresses while it sends tells no length. @throws EngineError network, bad-weights where it is too long */
+async function wholeFile(t: Transport, url: string, name: string, signal?: AbortSignal): Promise<ByteSource> {
+  const { response } = await persistentRequest(t, url, { signal });
+  if (!response.ok) throw refusal(url, response);
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  for await (const piece of piecesOf(response, t.idle)) {
+    size += pieces[pieces.push(piece.slice()) - 1]!.length;
+    checkSize(name, size);
+  }
+  const bytes = new Uint8Array(await new Blob(pieces).arrayBuffer());
+  if (isPage(bytes, saysPage(response))) throw pageError(name, url);
+  return memorySource(name, bytes);
+}
+
 /** The files below an address, read by ranges. */
 export function rangeSource(t: Transport, base: string, signal?: AbortSignal): WeightSource {
   return {
@@ -83,7 +98,9 @@ export function rangeSource(t: Transport, base: string, signal?: AbortSignal): W
       if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`);
       const url = base + encodeURIComponent(name);
       const remote = await describe(t, url, { signal });
-      return "missing" in remote ? undefined : rangeFile(t, url, name, toldSize(remote));
+      if ("missing" in remote) return undefined;
+      if (remote.size === undefined && limitOf(name) < Number.POSITIVE_INFINITY) return wholeFile(t, url, name, signal);
+      return rangeFile(t, url, name, toldSize(remote));
     },
   };
 }

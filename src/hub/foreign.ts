@@ -1,6 +1,7 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { described, quoted, sizeText, wrong } from "../options.ts";
-import { type ByteSource, SafetensorsError } from "../safetensors/index.ts";
+import { SafetensorsError } from "../safetensors/errors.ts"; // not all of the package, which comes when a model is loaded
+import type { ByteSource } from "../safetensors/types.ts";
 import type { StagedSource, WeightSource } from "./source-types.ts";
 
 const MIB = 2 ** 20;

@@ -1,4 +1,5 @@
-import { type Directory, INDEX_NAME, SINGLE_NAME } from "../safetensors/index.ts";
+import type { Directory } from "../safetensors/index.ts";
+import { INDEX_NAME, SINGLE_NAME } from "../safetensors/types.ts";
 
 /** The files by which a source on a server is known. */
 export interface FileNames {

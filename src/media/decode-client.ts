@@ -40,7 +40,7 @@ function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal | undefined): 
 
 async function run(job: Omit<DecodeJob, "wasm">, pixels: number, signal: AbortSignal | undefined): Promise<RgbImage | undefined> {
   throwIfAborted(signal);
-  const wasm = await platform.jpegDecoder(); // in Node
+  const wasm = job.format === "jpeg" ? await platform.jpegDecoder() : undefined;
   const thread = idle ?? (await start());
   idle = undefined;
   if (!thread) return undefined;
@@ -65,7 +65,7 @@ async function start(): Promise<Thread | undefined> {
   if (without) return undefined;
   let thread: Thread | undefined;
   try {
-    thread = platform.startDecoder();
+    thread = await platform.startDecoder();
     await next(thread);
     return thread;
   } catch (cause) {

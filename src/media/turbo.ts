@@ -24,7 +24,11 @@ const ENDED = /premature end of data segment|found marker 0xd9 instead of/i;
 export async function decodeWithTurbo(parts: JpegParts, wasm: Uint8Array | undefined, allowTruncated: boolean): Promise<RgbImage> {
   const { width, height } = parts.frame;
   const said: string[] = [];
-  const options = { printErr: (line: string) => said.push(line), print: () => {}, ...(wasm ? { wasmBinary: wasm } : {}) };
+  const options = {
+    printErr: (line: string) => said.push(line),
+    print: () => {},
+    ...(wasm ? { wasmBinary: wasm, locateFile: String } : {}),
+  };
   const decoder = (await (createModule as (options: object) => Promise<Decoder>)(options)) as Decoder;
   let data: Uint8Array | undefined;
   try {

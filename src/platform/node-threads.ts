@@ -6,9 +6,13 @@ import type { Thread } from "./thread.ts";
 /** Where the compiled scripts lie. Run from its sources, as tests do, the library takes those of the last build: threads know no TypeScript. */
 const BUILT = import.meta.url.endsWith(".ts") ? "../../dist/src/" : "../";
 
+const script = (name: string) => new URL(BUILT + name, import.meta.url);
+
+/** Node has no such class; Bun and Deno do. */
+export const startModel = async (): Promise<globalThis.Worker> => new globalThis.Worker(script("worker-thread.js"), { type: "module" });
+
 /** Starts the thread that decodes pictures. */
-export function startDecoder(): Thread {
-  const script = (name: string) => new URL(BUILT + name, import.meta.url);
+export async function startDecoder(): Promise<Thread> {
   const worker = new Worker(script("platform/node-thread.js"), {
     workerData: script("media/decode-thread.js").href,
     name: "internvl pictures",

@@ -5,7 +5,7 @@ import { kindOf } from "../gpu/adapter-kind.ts";
 import { expandHome, openFile, pathKind, pathOfUrl, readFile } from "./files.ts";
 import { noSuchAdapter, notGiven, notListed } from "./no-adapter.ts";
 import { nodeSha256, nodeStore } from "./node-store.ts";
-import { jpegDecoder, startDecoder } from "./node-threads.ts";
+import { jpegDecoder, startDecoder, startModel } from "./node-threads.ts";
 import { once } from "./once.ts";
 import { paced } from "./pacing.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
@@ -205,6 +205,7 @@ export const platform: Platform = {
     throw new EngineError("bad-input", 'Node has no image decoder of its own: decoder is "native", supported here: "js"');
   },
   startDecoder,
+  startModel,
   jpegDecoder,
   portable: async (image) => ({ image, transfer: [] }),
   media: async () => (await import("./node-media.ts")).media,

@@ -93,7 +93,9 @@ export interface Platform {
   /** The platform's own image decoder. */
   decodeNative(bytes: Uint8Array, check: SizeCheck): Promise<RgbaPixels>;
   /** Starts the thread that decodes large pictures (media/decode-thread.ts). @throws where there are no threads */
-  startDecoder(): Thread;
+  startDecoder(): Promise<Thread>;
+  /** Starts the worker that `InternVLWorker` speaks to (worker-thread.ts), in what has the class Worker. */
+  startModel(): Promise<Worker>;
   /** The WebAssembly module of its JPEG decoder; `undefined` where the thread fetches it itself. */
   jpegDecoder(): Promise<Uint8Array | undefined>;
   /** What a server opens pictures with that a request only names. */

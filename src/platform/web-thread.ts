@@ -1,8 +1,9 @@
 import type { Thread } from "./thread.ts";
+import { decodeWorker } from "./web-scripts.ts";
 
 /** Starts the thread that decodes pictures. @throws where the page may not start workers */
-export function startDecoder(): Thread {
-  const worker = new Worker(new URL("../media/decode-thread.ts", import.meta.url), { type: "module", name: "internvl pictures" });
+export async function startDecoder(): Promise<Thread> {
+  const worker = await decodeWorker();
   return {
     post: (message, transfer) => worker.postMessage(message, transfer),
     listen(onMessage, onEnd) {

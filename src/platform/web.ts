@@ -2,6 +2,7 @@ import { EngineError, late } from "../errors.ts";
 import { quoted } from "../options.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
 import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
+import { jpegDecoder, startModel } from "./web-scripts.ts";
 import { startDecoder } from "./web-thread.ts";
 
 async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
@@ -58,7 +59,8 @@ export const platform: Platform = {
   fileOf,
   decodeNative,
   startDecoder,
-  jpegDecoder: async () => undefined,
+  startModel,
+  jpegDecoder,
   media: async () => noFiles("a server's media"),
   portable,
 };

@@ -3,7 +3,7 @@ import { MAX_HEADER, readHeader } from "./header.ts";
 import { parseIndex, type ShardIndex } from "./index-file.ts";
 import { readRange } from "./source.ts";
 import type { TensorEntry } from "./tensor-data.ts";
-import type { ByteSource, Header } from "./types.ts";
+import { type ByteSource, type Header, INDEX_NAME, SINGLE_NAME } from "./types.ts";
 
 /** Where a checkpoint's files lie: a folder, a URL, a list of `File`s. */
 export interface Directory {
@@ -31,10 +31,6 @@ export interface Checkpoint {
   /** Closes all sources; reading afterwards is an error of the source. Closing twice does nothing. */
   close(): Promise<void>;
 }
-
-/** The names a checkpoint is found by, as the transformers library writes them. */
-export const INDEX_NAME = "model.safetensors.index.json";
-export const SINGLE_NAME = "model.safetensors";
 
 // Shards opened at once: enough to hide a server's latency, far from any limit on open files.
 const PARALLEL = 8;

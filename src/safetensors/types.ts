@@ -107,3 +107,7 @@ export interface Header {
   /** Where the data begins, in bytes from the start of the file: 8 + the header's length. */
   readonly dataStart: number;
 }
+
+/** The names a checkpoint is found by, as the transformers library writes them. */
+export const INDEX_NAME = "model.safetensors.index.json";
+export const SINGLE_NAME = "model.safetensors";

@@ -11,6 +11,12 @@ export interface Consumer {
   remove(): void;
 }
 
+/** The package as it would be published, of the dist/ that is there; the file's path. */
+export function packTarball(folder: string): string {
+  execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: pathOf(""), stdio: "pipe" });
+  return join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz"))!);
+}
+
 /**
  * The package as it would be published, of the dist/ that `npm ci` built, unpacked in a project of a stranger's. Without a registry: what npm
  * would have installed beside it is linked.
@@ -19,8 +25,7 @@ export interface Consumer {
  */
 export function packedConsumer(beside: readonly string[] = []): Consumer {
   const folder = mkdtempSync(join(tmpdir(), "internvl-consumer-"));
-  execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: pathOf(""), stdio: "pipe" });
-  const tarball = join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz"))!);
+  const tarball = packTarball(folder);
   const project = join(folder, "project");
   const modules = join(project, "node_modules");
   mkdirSync(join(modules, "internvl-webgpu"), { recursive: true });

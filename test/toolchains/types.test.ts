@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -84,6 +84,13 @@ describe("the packed package in a consumer with skipLibCheck: false", () => {
       ["AbortSignal", "GPUDevice", "HTMLElement"].map((name) => expect.stringContaining(`Cannot find name '${name}'`)),
     );
   });
+});
+
+it("README's links lead to files that come along", () => {
+  const inside = join(project, "node_modules/internvl-webgpu");
+  const links = [...readFileSync(join(inside, "README.md"), "utf8").matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, to]) => to!);
+  expect(links.length).toBeGreaterThan(10);
+  expect(links.filter((to) => !existsSync(join(inside, to)))).toEqual([]);
 });
 
 it("publint and attw find nothing", () => {

@@ -216,6 +216,7 @@ describe("load", () => {
     ["m", { device: { name: "llvmpipe" } }, 'device has no option "name"'],
     ["m", { device: { adapter: 5 } }, "adapter is 5, needs a text"],
     ["m", { maxContext: "8192" }, 'maxContext is "8192", needs a positive integer'],
+    ["m", { worker: "yes" }, 'worker is "yes", needs true, false or a Worker'],
     ["m", { onProgress: true }, "onProgress is true, needs a function"],
     ["m", "q4", 'what load was given as options is "q4", needs an object of options'],
     [null, {}, "the model's source is null, needs a folder, an address or files"],
@@ -235,8 +236,11 @@ describe("load", () => {
       expect.objectContaining({ hint: expect.stringContaining('{ adapter: "llvmpipe" }') }),
     );
     expect(failure(() => acceptWorkerLoad("m", { device }))).toContain("a device cannot be handed to a worker");
-    expect(failure(() => acceptWorkerLoad("m", { worker: "worker.js" }))).toContain('worker is "worker.js", needs a Worker');
-    expect(failure(() => acceptWorkerLoad("m", { fetch }))).toContain('load has no option "fetch"');
+    expect(failure(() => acceptWorkerLoad("m", { worker: "worker.js" }))).toContain('worker is "worker.js", needs true, false or a Worker');
+    expect(failure(() => acceptWorkerLoad("m", { fetch }))).toContain("a function cannot be handed to one");
+    return expect(InternVL.load("m", { worker: true, fetch })).rejects.toThrow(
+      "fetch is a function, needs nothing where the model is in a worker",
+    );
   });
 });
 

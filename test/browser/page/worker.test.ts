@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { InternVLWorker } from "../../../src/api/worker.ts";
-import type { ChatResult, ImageLike, Progress } from "../../../src/index.ts";
+import { type ChatResult, type ImageLike, InternVL, type Progress } from "../../../src/index.ts";
 import { memoryFiles } from "../../shared/checkpoints.ts";
 import { conversationsOf } from "../../shared/nano.ts";
 import { nanoFiles, pictureFile, readRepository } from "./support.ts";
@@ -24,11 +24,12 @@ function watchLongTasks(): { take(): number[] } {
 }
 
 describe("InternVLWorker", () => {
-  let vlm: InternVLWorker;
+  let vlm: InternVL;
   const progress: Progress[] = [];
 
   beforeAll(async () => {
-    vlm = await InternVLWorker.load(await nanoFiles(), { onProgress: (step) => progress.push(step) });
+    vlm = await InternVL.load(await nanoFiles(), { worker: true, onProgress: (step) => progress.push(step) });
+    expect(vlm).toBeInstanceOf(InternVLWorker);
   });
   afterAll(() => vlm?.dispose());
 

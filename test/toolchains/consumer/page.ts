@@ -15,6 +15,7 @@ export const pictures: ImageLike[] = [...elements, file, new Blob([]), new Image
 const { signal } = new AbortController();
 const vlm = await InternVL.load(folder, { signal, fetch: (input, init) => fetch(input, init) });
 await vlm.chat("What?", { images: pictures, signal: AbortSignal.timeout(1000), decoder: "native" });
+await InternVL.load([file], { worker: new Worker("worker.js", { type: "module" }) });
 await InternVLWorker.load([file], { worker: new Worker("worker.js", { type: "module" }), signal });
 // @ts-expect-error: an element without a picture
 await vlm.chat("What?", { images: [document.createElement("div")] });

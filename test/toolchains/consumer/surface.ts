@@ -178,6 +178,8 @@ const worker: InternVLWorker = await InternVLWorker.load("https://host/model", m
 for await (const piece of worker.chat("What?", { images: pictures })) seen.push(piece);
 seen.push((await worker.session().send("What?")).text, (await worker.batch(items)).length, worker.memory().bytes);
 await worker.dispose();
+const loaded: InternVL = await InternVL.load("org/name", { worker: true });
+seen.push(loaded.adapter);
 
 // The kernel harness.
 const gpu = await openGpu({ adapter: "llvmpipe", autotune: false });

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { platform } from "#platform";
 import type { EngineError } from "../../../src/errors.ts";
 import { readSmall } from "../../../src/hub/source.ts";
+import { openUrlRanges } from "../../../src/hub/source-remote.ts";
 import { fetchSource } from "../../fetched.ts";
 import {
   fileServer,
@@ -422,5 +423,35 @@ describe("in a page, whose requests another origin may refuse", () => {
     expectTrue(await load());
     expect(server.gets(NAME).map(({ headers }) => headers.range)).toEqual([undefined, "bytes=100000-"]);
     expectSound();
+  });
+});
+
+describe("ranges of files", () => {
+  /** As a server that compresses while it sends: no length, for files of some names. */
+  const untold =
+    (...names: string[]): Misbehave =>
+    ({ method, path }, response) => {
+      const name = names.find((each) => path.endsWith(`/${each}`));
+      if (!name) return false;
+      response.writeHead(200, { "content-type": "application/json" });
+      if (method === "GET") response.write(name === "config.json" ? "{}" : " ".repeat(17 * 2 ** 20));
+      response.end();
+      return true;
+    };
+  const opened = async (misbehave: Misbehave) => {
+    const server = await fileServer(FILES, misbehave);
+    closing.push(() => server.close());
+    return openUrlRanges(`${server.origin}/folder`, {});
+  };
+
+  it("a small one that tells no length comes whole", async () => {
+    const source = await opened(untold("config.json"));
+    expect(new TextDecoder().decode(await readSmall(source, "config.json"))).toBe("{}");
+  });
+
+  it("but not an endless one, nor tensors", async () => {
+    const source = await opened(untold("preprocessor_config.json", NAME));
+    await expect(source.open("preprocessor_config.json")).rejects.toThrow(/preprocessor_config.json has 1[67].* MB, the limit is/);
+    await expect(source.open(NAME)).rejects.toThrow("does not tell its length");
   });
 });
