@@ -43,9 +43,13 @@ const later =
     await (await load())(...args);
   };
 
+/** As package.json says it, seen from dist/. */
+function ownVersion(): string {
+  return (JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string }).version;
+}
+
 /** The command line: what there is, and what each takes. */
-export function program(): Command {
-  const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string };
+export function program(version = ownVersion()): Command {
   const root = new Command("internvl")
     .description("InternVL 2.5 on WebGPU")
     .version(version)
