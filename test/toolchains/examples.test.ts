@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { pathOf } from "../support.ts";
-import { browser, files, inProject, reachable, run, serve } from "./projects.ts";
+import { files, inProject, newPage, reachable, run, serve } from "./projects.ts";
 
 // Each of examples/, with the packed package, as its README says.
 
@@ -42,7 +42,7 @@ describe.runIf(reachable)("examples (npm run test:full)", () => {
   inProject("examples/vite-chat", (project) => {
     it("chats about a picture and goes on", async () => {
       await run(project(), "npm run build");
-      const page = await browser.newPage();
+      const page = await newPage();
       const origin = await files(project(), "dist", "node_modules/internvl-webgpu/weights");
       await page.goto(`${origin}/?model=${origin}/nano`);
       const ask = async (question: string) => {
@@ -62,7 +62,7 @@ describe.runIf(reachable)("examples (npm run test:full)", () => {
   inProject("examples/next-chat", (project) => {
     it("answers from the server", async () => {
       await run(project(), "npm run build");
-      const page = await browser.newPage();
+      const page = await newPage();
       await page.goto(await serve(project(), "npm start -- -p 0"));
       await page.getByLabel("Picture").setInputFiles(card);
       await page.getByLabel("Question").fill("What shape is it?");

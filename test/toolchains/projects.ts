@@ -4,8 +4,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, extname, join } from "node:path";
-import { type Browser, chromium } from "playwright";
-import { afterAll, afterEach, beforeAll, describe, inject } from "vitest";
+import { type Browser, chromium, type Page } from "playwright";
+import { afterAll, afterEach, beforeAll, describe, inject, vi } from "vitest";
 import { chromiumLaunch } from "../browser/chromium.ts";
 import { sendFile } from "../hub-server.ts";
 import { pathOf } from "../support.ts";
@@ -14,11 +14,13 @@ import { packTarball } from "./packed.ts";
 // Projects that install the packed package from the registry, outside of the repository, as a stranger would. In full mode only: minutes, and half a
 // gigabyte at a time.
 
+vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });
+
 const registry = () => spawnSync("npm", ["view", "webgpu@0.6.2", "version"], { encoding: "utf8", timeout: 30_000 });
 export const reachable = inject("full") && registry().status === 0;
 if (inject("full") && !reachable) console.warn("SKIPPED: the matrix of toolchains installs packages, and the registry cannot be reached");
 
-export let browser: Browser;
+let browser: Browser;
 let folder: string;
 export let tarball: string;
 let env: NodeJS.ProcessEnv;
@@ -134,9 +136,16 @@ export function inProject(source: string, tests: (project: () => string) => void
   });
 }
 
+/** A page that waits: a busy machine compiles and computes slowly. */
+export async function newPage(): Promise<Page> {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(300_000);
+  return page;
+}
+
 /** What a page finds, and what its console complains of. */
 export async function look(address: string): Promise<{ found: unknown; problems: string[] }> {
-  const page = await browser.newPage();
+  const page = await newPage();
   const problems: string[] = [];
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => {
@@ -146,7 +155,7 @@ export async function look(address: string): Promise<{ found: unknown; problems:
   try {
     await page.goto(address);
     await page
-      .waitForFunction(() => document.title.startsWith("{"), undefined, { timeout: 300_000 })
+      .waitForFunction(() => document.title.startsWith("{"))
       .catch((cause) => {
         throw new Error(`no answer: ${problems.join("\n")}`, { cause });
       });
