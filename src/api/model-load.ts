@@ -3,15 +3,13 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { Model, type ModelOptions } from "../model/internvl.ts";
-import { kvBytes as bytesOfSlot, type KvDtype } from "../ops/kv-cache.ts";
+import { memoryNeed } from "../model/memory.ts";
+import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
-import { candidates, misfit, weightBytes } from "../weights/fit.ts";
+import { candidates, misfit } from "../weights/fit.ts";
 import { storedFormat, type WeightFormat } from "../weights/formats.ts";
 import { GpuWeights } from "../weights/gpu-weights.ts";
 import type { TensorSource } from "../weights/tensor-source.ts";
-
-/** Activations, logits and what the driver keeps for itself. */
-const WORKING_BYTES = 512 * 2 ** 20;
 
 export interface ModelLoadOptions extends ModelOptions {
   format: WeightFormat;
@@ -23,10 +21,6 @@ export interface ModelLoadOptions extends ModelOptions {
   /** What `auto` decided. */
   onNote?: ((note: string) => void) | undefined;
 }
-
-/** Keys and values, the rope table and the visual tokens. */
-const stateBytes = ({ language: l }: ModelConfig, context: number, kv: KvDtype): number =>
-  bytesOfSlot(l, context, kv) + context * 4 * (l.headDim + l.hiddenSize);
 
 /**
  * Loads the weights in a format, or with `auto` in the best one that fits: as they are stored, else q8, else q4.
@@ -59,8 +53,8 @@ export async function loadModel(
   const reasons: string[] = [];
   for (const weights of formats) {
     const last = weights === formats.at(-1);
-    const bytes = weightBytes(tensors(weights === stored ? "auto" : weights), weights) + stateBytes(config, maxContext, kv) + WORKING_BYTES;
-    let reason = await misfit(gpu, bytes, platform.availableMemory());
+    const { total } = memoryNeed(config, tensors(weights === stored ? "auto" : weights), weights, maxContext, kv);
+    let reason = await misfit(gpu, total, platform.availableMemory());
     if (reason === undefined || last) {
       if (reasons.length > 0) onNote?.(`weights as ${weights}: ${reasons.join("; ")}`);
       try {

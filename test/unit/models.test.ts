@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { inspect } from "../../src/convert.ts";
 import { DECODERS, MODELS } from "../../src/model/families.ts";
 import { TEMPLATES } from "../../src/text/template.ts";
-import { pathOf } from "../support.ts";
+import { sizes } from "../../tools/cli/sizes.ts";
+import { memoryFiles, pathOf, tinyCheckpoint } from "../support.ts";
 
 const LAYOUTS = { original: "original", huggingface: "Hugging Face" };
 
@@ -29,5 +31,25 @@ describe("the models that load", () => {
     expect(new Set(MODELS.flatMap(({ templates }) => templates))).toEqual(new Set(Object.keys(TEMPLATES)));
     const kinds = MODELS.flatMap(({ layout, decoder, templates }) => templates.map((each) => `${layout} ${decoder} ${each}`));
     expect(new Set(kinds).size).toBe(kinds.length);
+  });
+});
+
+describe("what a GPU must have", () => {
+  it("is README's table, by the figures of `load`, `inspect` and `doctor`", () => {
+    const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+    const rows = Object.entries(sizes()).map(([model, { bf16, q8, q4 }]) => row([model, gib(bf16), gib(q8), gib(q4)]));
+    const lines = readFileSync(pathOf("README.md"), "utf8").split("\n");
+    expect(lines.filter((line) => /^\| InternVL2_5-\d+B \| /.test(line))).toEqual(rows);
+  });
+
+  it("is what inspect tells of such a checkpoint", async () => {
+    const files = tinyCheckpoint("tiny-qwen", 0);
+    const { memory, totals } = await inspect(memoryFiles(files));
+    expect(memory.context).toBe(4096); // all positions that it has
+    expect(Object.keys(memory.formats)).toEqual(["bf16", "q8", "q4"]);
+    const { weights, state, activations, total } = memory.formats.bf16!;
+    expect(weights).toBeGreaterThan(totals.bytes); // vectors are f32
+    expect(state).toBe(3 * 2 * 2 * 32 * 4096 * 2 + 4096 * 4 * (32 + 128));
+    expect(total).toBe(weights + state + activations);
   });
 });

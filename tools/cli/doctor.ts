@@ -1,5 +1,7 @@
 import { platform } from "#platform";
 import { openGpu } from "../../src/gpu/device.ts";
+import { gibibytes } from "../../src/weights/fit.ts";
+import { sizes } from "./sizes.ts";
 
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query", "subgroup-size-control", "chromium-experimental-subgroup-matrix"];
 const LIMITS = [
@@ -16,8 +18,8 @@ interface Report {
   adapter: string;
   features: Record<string, boolean>;
   limits: Record<string, number>;
-  /** Bytes of the 4B model's weights in bf16, to compare with the adapter's memory (WebGPU does not tell its size). */
-  modelBytes: Record<string, number>;
+  /** Bytes that each size of InternVL 2.5 takes on the GPU with a default context, by format, to compare with the adapter's memory. */
+  memory: Record<string, Record<string, number>>;
   /** Which variant was measured to be the fastest, by class of shapes (autotune). */
   tuning: Record<string, string>;
 }
@@ -43,7 +45,7 @@ export async function doctor(flags: { adapter?: string; json?: boolean }): Promi
     adapter: name,
     features: Object.fromEntries(FEATURES.map((feature) => [feature, adapter.features.has(feature)])),
     limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
-    modelBytes: { "nano (bf16)": 9_757_312, "InternVL2_5-4B (bf16)": 7_425_275_904 },
+    memory: sizes(),
     tuning: gpu.tuning.toJSON(),
   };
   if (flags.json) {
@@ -62,8 +64,11 @@ export async function doctor(flags: { adapter?: string; json?: boolean }): Promi
       (limit) => `  ${limit.padEnd(36)} ${report.limits[limit]! >= 2 ** 20 ? mebibytes(report.limits[limit]!) : report.limits[limit]}`,
     ),
     ...tuningLines(gpu.tuning.enabled, report.tuning),
-    "weights on the GPU, beside the KV cache and about 0.5 GiB of activations:",
-    ...Object.entries(report.modelBytes).map(([model, bytes]) => `  ${model.padEnd(36)} ${mebibytes(bytes)}`),
+    "memory of the GPU that a model takes with 8192 tokens of context, by --weights:",
+    ...Object.entries(report.memory).map(([model, formats]) => {
+      const each = Object.entries(formats).map(([format, bytes]) => `${gibibytes(bytes).padStart(9)} ${format}`);
+      return `  ${model.padEnd(20)} ${each.join("  ")}`;
+    }),
     "WebGPU does not tell how much memory an adapter has: compare with your GPU's own.",
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
