@@ -1,3 +1,4 @@
+import { DEFAULT_SYSTEM_MESSAGE } from "../text/template.ts";
 import type { ModelConfig } from "./config.ts";
 import { type Architecture, DECODERS, type DecoderKind, type Layout } from "./families.ts";
 
@@ -97,7 +98,7 @@ export function configIn(layout: Layout, config: ModelConfig, raw: Json, tied: b
     ...{ max_dynamic_patch: maxTiles, min_dynamic_patch: minTiles },
     model_type: "internvl_chat",
     ...{ pad2square: false, ps_version: "v2", select_layer: selectLayer },
-    system_message: config.systemMessage ?? null,
+    system_message: config.systemMessage === DEFAULT_SYSTEM_MESSAGE ? null : (config.systemMessage ?? null),
     template: "internvl2_5",
     tie_word_embeddings: tied,
     ...{ use_backbone_lora: 0, use_llm_lora: 0, use_thumbnail: true },

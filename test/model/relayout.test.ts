@@ -6,7 +6,7 @@ import { type Checkpoint, openCheckpoint, readTensor } from "../../src/safetenso
 import { generateTrace } from "../../src/testing.ts";
 import { tinyFiles } from "../shared/checkpoints.ts";
 import { HF, hfFiles, sentencePieceFiles } from "../shared/layouts.ts";
-import { json, memoryFiles, memoryFolder, readRepository, syntheticF32 } from "../support.ts";
+import { json, memoryFiles, memoryFolder, pathOf, readRepository, syntheticF32 } from "../support.ts";
 
 type Files = Record<string, Uint8Array>;
 type Folder = ReturnType<typeof memoryFolder>;
@@ -61,7 +61,7 @@ async function tensorsOf(source: Parameters<typeof openCheckpoint>[0]): Promise<
 }
 
 /** One case by its ids, and one by its text where it has the same prompt in both layouts. */
-async function answers(folder: Folder, { cases }: { cases: Case[] }, same: boolean): Promise<void> {
+async function answers(folder: Folder, { cases }: { cases: Case[] }, same: boolean | "ids"): Promise<void> {
   const vlm = await InternVL.load(folder, { maxContext: 512, kv: "f32" });
   try {
     const c = cases.find(({ pixel_values }) => pixel_values) ?? cases.find(({ name }) => name === "text")!;
@@ -77,11 +77,16 @@ async function answers(folder: Folder, { cases }: { cases: Case[] }, same: boole
     if (!same) return;
     expect(reply.promptTokenIds).toEqual(text.input_ids);
     expect(reply.tokenIds).toEqual(text.new_ids);
-    expect(reply.text.trim()).toBe(text.response.trim());
+    if (same !== "ids") expect(reply.text.trim()).toBe(text.response.trim());
   } finally {
     await vlm.dispose();
   }
 }
+
+const change = (files: Files, name: string, to: object): Files => ({
+  ...files,
+  [name]: Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(files[name] ?? Buffer.from("{}")).toString()), ...to })),
+});
 
 describe("convert --layout", () => {
   it.each(ORIGINAL)("%s: upstream → hf → upstream keeps every byte of the tensors, and all answer with the golden ids", async (name) => {
@@ -90,7 +95,8 @@ describe("convert --layout", () => {
     const found = await inspect(hf);
     expect(found).toMatchObject({ runs: true, config: { layout: "huggingface" } });
     expect(found.metadata.format).toBe("pt");
-    await answers(hf, golden, true);
+    // Of bytes that are no UTF-8 the tokenizers library, and so transformers, makes other texts than SentencePiece.
+    await answers(hf, golden, name === "tiny-internlm2-sp" ? "ids" : true);
     const back = await convert(hf, { layout: "upstream" });
     expect(await inspect(back)).toMatchObject({ runs: true, config: { layout: "original" } });
     expect(await tensorsOf(back)).toEqual(await tensorsOf(memoryFiles(golden.files)));
@@ -109,5 +115,120 @@ describe("convert --layout", () => {
     expect(await tensorsOf(back)).toEqual(await tensorsOf(memoryFiles(golden.files)));
     expect((await inspect(back)).config).toMatchObject({ ...(await inspect(memoryFiles(golden.files))).config });
     await answers(back, golden, true);
+  });
+});
+
+describe("convert --layout with more than names to do", () => {
+  const LORA = json<{ adapters: Record<string, { cases: (Case & { margins: number[] })[] }> }>("tiny/tiny-lora/expected.json").adapters;
+
+  it.each<[string, string, "hf" | "upstream"]>([
+    ["all-towers", "tiny-qwen", "hf"],
+    ["hf-plain", "tiny-hf-qwen2", "upstream"],
+  ])("%s merged into %s, as %s in f32: the adapter's golden ids", async (adapter, base, layout) => {
+    const { files, cases } = await filesOf(base);
+    const out = await convert(files, { layout, to: "f32", adapters: [pathOf(`test/fixtures/tiny/tiny-lora/${adapter}`)] });
+    const dtypes = (await inspect(out)).totals.dtypes;
+    expect(dtypes.F32!.tensors).toBeGreaterThan(50);
+    const vlm = await InternVL.load(out, { maxContext: 512, kv: "f32" });
+    const merged = LORA[adapter]!.cases.find(({ name }) => name === "text")!;
+    const { input_ids } = cases.find(({ name }) => name === "text")!;
+    const { ids } = await generateTrace(vlm, { inputIds: input_ids, steps: merged.new_ids.length });
+    const unclear = merged.margins.findIndex((margin) => margin < 1e-3);
+    const clear = unclear < 0 ? merged.new_ids.length : unclear;
+    expect(ids.slice(0, clear)).toEqual(merged.new_ids.slice(0, clear));
+    await vlm.dispose();
+  });
+
+  it("what AWQ packed is unpacked, and says so no more", async () => {
+    const names = ["config.json", "generation_config.json", "model.safetensors", "vocab.json", "merges.txt", "added_tokens.json"];
+    const read = (name: string) => readRepository(`test/fixtures/tiny/tiny-awq/${name}`);
+    const files = Object.fromEntries(await Promise.all([...names, "tokenizer_config.json"].map(async (name) => [name, await read(name)])));
+    const found = await inspect(await convert(files, { layout: "hf", to: "f16" }));
+    expect(found).toMatchObject({ runs: true, config: { layout: "huggingface", packed: undefined } });
+    expect(found.totals.dtypes).not.toHaveProperty("I32");
+  });
+
+  it("rope as transformers 5 writes it becomes upstream's, and dynamic stays what it was", async () => {
+    const { files } = await filesOf("tiny-hf-qwen2");
+    const back = JSON.parse(Buffer.concat((await convert(files, { layout: "upstream" })).files.get("config.json")!).toString());
+    expect(back.llm_config).toMatchObject({ rope_theta: 1e6, rope_scaling: null, max_position_embeddings: 4096 });
+    const llama = await filesOf("tiny-hf-llama");
+    const dynamic = JSON.parse(Buffer.concat((await convert(llama.files, { layout: "upstream" })).files.get("config.json")!).toString());
+    // InternLM2's class takes these two keys alone.
+    expect(dynamic.llm_config).toMatchObject({
+      architectures: ["InternLM2ForCausalLM"],
+      rope_theta: 1e6,
+      rope_scaling: { type: "dynamic", factor: 2 },
+    });
+    expect(Object.keys(dynamic.llm_config.rope_scaling)).toHaveLength(2);
+  });
+
+  it("a system message of the model's own goes along, both ways", async () => {
+    const { files } = await filesOf("tiny-qwen");
+    const hf = await convert(change(files, "config.json", { system_message: "It's a {{ test }}\nof \\ text." }), { layout: "hf" });
+    expect((await inspect(hf)).config.systemMessage).toBe("It's a {{ test }}\nof \\ text.");
+    const back = await convert(hf, { layout: "upstream" });
+    expect((await inspect(back)).config.systemMessage).toBe("It's a {{ test }}\nof \\ text.");
+  });
+
+  it("a model's tiles go along", async () => {
+    const { files } = await filesOf("tiny-qwen");
+    const hf = await convert(change(files, "config.json", { min_dynamic_patch: 2, max_dynamic_patch: 6 }), { layout: "hf" });
+    expect((await inspect(hf)).config).toMatchObject({ minTiles: 2, maxTiles: 6 });
+    const one = await convert(change(files, "config.json", { dynamic_image_size: false, use_thumbnail: false }), { layout: "hf" });
+    expect((await inspect(one)).config).toMatchObject({ minTiles: 1, maxTiles: 1 });
+  });
+});
+
+describe("convert --layout refuses, before anything is written", () => {
+  const refused: [string, string, "hf" | "upstream", (files: Files) => Files, RegExp][] = [
+    [
+      "a template",
+      "tiny-qwen",
+      "hf",
+      (files) => change(files, "config.json", { template: "Hermes-2" }),
+      /template, "Hermes-2", has no counterpart/,
+    ],
+    [
+      "pictures without a thumbnail",
+      "tiny-qwen",
+      "hf",
+      (files) => change(files, "config.json", { use_thumbnail: false }),
+      /use_thumbnail .*\(false\) has no counterpart/,
+    ],
+    [
+      "another stop",
+      "tiny-hf-qwen2",
+      "upstream",
+      (files) => change(files, "generation_config.json", { eos_token_id: 7 }),
+      /eos_token_id without <\|im_end\|>/,
+    ],
+  ];
+  it.each(refused)("%s of %s as %s", async (_, name, layout, changed, message) => {
+    const out = memoryFolder();
+    const work = convertWeights(memoryFiles(changed((await filesOf(name)).files)), { to: "bf16", out, layout });
+    await expect(work).rejects.toMatchObject({ code: "bad-weights", message: expect.stringMatching(message) });
+    expect([...out.files.keys()]).toEqual([]);
+  });
+
+  it("q8, q4, GGUF and layouts that there are not", async () => {
+    const source = memoryFiles({});
+    const out = memoryFolder();
+    const options = (given: object) => ({ to: "bf16", out, ...given }) as ConvertOptions;
+    for (const to of ["q8", "q4"]) {
+      await expect(convertWeights(source, options({ to, layout: "hf" }))).rejects.toThrow(/transformers and upstream's code do not read/);
+    }
+    await expect(convertWeights(source, options({ to: "gguf" }))).rejects.toMatchObject({ hint: expect.stringContaining("llama.cpp") });
+    await expect(convertWeights(source, options({ layout: "awq" }))).rejects.toThrow(/layout is "awq", needs one of hf, upstream/);
+  });
+
+  it("leaves nothing when writing fails", async () => {
+    for (const failing of ["model.safetensors", "chat_template.jinja", "config.json"]) {
+      const out = memoryFolder(failing);
+      await expect(convertWeights(memoryFiles((await filesOf("tiny-qwen3")).files), { to: "bf16", out, layout: "hf" })).rejects.toThrow(
+        "sand",
+      );
+      expect([...out.files.keys()]).toEqual([]);
+    }
   });
 });

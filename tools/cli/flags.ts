@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option } from "commander";
 import { GENERATION, type GenerationOptions } from "../../src/api/generation.ts";
 import { EngineError } from "../../src/errors.ts";
+import { NO_GGUF } from "../../src/hub/foreign.ts";
 import { quoted, readOptions } from "../../src/options.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
 import type { Library } from "./kernels-bench.ts";
@@ -98,13 +99,17 @@ function revision(text: string): string {
 
 export const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
-/** A weight format, of several that can be given. */
-export function formats(text: string, before: MatrixDtype[] = []): MatrixDtype[] {
-  const known = ["bf16", "f16", "f32", "q8", "q4"] as const;
-  const format = known.find((each) => each === text);
-  if (!format) throw new InvalidArgumentError(`Allowed choices are ${known.join(", ")}.`);
-  return [...before, format];
+const FORMATS = ["bf16", "f16", "f32", "q8", "q4"] as const;
+
+/** A weight format. */
+export function weightFormat(text: string): MatrixDtype {
+  const format = FORMATS.find((each) => each === text);
+  if (!format) throw new InvalidArgumentError(`Allowed choices are ${FORMATS.join(", ")}.${/^gguf$/i.test(text) ? ` ${NO_GGUF}.` : ""}`);
+  return format;
 }
+
+/** A weight format, of several that can be given. */
+export const formats = (text: string, before: MatrixDtype[] = []): MatrixDtype[] => [...before, weightFormat(text)];
 
 export const modelOption = () =>
   new Option("--model <source>", "the checkpoint: a folder, a URL, or org/name on Hugging Face (default: the embedded nano model)");

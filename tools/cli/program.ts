@@ -24,6 +24,7 @@ import {
   seed,
   shardOption,
   upTo,
+  weightFormat,
   weightsOption,
 } from "./flags.ts";
 import { inspectCommand } from "./inspect.ts";
@@ -114,7 +115,10 @@ export function program(): Command {
     .requiredOption("--model <source>", "the checkpoint to convert: a folder, a URL or org/name")
     .addOption(revisionOption())
     .requiredOption("--out <folder>", "where the converted checkpoint goes; must not exist")
-    .addOption(new Option("--to <format>", "the new format").choices(["q4", "q8", "f16", "bf16"]).makeOptionMandatory())
+    .addOption(new Option("--to <format>", "the new format: q4, q8, f32, f16 or bf16").argParser(weightFormat).makeOptionMandatory())
+    .addOption(
+      new Option("--layout <layout>", "as transformers has it, or as OpenGVLab's code; for f32, f16 and bf16").choices(["hf", "upstream"]),
+    )
     .addOption(loraOption())
     .addOption(shardOption())
     .addOption(adapterOption())
