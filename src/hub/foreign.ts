@@ -114,7 +114,7 @@ function checkFile(name: string, file: ByteSource): void {
 
 /** A source whose files are held to their limits and are what their names say, wherever they come from. */
 export function lookedAt(source: StagedSource, signal?: AbortSignal): StagedSource {
-  const { download, has } = source;
+  const { download, has, list } = source;
   return {
     async open(name) {
       const file = await asOurs(`open ${name}`, signal, () => source.open(name));
@@ -129,6 +129,7 @@ export function lookedAt(source: StagedSource, signal?: AbortSignal): StagedSour
       return looked(file, signal);
     },
     ...(has && { has: (name: string) => asOurs(`look for ${name}`, signal, () => has.call(source, name)) }),
+    ...(list && { list: () => asOurs("list the files", signal, () => list.call(source)) }),
     ...(download && { download: () => asOurs("download the model", signal, () => download.call(source)) }),
   };
 }

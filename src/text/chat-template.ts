@@ -145,7 +145,11 @@ const KNOWN = [
   "{% endif %}{{'<|im_end|>\\n'}}{% endfor %}{% if add_generation_prompt %}{{'<|im_start|>assistant\\n' }}{% endif %}",
 ].join("");
 
-const jinjaText = (text: string): string => `'${text.replace(/[\\']/g, "\\$&").replaceAll("\n", "\\n")}'`;
+/** A text as Jinja's literal; braces might end the tag around it. */
+const jinjaText = (text: string): string => {
+  const escaped = text.replace(/[\\']/g, "\\$&").replaceAll("\n", "\\n");
+  return `'${escaped.replaceAll("{", "\\u007b").replaceAll("}", "\\u007d")}'`;
+};
 
 /** The family's chat template, with a default system message or without one. */
 export function chatTemplate(system: string | undefined): string {

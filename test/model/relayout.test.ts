@@ -128,7 +128,7 @@ describe("convert --layout with more than names to do", () => {
     const { files, cases } = await filesOf(base);
     const out = await convert(files, { layout, to: "f32", adapters: [pathOf(`test/fixtures/tiny/tiny-lora/${adapter}`)] });
     const dtypes = (await inspect(out)).totals.dtypes;
-    expect(dtypes.F32!.tensors).toBeGreaterThan(50);
+    expect(dtypes.F32!.tensors).toBeGreaterThan(20);
     const vlm = await InternVL.load(out, { maxContext: 512, kv: "f32" });
     const merged = LORA[adapter]!.cases.find(({ name }) => name === "text")!;
     const { input_ids } = cases.find(({ name }) => name === "text")!;

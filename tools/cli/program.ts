@@ -150,6 +150,8 @@ export function program(): Command {
     .addOption(modelOption())
     .addOption(revisionOption())
     .option("--synthetic <config>", "a config.json instead of a model: its weights are made on the GPU")
+    .addOption(new Option("--layers <count>", "only so many layers of the synthetic decoder").argParser(upTo(1024)))
+    .addOption(new Option("--vision-layers <count>", "only so many layers of the synthetic vision tower").argParser(upTo(1024)))
     .addOption(new Option("--seed <number>", "of the synthetic weights").argParser(seed).default(0))
     .addOption(new Option("--tiles <count>", "tiles of the vision phase").argParser(upTo(1024)).default(1))
     .addOption(new Option("--prompt <count>", "tokens of the prefill").argParser(upTo(2 ** 20)).default(256))
