@@ -22,7 +22,10 @@ it("q_norm and k_norm of tiny-qwen3's first layer are upstream's", async () => {
   const file = syntheticFile(checkpointTensors(config), weights_seed);
   const gpu = await openGpu();
   try {
-    const weights = GpuWeights.of(gpu, await openWeights(memoryFiles({ "model.safetensors": file })), { format: "auto", onBytes: () => {} });
+    const weights = GpuWeights.of(gpu, await openWeights(memoryFiles({ "model.safetensors": file })), {
+      format: "auto",
+      onBytes: () => {},
+    });
     const { hiddenSize, headDim, heads, kvHeads } = config.language;
     const layer = await weights.load((w) => declareDecoderLayer(w.at("language_model.model.layers.0"), config.language, qwen3));
     const embeds = taps.get("input_embeds")!.data;
