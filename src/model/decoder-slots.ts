@@ -8,9 +8,7 @@ import { type Activation, bindingOf } from "../tensor/tensor.ts";
 import { misfit } from "../weights/fit.ts";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
-
-/** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
-const CHUNK = 512;
+import { CHUNK } from "./memory.ts";
 
 /** What every decoder of a model works with. */
 export interface DecoderParts {

@@ -9,15 +9,13 @@ import { bindingOf, type Vector } from "../tensor/tensor.ts";
 import type { GpuWeights } from "../weights/gpu-weights.ts";
 import type { LanguageConfig, ModelConfig } from "./config.ts";
 import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
+import { TILES } from "./memory.ts";
 import { interpolatePositions } from "./positions.ts";
 import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
 import { VisualCache, type VisualLayout } from "./visual-cache.ts";
-
-/** Tiles in one vision step, at most; fewer where an activation would not fit a binding. */
-const TILES = 4;
 
 interface VisionStage {
   program: Program;

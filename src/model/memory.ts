@@ -1,10 +1,24 @@
 import { type KvDtype, kvBytes } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
-import { type StoredShapes, weightBytes } from "../weights/fit.ts";
+import { weightBytes } from "../weights/fit.ts";
+import type { StoredShapes } from "../weights/tensor-source.ts";
 import type { LanguageConfig, ModelConfig } from "./config.ts";
 
-/** Activations, logits and what the driver keeps for itself. */
-const WORKING_BYTES = 512 * 2 ** 20;
+/** Tiles in one vision step, at most; fewer where an activation would not fit a binding. */
+export const TILES = 4;
+/** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
+export const CHUNK = 512;
+
+/** Logits, pixels, the projector's activations, and what the driver keeps for itself. */
+const BESIDE = 256 * 2 ** 20;
+
+/** The arena's buffers, by what was seen in it: of the vision step, and of a prefill chunk, which are not shared where sizes differ. */
+function activationBytes({ vision: v, language: l, tileSize }: ModelConfig): number {
+  const rows = TILES * (1 + (tileSize / v.patchSize) ** 2);
+  const qkv = (l.heads + 2 * l.kvHeads) * l.headDim;
+  const floats = rows * (2 * v.intermediateSize + 6 * v.hiddenSize) + CHUNK * (2 * l.intermediateSize + 2 * qkv + 4 * l.hiddenSize);
+  return 4 * floats + BESIDE;
+}
 
 const DEFAULT_CONTEXT = 8192;
 
@@ -23,16 +37,17 @@ export interface MemoryNeed {
 
 /** What a checkpoint needs on the GPU, with its matrices held in a format. */
 export function memoryNeed(
-  { language: l }: ModelConfig,
+  config: ModelConfig,
   tensors: StoredShapes,
   weights: MatrixDtype,
-  context = usualContext(l),
+  context = usualContext(config.language),
   kv: KvDtype = "f16",
 ): MemoryNeed {
+  const { language: l } = config;
   const parts = {
     weights: weightBytes(tensors, weights),
     state: kvBytes(l, context, kv) + context * 4 * (l.headDim + l.hiddenSize),
-    activations: WORKING_BYTES,
+    activations: activationBytes(config),
   };
   return { ...parts, total: parts.weights + parts.state + parts.activations };
 }

@@ -2,13 +2,7 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
 import { isCoded, PLAIN, storedFormat } from "./formats.ts";
-import { bytesOf, type StoredShape } from "./tensor-source.ts";
-
-/** The tensors that there are. */
-export interface StoredShapes {
-  names(): Iterable<string>;
-  get(name: string): StoredShape | undefined;
-}
+import { bytesOf, type StoredShapes } from "./tensor-source.ts";
 
 /** Bytes that a checkpoint's weights take on the GPU in a format: matrices as asked, vectors in f32. What `auto` would hold otherwise stays so. */
 export function weightBytes(source: StoredShapes, format: MatrixDtype): number {

@@ -1,6 +1,6 @@
 import type { PlainDtype } from "../ops/quantize.ts";
 import { isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
-import type { StoredShapes } from "./fit.ts";
+import type { StoredShapes } from "./tensor-source.ts";
 
 /** How matrices are held on the GPU; `auto`: as the checkpoint stores them, or in the best format that fits. */
 export type WeightFormat = "auto" | MatrixDtype;

@@ -26,6 +26,12 @@ export interface StoredShape {
   held?: MatrixDtype;
 }
 
+/** The tensors that there are. */
+export interface StoredShapes {
+  names(): Iterable<string>;
+  get(name: string): StoredShape | undefined;
+}
+
 /** A tensor as it comes. */
 export interface StoredTensor extends StoredShape {
   /** The tensors of the files that it is made of, where it is not one of them. */
