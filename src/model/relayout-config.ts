@@ -39,10 +39,11 @@ function decoderConfig(architecture: Architecture, { language: l }: ModelConfig,
 }
 
 /** What transformers has for InternLM2 is Llama, and back; what InternLM2 cannot say of its rope Llama says there too. */
-export function architectureIn(layout: Layout, { language }: ModelConfig): Architecture {
-  const { architecture, rope, headDim, hiddenSize, heads } = language;
+function architectureIn(layout: Layout, { language }: ModelConfig, raw: Json): Architecture {
+  const { architecture, rope, headDim, hiddenSize, heads, maxPositions } = language;
   if (layout === "huggingface") return architecture === "InternLM2ForCausalLM" ? "LlamaForCausalLM" : architecture;
-  const fits = (rope.kind === "plain" || rope.kind === "linear") && headDim * heads === hiddenSize;
+  const positions = (raw.max_position_embeddings ?? maxPositions) === maxPositions; // dynamic scaling may say another length
+  const fits = positions && (rope.kind === "plain" || rope.kind === "linear") && headDim * heads === hiddenSize;
   return architecture === "LlamaForCausalLM" && fits ? "InternLM2ForCausalLM" : architecture;
 }
 
@@ -54,8 +55,8 @@ export function architectureIn(layout: Layout, { language }: ModelConfig): Archi
  */
 export function configIn(layout: Layout, config: ModelConfig, raw: Json, tied: boolean): Json {
   const { vision: v, tileSize, minTiles, maxTiles, selectLayer } = config;
-  const architecture = architectureIn(layout, config);
-  const decoder = decoderConfig(architecture, config, (raw.llm_config ?? raw.text_config) as Json, tied);
+  const rawDecoder = (raw.llm_config ?? raw.text_config) as Json;
+  const decoder = decoderConfig(architectureIn(layout, config, rawDecoder), config, rawDecoder, tied);
   const vision = {
     hidden_act: "gelu",
     hidden_size: v.hiddenSize,

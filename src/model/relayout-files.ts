@@ -44,15 +44,21 @@ function templateFor({ template, systemMessage }: ModelConfig, own: string | und
   return chatTemplate(systemMessage ?? TEMPLATES[template].system);
 }
 
-/** What decides what is computed and asked, by the keys that say it. */
-const SAME: Readonly<Record<string, (config: ModelConfig) => unknown>> = {
-  vision_config: ({ vision }) => vision,
-  "the decoder's configuration": ({ language: { architecture: _, tied: __, ...rest } }) => rest,
-  "the side of a tile": ({ tileSize }) => tileSize,
-  "select_layer or vision_feature_layer": ({ selectLayer }) => selectLayer,
-  "min_dynamic_patch or max_dynamic_patch": ({ dynamicTiles, minTiles, maxTiles }) => (dynamicTiles ? [minTiles, maxTiles] : [1, 1]),
-  use_thumbnail: ({ dynamicTiles, maxTiles, thumbnail }) => thumbnail || !dynamicTiles || maxTiles === 1,
-};
+/** What decides what is computed and asked. */
+function saysOf({ vision, language, ...config }: ModelConfig): Record<string, unknown> {
+  const { architecture: _, tied: __, ...decoder } = language;
+  const { dynamicTiles, minTiles, maxTiles, thumbnail, tileSize, selectLayer } = config;
+  const [least, most] = dynamicTiles ? [minTiles, maxTiles] : [1, 1];
+  const tiles = { tileSize, "min_dynamic_patch (min_patches)": least, "max_dynamic_patch (max_patches)": most };
+  const of = (whose: string, keys: object) => Object.fromEntries(Object.entries(keys).map(([key, value]) => [`${whose} ${key}`, value]));
+  return {
+    ...of("vision tower's", vision),
+    ...of("decoder's", decoder),
+    ...tiles,
+    use_thumbnail: thumbnail || most === 1,
+    "select_layer (vision_feature_layer)": selectLayer,
+  };
+}
 
 const noCounterpart = (what: string, to: Layout) =>
   new EngineError("bad-weights", `${what} has no counterpart in ${LAYOUTS[to]}`, { hint: STAYS });
@@ -128,9 +134,9 @@ async function checked(to: Layout, config: ModelConfig, files: ReadonlyMap<strin
     return bytes && memorySource(name, bytes);
   };
   const { config: target } = await readConfig({ open });
-  for (const [what, of] of Object.entries(SAME)) {
-    if (JSON.stringify(of(target)) !== JSON.stringify(of(config)))
-      throw noCounterpart(`${what} of this checkpoint (${described(of(config))})`, to);
+  const said = saysOf(target);
+  for (const [what, value] of Object.entries(saysOf(config))) {
+    if (JSON.stringify(said[what]) !== JSON.stringify(value)) throw noCounterpart(`the model's ${what}, ${described(value)},`, to);
   }
   structuralIds(await loadTokenizer(async (name) => files.get(name), config.language.vocabSize, to), target);
   return target;

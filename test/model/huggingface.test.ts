@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { inspect } from "../../src/convert.ts";
 import { EngineError, InternVL, type Message } from "../../src/index.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
@@ -271,7 +271,8 @@ describe("a message in several parts", () => {
     await vlm.dispose();
   });
 
-  it("is lines one below the other where upstream's templates have texts alone", async () => {
+  it("is lines one below the other where upstream's templates have texts alone", async (context) => {
+    context.skip(!inject("full"), "a second model: npm run test:full");
     const vlm = await InternVL.load(memoryFiles(tinyCheckpoint("tiny-qwen", 0)), { maxContext: 512 });
     const ids = async (messages: Message[]) => (await vlm.chat(messages, { maxTokens: 1 })).promptTokenIds;
     expect(await ids(inParts)).toEqual(await ids(said("Be terse.\nBe kind.", "Well,\n yes")));

@@ -72,7 +72,8 @@ it("tiny-internlm2-sp from the command line: inspect, chat, convert, chat", asyn
   chatsAsConverted("tiny-internlm2-sp", c, [c.question!]);
 });
 
-it("a LoRA adapter from the command line: chat --lora, convert --lora --layout hf, chat", () => {
+it("a LoRA adapter from the command line: chat --lora, convert --lora --layout hf, chat", (context) => {
+  context.skip(!inject("full"), "five runs of the program: npm run test:full");
   write("tiny-qwen", tinyCheckpoint("tiny-qwen", 0));
   const lora = pathOf("test/fixtures/tiny/tiny-lora/plain");
   const adapted = json<{ adapters: Record<string, { cases: Case[] }> }>("tiny/tiny-lora/expected.json").adapters.plain!.cases;
