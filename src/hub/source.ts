@@ -1,5 +1,5 @@
 import { platform } from "#platform";
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { EngineError, late, throwIfAborted } from "../errors.ts";
 import { has, quotedPath, reading, wrong } from "../options.ts";
 import { isGguf, lookedAt } from "./foreign.ts";
 import { parseHubId } from "./hub-id.ts";
@@ -85,7 +85,7 @@ function noFolder(path: string, kind: "file" | "nothing", adapter: boolean): Eng
 }
 
 async function openNamed(source: string, options: RemoteOptions, ranges: boolean): Promise<StagedSource> {
-  const remote = () => import("./source-remote.ts"); // pages that bring their own files never download it
+  const remote = () => late("what downloads models", import("./source-remote.ts")); // pages that bring their own files never download it
   const adapter = options.names === ADAPTER_FILES;
   if (/^https?:/i.test(source)) {
     if (/\.gguf([?#]|$)/i.test(source)) throw isGguf(quotedPath(source));

@@ -3,20 +3,16 @@ import type { MatrixDtype } from "../tensor/tensor.ts";
 import { weightBytes } from "../weights/fit.ts";
 import type { StoredShapes } from "../weights/tensor-source.ts";
 import type { LanguageConfig, ModelConfig } from "./config.ts";
-
-/** Tiles in one vision step, at most; fewer where an activation would not fit a binding. */
-export const TILES = 4;
-/** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
-export const CHUNK = 512;
+import { SMALL_CHUNK, TILES } from "./steps.ts";
 
 /** Logits, pixels, the projector's activations, and what the driver keeps for itself. */
 const BESIDE = 256 * 2 ** 20;
 
-/** The arena's buffers, by what was seen in it: of the vision step, and of a prefill chunk, which are not shared where sizes differ. */
-function activationBytes({ vision: v, language: l, tileSize }: ModelConfig): number {
+/** The arena's buffers, by what was seen in it: of the vision step, and of a small prefill chunk, which are not shared where sizes differ. */
+export function activationBytes({ vision: v, language: l, tileSize }: ModelConfig): number {
   const rows = TILES * (1 + (tileSize / v.patchSize) ** 2);
   const qkv = (l.heads + 2 * l.kvHeads) * l.headDim;
-  const floats = rows * (2 * v.intermediateSize + 6 * v.hiddenSize) + CHUNK * (2 * l.intermediateSize + 2 * qkv + 4 * l.hiddenSize);
+  const floats = rows * (2 * v.intermediateSize + 6 * v.hiddenSize) + SMALL_CHUNK * (2 * l.intermediateSize + 2 * qkv + 4 * l.hiddenSize);
   return 4 * floats + BESIDE;
 }
 
@@ -35,6 +31,10 @@ export interface MemoryNeed {
   total: number;
 }
 
+/** Keys and values of some layers, the rope table and the visual tokens. */
+export const stateBytes = (l: LanguageConfig, layers: number, context: number, kv: KvDtype): number =>
+  kvBytes({ ...l, layers }, context, kv) + context * 4 * (l.headDim + l.hiddenSize);
+
 /** What a checkpoint needs on the GPU, with its matrices held in a format. */
 export function memoryNeed(
   config: ModelConfig,
@@ -46,7 +46,7 @@ export function memoryNeed(
   const { language: l } = config;
   const parts = {
     weights: weightBytes(tensors, weights),
-    state: kvBytes(l, context, kv) + context * 4 * (l.headDim + l.hiddenSize),
+    state: stateBytes(l, l.layers, context, kv),
     activations: activationBytes(config),
   };
   return { ...parts, total: parts.weights + parts.state + parts.activations };
