@@ -49,7 +49,7 @@ function asked(question: unknown, name: string): Conversation & { open: Asked } 
   return { ...read, open: read.open };
 }
 
-function ask({ system, turns, open }: Conversation & { open: Asked }, sent: Sent): Ask {
+function ask({ system, systemTexts, turns, open }: Conversation & { open: Asked }, sent: Sent): Ask {
   const { images = [], video = [], maxTiles, maxPixels, maxSide, allowTruncated, decoder, specialTokens = "text" } = sent;
   if (open.pictures.length > 0 && images.length > 0) {
     throw new EngineError(
@@ -63,6 +63,7 @@ function ask({ system, turns, open }: Conversation & { open: Asked }, sent: Sent
   const said = oneSystem(sent.history?.system, system);
   return {
     system: oneSystem(sent.system, said),
+    systemTexts: sent.history?.systemTexts ?? systemTexts,
     systemSaid: said !== undefined,
     turns: [...(sent.history?.turns ?? []), ...turns],
     question: open,
@@ -92,14 +93,16 @@ export function acceptSend(question: unknown, options: unknown): Accepted {
 export function acceptSession(options: unknown): SessionStart {
   const read = readOptions("session", options, { system: text, history });
   const said = read.history?.system;
-  return { system: oneSystem(read.system, said), systemSaid: said !== undefined, turns: read.history?.turns ?? [] };
+  const { turns = [], systemTexts } = read.history ?? {};
+  return { system: oneSystem(read.system, said), systemTexts, systemSaid: said !== undefined, turns };
 }
 
 /** The same question as a later one of a conversation. @throws EngineError bad-input where it names another system message */
-export function continued(later: Ask, { system, systemSaid, turns }: SessionStart): Ask {
+export function continued(later: Ask, { system, systemTexts, systemSaid, turns }: SessionStart): Ask {
   return {
     ...later,
     system: oneSystem(system, later.system),
+    systemTexts: systemTexts ?? later.systemTexts,
     systemSaid: systemSaid || later.systemSaid,
     turns: [...turns, ...later.turns],
   };

@@ -1,6 +1,6 @@
 import type { PromptProgress } from "../generate/request.ts";
 import type { Generation } from "./generation.ts";
-import type { Asked, Turn } from "./messages.ts";
+import type { Asked, Texts, Turn } from "./messages.ts";
 import type { Picture } from "./pictures.ts";
 
 /** How pictures are read; what is absent is the model's or the decoder's default. */
@@ -15,6 +15,7 @@ export interface PictureSettings {
 /** A question as the engine takes it: everything a caller gave, read and checked. Plain data but for what pictures are. */
 export interface Ask {
   system: string | undefined;
+  systemTexts?: Texts;
   /** Whether the system message came as a message: then the reply's history has it too. */
   systemSaid: boolean;
   turns: readonly Turn[];
@@ -40,6 +41,7 @@ export interface Accepted {
 /** What a session begins with. */
 export interface SessionStart {
   system: string | undefined;
+  systemTexts?: Texts;
   systemSaid: boolean;
   turns: readonly Turn[];
 }

@@ -4,14 +4,17 @@ import { checkSource, type HubOptions, openRemotely, readSmall, type SourceLike,
 import { checkTensors } from "../model/check-tensors.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { MODELS } from "../model/families.ts";
+import { type MemoryNeed, memoryNeed, usualContext } from "../model/memory.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
 import { resolve } from "../model/resolve.ts";
 import { isHead } from "../model/tensors.ts";
 import { callback, readOptions } from "../options.ts";
 import { type Checkpoint, readPieces } from "../safetensors/index.ts";
+import type { MatrixDtype } from "../tensor/tensor.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import { countNonFinite } from "../weights/finite.ts";
-import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
+import { candidates } from "../weights/fit.ts";
+import { CODES, PLAIN, SCALES_SUFFIX, storedFormat } from "../weights/formats.ts";
 import type { StoredShape } from "../weights/tensor-source.ts";
 import { abortable } from "./abortable.ts";
 import { SOURCE } from "./accept-load.ts";
@@ -35,6 +38,8 @@ export interface Inspection {
   problem?: string | undefined;
   /** Elements of all tensors; a quantised matrix counts as what it stands for. */
   parameters: number;
+  /** Bytes on the GPU while it answers one question of `context` tokens, by how the matrices are held: as `weights: "auto"` would try them. */
+  memory: { context: number; formats: Partial<Record<MatrixDtype, MemoryNeed>> };
   /** Whether the head is the embedding. */
   tied: boolean;
   files: { name: string; bytes: number }[];
@@ -91,9 +96,15 @@ export async function inspection(source: WeightSource, opened: OpenedCheckpoint<
     entry.tensors++;
     entry.bytes += bytes;
   }
+  const stored = { names: () => shapes.keys(), get: (name: string) => shapes.get(name) };
+  const formats = candidates(storedFormat(stored), config.packed !== undefined);
   return {
     config,
     family: familyOf(config),
+    memory: {
+      context: usualContext(config.language),
+      formats: Object.fromEntries(formats.map((format) => [format, memoryNeed(config, stored, format)])),
+    },
     runs: problem === undefined,
     problem,
     parameters: [...shapes].reduce((sum, [name, shape]) => sum + parametersOf(name, shape, shapes), 0),

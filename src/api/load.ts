@@ -6,6 +6,7 @@ import { type DeviceOptions, type Gpu, openGpus } from "../gpu/device.ts";
 import type { Precision } from "../gpu/program.ts";
 import { type HubOptions, openAdapters, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
 import { checkContext } from "../model/internvl.ts";
+import { usualContext } from "../model/memory.ts";
 import { openCheckpoint } from "../model/open-checkpoint.ts";
 import { splitLayers } from "../model/stages.ts";
 import { type KvDtype, kvBytes } from "../ops/kv-cache.ts";
@@ -73,8 +74,6 @@ export interface LoadOptions extends HubOptions {
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-const DEFAULT_CONTEXT = 8192;
-
 /**
  * Opens a checkpoint and puts it on the GPU: everything that `InternVL.load` does but the checking of its options.
  *
@@ -93,7 +92,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
     between: async (config) => {
       const { language } = config;
       const tokenizer = await loadTokenizer((name) => readSmall(source, name), language.vocabSize, config.layout);
-      const maxContext = options.maxContext ?? Math.min(DEFAULT_CONTEXT, language.maxPositions);
+      const maxContext = options.maxContext ?? usualContext(language);
       checkContext(language, maxContext);
       const least = kvBytes(language, maxContext, dtype);
       if (options.kvBytes !== undefined && options.kvBytes < least) {

@@ -52,14 +52,19 @@ export interface Asked {
   parts?: readonly (string | undefined)[];
 }
 
+/** The texts of a message that came as several: the template says how they are joined. Beside them the one text has them line below line. */
+export type Texts = readonly string[] | undefined;
+
 export interface Turn {
   asked: Asked;
   answer: string;
+  answerTexts?: Texts;
 }
 
 /** Messages that were read: whole turns, and the question that has no answer yet. */
 export interface Conversation {
   system?: string | undefined;
+  systemTexts?: Texts;
   turns: Turn[];
   open?: Asked | undefined;
 }
@@ -127,6 +132,7 @@ function misplaced(where: string, is: string, needs: string): EngineError {
 /** Takes messages and turns one by one, each in its place. */
 class Reading implements Conversation {
   system: string | undefined;
+  systemTexts: Texts;
   readonly turns: Turn[] = [];
   open: Asked | undefined;
 
@@ -165,14 +171,15 @@ class Reading implements Conversation {
       this.open = said;
       return;
     }
+    const texts = said.parts && said.parts.length > 1 ? (said.parts as readonly string[]) : undefined;
     if (said.pictures.length > 0) throw misplaced(where, `the ${role}'s message with a picture`, "only the user's can bring one");
     if (role === "assistant") {
       if (!this.open) throw misplaced(where, "an answer", "it needs a user's message before it");
-      this.turns.push({ asked: this.open, answer: said.text });
+      this.turns.push({ asked: this.open, answer: said.text, answerTexts: texts });
       this.open = undefined;
     } else if (this.turns.length > 0 || this.open || this.system !== undefined) {
       throw misplaced(where, "a system message", "it can only be the first");
-    } else this.system = said.text;
+    } else [this.system, this.systemTexts] = [said.text, texts];
   }
 }
 
@@ -202,13 +209,19 @@ export function oneSystem(...systems: (string | undefined)[]): string | undefine
   return found[0];
 }
 
+/** A message's content as it came: one text, or several. */
+export const contentOf = (text: string, texts: Texts): Message["content"] =>
+  texts?.map((each) => ({ type: "text" as const, text: each })) ?? text;
+
 /** Whole turns as messages. */
 export function messagesOf({
   system,
+  systemTexts,
   systemSaid,
   turns,
 }: {
   system?: string | undefined;
+  systemTexts?: Texts;
   systemSaid: boolean;
   turns: readonly Turn[];
 }): Message[] {
@@ -218,10 +231,10 @@ export function messagesOf({
     return [...parts, { type: "text", text }];
   };
   return [
-    ...(systemSaid && system !== undefined ? [{ role: "system" as const, content: system }] : []),
+    ...(systemSaid && system !== undefined ? [{ role: "system" as const, content: contentOf(system, systemTexts) }] : []),
     ...turns.flatMap((turn): Message[] => [
       { role: "user", content: asked(turn.asked) },
-      { role: "assistant", content: turn.answer },
+      { role: "assistant", content: contentOf(turn.answer, turn.answerTexts) },
     ]),
   ];
 }

@@ -1,19 +1,17 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import { type Gpu, whollyOn } from "../gpu/device.ts";
-import type { LanguageConfig, ModelConfig } from "../model/config.ts";
+import type { ModelConfig } from "../model/config.ts";
 import { Model, type ModelOptions } from "../model/internvl.ts";
+import { activationBytes, stateBytes } from "../model/memory.ts";
 import { splitLayers } from "../model/stages.ts";
 import { layerOf } from "../model/tensors.ts";
-import { kvBytes as bytesOfSlot, type KvDtype } from "../ops/kv-cache.ts";
+import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { candidates, misfit, weightBytes } from "../weights/fit.ts";
 import { storedFormat, type WeightFormat } from "../weights/formats.ts";
 import { GpuWeights } from "../weights/gpu-weights.ts";
 import type { TensorSource } from "../weights/tensor-source.ts";
-
-/** Activations, logits and what the driver keeps for itself. */
-export const WORKING_BYTES = 512 * 2 ** 20;
 
 export interface ModelLoadOptions extends Omit<ModelOptions, "parts"> {
   /** Devices beside the first one, over which the decoder's layers are split. */
@@ -29,10 +27,6 @@ export interface ModelLoadOptions extends Omit<ModelOptions, "parts"> {
   /** What `auto` decided. */
   onNote?: ((note: string) => void) | undefined;
 }
-
-/** Keys and values of some layers, the rope table and the visual tokens. */
-const stateBytes = (l: LanguageConfig, layers: number, context: number, kv: KvDtype): number =>
-  bytesOfSlot({ ...l, layers }, context, kv) + context * 4 * (l.headDim + l.hiddenSize);
 
 /**
  * Loads the weights in a format, or with `auto` in the best one that fits: as they are stored, else q8, else q4.
@@ -76,7 +70,7 @@ export async function loadModel(
       const layers = here.reduce((sum, { start, end }) => sum + end - start, 0);
       const has = (name: string) => here.some(({ start, end }) => layerOf(name) >= start && layerOf(name) < end);
       const own = (name: string) => (Number.isNaN(layerOf(name)) ? device === 0 : has(name));
-      const bytes = weightBytes(source, weights, own) + stateBytes(language, layers, maxContext, kv) + WORKING_BYTES;
+      const bytes = weightBytes(source, weights, own) + stateBytes(language, layers, maxContext, kv) + activationBytes(config);
       const reason = await misfit(each, bytes, free);
       if (reason !== undefined) return reason;
       if (each.kind === "cpu" && free !== undefined) free -= bytes;

@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { described, isRecord, type Reader, reading, readOptions, wrong } from "../options.ts";
-import { DEFAULT_SYSTEM_MESSAGE } from "../text/template.ts";
+import { TEMPLATES } from "../text/template.ts";
 import { prepareAsk } from "./answer.ts";
 import type { Ask } from "./asking.ts";
 import type { Generation } from "./generation.ts";
@@ -89,7 +89,8 @@ export function acceptCompletion(request: unknown, { maxPixels, maxImages = MOST
 
 /** The prompt of a request. @throws EngineError bad-image, context-overflow, aborted */
 export function promptOf(parts: Parts, { ask, tools, generation }: CompletionRequest, signal = new AbortController().signal) {
-  const system = tools === undefined ? ask.system : (ask.system ?? parts.config.systemMessage ?? DEFAULT_SYSTEM_MESSAGE) + tools;
+  const system =
+    tools === undefined ? ask.system : (ask.system ?? parts.config.systemMessage ?? TEMPLATES[parts.config.template].system ?? "") + tools;
   return prepareAsk(parts, { ...ask, system, generation: generation(1)(0) }, signal);
 }
 

@@ -7,7 +7,7 @@ import type { Ask } from "./asking.ts";
 import type { GenerationOptions } from "./generation.ts";
 import type { ImageDecoder } from "./image-options.ts";
 import type { ImageLike } from "./images.ts";
-import type { ContentPart, History, Message } from "./messages.ts";
+import { type ContentPart, contentOf, type History, type Message, type Texts } from "./messages.ts";
 import type { Source } from "./pictures.ts";
 import { type Placed, placePictures } from "./placing.ts";
 import { promptTiles, type TiledPicture, type Tiling, tilePicture } from "./tiling.ts";
@@ -93,10 +93,12 @@ function userMessage({ text }: Placed, pictures: readonly TiledPicture[]): Messa
 /** Decodes and tiles the pictures, builds the prompt and tokenises it: everything before the GPU (MODEL.md §1 and §6). */
 export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<PreparedPrompt> {
   const { config, tokenizer } = preparing;
-  const system = ask.system ?? config.systemMessage;
   const template = TEMPLATES[config.template];
+  // transformers' template writes a message's parts one behind the other, with nothing between.
+  const joined = (text: string, texts: Texts) => (template.inPlace && texts ? texts.join("") : text);
+  const system = ask.system === undefined ? config.systemMessage : joined(ask.system, ask.systemTexts);
   const placed = placePictures(ask, template);
-  const answers = ask.turns.map(({ answer }) => answer);
+  const answers = ask.turns.map(({ answer, answerTexts }) => joined(answer, answerTexts));
   checkLength([system ?? "", ...placed.turns.map(({ text }) => text), ...answers, placed.question.text], preparing);
 
   const tiled = async ({ pictures }: Placed): Promise<TiledPicture[]> => {
@@ -125,8 +127,11 @@ export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<Pre
       config.tileSize,
     ),
     messages: [
-      ...(ask.systemSaid && ask.system !== undefined ? [{ role: "system" as const, content: ask.system }] : []),
-      ...turns.flatMap((turn): Message[] => [userMessage(turn.placed, turn.pictures), { role: "assistant", content: turn.answer }]),
+      ...(ask.systemSaid && ask.system !== undefined ? [{ role: "system" as const, content: contentOf(ask.system, ask.systemTexts) }] : []),
+      ...turns.flatMap((turn, i): Message[] => {
+        const { answer, answerTexts } = ask.turns[i]!;
+        return [userMessage(turn.placed, turn.pictures), { role: "assistant", content: contentOf(answer, answerTexts) }];
+      }),
       userMessage(placed.question, pictures),
     ],
   };

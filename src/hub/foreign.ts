@@ -42,6 +42,14 @@ export function isPage(bytes: Uint8Array, saidToBe = false): boolean {
 /** Of this the first 9 bytes are enough: no other file of a checkpoint begins so. */
 const isPointer = (bytes: Uint8Array): boolean => /^version (h$|https:\/\/git-lfs)/.test(beginning(bytes));
 
+/** What to do where somebody has a GGUF file. */
+export const NO_GGUF =
+  "GGUF is llama.cpp's own format, which this engine neither reads nor writes: take the original checkpoint (OpenGVLab/InternVL2_5-4B, say); llama.cpp's converters make GGUF of what `internvl convert --layout hf --to bf16` writes";
+
+/** The error for what is a GGUF file. */
+export const isGguf = (what: string): EngineError =>
+  new EngineError("bad-weights", `${what} is a GGUF file, only safetensors files are read`, { hint: NO_GGUF });
+
 /** What stands in place of a file by mistake, told by its first bytes (9 are enough). */
 export function foreign(name: string, bytes: Uint8Array): EngineError | undefined {
   if (isPointer(bytes)) {
@@ -49,6 +57,7 @@ export function foreign(name: string, bytes: Uint8Array): EngineError | undefine
       hint: "run `git lfs pull` in the repository that it was taken from, and load the model again",
     });
   }
+  if (beginning(bytes).startsWith("GGUF")) return isGguf(name);
   if (isPage(bytes)) {
     return new EngineError("bad-weights", `${name} is an HTML page in place of the file`, {
       hint: "fetch the file again, from an address that gives the file itself and not its page",
@@ -105,7 +114,7 @@ function checkFile(name: string, file: ByteSource): void {
 
 /** A source whose files are held to their limits and are what their names say, wherever they come from. */
 export function lookedAt(source: StagedSource, signal?: AbortSignal): StagedSource {
-  const { download, has } = source;
+  const { download, has, list } = source;
   return {
     async open(name) {
       const file = await asOurs(`open ${name}`, signal, () => source.open(name));
@@ -120,6 +129,7 @@ export function lookedAt(source: StagedSource, signal?: AbortSignal): StagedSour
       return looked(file, signal);
     },
     ...(has && { has: (name: string) => asOurs(`look for ${name}`, signal, () => has.call(source, name)) }),
+    ...(list && { list: () => asOurs("list the files", signal, () => list.call(source)) }),
     ...(download && { download: () => asOurs("download the model", signal, () => download.call(source)) }),
   };
 }

@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { isGguf } from "./foreign.ts";
 import { hasFile, type WeightSource } from "./source-types.ts";
 
 const bad = (problem: string, hint: string): EngineError => new EngineError("bad-weights", problem, { hint });
@@ -42,6 +43,8 @@ async function adapterAlone(source: WeightSource): Promise<EngineError | undefin
 
 /** The error for a folder without config.json: what lies there instead. */
 export async function noConfig(source: WeightSource): Promise<EngineError> {
+  const gguf = (await source.list?.().catch(() => []))?.find((name) => /\.gguf$/i.test(name));
+  if (gguf !== undefined) return isGguf(gguf);
   return (await adapterAlone(source)) ?? bad("there is no config.json in the model's folder", "give the folder of a whole checkpoint");
 }
 

@@ -13,6 +13,7 @@ export function filesSource(files: readonly File[]): WeightSource {
     if (!other || depthOf(file) < depthOf(other)) byName.set(file.name, file);
   }
   return {
+    list: async () => [...byName.keys()],
     open: async (name) => {
       const file = byName.get(name);
       return file && blobSource(name, file);
@@ -23,6 +24,11 @@ export function filesSource(files: readonly File[]): WeightSource {
 /** A folder that a user has opened with `showDirectoryPicker`, or one of the browser's private file system. */
 export function directorySource(folder: FileSystemDirectoryHandle): WeightSource {
   return {
+    async list() {
+      const names: string[] = [];
+      for await (const name of folder.keys()) names.push(name);
+      return names;
+    },
     async open(name) {
       try {
         return blobSource(name, await (await folder.getFileHandle(name)).getFile());

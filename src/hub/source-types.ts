@@ -43,6 +43,8 @@ export const ADAPTER_FILES: FileNames = {
 export interface WeightSource extends Directory {
   /** Whether there is such a file; for a source whose `open` would download all of it. By default a file is opened and closed again. */
   has?(name: string): Promise<boolean>;
+  /** The names of its files, where it knows them: an error then says what lies there in a checkpoint's place. */
+  list?(): Promise<readonly string[]>;
 }
 
 /** Whether a source has a file. */

@@ -1,7 +1,7 @@
 import { platform } from "#platform";
 import { EngineError, late, throwIfAborted } from "../errors.ts";
 import { has, quotedPath, reading, wrong } from "../options.ts";
-import { lookedAt } from "./foreign.ts";
+import { isGguf, lookedAt } from "./foreign.ts";
 import { parseHubId } from "./hub-id.ts";
 import { directorySource, filesSource } from "./source-files.ts";
 import type { RemoteOptions } from "./source-remote.ts";
@@ -73,28 +73,37 @@ function openObject(source: object): WeightSource | undefined {
   return files && filesSource(files);
 }
 
-function noFolder(path: string, kind: "file" | "nothing"): EngineError {
-  const problem =
-    kind === "file" ? `${quotedPath(path)} is a file, needs to be a model's folder` : `there is no folder ${quotedPath(path)}`;
-  return new EngineError("bad-input", problem, {
-    hint: "give the folder that holds config.json and the safetensors files, or a Hugging Face id such as OpenGVLab/InternVL2_5-1B, which is downloaded",
-  });
+const PEFT = "the folder that peft's save_pretrained wrote: adapter_config.json and adapter_model.safetensors";
+
+function noFolder(path: string, kind: "file" | "nothing", adapter: boolean): EngineError {
+  const what = adapter ? "an adapter's folder" : "a model's folder";
+  const problem = kind === "file" ? `${quotedPath(path)} is a file, needs to be ${what}` : `there is no folder ${quotedPath(path)}`;
+  const hint = adapter
+    ? `give ${PEFT}, or the Hugging Face id of one`
+    : "give the folder that holds config.json and the safetensors files, or a Hugging Face id such as OpenGVLab/InternVL2_5-1B, which is downloaded";
+  return new EngineError("bad-input", problem, { hint });
 }
 
 async function openNamed(source: string, options: RemoteOptions, ranges: boolean): Promise<StagedSource> {
   const remote = () => late("what downloads models", import("./source-remote.ts")); // pages that bring their own files never download it
+  const adapter = options.names === ADAPTER_FILES;
   if (/^https?:/i.test(source)) {
+    if (/\.gguf([?#]|$)/i.test(source)) throw isGguf(quotedPath(source));
     const { openUrl, openUrlRanges } = await remote();
     return ranges ? openUrlRanges(source, options) : openUrl(source, options);
   }
   const path = /^file:/i.test(source) ? platform.pathOfUrl(source) : source;
   for (const folder of new Set([path, platform.expandHome(path)])) {
     const kind = await platform.pathKind(folder);
-    if (kind === "folder") return { open: (name) => platform.openFile(folder, name) };
-    if (kind === "file") throw noFolder(folder, kind);
+    if (kind === "folder") {
+      const list = async () => (await (await platform.openStore("out", folder)).list("")).map(({ name }) => name);
+      return { open: (name) => platform.openFile(folder, name), list };
+    }
+    if (kind === "file") throw /\.gguf$/i.test(folder) ? isGguf(quotedPath(folder)) : noFolder(folder, kind, adapter);
   }
   const id = parseHubId(path);
-  if (!id) throw noFolder(path, "nothing");
+  if (!id) throw noFolder(path, "nothing", adapter);
+  if (/[.-]gguf$/i.test(path)) throw isGguf(`what ${quotedPath(path)} holds`);
   const { openHub, openHubRanges } = await remote();
   return ranges ? openHubRanges(id, options) : openHub(id, options);
 }
@@ -170,8 +179,9 @@ export async function openSource(source: SourceLike, options: RemoteOptions = {}
  */
 export async function openRemotely(source: SourceLike, options: RemoteOptions = {}): Promise<WeightSource> {
   const opened = await openAny(source, options, true);
-  const { has } = opened;
-  return lookedAt({ open: (name) => opened.open(name), ...(has && { has: (name: string) => has.call(opened, name) }) }, options.signal);
+  const { has, list } = opened;
+  const asked = { ...(has && { has: (name: string) => has.call(opened, name) }), ...(list && { list: () => list.call(opened) }) };
+  return lookedAt({ open: (name) => opened.open(name), ...asked }, options.signal);
 }
 
 /** The files of LoRA adapters. A revision is the model's, not theirs. @throws EngineError as `openAdapter` */
@@ -189,7 +199,7 @@ async function openAdapter(source: SourceLike, options: RemoteOptions = {}): Pro
   if (!(await has(config))) {
     const what = (await has(MODEL_FILES.config)) ? `${MODEL_FILES.config}: a whole model` : "no adapter_config.json";
     throw new EngineError("bad-weights", `the adapter's folder holds ${what}`, {
-      hint: "give the folder that peft's save_pretrained wrote: adapter_config.json and adapter_model.safetensors",
+      hint: `give ${PEFT}`,
     });
   }
   if (!(await has(single))) {

@@ -8,7 +8,7 @@ const CHUNKS = [2048, 1024, 512] as const;
 export const SMALL_CHUNK = CHUNKS[2];
 
 /** Tiles in one vision step: a phone's memory is small. */
-const TILES = 4;
+export const TILES = 4;
 export const mostTiles = ({ mobile }: Gpu): number => (mobile ? 1 : TILES);
 
 /** f32 values of a prompt's token that live at once beside its residual, at most: gate and up where they are products of their own, what comes of them, and the norm. */

@@ -88,7 +88,7 @@ export const isHead = (name: string): boolean => /^(language_model\.)?(lm_head|o
 type Has = (name: string) => boolean;
 
 /** What the loaders ask for of a checkpoint of this configuration, the vision tower's unused layers too. */
-function recorded(config: ModelConfig, has: Has): RecordingWeights {
+export function recorded(config: ModelConfig, has: Has): RecordingWeights {
   const recording = new RecordingWeights(has);
   declareModel(recording, config, config.vision.layers);
   return recording;
@@ -103,7 +103,8 @@ export const checkpointTensors = (config: ModelConfig, has: Has = (name) => isHe
   recorded(config, has).seen;
 
 /** The names of the tensors of each matrix: those of one are held alike. */
-export const matrixTensors = (config: ModelConfig, has: Has): string[][] => recorded(config, has).matricesOf;
+export const matrixTensors = (config: ModelConfig, has: Has): string[][] =>
+  recorded(config, has).declared.flatMap(({ matrix, tensors }) => (matrix ? [tensors.map(({ name }) => name)] : []));
 
 /** The embedding's name, and that of the head, which is the embedding where it is not stored. */
 export function tiedTensors(config: ModelConfig, has: Has): { embed: string; head: string } {

@@ -145,6 +145,19 @@ const KNOWN = [
   "{% endif %}{{'<|im_end|>\\n'}}{% endfor %}{% if add_generation_prompt %}{{'<|im_start|>assistant\\n' }}{% endif %}",
 ].join("");
 
+/** A text as Jinja's literal; braces might end the tag around it. */
+const jinjaText = (text: string): string => {
+  const escaped = text.replace(/[\\']/g, "\\$&").replaceAll("\n", "\\n");
+  return `'${escaped.replaceAll("{", "\\u007b").replaceAll("}", "\\u007d")}'`;
+};
+
+/** The family's chat template, with a default system message or without one. */
+export function chatTemplate(system: string | undefined): string {
+  if (system === undefined) return KNOWN;
+  const turn = jinjaText(`<|im_start|>system\n${system}<|im_end|>\n`);
+  return `{% if messages[0]['role'] != 'system' %}{{ ${turn} }}{% endif %}${KNOWN}`;
+}
+
 /** Characters of a template; those that are known have 500. */
 const LONGEST = 20_000;
 

@@ -45,6 +45,15 @@ type Json = Record<string, unknown>;
  * @throws EngineError `bad-weights` when files are missing, broken, contradict each other, or are of a kind that is not supported.
  */
 export async function loadTokenizer(read: ReadFile, rows?: number, layout: "original" | "huggingface" = "original"): Promise<Tokenizer> {
+  return tokenizerOf(await readTokenizer(read, rows, layout));
+}
+
+/** What `loadTokenizer` makes a tokenizer of. @throws EngineError as that */
+export async function readTokenizer(
+  read: ReadFile,
+  rows?: number,
+  layout: "original" | "huggingface" = "original",
+): Promise<TokenizerParts> {
   const slow = layout === "original";
   const [fast, config = {}, map = {}, added] = await Promise.all(
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"].map((name) => readJson(read, name)),
@@ -61,7 +70,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
       prepare,
     } = tokenizerJsonFromSentencePiece({ model: sentencePiece, added, config: { ...map, ...config } }, rows);
     const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleaning: await cleaningIf(cleansUp) };
-    return tokenizerOf(json, { file: "tokenizer.model", tokens, listed, prepare, joining });
+    return { json, file: "tokenizer.model", tokens, listed, prepare, joining };
   }
   const others = otherIds(config, added);
   let [json, file] = [fast, "tokenizer.json"];
@@ -72,12 +81,22 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
     json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config }) as Json;
     file = "vocab.json";
   }
-  if (!slow && fast !== undefined && Array.isArray(fast.added_tokens)) json = { ...fast, added_tokens: await withOthers(fast, config) };
+  if (!slow && Array.isArray(json.added_tokens)) json = { ...json, added_tokens: embedded(await withOthers(json, config), rows) };
   const tokens = checkTokenizerJson(json, { file, rows, others });
   const { broken, dropsFirstSpace } = pieceReader(json.decoder);
   const joining: Joining = { broken, dropsFirstSpace, cleaning: await cleaningIf(!slow && config.clean_up_tokenization_spaces === true) };
-  return tokenizerOf(json, { file, tokens, listed, prepare: preparing(json), joining });
+  return { json, file, tokens, listed, prepare: preparing(json), joining };
 }
+
+/** Tokens that no prompt of transformers' processor has: it puts frames in the place of `<video>`. */
+const NEVER_EMBEDDED = ["<video>", "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>"];
+
+/** The converter of transformers adds `<video>` behind the embedding's last row: nothing can stand for it, typed it is text. */
+const embedded = (tokens: unknown[], rows = Number.POSITIVE_INFINITY): unknown[] =>
+  tokens.filter((token) => {
+    const { content, id } = (token ?? {}) as Partial<AddedToken>;
+    return !(typeof id === "number" && id >= rows && NEVER_EMBEDDED.includes(content!));
+  });
 
 /**
  * Upstream's Qwen2 puts the whole text in NFC before it looks for added tokens, the encoder does it between them. It differs where a
@@ -119,7 +138,10 @@ function otherIds(config: Json, added: Json = {}): OtherIds {
   return ids;
 }
 
-interface Made {
+/** A tokenizer's description, and what it leaves to us. */
+export interface TokenizerParts {
+  /** As tokenizer.json has it. */
+  json: Json;
   /** The file that errors name. */
   file: string;
   tokens: readonly AddedToken[];
@@ -128,7 +150,7 @@ interface Made {
   joining: Joining;
 }
 
-function tokenizerOf(json: Json, { file, tokens, listed, prepare, joining }: Made): Tokenizer {
+function tokenizerOf({ json, file, tokens, listed, prepare, joining }: TokenizerParts): Tokenizer {
   const added = new Map(tokens.map((token) => [token.id, token]));
   const reader = pieceReader(json.decoder);
   const encoder = made(file, () => new Encoder(json));

@@ -56,7 +56,7 @@ export function unpackedShapes(
   const shapes = new Map(stored);
   for (const [weight, { name, out, inner }] of linears) {
     for (const part of PARTS) shapes.delete(`${name}.${part}`);
-    shapes.set(weight, { dtype: "F32", shape: [out, inner] });
+    shapes.set(weight, { dtype: "F32", shape: [out, inner], held: "q8" });
   }
   return shapes;
 }

@@ -2,7 +2,7 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type OutputFolder, writeWhole } from "../hub/output.ts";
 import { type Dtype, INDEX_NAME, type TensorToWrite, writeSafetensors } from "../safetensors/index.ts";
-import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixPart } from "../tensor/tensor.ts";
+import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype, type MatrixPart } from "../tensor/tensor.ts";
 import { isCoded, PLAIN, SCALES_SUFFIX } from "./formats.ts";
 import { Converter } from "./quantize.ts";
 import { CHUNK_BYTES } from "./reads.ts";
@@ -10,7 +10,7 @@ import { planShards, shardIndex } from "./shards.ts";
 import type { TensorSource } from "./tensor-source.ts";
 
 /** What a checkpoint can be converted to. */
-export type ConvertFormat = "q4" | "q8" | "f16" | "bf16";
+export type ConvertFormat = MatrixDtype;
 
 export interface ConvertRequest {
   source: TensorSource;
@@ -24,7 +24,7 @@ export interface ConvertRequest {
   onBytes?: ((bytes: number) => void) | undefined;
 }
 
-const STORED: Readonly<Record<ConvertFormat, Dtype>> = { q4: "U8", q8: "I8", f16: "F16", bf16: "BF16" };
+const STORED: Readonly<Record<ConvertFormat, Dtype>> = { q4: "U8", q8: "I8", f32: "F32", f16: "F16", bf16: "BF16" };
 
 /** Whether a tensor changes: matrices do, except for those whose rows are not whole groups; vectors stay as they are, and so do codes. */
 function converts(source: TensorSource, name: string, to: ConvertFormat): boolean {

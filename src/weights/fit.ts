@@ -2,10 +2,10 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
 import { isCoded, PLAIN, storedFormat } from "./formats.ts";
-import { bytesOf, type TensorSource } from "./tensor-source.ts";
+import { bytesOf, type StoredShapes } from "./tensor-source.ts";
 
 /** Bytes that some of a checkpoint's weights take on the GPU in a format: matrices as asked, vectors in f32. What `auto` would hold otherwise stays so. */
-export function weightBytes(source: TensorSource, format: MatrixDtype, some: (name: string) => boolean = () => true): number {
+export function weightBytes(source: StoredShapes, format: MatrixDtype, some: (name: string) => boolean = () => true): number {
   const asStored = format === storedFormat(source);
   let bytes = 0;
   for (const name of source.names()) {
@@ -29,7 +29,7 @@ export function candidates(stored: MatrixDtype, packed: boolean): MatrixDtype[] 
   return isQuantized(stored) ? [stored] : [stored, "q8", "q4"];
 }
 
-const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+export const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 /** Whether the GPU has room for some bytes: allocates them and gives them back. WebGPU does not tell how much there is. */
 async function allocates(gpu: Gpu, bytes: number): Promise<boolean> {

@@ -1,6 +1,6 @@
 import type { PlainDtype } from "../ops/quantize.ts";
 import { isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
-import type { TensorSource } from "./tensor-source.ts";
+import type { StoredShapes } from "./tensor-source.ts";
 
 /** How matrices are held on the GPU; `auto`: as the checkpoint stores them, or in the best format that fits. */
 export type WeightFormat = "auto" | MatrixDtype;
@@ -12,13 +12,13 @@ export const CODES: Readonly<Record<string, "q8" | "q4">> = { I8: "q8", U8: "q4"
 export const SCALES_SUFFIX = ".scales";
 
 /** Whether a tensor is codes with scales beside them, or such scales. */
-export function isCoded(source: TensorSource, name: string): boolean {
+export function isCoded(source: Pick<StoredShapes, "get">, name: string): boolean {
   const codes = name.endsWith(SCALES_SUFFIX) ? name.slice(0, -SCALES_SUFFIX.length) : name;
   return CODES[source.get(codes)?.dtype ?? ""] !== undefined && source.get(codes + SCALES_SUFFIX) !== undefined;
 }
 
 /** The dtype that `auto` holds a checkpoint's matrices in: that of its first matrix, or the format that it was converted to. */
-export function storedFormat(source: TensorSource): MatrixDtype {
+export function storedFormat(source: StoredShapes): MatrixDtype {
   let plain: MatrixDtype | undefined;
   for (const name of source.names()) {
     const { dtype, shape, held = PLAIN[dtype] } = source.get(name)!;

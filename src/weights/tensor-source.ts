@@ -22,12 +22,18 @@ export interface StoredShape {
   /** As safetensors spells it. */
   dtype: string;
   shape: readonly number[];
+  /** What `auto` holds a matrix in, where that is not what it comes in: one that is merged or unpacked comes in f32. */
+  held?: MatrixDtype;
+}
+
+/** The tensors that there are. */
+export interface StoredShapes {
+  names(): Iterable<string>;
+  get(name: string): StoredShape | undefined;
 }
 
 /** A tensor as it comes. */
 export interface StoredTensor extends StoredShape {
-  /** What `auto` holds a matrix in, where that is not what it comes in: one that is merged or unpacked comes in f32. */
-  held?: MatrixDtype;
   /** The tensors of the files that it is made of, where it is not one of them. */
   from?: readonly string[];
   /** The whole tensor: for small ones. */

@@ -1,11 +1,11 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { inspect } from "../../src/convert.ts";
-import { EngineError } from "../../src/errors.ts";
+import { EngineError, InternVL, type Message } from "../../src/index.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import { readConfig } from "../../src/model/open-checkpoint.ts";
 import { loadTokenizer } from "../../src/text/tokenizer.ts";
 import { hfFiles } from "../shared/layouts.ts";
-import { memoryFiles, readRepository } from "../support.ts";
+import { memoryFiles, readRepository, tinyCheckpoint } from "../support.ts";
 
 type Json = Record<string, unknown>;
 type Files = Record<string, Uint8Array>;
@@ -244,4 +244,51 @@ describe("a folder of transformers' layout", () => {
     const alone = { "tokenizer.json": llama["tokenizer.json"]! } as Files; // its flags are enough
     expect((await loadTokenizer(async (name) => alone[name], 778, "huggingface")).isSpecial(766)).toBe(true);
   });
+});
+
+describe("a message in several parts", () => {
+  const part = (text: string) => ({ type: "text" as const, text });
+  const question = { role: "user" as const, content: "Go on." };
+  const said = (system: Message["content"], answer: Message["content"]): Message[] => [
+    { role: "system", content: system },
+    { role: "user", content: "Say it." },
+    { role: "assistant", content: answer },
+    question,
+  ];
+  const inParts = said([part("Be terse."), part("Be kind.")], [part("Well,"), part(" yes")]);
+
+  it("is joined as the chat template has it, the system's and the assistant's too, also in a later turn", async () => {
+    const vlm = await InternVL.load(memoryFiles(qwen2), { maxContext: 512 });
+    const first = await vlm.chat(inParts, { maxTokens: 2 });
+    const joined = await vlm.chat(said("Be terse.Be kind.", "Well, yes"), { maxTokens: 2 });
+    expect(first.promptTokenIds).toEqual(joined.promptTokenIds);
+    expect(first.history.slice(0, 4)).toEqual(inParts);
+    const later = await vlm.chat("And?", { history: structuredClone(first.history), maxTokens: 2 });
+    expect(later.promptTokenIds).toEqual((await vlm.chat("And?", { history: joined.history, maxTokens: 2 })).promptTokenIds);
+    const session = vlm.session({ history: inParts.slice(0, 3) });
+    expect((await session.send("Go on.", { maxTokens: 2 })).promptTokenIds).toEqual(first.promptTokenIds);
+    expect((await session.send("And?", { maxTokens: 2 })).promptTokenIds).toEqual(later.promptTokenIds);
+    await vlm.dispose();
+  });
+
+  it("is lines one below the other where upstream's templates have texts alone", async (context) => {
+    context.skip(!inject("full"), "a second model: npm run test:full");
+    const vlm = await InternVL.load(memoryFiles(tinyCheckpoint("tiny-qwen", 0)), { maxContext: 512 });
+    const ids = async (messages: Message[]) => (await vlm.chat(messages, { maxTokens: 1 })).promptTokenIds;
+    expect(await ids(inParts)).toEqual(await ids(said("Be terse.\nBe kind.", "Well,\n yes")));
+    await vlm.dispose();
+  });
+});
+
+it("a <video> behind the embedding's last row, as transformers' converter has it, is text; other tokens there are refused", async () => {
+  const tokenizer = parsed(qwen2, "tokenizer.json") as { added_tokens: { content: string; id: number }[] };
+  const moved = (content: string): Files => {
+    const added = tokenizer.added_tokens.map((token) => (token.content === content ? { ...token, id: 532 } : token));
+    return { ...qwen2, "tokenizer.json": bytes({ ...tokenizer, added_tokens: added }) };
+  };
+  const load = (files: Files) => loadTokenizer(async (name) => files[name], 532, "huggingface");
+  const video = await load(moved("<video>"));
+  expect(video.idOf("<video>")).toBeUndefined();
+  expect(Math.max(...video.encode("<video>"))).toBeLessThan(532);
+  await expect(load(moved("<tool_call>"))).rejects.toThrow(/gives "<tool_call>" the id 532, the model has ids up to 531/);
 });

@@ -60,7 +60,7 @@ export async function tinySuite(name: string, read: ReadRepository, only?: reado
       const single = golden.cases.find((c) => c.name === "single")!;
       const [{ ids, pixels }] = rowsOf(single) as unknown as [{ ids: number[]; pixels: Float32Array }];
       const trace = await traceForward(vlm, { pixelValues: pixels, inputIds: ids });
-      // The norm of Qwen3's heads is a part of the rope kernel: what it gives is not seen by itself (its kernel cases see it).
+      // The norm of Qwen3's heads is a part of the rope kernel: test/model/qwen3-norms.test.ts looks at it.
       const taps = [...expected.keys()].filter((tap) => !/^(interp84|first_logits)|\.[qk]_norm$/.test(tap));
       const errors: Record<string, number> = {};
       for (const tap of taps) {

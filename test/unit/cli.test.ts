@@ -9,6 +9,7 @@ import { pathOf } from "../support.ts";
 const main = pathOf("dist/tools/cli/main.js");
 const images = pathOf("weights/nano/images");
 const nano = pathOf("weights/nano");
+const large = pathOf("test/fixtures/internvl2_5-78b.config.json");
 const folder = mkdtempSync(join(tmpdir(), "internvl-cli-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -190,8 +191,11 @@ describe("internvl", () => {
     if (report.kind === "cpu") for (const { bytes, fits } of report.models) expect(fits).toBe(bytes <= report.memory.available);
     const { stdout } = internvl("doctor", "--verbose");
     expect(stdout).toMatch(/^Node v\S+ on \S+, \d+\.\d GiB of memory, \d+\.\d GiB free\n/);
-    expect(stdout).toMatch(/^ {2}InternVL2_5-4B +7\.7 GiB (fits|no) +4\.5 GiB (fits|no) +2\.7 GiB (fits|no)/m);
+    expect(stdout).toMatch(/^ {2}InternVL2_5-4B +7\.8 GiB (fits|no) +4\.6 GiB (fits|no) +2\.8 GiB (fits|no)/m);
     expect(stdout).toMatch(/^what Dawn says: /m);
+    expect(internvl("inspect", nano).stdout).toMatch(
+      /memory +0\.\d GiB in bf16, .* in q4 on the GPU, of that .* for a context of \d+ tokens/,
+    );
   });
 
   it.each([
@@ -264,6 +268,29 @@ describe("internvl", () => {
       /^internvl: bad-input: .* the id 1056, this model has 1056/,
     ],
     ["ids that are none", ["bench", "--prompt-ids", "1,,2"], 2, /must be whole numbers, separated by commas/],
+    ["layers of a model", ["bench", "--layers", "2"], 2, /--layers and --vision-layers are of --synthetic/],
+    [
+      "more layers than there are",
+      ["bench", "--synthetic", large, "--layers", "81"],
+      2,
+      /--layers is 81, this configuration has 80 layers/,
+    ],
+    ["more vision layers", ["bench", "--synthetic", large, "--vision-layers", "46"], 2, /--vision-layers is 46, .* has 45 layers/],
+    ["no layers", ["bench", "--synthetic", large, "--layers", "0"], 2, /must be a positive whole number/],
+    [
+      "q4 in another layout",
+      ["convert", "--model", nano, "--out", "x", "--to", "q4", "--layout", "hf"],
+      2,
+      /--to q4 is this engine's own format/,
+    ],
+    [
+      "a layout that there is not",
+      ["convert", "--model", nano, "--out", "x", "--to", "bf16", "--layout", "gguf"],
+      2,
+      /choices are hf, upstream/,
+    ],
+    ["GGUF", ["convert", "--model", nano, "--out", "x", "--to", "gguf"], 2, /GGUF is llama\.cpp's own format/],
+    ["a missing LoRA adapter", ["chat", "--lora", "nope", "What?"], 1, /there is no folder "nope" \(give .*adapter_config\.json/],
     ["a wrong command", ["chant"], 2, /unknown command 'chant'/],
   ] as const)("%s ends with a line and an exit code", (_, args, code, message) => {
     const { status, stdout, stderr } = internvl(...args);

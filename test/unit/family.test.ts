@@ -1,19 +1,16 @@
 import { expect, it } from "vitest";
 import { parseConfig } from "../../src/model/config.ts";
+import { memoryNeed } from "../../src/model/memory.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import { kvBytes } from "../../src/ops/kv-cache.ts";
-import { weightBytes } from "../../src/weights/fit.ts";
-import type { TensorSource } from "../../src/weights/tensor-source.ts";
+import type { StoredShapes } from "../../src/weights/tensor-source.ts";
 import { FAMILY } from "../../tools/cli/family.ts";
 import { fixture } from "../support.ts";
 
-it.each(FAMILY)("doctor's sizes of $model are those of its published configuration", ({ model, weights, kv }) => {
+it.each(FAMILY)("doctor's sizes of $model are those of its published configuration", ({ model, bytes }) => {
   const config = parseConfig(fixture(`${model.toLowerCase()}.config.json`));
   const tensors = new Map(checkpointTensors(config).map((tensor) => [tensor.name, { ...tensor, dtype: "BF16" }]));
-  const source = { names: () => tensors.keys(), get: (name: string) => tensors.get(name) } as unknown as TensorSource;
-  const bytes = (["bf16", "q8", "q4"] as const).map((format) => [format, weightBytes(source, format)]);
-  expect({ weights, kv }).toEqual({
-    weights: Object.fromEntries(bytes),
-    kv: kvBytes(config.language, Math.min(8192, config.language.maxPositions), "f16"),
-  });
+  const stored = { names: () => tensors.keys(), get: (name: string) => tensors.get(name) } as unknown as StoredShapes;
+  expect(bytes).toEqual(
+    Object.fromEntries((["bf16", "q8", "q4"] as const).map((format) => [format, memoryNeed(config, stored, format).total])),
+  );
 });

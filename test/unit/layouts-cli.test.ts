@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, inject, it } from "vitest";
 import { HF, hfFiles, sentencePieceFiles } from "../shared/layouts.ts";
-import { json, pathOf, readRepository } from "../support.ts";
+import { json, pathOf, readRepository, tinyCheckpoint } from "../support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "internvl-layouts-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -70,4 +70,21 @@ it("tiny-internlm2-sp from the command line: inspect, chat, convert, chat", asyn
   expect(internvl<Looked>("inspect", "tiny-internlm2-sp")).toMatchObject({ runs: true, family: "InternVL2_5-2B, -8B, -26B" });
   const c = json<{ cases: Case[] }>("tiny/tiny-internlm2-sp/expected.json").cases.find((each) => each.name === "text")!;
   chatsAsConverted("tiny-internlm2-sp", c, [c.question!]);
+});
+
+it("a LoRA adapter from the command line: chat --lora, convert --lora --layout hf, chat", (context) => {
+  context.skip(!inject("full"), "five runs of the program: npm run test:full");
+  write("tiny-qwen", tinyCheckpoint("tiny-qwen", 0));
+  const lora = pathOf("test/fixtures/tiny/tiny-lora/plain");
+  const adapted = json<{ adapters: Record<string, { cases: Case[] }> }>("tiny/tiny-lora/expected.json").adapters.plain!.cases;
+  const [c, { new_ids }] = [json<{ cases: Case[] }>("tiny/tiny-qwen/expected.json").cases, adapted].map(
+    (cases) => cases.find(({ name }) => name === "text")!,
+  ) as [Case, Case];
+  const chat = (...args: string[]) =>
+    internvl<Answer>("chat", "--max-tokens", String(new_ids.length), "--max-context", "512", "--weights", "f32", ...args, c.question!);
+  const want = { tokenIds: new_ids, promptTokenIds: c.input_ids };
+  expect(chat("--model", "tiny-qwen", "--lora", lora)).toMatchObject(want);
+  internvl("convert", "--model", "tiny-qwen", "--lora", lora, "--to", "f32", "--layout", "hf", "--out", "merged");
+  expect(internvl<Looked>("inspect", "merged", "--verify")).toMatchObject({ runs: true, config: { layout: "huggingface" } });
+  expect(chat("--model", "merged")).toMatchObject(want); // transformers' files carry the model's own system message
 });

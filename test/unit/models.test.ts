@@ -1,8 +1,14 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { inspect } from "../../src/convert.ts";
+import { parseConfig } from "../../src/model/config.ts";
 import { DECODERS, MODELS } from "../../src/model/families.ts";
+import { memoryNeed } from "../../src/model/memory.ts";
+import { checkpointTensors } from "../../src/model/tensors.ts";
 import { TEMPLATES } from "../../src/text/template.ts";
-import { pathOf } from "../support.ts";
+import { gibibytes } from "../../src/weights/fit.ts";
+import { FAMILY } from "../../tools/cli/family.ts";
+import { fixture, memoryFiles, pathOf, tinyCheckpoint } from "../support.ts";
 
 const LAYOUTS = { original: "original", huggingface: "Hugging Face" };
 
@@ -29,5 +35,39 @@ describe("the models that load", () => {
     expect(new Set(MODELS.flatMap(({ templates }) => templates))).toEqual(new Set(Object.keys(TEMPLATES)));
     const kinds = MODELS.flatMap(({ layout, decoder, templates }) => templates.map((each) => `${layout} ${decoder} ${each}`));
     expect(new Set(kinds).size).toBe(kinds.length);
+  });
+});
+
+describe("what a GPU must have", () => {
+  /** By the published configurations, with what `load` and `inspect` reckon with. */
+  const needs = FAMILY.map(({ model }) => {
+    const config = parseConfig(fixture(`${model.toLowerCase()}.config.json`));
+    const shapes = new Map(checkpointTensors(config).map(({ name, shape }) => [name, { dtype: "BF16", shape }]));
+    const stored = { names: () => shapes.keys(), get: (name: string) => shapes.get(name) };
+    const of = (format: "bf16" | "q8" | "q4") => memoryNeed(config, stored, format).total;
+    return { model, bytes: { bf16: of("bf16"), q8: of("q8"), q4: of("q4") } };
+  });
+
+  it("is what doctor tells of the family", () => {
+    expect(FAMILY).toEqual(needs);
+  });
+
+  it("is README's table of InternVL 2.5", () => {
+    const sizes = needs.filter(({ model }) => model.startsWith("InternVL2_5-"));
+    const rows = sizes.map(({ model, bytes: { bf16, q8, q4 } }) => row([model, gibibytes(bf16), gibibytes(q8), gibibytes(q4)]));
+    expect(rows).toHaveLength(7);
+    const lines = readFileSync(pathOf("README.md"), "utf8").split("\n");
+    expect(lines.filter((line) => /^\| InternVL2_5-\d+B \| /.test(line))).toEqual(rows);
+  });
+
+  it("is what inspect tells of such a checkpoint", async () => {
+    const files = tinyCheckpoint("tiny-qwen", 0);
+    const { memory, totals } = await inspect(memoryFiles(files));
+    expect(memory.context).toBe(4096); // all positions that it has
+    expect(Object.keys(memory.formats)).toEqual(["bf16", "q8", "q4"]);
+    const { weights, state, activations, total } = memory.formats.bf16!;
+    expect(weights).toBeGreaterThan(totals.bytes); // vectors are f32
+    expect(state).toBe(3 * 2 * 2 * 32 * 4096 * 2 + 4096 * 4 * (32 + 128));
+    expect(total).toBe(weights + state + activations);
   });
 });

@@ -56,7 +56,7 @@ describe('weights: "auto"', () => {
 
   it("goes on to q8 when the GPU has no room for the weights' size, and says so", async () => {
     await limited(once(/^trying/));
-    expect(await load()).toEqual({ weights: "q8", notes: ["weights as q8: bf16 needs 0.5 GiB, which the GPU does not give"] });
+    expect(await load()).toEqual({ weights: "q8", notes: ["weights as q8: bf16 needs 0.3 GiB, which the GPU does not give"] });
   });
 
   it("gives back what a load took that ran out of memory, and goes on", async () => {

@@ -36,6 +36,8 @@ interface BenchFlags {
   model?: string;
   revision?: string;
   synthetic?: string;
+  layers?: number;
+  visionLayers?: number;
   seed: number;
   weights?: WeightFormat;
   precision?: Precision;
@@ -59,9 +61,18 @@ interface Subject {
   close(): Promise<void>;
 }
 
-async function openSubject({ model, revision, synthetic, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
+/** The first layers of a tower; a part of a large model fits where the whole does not. */
+function fewer<T extends { layers: number }>(flag: string, tower: T, layers = tower.layers): T {
+  if (layers > tower.layers) throw new UsageError(`${flag} is ${layers}, this configuration has ${tower.layers} layers`);
+  return { ...tower, layers };
+}
+
+async function openSubject({ model, revision, synthetic, layers, visionLayers, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
   if (synthetic !== undefined) {
-    const config = parseConfig(await onFile("read", synthetic, readFile(synthetic)));
+    const whole = parseConfig(await onFile("read", synthetic, readFile(synthetic)));
+    if (visionLayers !== undefined && whole.selectLayer !== -1) throw new UsageError("--vision-layers needs a select_layer of -1");
+    const language = fewer("--layers", whole.language, layers);
+    const config = { ...whole, language, vision: fewer("--vision-layers", whole.vision, visionLayers) };
     return {
       config,
       tensors: (gpu) => syntheticTensors(gpu, checkpointTensors(config), seed),
@@ -93,6 +104,8 @@ const GIGA = 1e9;
 
 /** Loads a model, or makes one on the GPU, and times its phases against what the adapter can do at most. */
 export async function bench(flags: BenchFlags): Promise<void> {
+  if (flags.synthetic === undefined && (flags.layers ?? flags.visionLayers) !== undefined)
+    throw new UsageError("--layers and --vision-layers are of --synthetic: a model has the layers that it has");
   if (flags.synthetic !== undefined && flags.model !== undefined) throw new UsageError("--synthetic makes a model: leave out --model");
   await checkModelFlags(flags);
   if (flags.vs) loadOrt(); // told at once where it is missing

@@ -1,5 +1,7 @@
 import { platform } from "#platform";
 import { type ConvertFormat, type ConvertProgress, convertWeights } from "../../src/convert.ts";
+import { isQuantized } from "../../src/tensor/tensor.ts";
+import { UsageError } from "./failures.ts";
 import { checkModelFlags, interruptSignal, status } from "./model.ts";
 import { checkAbsent, createFile, createFolder } from "./output.ts";
 import { loadProgress } from "./progress.ts";
@@ -10,6 +12,7 @@ interface ConvertFlags {
   revision?: string;
   out: string;
   to: ConvertFormat;
+  layout?: "hf" | "upstream";
   shardSize: number;
   adapter?: string;
   lora?: string[];
@@ -30,13 +33,16 @@ function convertProgress(): (progress: ConvertProgress) => void {
 
 /** Converts a checkpoint's weights, reads them back, and reports bytes and error of every tensor. */
 export async function convertCommand(flags: ConvertFlags): Promise<void> {
-  const { to, out } = flags;
+  const { to, out, layout } = flags;
   await checkModelFlags(flags);
+  if (layout && isQuantized(to))
+    throw new UsageError(`--to ${to} is this engine's own format, which --layout ${layout} cannot have: take bf16, f16 or f32`);
   checkAbsent(out); // not after a download
   const began = performance.now();
   const { tensors, sourceBytes, bytes } = await createFolder(out, (folder) =>
     convertWeights(flags.model, {
       to,
+      layout,
       out: { create: (name) => createFile(folder, name), open: (name) => platform.openFile(folder, name) },
       shardBytes: flags.shardSize,
       adapters: flags.lora,

@@ -1,9 +1,8 @@
 import { totalmem } from "node:os";
 import { platform } from "#platform";
-import { WORKING_BYTES } from "../../src/api/model-load.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { driverFor } from "../../src/platform/no-adapter.ts";
-import { misfit } from "../../src/weights/fit.ts";
+import { gibibytes, misfit } from "../../src/weights/fit.ts";
 import { FAMILY } from "./family.ts";
 import { kept } from "./quiet.ts";
 import { status } from "./status.ts";
@@ -48,13 +47,10 @@ interface Report {
 const ONE_OF_EQUALS = `in a container with one of them${process.platform === "linux" ? ", or, with Mesa's device-select layer, by DRI_PRIME=pci-0000_02_00_0! (its slot; MESA_VK_DEVICE_SELECT=list lists them)" : ""}`;
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
-const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 /** What each size of the family needs, and whether this adapter has it: asked from the smallest on, up to the first that it has not. */
 async function needs(gpu: Gpu, available: number): Promise<Need[]> {
-  const all = FAMILY.flatMap(({ model, weights, kv }) =>
-    FORMATS.map((format) => ({ model, format, bytes: weights[format] + kv + WORKING_BYTES, fits: false })),
-  );
+  const all = FAMILY.flatMap(({ model, bytes }) => FORMATS.map((format) => ({ model, format, bytes: bytes[format], fits: false })));
   for (const need of [...all].sort((a, b) => a.bytes - b.bytes)) {
     status(`asking for ${gibibytes(need.bytes)}`);
     need.fits = (await misfit(gpu, need.bytes, available)) === undefined;
@@ -75,7 +71,7 @@ function familyLines({ models, kind }: Report): string[] {
   );
   const where = kind === "cpu" ? "in the machine's free memory" : "on this GPU, as far as it gives memory now";
   return [
-    `what a model needs ${where} (weights, 8192 tokens of keys and values, 0.5 GiB of activations):`,
+    `what a model needs ${where} (weights, 8192 tokens of keys and values, activations):`,
     `  ${"".padEnd(16)}${FORMATS.map((format) => format.padStart(9).padEnd(14)).join("  ")}`.trimEnd(),
     ...rows,
   ];

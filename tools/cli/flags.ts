@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { GENERATION, type GenerationOptions } from "../../src/api/generation.ts";
 import { EngineError } from "../../src/errors.ts";
 import type { Precision } from "../../src/gpu/program.ts";
+import { NO_GGUF } from "../../src/hub/foreign.ts";
 import { quoted, readOptions } from "../../src/options.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
 import { UsageError } from "./failures.ts";
@@ -108,6 +109,14 @@ export function revision(text: string): string {
 
 export const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
+const FORMATS = ["bf16", "f16", "f32", "q8", "q4"] as const;
+
+/** A weight format. */
+export function weightFormat(text: string): MatrixDtype {
+  const format = FORMATS.find((each) => each === text);
+  if (!format) throw new InvalidArgumentError(`Allowed choices are ${FORMATS.join(", ")}.${/^gguf$/i.test(text) ? ` ${NO_GGUF}.` : ""}`);
+  return format;
+}
 /** Reads one of some words, of several that can be given. */
 const among =
   <T extends string>(...known: readonly T[]) =>
@@ -116,7 +125,7 @@ const among =
     if (!found) throw new InvalidArgumentError(`Allowed choices are ${known.join(", ")}.`);
     return [...before, found];
   };
-export const formats = among<MatrixDtype>("bf16", "f16", "f32", "q8", "q4");
+export const formats = among<MatrixDtype>(...FORMATS);
 export const precisions = among<Precision>("exact", "auto", "fast");
 
 export const modelOption = () =>

@@ -1,6 +1,7 @@
 import { type Inspection, inspection, type Verified, verifyValues } from "../../src/api/inspect.ts";
 import { openRemotely } from "../../src/hub/source.ts";
 import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
+import { gibibytes } from "../../src/weights/fit.ts";
 import { LICENCES } from "../../src/weights/small-files.ts";
 import { interruptSignal, status } from "./model.ts";
 
@@ -12,7 +13,14 @@ interface InspectFlags {
 
 const LAYOUTS = { original: "OpenGVLab's layout", huggingface: "Hugging Face's own layout" };
 
-function describeConfig({ config, parameters, tied, family, runs, problem }: Inspection): string[] {
+/** What a GPU must have, by format. */
+function memoryLine({ context, formats }: Inspection["memory"]): string {
+  const each = Object.entries(formats).map(([format, { total }]) => `${gibibytes(total)} in ${format}`);
+  const { state } = Object.values(formats)[0]!;
+  return `${each.join(", ")} on the GPU, of that ${gibibytes(state)} for a context of ${context} tokens`;
+}
+
+function describeConfig({ config, parameters, tied, family, memory, runs, problem }: Inspection): string[] {
   const { vision: v, language: l } = config;
   const stops = config.stopIds ? `ids ${config.stopIds.join(", ")}` : "<|im_end|>";
   return [
@@ -22,6 +30,7 @@ function describeConfig({ config, parameters, tied, family, runs, problem }: Ins
     `  prompt    ${config.layout === "huggingface" ? "chat template" : `template ${config.template}`}; an answer ends with ${stops}`,
     `  vision    ${v.layers} layers of ${v.hiddenSize}, ${v.heads} heads, MLP ${v.intermediateSize}, patch ${v.patchSize}, ${v.norm}`,
     `  language  ${l.layers} layers of ${l.hiddenSize}, ${l.heads} heads (${l.kvHeads} for keys and values) of ${l.headDim}, MLP ${l.intermediateSize}, vocabulary ${l.vocabSize}, ${tied ? "tied" : "untied"} head, ${l.maxPositions} positions`,
+    `  memory    ${memoryLine(memory)}`,
     `  tiles     ${config.tileSize} pixels a side, ${config.tokensPerTile} tokens each, ${config.minTiles} to ${config.maxTiles}${config.thumbnail ? " and a thumbnail" : ""}`,
   ];
 }
@@ -44,11 +53,11 @@ export async function inspectCommand(from: string, flags: InspectFlags): Promise
 }
 
 function print(found: Inspection, verified: Verified | undefined, json: boolean | undefined): void {
-  const { config, parameters, files, tensors, totals, metadata, family, runs, problem } = found;
+  const { config, parameters, memory, files, tensors, totals, metadata, family, runs, problem } = found;
   const quantization = config.converted;
   if (json) {
     const report = {
-      ...{ config, family, runs, problem, parameters },
+      ...{ config, family, runs, problem, parameters, memory },
       ...(quantization ? { quantization } : {}),
       ...{ files, totals, tensors, metadata },
       licences: LICENCES,

@@ -23,6 +23,7 @@ import {
   systemOption,
   upTo,
   webUrl,
+  weightFormat,
   weightsOption,
   withDevices,
 } from "./flags.ts";
@@ -153,7 +154,10 @@ export function program(version = ownVersion()): Command {
     .requiredOption("--model <source>", "the checkpoint to convert: a folder, a URL or org/name")
     .addOption(revisionOption())
     .requiredOption("--out <folder>", "where the converted checkpoint goes; must not exist")
-    .addOption(new Option("--to <format>", "the new format").choices(["q4", "q8", "f16", "bf16"]).makeOptionMandatory())
+    .addOption(new Option("--to <format>", "the new format: q4, q8, f32, f16 or bf16").argParser(weightFormat).makeOptionMandatory())
+    .addOption(
+      new Option("--layout <layout>", "as transformers has it, or as OpenGVLab's code; for f32, f16 and bf16").choices(["hf", "upstream"]),
+    )
     .addOption(loraOption())
     .addOption(shardOption())
     .addOption(adapterOption())
@@ -185,6 +189,8 @@ export function program(version = ownVersion()): Command {
     .addOption(modelOption())
     .addOption(revisionOption())
     .option("--synthetic <config>", "a config.json instead of a model: its weights are made on the GPU")
+    .addOption(new Option("--layers <count>", "only so many layers of the synthetic decoder").argParser(upTo(1024)))
+    .addOption(new Option("--vision-layers <count>", "only so many layers of the synthetic vision tower").argParser(upTo(1024)))
     .addOption(new Option("--seed <number>", "of the synthetic weights").argParser(seed).default(0))
     .addOption(new Option("--tiles <count>", "tiles of the vision phase").argParser(upTo(1024)).default(1))
     .addOption(new Option("--prompt <count>", "tokens of the prefill").argParser(upTo(2 ** 20)).default(256))
