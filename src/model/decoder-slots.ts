@@ -8,7 +8,7 @@ import { type Activation, bindingOf } from "../tensor/tensor.ts";
 import { misfit } from "../weights/fit.ts";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
-import { layersOn, type Order, type Stage } from "./stages.ts";
+import { layersOn, type Order, partOf, type Stage } from "./stages.ts";
 
 /** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
 const CHUNK = 512;
@@ -106,8 +106,8 @@ export class Decoder {
     const { stages, order, config, kv } = this.#parts;
     await order.idle();
     const before = this.slots;
-    for (const gpu of gpusOf(stages)) {
-      const layers = layersOn(gpu, stages);
+    for (const [device, gpu] of gpusOf(stages).entries()) {
+      const layers = layersOn(device, stages);
       const more = (slots - before) * kvBytes({ ...config.language, layers }, this.context, kv);
       const reason = more > 0 ? await misfit(gpu, more, platform.availableMemory()) : undefined;
       if (reason !== undefined) throw new EngineError("out-of-memory", `memory for ${slots} slots: ${reason}`);
@@ -136,7 +136,7 @@ export class Decoder {
 
   /** The device of a layer. */
   #gpuOf(layer: number): Gpu {
-    return this.#parts.stages.find(({ end }) => layer < end)!.gpu;
+    return partOf(this.#parts.stages, layer).gpu;
   }
 
   #createCache(layer: number, slots: number): KvCache {

@@ -12,7 +12,7 @@ import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
 import { interpolatePositions } from "./positions.ts";
 import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
-import { DIRECT, type Order, type Part, type Stage, splitLayers } from "./stages.ts";
+import { DIRECT, type Order, type Part, partOf, type Stage, splitLayers } from "./stages.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
 import { VisualCache, type VisualLayout } from "./visual-cache.ts";
@@ -127,7 +127,7 @@ export class Model {
   ): Promise<Model> {
     checkContext(config.language, maxContext);
     const { parts = splitLayers(config.language.layers, [1]) } = options;
-    const on = (layer: number) => w[parts.find(({ end }) => layer < end)!.device]!;
+    const on = (layer: number) => w[partOf(parts, layer).device]!;
     const Relay = parts.length > 1 ? (await import("./relay.ts")).Relay : undefined; // pages with one device do not download it
     return scopedOn(gpus, "loading the model", async () => {
       const [first, ...beside] = w;
