@@ -119,7 +119,7 @@ function sameAsOne(name: string, devices: () => NonNullable<LoadOptions["devices
       expect(b).toEqual(a);
     });
 
-    it("sessions, batches, drawn answers; what is aborted leaves the slot to others", async () => {
+    it.runIf(inject("full"))("sessions, batches, drawn answers; what is aborted leaves the slot to others", async () => {
       const said = async (vlm: InternVL) => {
         const session = vlm.session({ system: "You are a." });
         const first = await session.send("Tell me a story.", { maxTokens: 8 });
