@@ -1,6 +1,7 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import { type Gpu, whollyOn } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { whollyOn } from "../gpu/devices.ts";
 import type { LanguageConfig, ModelConfig } from "../model/config.ts";
 import { Model, type ModelOptions } from "../model/internvl.ts";
 import { layersOn, partOf, splitLayers } from "../model/stages.ts";

@@ -1,6 +1,7 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import { type Gpu, scopedOn } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { scopedOn } from "../gpu/devices.ts";
 import type { Program, Tap } from "../gpu/program.ts";
 import { createCache, createCaches, type KvCache, type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
 import { createSampleState, destroySampleState, type SampleState, type Sampling, sample, setSampling } from "../ops/sample.ts";

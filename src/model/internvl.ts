@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
-import { type Gpu, scopedOn } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { scopedOn } from "../gpu/devices.ts";
 import { MAX_SLOTS, type Precision, type Program, Programs, type Tap } from "../gpu/program.ts";
 import { type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
 import { ropeTable } from "../ops/rope.ts";
