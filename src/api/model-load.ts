@@ -14,7 +14,7 @@ import { GpuWeights } from "../weights/gpu-weights.ts";
 import type { TensorSource } from "../weights/tensor-source.ts";
 
 /** Activations, logits and what the driver keeps for itself. */
-const WORKING_BYTES = 512 * 2 ** 20;
+export const WORKING_BYTES = 512 * 2 ** 20;
 
 export interface ModelLoadOptions extends Omit<ModelOptions, "parts"> {
   /** Devices beside the first one, over which the decoder's layers are split. */

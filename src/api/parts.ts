@@ -1,3 +1,4 @@
+import type { Formats } from "../generate/grammar.ts";
 import type { Scheduler } from "../generate/scheduler.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -24,4 +25,6 @@ export interface Parts {
   pictures: TileCache;
   /** Whoever wants something of the model asks here. */
   scheduler: Scheduler;
+  /** What answers can be held to, from when somebody asks for it. */
+  formats?: Promise<Formats> | undefined;
 }

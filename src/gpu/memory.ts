@@ -21,13 +21,15 @@ export class Memory {
   readonly #lostReason: () => string | undefined;
   readonly #wait: Wait;
   readonly #counters: Counters;
+  readonly #largest: number;
   readonly #ledger = new Map<GPUBuffer | GPUTexture, LedgerEntry>();
 
-  constructor(device: GPUDevice, lostReason: () => string | undefined, wait: Wait, counters: Counters) {
+  constructor(device: GPUDevice, lostReason: () => string | undefined, wait: Wait, counters: Counters, largest = Number.POSITIVE_INFINITY) {
     this.device = device;
     this.#wait = wait;
     this.#counters = counters;
     this.#lostReason = lostReason;
+    this.#largest = largest;
   }
 
   /** Bytes held on the GPU. */
@@ -44,7 +46,7 @@ export class Memory {
 
   /** The largest buffer that one binding can hold. */
   get maxBinding(): number {
-    return Math.min(this.device.limits.maxStorageBufferBindingSize, this.device.limits.maxBufferSize);
+    return Math.min(this.device.limits.maxStorageBufferBindingSize, this.device.limits.maxBufferSize, this.#largest);
   }
 
   /**

@@ -4,15 +4,23 @@ import type { Gpu } from "../gpu/device.ts";
 import { scopedOn } from "../gpu/devices.ts";
 import type { Program, Tap } from "../gpu/program.ts";
 import { createCache, createCaches, type KvCache, type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
-import { createSampleState, destroySampleState, type SampleState, type Sampling, sample, setSampling } from "../ops/sample.ts";
+import { sample } from "../ops/sample.ts";
+import {
+  alters,
+  createSampleState,
+  destroySampleState,
+  GREEDY,
+  type SampleState,
+  type Sampling,
+  setCounts,
+  setMask,
+  setSampling,
+} from "../ops/sample-state.ts";
 import { type Activation, bindingOf } from "../tensor/tensor.ts";
 import { misfit } from "../weights/fit.ts";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
 import { layersOn, type Order, partOf, type Stage } from "./stages.ts";
-
-/** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
-const CHUNK = 512;
 
 /** What every decoder of a model works with. */
 export interface DecoderParts {
@@ -24,11 +32,12 @@ export interface DecoderParts {
   kv: KvDtype; // how slots hold keys and values
   ids: GPUBuffer; // u32 [maxContext]: the prompt in prefill
   visual: GPUBuffer; // f32 [maxContext, H]: visual tokens of the prompt in prefill
+  chunk: number; // tokens in one prefill step, at most
 }
 
-/** The residual stream [CHUNK, H]. */
-export function createResidual(gpu: Gpu, width: number): Activation {
-  return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", CHUNK * width * 4) };
+/** The residual stream [chunk, H], as long as a prefill step. */
+export function createResidual(gpu: Gpu, width: number, chunk: number): Activation {
+  return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", chunk * width * 4) };
 }
 
 /** The programs of a slot. */
@@ -96,7 +105,7 @@ export class Decoder {
 
   /** Tokens of a prompt in one step, at most. */
   get chunk(): number {
-    return Math.min(CHUNK, this.context);
+    return Math.min(this.#parts.chunk, this.context);
   }
 
   /**
@@ -217,12 +226,12 @@ export class Decoder {
    * @throws EngineError bad-input for a decoder on several devices
    */
   async recordTrace(tap: Tap, context: number): Promise<Trace> {
-    const { gpu, stages, config, language } = this.#parts;
+    const { gpu, stages, config, language, chunk } = this.#parts;
     const [stage, other] = stages;
     if (!stage || other) throw new EngineError("bad-input", "a model on several devices is not traced", { hint: "load it on one" });
     const caches = createCaches(gpu.memory, config.language, context, 1, "f32").map((cache) => ({ ...cache, slot: 0 }));
     // A traced step holds the logits of every position: as many rows as one binding takes.
-    const rows = Math.min(CHUNK, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
+    const rows = Math.min(chunk, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
     const program = await stage.programs.record("prefill", rows, (p) => {
       this.#recordPrefill(p, stage, caches, tap);
       recordHead(p, language, stage.x, { tap }); // [tokens, vocab]
@@ -236,17 +245,34 @@ export class Decoder {
     };
   }
 
-  /** Compiles what greedy decoding does without, where a way to sample needs it. */
-  async prepareSampling({ temperature, repetitionPenalty }: Sampling): Promise<void> {
-    if (this.#drawing || (temperature === 0 && repetitionPenalty === 1)) return;
+  /** Compiles what greedy decoding does without, where a way to sample, a mask or the telling of probabilities (`more`) needs it. */
+  async prepareSampling(sampling: Sampling = GREEDY, more = false): Promise<void> {
+    if (this.#drawing || !(more || alters(sampling))) return;
     await Promise.all([...this.#slots.map(({ head }) => head), ...this.#decodes.flat()].map((program) => program.prepare()));
     this.#drawing = true;
   }
 
-  /** Sets how a slot samples; its random numbers and the ids it has seen begin anew. */
+  /** Sets how a slot samples; its random numbers and its counts of ids begin anew, and it has no mask. */
   setSampling(slot: number, sampling: Sampling): void {
     const { gpu, order } = this.#parts;
     order.behind(() => setSampling(gpu.memory, this.state, slot, sampling));
+  }
+
+  /** Sets what the slot's next id may be, a bit an id, and how often ids were chosen that no step has chosen. */
+  setChoice(slot: number, mask: Uint32Array<ArrayBuffer> | undefined, counts?: ReadonlyMap<number, number>): void {
+    const { gpu, order } = this.#parts;
+    if (!mask && !counts) return;
+    order.behind(() => {
+      if (mask) setMask(gpu.memory, this.state, slot, mask);
+      if (counts) setCounts(gpu.memory, this.state, slot, counts);
+    });
+  }
+
+  /** Whether the next steps also say how probable their ids were. */
+  setTelling(tells: boolean): void {
+    this.#parts.order.behind(() => {
+      this.state.tells = tells;
+    });
   }
 
   /**
@@ -289,11 +315,6 @@ export class Decoder {
     gpu.counters.decodeSteps++;
     const step = { units: busy.length, start: Math.max(...busy), positions: busy, slots };
     return order.run(this.#decodes[busy.length - 1]!, step, { tail: copy, chosen: true });
-  }
-
-  /** Logits of the last step [busy slots, vocab], after the penalties. */
-  get logits(): GPUBuffer {
-    return bindingOf(this.#logits.buffer).buffer;
   }
 
   /** Slot 0's logits of the last step [vocab]. */

@@ -117,8 +117,8 @@ export function recordDecoder(
 export function recordDecoderLayer(p: Program, w: DecoderLayer, x: Activation, cache: KvCache, rope: GPUBuffer, heads: number): void {
   p.arena.scope(() => {
     const qkv = matmul(p, x, w.qkv, { norm: w.attentionNorm, bias: w.qkvBias }); // [tokens, (heads + 2 kvHeads) · headDim]
-    const attended = ropeAttention(p, qkv, rope, cache, heads, { headNorm: w.headNorm }); // [tokens, heads · headDim]
-    matmul(p, attended, w.output, { into: x, bounded: true }); // means of values
+    const attended = ropeAttention(p, qkv, rope, cache, heads, { headNorm: w.headNorm, apart: true }); // [tokens, heads · headDim]
+    matmul(p, attended, w.output, { into: x, splits: attended.splits, bounded: true }); // means of values
   });
   p.arena.scope(() => {
     const gated = gatedMatmul(p, x, w.gateUp, { norm: w.mlpNorm }); // [tokens, I]

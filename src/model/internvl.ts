@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { scopedOn } from "../gpu/devices.ts";
 import { MAX_SLOTS, type Precision, type Program, Programs, type Tap } from "../gpu/program.ts";
@@ -14,12 +14,10 @@ import { interpolatePositions } from "./positions.ts";
 import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
 import { DIRECT, type Order, type Part, partOf, type Stage, splitLayers } from "./stages.ts";
+import { chunkFor, mostTiles } from "./steps.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
 import { VisualCache, type VisualLayout } from "./visual-cache.ts";
-
-/** Tiles in one vision step, at most; fewer where an activation would not fit a binding. */
-const TILES = 4;
 
 interface VisionStage {
   program: Program;
@@ -92,6 +90,7 @@ export class Model {
     maxContext: number,
     kv: KvDtype,
     { vision, projector, language }: ModelWeights,
+    chunk: number,
     precision?: Precision,
   ) {
     const gpu = gpus[0]!;
@@ -113,8 +112,8 @@ export class Model {
     this.#programs = each[0]!.programs;
     const ids = gpu.memory.create("ids", maxContext * 4);
     const visual = gpu.memory.create("visual tokens", maxContext * hiddenSize * 4);
-    const stages = parts.map((part) => ({ ...part, ...each[part.device]!, x: createResidual(gpus[part.device]!, hiddenSize) }));
-    this.#parts = { gpu, config, stages, order: orderOf(stages), language, kv, ids, visual };
+    const stages = parts.map((part) => ({ ...part, ...each[part.device]!, x: createResidual(gpus[part.device]!, hiddenSize, chunk) }));
+    this.#parts = { gpu, config, stages, order: orderOf(stages), language, kv, ids, visual, chunk };
   }
 
   /** Loads all weights of the devices, allocates the state and records the decoder's programs. `options` also say how many slots there can be. */
@@ -129,10 +128,12 @@ export class Model {
     checkContext(config.language, maxContext);
     const { parts = splitLayers(config.language.layers, [1]) } = options;
     const on = (layer: number) => w[partOf(parts, layer).device]!;
-    const Relay = parts.length > 1 ? (await import("./relay.ts")).Relay : undefined; // pages with one device do not download it
+    const Relay = parts.length > 1 ? (await late("what joins several devices", import("./relay.ts"))).Relay : undefined; // pages with one device do not download it
     return scopedOn(gpus, "loading the model", async () => {
       const [first, ...beside] = w;
       const weights = await first!.load((declared) => declareModel(declared, config, undefined, on), beside);
+      let chunk = Number.POSITIVE_INFINITY;
+      for (const gpu of gpus) chunk = Math.min(chunk, await chunkFor(gpu, config, maxContext, kvBytes(config.language, maxContext, kv)));
       const model = new Model(
         gpus,
         parts,
@@ -141,10 +142,11 @@ export class Model {
         maxContext,
         kv,
         weights,
+        chunk,
         options.precision,
       );
-      const { slots = MAX_SLOTS, kvBytes = Math.max(KV_BYTES, USUAL * model.slotBytes(maxContext)) } = options;
-      const most = Math.min(slots, model.slotsIn(kvBytes, maxContext));
+      const { slots = MAX_SLOTS, kvBytes: room = Math.max(model.gpu.mobile ? 0 : KV_BYTES, USUAL * model.slotBytes(maxContext)) } = options;
+      const most = Math.min(slots, model.slotsIn(room, maxContext));
       model.decoder = await Decoder.open(model.#parts, 1, maxContext, most);
       return model;
     });
@@ -214,7 +216,7 @@ export class Model {
     const grid = size / vision.patchSize;
     const rows = 1 + grid * grid;
     const widest = Math.max(vision.intermediateSize, 3 * vision.hiddenSize, 3 * vision.patchSize ** 2);
-    const tiles = Math.max(1, Math.min(TILES, Math.floor(memory.maxBinding / (rows * widest * 4))));
+    const tiles = Math.max(1, Math.min(mostTiles(this.gpu), Math.floor(memory.maxBinding / (rows * widest * 4))));
     const tileBytes = 3 * size * size * 4;
     const pixels = memory.create("pixels", tiles * tileBytes);
     const stored = interpolatePositions(this.#vision.position, vision.imageSize / vision.patchSize, grid, vision.hiddenSize);

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { GENERATION, type GenerationOptions } from "../../src/api/generation.ts";
 import { EngineError } from "../../src/errors.ts";
+import type { Precision } from "../../src/gpu/program.ts";
 import { quoted, readOptions } from "../../src/options.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
 import { UsageError } from "./failures.ts";
@@ -99,7 +100,7 @@ function stop(text: string, before: string[] = []): string[] {
 }
 
 /** The name of a revision: what Git takes and an address can carry. */
-function revision(text: string): string {
+export function revision(text: string): string {
   const good = /^[\w][\w.-]*(\/[\w][\w.-]*)*$/.test(text) && !text.includes("..");
   if (!good || text.length > 255) throw new InvalidArgumentError(`${quoted(text)} is not a branch, tag or commit.`);
   return text;
@@ -107,13 +108,16 @@ function revision(text: string): string {
 
 export const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
-/** A weight format, of several that can be given. */
-export function formats(text: string, before: MatrixDtype[] = []): MatrixDtype[] {
-  const known = ["bf16", "f16", "f32", "q8", "q4"] as const;
-  const format = known.find((each) => each === text);
-  if (!format) throw new InvalidArgumentError(`Allowed choices are ${known.join(", ")}.`);
-  return [...before, format];
-}
+/** Reads one of some words, of several that can be given. */
+const among =
+  <T extends string>(...known: readonly T[]) =>
+  (text: string, before: T[] = []): T[] => {
+    const found = known.find((each) => each === text);
+    if (!found) throw new InvalidArgumentError(`Allowed choices are ${known.join(", ")}.`);
+    return [...before, found];
+  };
+export const formats = among<MatrixDtype>("bf16", "f16", "f32", "q8", "q4");
+export const precisions = among<Precision>("exact", "auto", "fast");
 
 export const modelOption = () =>
   new Option("--model <source>", "the checkpoint: a folder, a URL, or org/name on Hugging Face (default: the embedded nano model)");
@@ -163,6 +167,9 @@ export const contextOption = () => new Option("--max-context <tokens>", "tokens 
 export const shardOption = () => new Option("--shard-size <bytes>", "most bytes a file").argParser(size).default(5e9, "5GB");
 export const weightsOption = () =>
   new Option("--weights <format>", "how matrices are held on the GPU").choices(["auto", "bf16", "f16", "f32", "q8", "q4"]).default("auto");
+export const kvOption = () =>
+  new Option("--kv <format>", "how keys and values are held between steps (auto: f16)").choices(["auto", "f16", "f32"]).default("auto");
+export const systemOption = () => new Option("--system <text>", "replaces the model's system message");
 export const precisionOption = () =>
   new Option("--precision <kind>", "what products may do to their operands: nothing, f16 where it is safe, or 8 bits besides")
     .choices(["exact", "auto", "fast"])

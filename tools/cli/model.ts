@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Precision } from "../../src/gpu/program.ts";
-import { type ChatOptions, type GenerationOptions, InternVL, type LoadOptions } from "../../src/index.ts";
+import { type ChatOptions, type GenerationOptions, InternVL, type KvDtype, type LoadOptions } from "../../src/index.ts";
 import { quoted } from "../../src/options.ts";
 import type { WeightFormat } from "../../src/weights/formats.ts";
 import { UsageError } from "./failures.ts";
@@ -26,6 +27,7 @@ export interface ModelFlags {
   lora?: string[];
   weights?: WeightFormat;
   precision?: Precision;
+  kv?: "auto" | KvDtype;
   maxContext?: number;
   json?: boolean;
 }
@@ -68,6 +70,20 @@ export const deviceOptions = ({ adapter, devices, split }: Pick<ModelFlags, "ada
 /** The model that comes with the program. */
 export const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
 
+/** What people and clients call a model. */
+export function modelName(model: string | undefined): string {
+  if (model === undefined) return "nano";
+  return /^[\w-]+\/[\w.-]+$/.test(model) ? model : basename(model);
+}
+
+/** Says that nobody has named a model: a newcomer would take the embedded one for the real thing. */
+export function sayToy(model: string | undefined): void {
+  if (model !== undefined) return;
+  process.stderr.write(
+    "no --model: the embedded toy model answers (it knows shapes, colours and digits); a real one: --model OpenGVLab/InternVL2_5-1B\n",
+  );
+}
+
 /** Refuses flags that nothing would read. @throws UsageError */
 export async function checkModelFlags({ model, revision, lora = [] }: Pick<ModelFlags, "model" | "revision" | "lora">): Promise<void> {
   if (lora.some((source) => source.trim() === "")) throw new UsageError("--lora is an empty text: give a folder, a URL or org/name");
@@ -77,18 +93,15 @@ export async function checkModelFlags({ model, revision, lora = [] }: Pick<Model
   if (folder) throw new UsageError(`--revision is of a model on Hugging Face, not of ${model ? `the folder ${quoted(model)}` : "nano"}`);
 }
 
+/** The flags that are options of a load. */
+export function loadOptions(flags: ModelFlags): LoadOptions {
+  const { weights, lora, precision, kv, maxContext, revision } = flags;
+  return { ...deviceOptions(flags), weights, adapters: lora, precision, kv, maxContext, revision };
+}
+
 export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise<InternVL> {
-  const options: LoadOptions = {
-    ...deviceOptions(flags),
-    weights: flags.weights,
-    adapters: flags.lora,
-    precision: flags.precision,
-    maxContext: flags.maxContext,
-    revision: flags.revision,
-    signal,
-    onProgress: loadProgress(terminal),
-  };
-  const vlm = await InternVL.load(flags.model ?? NANO, options);
+  const vlm = await InternVL.load(flags.model ?? NANO, { ...loadOptions(flags), signal, onProgress: loadProgress(terminal) });
   clearStatus();
+  sayToy(flags.model);
   return vlm;
 }

@@ -1,7 +1,6 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { hostname } from "node:os";
-import { basename } from "node:path";
 import { createAdaptorServer } from "@hono/node-server";
 import { partsOf } from "../../src/api/internvl.ts";
 import { InternVL, type Progress } from "../../src/index.ts";
@@ -9,7 +8,7 @@ import { isReady } from "../../src/server/service.ts";
 import { createHandler, type ServerOptions, type Service } from "../../src/server.ts";
 import { UsageError } from "./failures.ts";
 import { stopListening } from "./interrupt.ts";
-import { checkModelFlags, deviceOptions, type ModelFlags, NANO } from "./model.ts";
+import { checkModelFlags, loadOptions, type ModelFlags, modelName, NANO, sayToy } from "./model.ts";
 import { loadProgress } from "./progress.ts";
 import { Registration } from "./proxy.ts";
 import { clearStatus, terminal } from "./status.ts";
@@ -48,6 +47,7 @@ export class Loading implements Service {
   progress: Progress | undefined;
   stopping = false;
   readonly #flags: ServeFlags;
+  #toldToy = false;
   readonly #abort = new AbortController();
 
   constructor(flags: ServeFlags) {
@@ -55,16 +55,11 @@ export class Loading implements Service {
   }
 
   async load(): Promise<void> {
-    const { model, weights, lora, precision, maxContext, revision, slots, reloadOnLoss } = this.#flags;
+    const { model, slots, reloadOnLoss } = this.#flags;
     const show = loadProgress(terminal);
     this.vlm = undefined;
     const vlm = await InternVL.load(model ?? NANO, {
-      ...deviceOptions(this.#flags),
-      weights,
-      adapters: lora,
-      precision,
-      maxContext,
-      revision,
+      ...loadOptions(this.#flags),
       slots,
       signal: this.#abort.signal,
       onProgress: (progress) => {
@@ -73,6 +68,8 @@ export class Loading implements Service {
       },
     });
     clearStatus();
+    if (!this.#toldToy) sayToy(model);
+    this.#toldToy = true; // not again where it is loaded again
     this.vlm = vlm;
     Promise.race(partsOf(vlm).gpus.map(({ device }) => device.lost)).then(({ message }) => {
       if (this.stopping || this.vlm !== vlm) return;
@@ -130,8 +127,7 @@ function listen(server: Server, port: number, host: string): Promise<AddressInfo
 export async function serve(flags: ServeFlags): Promise<void> {
   await checkModelFlags(flags);
   const { port, host, apiKey, cors, allowImagesFrom, mediaRoot, maxQueue, maxSeconds } = flags;
-  const model =
-    flags.modelName ?? (flags.model === undefined ? "nano" : /^[\w-]+\/[\w.-]+$/.test(flags.model) ? flags.model : basename(flags.model));
+  const model = flags.modelName ?? modelName(flags.model);
   const options: ServerOptions = { model, apiKey, cors, allowImagesFrom, mediaRoot, maxQueue, maxSeconds };
   const service = new Loading(flags);
   const handler = createHandler(service, { ...options, ...(isLoopback(host) ? { hosts: LOOPBACK } : {}) });

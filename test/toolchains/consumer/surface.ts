@@ -25,6 +25,7 @@ import {
   type MatrixDtype,
   type Message,
   type Progress,
+  type PromptProgress,
   type RawImage,
   type Session,
   type SourceLike,
@@ -99,6 +100,7 @@ const asked: ChatOptions = {
   maxSide: 20_000,
   allowTruncated: true,
   specialTokens: "parse",
+  onProgress: ({ phase, loaded, total }: PromptProgress) => seen.push(phase === "vision", loaded / total),
 };
 const reply: ChatReply = vlm.chat("What shape is it?", asked);
 for await (const piece of reply) seen.push(piece.length);
