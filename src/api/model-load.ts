@@ -1,10 +1,11 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import { type Gpu, whollyOn } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { whollyOn } from "../gpu/devices.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { Model, type ModelOptions } from "../model/internvl.ts";
 import { activationBytes, stateBytes } from "../model/memory.ts";
-import { splitLayers } from "../model/stages.ts";
+import { layersOn, partOf, splitLayers } from "../model/stages.ts";
 import { layerOf } from "../model/tensors.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
@@ -66,11 +67,9 @@ export async function loadModel(
     const source = tensors(weights === stored ? "auto" : weights, gpu);
     let free = platform.availableMemory(); // the machine's, which adapters on CPUs share
     for (const [device, each] of gpus.entries()) {
-      const here = parts.filter((part) => part.device === device);
-      const layers = here.reduce((sum, { start, end }) => sum + end - start, 0);
-      const has = (name: string) => here.some(({ start, end }) => layerOf(name) >= start && layerOf(name) < end);
-      const own = (name: string) => (Number.isNaN(layerOf(name)) ? device === 0 : has(name));
-      const bytes = weightBytes(source, weights, own) + stateBytes(language, layers, maxContext, kv) + activationBytes(config);
+      const own = (name: string) => device === (layerOf(name) === undefined ? 0 : partOf(parts, layerOf(name)!).device);
+      const state = stateBytes(language, layersOn(device, parts), maxContext, kv);
+      const bytes = weightBytes(source, weights, own) + state + activationBytes(config);
       const reason = await misfit(each, bytes, free);
       if (reason !== undefined) return reason;
       if (each.kind === "cpu" && free !== undefined) free -= bytes;

@@ -1,6 +1,7 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import { type Gpu, scopedOn } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { scopedOn } from "../gpu/devices.ts";
 import type { Program, Tap } from "../gpu/program.ts";
 import { createCache, createCaches, type KvCache, type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
 import { sample } from "../ops/sample.ts";
@@ -19,7 +20,7 @@ import { type Activation, bindingOf } from "../tensor/tensor.ts";
 import { misfit } from "../weights/fit.ts";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
-import { layersOn, type Order, type Stage } from "./stages.ts";
+import { layersOn, type Order, partOf, type Stage } from "./stages.ts";
 
 /** What every decoder of a model works with. */
 export interface DecoderParts {
@@ -115,8 +116,8 @@ export class Decoder {
     const { stages, order, config, kv } = this.#parts;
     await order.idle();
     const before = this.slots;
-    for (const gpu of gpusOf(stages)) {
-      const layers = layersOn(gpu, stages);
+    for (const [device, gpu] of gpusOf(stages).entries()) {
+      const layers = layersOn(device, stages);
       const more = (slots - before) * kvBytes({ ...config.language, layers }, this.context, kv);
       const reason = more > 0 ? await misfit(gpu, more, platform.availableMemory()) : undefined;
       if (reason !== undefined) throw new EngineError("out-of-memory", `memory for ${slots} slots: ${reason}`);
@@ -145,7 +146,7 @@ export class Decoder {
 
   /** The device of a layer. */
   #gpuOf(layer: number): Gpu {
-    return this.#parts.stages.find(({ end }) => layer < end)!.gpu;
+    return partOf(this.#parts.stages, layer).gpu;
   }
 
   #createCache(layer: number, slots: number): KvCache {

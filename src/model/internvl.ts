@@ -1,5 +1,6 @@
 import { EngineError, late } from "../errors.ts";
-import { type Gpu, scopedOn } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { scopedOn } from "../gpu/devices.ts";
 import { MAX_SLOTS, type Precision, type Program, Programs, type Tap } from "../gpu/program.ts";
 import { type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
 import { ropeTable } from "../ops/rope.ts";
@@ -12,7 +13,7 @@ import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
 import { interpolatePositions } from "./positions.ts";
 import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
-import { DIRECT, type Order, type Part, type Stage, splitLayers } from "./stages.ts";
+import { DIRECT, type Order, type Part, partOf, type Stage, splitLayers } from "./stages.ts";
 import { chunkFor, mostTiles } from "./steps.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
@@ -126,7 +127,7 @@ export class Model {
   ): Promise<Model> {
     checkContext(config.language, maxContext);
     const { parts = splitLayers(config.language.layers, [1]) } = options;
-    const on = (layer: number) => w[parts.find(({ end }) => layer < end)!.device]!;
+    const on = (layer: number) => w[partOf(parts, layer).device]!;
     const Relay = parts.length > 1 ? (await late("what joins several devices", import("./relay.ts"))).Relay : undefined; // pages with one device do not download it
     return scopedOn(gpus, "loading the model", async () => {
       const [first, ...beside] = w;

@@ -48,9 +48,12 @@ export function splitLayers(layers: number, memory: readonly number[]): Part[] {
   return [...parts, { device: 0, start, end: layers }];
 }
 
+/** The part that has a layer. */
+export const partOf = <P extends Part>(parts: readonly P[], layer: number): P => parts.find(({ end }) => layer < end)!;
+
 /** How many layers a device has. */
-export const layersOn = (gpu: Gpu, stages: readonly Stage[]): number =>
-  stages.reduce((sum, each) => sum + (each.gpu === gpu ? each.end - each.start : 0), 0);
+export const layersOn = (device: number, parts: readonly Part[]): number =>
+  parts.reduce((sum, each) => sum + (each.device === device ? each.end - each.start : 0), 0);
 
 /** How the steps of a decoder run: what is asked for is done in that order, and nothing is waited for but on other devices. */
 export interface Order {

@@ -79,8 +79,11 @@ export function declareModel(
   };
 }
 
-/** The decoder's layer that a tensor belongs to, in whichever layout; NaN where it is none of one. */
-export const layerOf = (name: string): number => Number(/(?:^|\.)language_model\.(?:model\.)?layers\.(\d+)\./.exec(name)?.[1]);
+/** The decoder's layer that a tensor belongs to, in whichever layout. */
+export function layerOf(name: string): number | undefined {
+  const layer = /(?:^|\.)language_model\.(?:model\.)?layers\.(\d+)\./.exec(name)?.[1];
+  return layer === undefined ? undefined : Number(layer);
+}
 
 /** Whether a name is that of a head, in whichever layout. */
 export const isHead = (name: string): boolean => /^(language_model\.)?(lm_head|output)\.weight$/.test(name);

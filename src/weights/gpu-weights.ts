@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
-import { type Gpu, scopedOn } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { scopedOn } from "../gpu/devices.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, type MatrixPart, type Vector } from "../tensor/tensor.ts";

@@ -112,14 +112,14 @@ function sameAsOne(name: string, devices: () => NonNullable<LoadOptions["devices
       expect(await dispatches(many)).toBe(await dispatches(one));
     });
 
-    it.runIf(inject("full"))("several slots at once, whose prompts' chunks and steps go between: the same ids", async () => {
-      const requests = [20, 150, 300, 7].map((length, i) => ({ inputIds: prompt(length, 11 + i) }));
-      const options = { steps: 12, maxContext: CONTEXT };
+    it("several slots at once, whose prompts' chunks and steps go between: the same ids", async () => {
+      const requests = (inject("full") ? [20, 150, 300, 7] : [20, 200]).map((length, i) => ({ inputIds: prompt(length, 11 + i) }));
+      const options = { steps: inject("full") ? 12 : 5, maxContext: CONTEXT };
       const [a, b] = await Promise.all([one, many].map((vlm) => generateBatch(vlm, requests, options)));
       expect(b).toEqual(a);
     });
 
-    it("sessions, batches, drawn answers; what is aborted leaves the slot to others", async () => {
+    it.runIf(inject("full"))("sessions, batches, drawn answers; what is aborted leaves the slot to others", async () => {
       const said = async (vlm: InternVL) => {
         const session = vlm.session({ system: "You are a." });
         const first = await session.send("Tell me a story.", { maxTokens: 8 });
@@ -223,6 +223,22 @@ describe("what goes wrong on one of two devices", () => {
     await Promise.resolve(running).catch(() => {});
     expect(held.map((memory) => memory.entries())).toEqual([[], []]);
   });
+});
+
+describe.runIf(inject("full"))("every kind of decoder", () => {
+  it.each(["tiny-internlm2", "tiny-qwen-tied", "tiny-hf-qwen2", "tiny-hf-llama", "tiny-vit6b"])(
+    "%s over two devices: the same logits",
+    async (name) => {
+      const files = memoryFiles(tinyCheckpoint(name, 1));
+      const traces = [];
+      for (const more of [{}, { devices: [{}, {}] }]) {
+        const vlm = await InternVL.load(files, { maxContext: 64, ...more });
+        traces.push(await generateTrace(vlm, { inputIds: prompt(20), steps: 4 }));
+        await vlm.dispose();
+      }
+      expect(traces[1]).toEqual(traces[0]);
+    },
+  );
 });
 
 describe("devices of two adapters", () => {

@@ -22,7 +22,7 @@ export function pythonSuite(running: () => Running): void {
     }
     const script = snippet().replace("http://127.0.0.1:23333", running().url);
     const { stdout } = await run("-c", script);
-    expect(stdout).toMatch(/^ChatCompletion\(id='chatcmpl-.*content='.+'.*finish_reason='(stop|length)'/);
+    expect(stdout).toMatch(/^ChatCompletion\(id='chatcmpl-.*finish_reason='(stop|length)'.*content='.+'/);
     const greedy = await run(
       "-c",
       script.replace("temperature=0.8", "temperature=0").replace("print(response)", "print(response.choices[0].message.content)"),
