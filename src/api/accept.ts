@@ -25,7 +25,7 @@ const SEND = {
   maxPixels: positive("pixels"),
   maxSide: positive("pixels"),
   allowTruncated: flag,
-  decoder: oneOf("js", "native"),
+  decoder: oneOf("auto", "js", "native"),
   specialTokens: oneOf("text", "parse"),
   ...GENERATION,
   signal,

@@ -1,4 +1,5 @@
 import type { Generation } from "./generation.ts";
+import type { ImageDecoder } from "./image-options.ts";
 import type { Asked, Turn } from "./messages.ts";
 import type { Picture } from "./pictures.ts";
 
@@ -8,7 +9,7 @@ export interface PictureSettings {
   maxPixels?: number | undefined;
   maxSide?: number | undefined;
   allowTruncated?: boolean | undefined;
-  decoder?: "js" | "native" | undefined;
+  decoder?: ImageDecoder | undefined;
 }
 
 /** A question as the engine takes it: everything a caller gave, read and checked. Plain data but for what pictures are. */

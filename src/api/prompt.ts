@@ -23,7 +23,7 @@ export interface PictureOptions {
   maxSide?: number | undefined;
   /** Takes a JPEG or PNG file that breaks off, with grey where it has no data; refused by default. */
   allowTruncated?: boolean | undefined;
-  /** Who decodes JPEG files; `js` by default, see `ImageDecoder`. */
+  /** Who decodes pictures; `auto` by default, see `ImageDecoder`. */
   decoder?: ImageDecoder | undefined;
 }
 

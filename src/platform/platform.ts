@@ -26,6 +26,23 @@ export interface RgbaPixels {
   height: number;
 }
 
+/** Pixels as a decoder gives them: 8 bits a channel, and as many channels as the length says. */
+export interface Pixels {
+  data: Uint8Array | Uint8ClampedArray; // [height, width, channels]
+  width: number;
+  height: number;
+}
+
+/** What a decoder that is not ours is asked. */
+export interface NativeJob {
+  bytes: Uint8Array;
+  /** How the file's format is called: `WebP`. */
+  format: string;
+  check: SizeCheck;
+  /** Whether a file that breaks off is taken. */
+  tolerant: boolean;
+}
+
 /** Throws where a picture is too large. */
 export type SizeCheck = (width: number, height: number) => void;
 
@@ -88,8 +105,8 @@ export interface Platform {
   pixelsOf(image: object, check: SizeCheck): Promise<RgbaPixels | undefined>;
   /** The file behind an img element, where there is one to be had. */
   fileOf(image: object): Promise<Blob | undefined>;
-  /** The platform's own image decoder. */
-  decodeNative(bytes: Uint8Array, check: SizeCheck): Promise<RgbaPixels>;
+  /** The browser's image decoder; in Node those of packages that users install. @throws EngineError bad-image */
+  decodeNative(job: NativeJob): Promise<Pixels>;
   /** Starts the thread that decodes large pictures (media/decode-thread.ts). @throws where there are no threads */
   startDecoder(): Thread;
   /** The WebAssembly module of its JPEG decoder; `undefined` where the thread fetches it itself. */

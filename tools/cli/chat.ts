@@ -12,7 +12,7 @@ import {
   type ReadingFlags,
   readingOptions,
 } from "./model.ts";
-import { checkPicture, videoFrames } from "./pictures.ts";
+import { checkPicture, namedPictures, videoFrames } from "./pictures.ts";
 
 interface ChatFlags extends ModelFlags, GenerationFlags, ReadingFlags {
   image: string[];
@@ -41,8 +41,7 @@ async function print(reply: ChatReply): Promise<void> {
 async function optionsOf(flags: ChatFlags): Promise<ChatOptions> {
   await checkModelFlags(flags);
   const frames = flags.video === undefined ? undefined : await videoFrames(flags.video, flags.frames);
-  const images: (string | Uint8Array)[] = [];
-  for (const given of flags.image) images.push(await checkPicture(given, flags));
+  const images = await namedPictures(flags.image, flags);
   for (const frame of new Set(frames)) await checkPicture(frame, flags);
   const { maxTiles } = flags;
   return { images, video: frames, maxTiles, ...readingOptions(flags), ...generationOptions(flags), signal: interrupted };
@@ -50,6 +49,14 @@ async function optionsOf(flags: ChatFlags): Promise<ChatOptions> {
 
 export async function chat(question: string | undefined, flags: ChatFlags): Promise<void> {
   if (question === undefined && flags.json) throw new UsageError("--json needs a question: an interactive chat has no JSON form");
+  const piped = flags.image.filter((each) => each === "-").length;
+  if (piped > 1) throw new UsageError("--image - can be given once: stdin holds one picture");
+  if (piped > 0 && (question === undefined || process.stdin.isTTY))
+    throw new UsageError(
+      question === undefined
+        ? "--image - needs a question: an interactive chat reads stdin itself"
+        : "--image - needs a picture piped in: cat FILE | internvl chat --image - …",
+    );
   if (flags.frames !== undefined && flags.video === undefined) throw new UsageError("--frames needs a --video to take them of");
   const { load, save } = flags;
   const history = load === undefined ? undefined : await loadConversation(load);

@@ -56,7 +56,12 @@ export function program(): Command {
     .argument("[question]", "with an <image> for every picture, or without any: then they are put in front")
     .addOption(modelOption())
     .addOption(revisionOption())
-    .option("--image <file>", "a picture: PNG or JPEG, a path or an http(s) or data URL; can be given several times", collect, [])
+    .option(
+      "--image <file>",
+      'a picture: a path, an http(s) or data URL, a pattern ("dir/*.jpg"), or - for stdin; can be given several times',
+      collect,
+      [],
+    )
     .option("--video <folder>", "a folder of frames (PNG or JPEG), in the order of their names")
     .addOption(new Option("--frames <count>", "how many frames to take of the video, evenly spaced").argParser(upTo(MOST_FRAMES)))
     .addOption(new Option("--max-tiles <count>", "most tiles a picture").argParser(upTo(MOST_TILES)))
