@@ -1,9 +1,11 @@
 import type { Usage } from "../generate/request.ts";
 import type { Accept } from "../generate/scheduler.ts";
+import { parseBoxes } from "../media/boxes.ts";
 import { StreamDecoder } from "../text/stream.ts";
 import { TEMPLATES } from "../text/template.ts";
 import type { Ask } from "./asking.ts";
 import type { Generation } from "./generation.ts";
+import { pictureNames } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { type PreparedPrompt, preparePrompt } from "./prompt.ts";
 import type { ChatResult } from "./reply.ts";
@@ -69,7 +71,7 @@ export async function answerPrompt(
   const running = scheduler.admit(request, accept, signal);
   await Promise.race([running, undefined]); // throws what `admit` has refused at once
   admitted?.(inputIds.length);
-  return answer.finish(await running);
+  return answer.finish(await running, (ids) => tokenizer.decode(ids));
 }
 
 /** Turns the ids of one answer into text as they come, and says when it ends. */
@@ -117,7 +119,7 @@ class Answer {
   }
 
   /** No more ids come. */
-  finish({ prefilledTokens, cachedTokens, began }: Usage): ChatResult {
+  finish({ prefilledTokens, cachedTokens, began }: Usage, decode: (ids: number[]) => string): ChatResult {
     this.#out(this.#decoder.end());
     const { messages, inputIds } = this.#prepared;
     const { sampling } = this.#generation;
@@ -136,6 +138,7 @@ class Answer {
       timings: { prepare: this.#prepareMs, firstToken: this.#firstAt - began, decode: performance.now() - this.#firstAt },
       finishReason: this.#stopped ? "stop" : "length",
       seed: sampling.temperature > 0 ? sampling.seed : undefined,
+      boxes: parseBoxes(decode(this.#tokenIds), pictureNames(messages)),
       history: [...messages, { role: "assistant", content: this.#text }],
     };
   }

@@ -1,4 +1,5 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
+import type { Box } from "../media/boxes.ts";
 import { described } from "../options.ts";
 import type { Accepted, Ask } from "./asking.ts";
 import type { Message } from "./messages.ts";
@@ -34,6 +35,8 @@ export interface ChatResult {
   finishReason: "stop" | "length";
   /** With it the same request gives the same ids on the same adapter; undefined where decoding was greedy. */
   seed: number | undefined;
+  /** What the answer points at (`<box>`), also where the text, as upstream's, leaves the tags out. */
+  boxes: Box[];
   /** What was said so far, this answer included, for the next `chat`. It survives JSON and `structuredClone`. */
   history: Message[];
 }

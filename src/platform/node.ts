@@ -198,6 +198,7 @@ export const platform: Platform = {
   pixelsOf: async () => undefined, // Node has none of the browser's image objects
   fileOf: async () => undefined,
   decodeNative: async (job) => (await import("./node-images.ts")).decodeNative(job),
+  openVideo: async (job) => (await import("./node-video.ts")).openVideo(job),
   startDecoder,
   jpegDecoder,
   portable: async (image) => ({ image, transfer: [] }),

@@ -43,6 +43,26 @@ export interface NativeJob {
   tolerant: boolean;
 }
 
+/** A video that was opened. */
+export interface OpenVideo {
+  /** How many frames it has. */
+  frames: number;
+  /** Frames a second, on average. */
+  fps: number;
+  /** Shows frames, in the order of their indices, each once. @throws EngineError bad-image, aborted */
+  read(indices: readonly number[]): AsyncIterable<Pixels>;
+  close(): Promise<void>;
+}
+
+export interface VideoJob {
+  /** A path (Node), a file, or its bytes. */
+  video: string | Blob | Uint8Array;
+  check: SizeCheck;
+  /** Whether a file that breaks off is taken as far as it goes. */
+  tolerant: boolean;
+  signal: AbortSignal | undefined;
+}
+
 /** Throws where a picture is too large. */
 export type SizeCheck = (width: number, height: number) => void;
 
@@ -107,6 +127,8 @@ export interface Platform {
   fileOf(image: object): Promise<Blob | undefined>;
   /** The browser's image decoder; in Node those of packages that users install. @throws EngineError bad-image */
   decodeNative(job: NativeJob): Promise<Pixels>;
+  /** Opens a video: in a page with the package mediabunny and WebCodecs, in Node with the program ffmpeg. @throws EngineError bad-image */
+  openVideo(job: VideoJob): Promise<OpenVideo>;
   /** Starts the thread that decodes large pictures (media/decode-thread.ts). @throws where there are no threads */
   startDecoder(): Thread;
   /** The WebAssembly module of its JPEG decoder; `undefined` where the thread fetches it itself. */

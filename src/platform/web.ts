@@ -54,6 +54,7 @@ export const platform: Platform = {
   pixelsOf,
   fileOf,
   decodeNative,
+  openVideo: async (job) => (await import("./web-video.ts")).openVideo(job),
   startDecoder,
   jpegDecoder: async () => undefined,
   media: async () => noFiles("a server's media"),

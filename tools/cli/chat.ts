@@ -1,5 +1,6 @@
 import type { ChatOptions, ChatReply } from "../../src/index.ts";
 import { checkSave, loadConversation, saveConversation } from "./conversation.ts";
+import { checkDraw, drawBoxes } from "./draw.ts";
 import { UsageError } from "./failures.ts";
 import { CONSOLE, converse } from "./interactive.ts";
 import { interrupted } from "./interrupt.ts";
@@ -12,15 +13,17 @@ import {
   type ReadingFlags,
   readingOptions,
 } from "./model.ts";
-import { checkPicture, namedPictures, videoFrames } from "./pictures.ts";
+import { namedPictures, namedVideo } from "./pictures.ts";
 
 interface ChatFlags extends ModelFlags, GenerationFlags, ReadingFlags {
   image: string[];
   video?: string;
   frames?: number;
+  bound?: [start: number, end: number];
   maxTiles?: number;
   load?: string;
   save?: string;
+  draw?: string;
 }
 
 async function print(reply: ChatReply): Promise<void> {
@@ -40,11 +43,10 @@ async function print(reply: ChatReply): Promise<void> {
 /** Reads everything that was named before the model is loaded: a wrong word must not cost minutes. */
 async function optionsOf(flags: ChatFlags): Promise<ChatOptions> {
   await checkModelFlags(flags);
-  const frames = flags.video === undefined ? undefined : await videoFrames(flags.video, flags.frames);
+  const video = flags.video === undefined ? undefined : await namedVideo(flags.video, flags);
   const images = await namedPictures(flags.image, flags);
-  for (const frame of new Set(frames)) await checkPicture(frame, flags);
   const { maxTiles } = flags;
-  return { images, video: frames, maxTiles, ...readingOptions(flags), ...generationOptions(flags), signal: interrupted };
+  return { images, video, maxTiles, ...readingOptions(flags), ...generationOptions(flags), signal: interrupted };
 }
 
 export async function chat(question: string | undefined, flags: ChatFlags): Promise<void> {
@@ -58,7 +60,10 @@ export async function chat(question: string | undefined, flags: ChatFlags): Prom
         : "--image - needs a picture piped in: cat FILE | internvl chat --image - …",
     );
   if (flags.frames !== undefined && flags.video === undefined) throw new UsageError("--frames needs a --video to take them of");
-  const { load, save } = flags;
+  if (flags.bound !== undefined && flags.video === undefined) throw new UsageError("--bound needs a --video");
+  const { load, save, draw } = flags;
+  if (draw !== undefined && question === undefined) throw new UsageError("--draw needs a question: it draws what the answer points at");
+  if (draw !== undefined) await checkDraw(draw);
   const history = load === undefined ? undefined : await loadConversation(load);
   if (save !== undefined) await checkSave(save);
   const options = await optionsOf(flags);
@@ -79,8 +84,11 @@ export async function chat(question: string | undefined, flags: ChatFlags): Prom
     if (!flags.json) await print(reply);
     const result = await reply;
     if (save !== undefined) await saveConversation(save, result.history);
-    const { text, tokenIds, promptTokenIds, usage, timings, finishReason, seed } = result;
-    if (flags.json) process.stdout.write(`${JSON.stringify({ text, tokenIds, promptTokenIds, usage, timings, finishReason, seed })}\n`);
+    if (draw !== undefined)
+      for (const line of await drawBoxes(draw, result.boxes, result.history, flags)) process.stderr.write(`${line}\n`);
+    const { text, tokenIds, promptTokenIds, usage, timings, finishReason, seed, boxes } = result;
+    if (flags.json)
+      process.stdout.write(`${JSON.stringify({ text, tokenIds, promptTokenIds, usage, timings, finishReason, seed, boxes })}\n`);
   } finally {
     await vlm.dispose();
   }

@@ -1,14 +1,18 @@
+import type { Dirent } from "node:fs";
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { glob, isDynamicPattern } from "tinyglobby";
+import { openClip } from "../../src/api/clip.ts";
 import { toRgb } from "../../src/api/images.ts";
 import { EngineError } from "../../src/errors.ts";
+import type { VideoFile } from "../../src/index.ts";
 import { isPicture, NATIVE, sniff } from "../../src/media/sniff.ts";
 import { sampleFrameIndices } from "../../src/media/video.ts";
 import { quoted } from "../../src/options.ts";
-import { onFile } from "./failures.ts";
+import { onFile, UsageError } from "./failures.ts";
+import { interrupted } from "./interrupt.ts";
 import type { ReadingFlags } from "./model.ts";
 
 const MOST_BYTES = 2 ** 29; // of a pipe, which does not say how much is to come
@@ -16,7 +20,7 @@ const HEAD = 4096;
 /** Files up to this size are decoded before the model is loaded: that takes no time beside a load, and finds what is damaged. */
 const CHEAP_BYTES = 2_000_000;
 
-const FRAMES = "extract its frames into a folder and give that as --video: ffmpeg -i FILE -r 1 FOLDER/%04d.png";
+const VIDEO = "give it as --video";
 
 async function readUpTo(stream: Readable, most: number): Promise<Uint8Array> {
   const pieces: Buffer[] = [];
@@ -32,7 +36,7 @@ async function readUpTo(stream: Readable, most: number): Promise<Uint8Array> {
 /** What can be told of a picture's bytes before a model is loaded. @throws EngineError bad-image */
 async function checkBytes(bytes: Uint8Array, name: string, whole: boolean, { allowTruncated, maxPixels, maxSide }: ReadingFlags) {
   const format = sniff(bytes);
-  if (["mp4", "webm", "avi"].includes(format)) throw new EngineError("bad-image", `${name} is a video, not a picture`, { hint: FRAMES });
+  if (["mp4", "webm", "avi"].includes(format)) throw new EngineError("bad-image", `${name} is a video, not a picture`, { hint: VIDEO });
   const decode = () => toRgb(bytes, { name, allowTruncated, maxPixels, maxSide });
   if (!isPicture(format) || (whole && bytes.length <= CHEAP_BYTES))
     await decode(); // what is no picture is refused by its first bytes
@@ -120,22 +124,43 @@ export async function checkPicture(given: string, flags: ReadingFlags): Promise<
   }
 }
 
-const isFrame = (name: string) => /\.(png|jpe?g)$/i.test(name) && !name.startsWith("."); // macOS puts a `._NAME` beside every file on other disks
+/** Whether a file of a folder is a frame: macOS puts a `._NAME` beside every file on other disks. */
+const isFrame = (entry: Dirent) => /\.(png|jpe?g|webp|bmp|gif|tiff?|avif|heic)$/i.test(entry.name) && !entry.name.startsWith(".");
 
-/** The frames of a folder, in the order of their names; `count` of them, evenly spaced. @throws EngineError bad-input */
-export async function videoFrames(folder: string, count: number | undefined): Promise<string[]> {
-  const name = quoted(folder);
-  const found = await onFile("read", folder, stat(folder));
-  if (!found.isDirectory()) throw new EngineError("bad-input", `${name} is a file, a folder of frames is needed`, { hint: FRAMES });
-  const entries = await onFile("read", folder, readdir(folder));
+interface VideoFlags extends ReadingFlags {
+  frames?: number;
+  bound?: [start: number, end: number];
+}
+
+/**
+ * What `--video` names: a video file, whose head and number of frames are looked at, or a folder of frames, which are.
+ * @throws EngineError bad-input, bad-image
+ */
+export async function namedVideo(given: string, { frames, bound, ...flags }: VideoFlags): Promise<VideoFile | string[]> {
+  const video = { src: given, frames, bound };
+  if (/^https?:/i.test(given)) return video;
+  if (/^(data|file):/i.test(given) || !(await onFile("read", given, stat(given))).isDirectory()) {
+    await (await openClip({ ...video, frames: frames ?? 1 }, flags, interrupted)).close();
+    return video;
+  }
+  if (bound) throw new UsageError("--bound is of a video file, a folder of frames has no time");
+  const chosen = await folderFrames(given, frames);
+  for (const frame of new Set(chosen)) await checkPicture(frame, flags);
+  return chosen;
+}
+
+/** The frames of a folder, in the order of their names; `count` of them, evenly spaced. Folders in it are not looked into. @throws EngineError bad-input */
+async function folderFrames(folder: string, count: number | undefined): Promise<string[]> {
   const names: string[] = [];
-  for (const each of entries.filter(isFrame)) {
-    if ((await stat(join(folder, each)).catch(() => undefined))?.isDirectory()) continue;
-    names.push(each);
+  for (const entry of await onFile("read", folder, readdir(folder, { withFileTypes: true }))) {
+    const file = entry.isSymbolicLink() ? await stat(join(folder, entry.name)).catch(() => undefined) : entry;
+    if (isFrame(entry) && file && !file.isDirectory()) names.push(entry.name);
   }
   names.sort(natural);
   if (names.length === 0)
-    throw new EngineError("bad-input", `${name} holds no PNG or JPEG file`, { hint: "extract the video's frames into it" });
+    throw new EngineError("bad-input", `${quoted(folder)} holds no picture`, {
+      hint: "extract the video's frames into it, or give the video itself",
+    });
   const picked = count === undefined ? names : sampleFrameIndices(names.length, count).map((index) => names[index]!);
   return picked.map((each) => join(folder, each));
 }

@@ -7,6 +7,7 @@ import { convertCommand } from "./convert.ts";
 import { doctor } from "./doctor.ts";
 import {
   adapterOption,
+  bound,
   collect,
   contextOption,
   count,
@@ -62,9 +63,15 @@ export function program(): Command {
       collect,
       [],
     )
-    .option("--video <folder>", "a folder of frames (PNG or JPEG), in the order of their names")
-    .addOption(new Option("--frames <count>", "how many frames to take of the video, evenly spaced").argParser(upTo(MOST_FRAMES)))
+    .option("--video <path>", "a video file (MP4, MOV, WebM; read with ffmpeg), or a folder of frames in the order of their names")
+    .addOption(
+      new Option("--frames <count>", "how many frames to take of the video, evenly spaced (default: 8, of a folder all)").argParser(
+        upTo(MOST_FRAMES),
+      ),
+    )
+    .addOption(new Option("--bound <start:end>", "take them between these seconds of a video file").argParser(bound))
     .addOption(new Option("--max-tiles <count>", "most tiles a picture").argParser(upTo(MOST_TILES)))
+    .option("--draw <file.png>", "draw the boxes of the answer (<box>) on the picture and write it here")
     .option("--load <file>", "go on with the conversation in this file")
     .option("--save <file>", "keep the conversation in this file (JSON, with its pictures)")
     .addOption(contextOption())
