@@ -1,4 +1,5 @@
 import { platform } from "#platform";
+import { late } from "../errors.ts";
 import { decodeImage } from "../media/decode.ts";
 import { badImage, checkDimensions, type RgbImage } from "../media/image.ts";
 import { plainJpeg } from "../media/jpeg.ts";
@@ -17,21 +18,21 @@ export async function decodeFile(bytes: Uint8Array, options: ImageOptions): Prom
     const job = { bytes: file, format: name, check, tolerant: allowTruncated ?? false };
     return rgbFromPixels(await platform.decodeNative(job), limits);
   };
-  if (format === "bmp") return (await import("../media/bmp.ts")).decodeBmp(bytes, limits);
+  if (format === "bmp") return (await late("the decoder of BMP files", import("../media/bmp.ts"))).decodeBmp(bytes, limits);
   const name = NATIVE[format];
   if (name !== undefined) {
     if (decoder === "js")
       throw badImage(`the picture is a ${name} file, which decoder: "js" does not take`, "Leave decoder out, or convert it to PNG.");
-    if (format === "avif") return native((await import("../media/avif.ts")).unturnedAvif(bytes), name);
+    if (format === "avif") return native((await late("what reads AVIF files", import("../media/avif.ts"))).unturnedAvif(bytes), name);
     if (format !== "gif") return native(bytes, name);
-    const { fillAround, opaqueGif } = await import("../media/gif.ts");
+    const { fillAround, opaqueGif } = await late("what reads GIF files", import("../media/gif.ts"));
     const { file, frame } = opaqueGif(bytes);
     const image = await native(file, name);
     if (frame) fillAround(image, frame);
     return image;
   }
   if (decoder === "native" && format === "jpeg") {
-    const { width, height } = readDimensions(bytes);
+    const { width, height } = await readDimensions(bytes);
     checkDimensions("JPEG", width, height, limits);
     const parts = readJpeg(bytes, limits);
     // Of four components browsers make what they like, and they do not know arithmetic coding.

@@ -1,4 +1,5 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
+import type { PromptProgress } from "../generate/request.ts";
 import type { Tiles } from "../model/internvl.ts";
 import { type PromptPart, promptParts, promptText, TEMPLATES } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -58,6 +59,8 @@ export interface PromptOptions extends PictureOptions {
    */
   specialTokens?: "text" | "parse" | undefined;
   signal?: AbortSignal | undefined;
+  /** Called as the prompt gets on: tiles that are encoded, then tokens that are prefilled. What it throws ends the answer, as it is. */
+  onProgress?: ((progress: PromptProgress) => void) | undefined;
 }
 
 export interface PreparedPrompt {
@@ -106,7 +109,8 @@ export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<Pre
   checkLength([system ?? "", ...placed.turns.map(({ text }) => text), ...answers, placed.question.text], preparing);
 
   const { clip, settings, frames } = ask;
-  const shown = clip && (await (await import("./clip.ts")).clipFrames(clip, settings, config.tileSize, preparing.signal));
+  const shown =
+    clip && (await (await late("what reads videos", import("./clip.ts"))).clipFrames(clip, settings, config.tileSize, preparing.signal));
   const tiled = async ({ pictures }: Placed): Promise<TiledPicture[]> => {
     const done: TiledPicture[] = [];
     for (const picture of pictures) {

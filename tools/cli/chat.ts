@@ -1,8 +1,14 @@
-import type { ChatOptions, ChatReply } from "../../src/index.ts";
+import { acceptChat } from "../../src/api/accept.ts";
+import { prepareAsk } from "../../src/api/answer.ts";
+import { partsOf } from "../../src/api/internvl.ts";
+import { kindOf } from "../../src/gpu/adapter-kind.ts";
+import type { ChatOptions, InternVL } from "../../src/index.ts";
+import { Conversation, type Talk, withSystem } from "./chat-commands.ts";
 import { checkSave, loadConversation, saveConversation } from "./conversation.ts";
 import { checkDraw, drawBoxes } from "./draw.ts";
 import { UsageError } from "./failures.ts";
-import { CONSOLE, converse } from "./interactive.ts";
+import { inlinePicture, inlineProtocol } from "./inline-picture.ts";
+import { converse, processConsole } from "./interactive.ts";
 import { interrupted } from "./interrupt.ts";
 import {
   checkModelFlags,
@@ -10,10 +16,14 @@ import {
   generationOptions,
   loadModel,
   type ModelFlags,
+  modelName,
   type ReadingFlags,
   readingOptions,
 } from "./model.ts";
-import { namedPictures, namedVideo } from "./pictures.ts";
+import { checkPicture, namedPictures, namedVideo } from "./pictures.ts";
+import { promptProgress } from "./progress.ts";
+import { statsOf, writeReply } from "./reply.ts";
+import { clearStatus, terminal } from "./status.ts";
 
 interface ChatFlags extends ModelFlags, GenerationFlags, ReadingFlags {
   image: string[];
@@ -21,32 +31,52 @@ interface ChatFlags extends ModelFlags, GenerationFlags, ReadingFlags {
   frames?: number;
   bound?: [start: number, end: number];
   maxTiles?: number;
+  system?: string;
   load?: string;
   save?: string;
   draw?: string;
+  stats?: boolean;
 }
 
-async function print(reply: ChatReply): Promise<void> {
-  let begun = false;
-  try {
-    for await (const piece of reply) {
-      process.stdout.write(piece);
-      begun = true;
-    }
-  } catch (error) {
-    if (begun) process.stdout.write("\n"); // what is said of the error gets a line of its own
-    throw error;
+const talkOf = (vlm: InternVL, flags: ChatFlags, options: ChatOptions): Talk => ({
+  image: (given) => checkPicture(given, flags),
+  video: (given) => namedVideo(given, flags),
+  async show(image) {
+    const protocol = inlineProtocol(process.env, process.stdin.isTTY && process.stderr.isTTY);
+    const shown = protocol && (await inlinePicture(image, protocol));
+    if (shown) process.stderr.write(shown);
+  },
+  async count(conversation) {
+    const parts = partsOf(vlm);
+    const { signal: _, ...rest } = options;
+    const { inputIds } = await prepareAsk(parts, acceptChat("", { ...rest, ...conversation }).ask, interrupted);
+    const visual = inputIds.filter((id) => id === parts.imageContextId).length;
+    return { tokens: inputIds.length, visual, context: parts.model.maxContext };
+  },
+});
+
+function banner(vlm: InternVL, flags: ChatFlags): string {
+  const slow = kindOf({ name: vlm.adapter }) === "cpu" ? ", a software adapter: slow" : "";
+  const { maxContext } = partsOf(vlm).model;
+  return `${modelName(flags.model)}, weights in ${vlm.weights}, ${maxContext} tokens of context
+on ${vlm.adapter}${slow}
+/help lists the commands; Ctrl-C ends an answer, Ctrl-D leaves
+`;
+}
+
+async function interactively(vlm: InternVL, conversation: Conversation, options: ChatOptions, flags: ChatFlags): Promise<void> {
+  const talk = talkOf(vlm, flags, options);
+  if (process.stdin.isTTY && process.stderr.isTTY) {
+    process.stderr.write(banner(vlm, flags));
+    for (const image of options.images ?? []) await talk.show(image as string | Uint8Array);
   }
-  process.stdout.write("\n");
-}
-
-/** Reads everything that was named before the model is loaded: a wrong word must not cost minutes. */
-async function optionsOf(flags: ChatFlags): Promise<ChatOptions> {
-  await checkModelFlags(flags);
-  const video = flags.video === undefined ? undefined : await namedVideo(flags.video, flags);
-  const images = await namedPictures(flags.image, flags);
-  const { maxTiles } = flags;
-  return { images, video, maxTiles, ...readingOptions(flags), ...generationOptions(flags), signal: interrupted };
+  const { images: _, video: __, ...rest } = options;
+  try {
+    const failures = await converse(vlm, conversation, talk, { ...rest, stats: flags.stats }, processConsole());
+    if (failures > 0 && !process.stdin.isTTY) process.exitCode = 1;
+  } finally {
+    if (flags.save !== undefined && conversation.changed) await saveConversation(flags.save, conversation.messages);
+  }
 }
 
 export async function chat(question: string | undefined, flags: ChatFlags): Promise<void> {
@@ -59,30 +89,29 @@ export async function chat(question: string | undefined, flags: ChatFlags): Prom
         ? "--image - needs a question: an interactive chat reads stdin itself"
         : "--image - needs a picture piped in: cat FILE | internvl chat --image - …",
     );
-  if (flags.frames !== undefined && flags.video === undefined) throw new UsageError("--frames needs a --video to take them of");
-  if (flags.bound !== undefined && flags.video === undefined) throw new UsageError("--bound needs a --video");
-  const { load, save, draw } = flags;
-  if (draw !== undefined && question === undefined) throw new UsageError("--draw needs a question: it draws what the answer points at");
+  if (flags.frames !== undefined && flags.video === undefined && question !== undefined)
+    throw new UsageError("--frames needs a --video to take them of");
+  if (flags.bound !== undefined && flags.video === undefined && question !== undefined) throw new UsageError("--bound needs a --video");
+  if (flags.draw !== undefined && question === undefined)
+    throw new UsageError("--draw needs a question: it draws what the answer points at");
+  // All that was named is read before the model is loaded: a wrong word must not cost minutes.
+  const { load, save, draw, maxTiles } = flags;
   if (draw !== undefined) await checkDraw(draw);
-  const history = load === undefined ? undefined : await loadConversation(load);
+  const loaded = load === undefined ? [] : await loadConversation(load);
   if (save !== undefined) await checkSave(save);
-  const options = await optionsOf(flags);
+  await checkModelFlags(flags);
+  const video = flags.video === undefined ? undefined : await namedVideo(flags.video, flags);
+  const images = await namedPictures(flags.image, flags);
+  const options: ChatOptions = { images, video, maxTiles, ...readingOptions(flags), ...generationOptions(flags), signal: interrupted };
+
   const vlm = await loadModel(flags, interrupted);
   try {
-    if (question === undefined) {
-      const session = vlm.session({ history });
-      const before = session.history;
-      try {
-        const failures = await converse(session, options, CONSOLE);
-        if (failures > 0 && !process.stdin.isTTY) process.exitCode = 1;
-      } finally {
-        if (save !== undefined && session.history !== before) await saveConversation(save, session.history);
-      }
-      return;
-    }
-    const reply = vlm.chat(question, { ...options, history });
-    if (!flags.json) await print(reply);
-    const result = await reply;
+    const history = flags.system === undefined ? loaded : withSystem(loaded, flags.system);
+    if (question === undefined) return await interactively(vlm, new Conversation(history, { images, video }), options, flags);
+    const reply = vlm.chat(question, { ...options, history, onProgress: promptProgress(terminal) });
+    const result = await (flags.json ? reply : writeReply(reply, process.stdout));
+    clearStatus();
+    if (flags.stats) process.stderr.write(`${statsOf(result)}\n`);
     if (save !== undefined) await saveConversation(save, result.history);
     if (draw !== undefined)
       for (const line of await drawBoxes(draw, result.boxes, result.history, flags)) process.stderr.write(`${line}\n`);
