@@ -17,7 +17,7 @@ export type {
   CompletionOptions,
 } from "./api/openai-types.ts";
 export type { StoredPixels } from "./api/pictures.ts";
-export type { ChatOptions, PictureOptions, PromptOptions, VideoLike } from "./api/prompt.ts";
+export type { ChatOptions, PictureOptions, PromptOptions, VideoFile, VideoLike } from "./api/prompt.ts";
 export type { BatchAnswer, BatchFailure, BatchResult, ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";
 export type { SendOptions, Session, SessionOptions } from "./api/session.ts";
 export { EngineError, type ErrorCode } from "./errors.ts";
@@ -25,6 +25,7 @@ export type { PromptProgress } from "./generate/request.ts";
 export type { DeviceOptions } from "./gpu/device.ts";
 export type { CachedModel } from "./hub/cached.ts";
 export type { HubOptions, SourceLike, WeightSource } from "./hub/source.ts";
+export { type Box, parseBoxes } from "./media/boxes.ts";
 export type { KvDtype } from "./ops/kv-cache.ts";
 export type { MatrixDtype } from "./tensor/tensor.ts";
 export type { WeightFormat } from "./weights/formats.ts";

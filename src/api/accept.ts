@@ -1,20 +1,71 @@
 import { EngineError } from "../errors.ts";
 import type { PromptProgress } from "../generate/request.ts";
-import { callback, count, flag, number, oneOf, type Read, type Reader, reading, readOptions, signal, text, wrong } from "../options.ts";
-import type { Accepted, AcceptedItem, Ask, SessionStart } from "./asking.ts";
+import {
+  callback,
+  count,
+  flag,
+  isRecord,
+  number,
+  oneOf,
+  quotedPath,
+  type Read,
+  type Reader,
+  reading,
+  readOptions,
+  signal,
+  text,
+  wrong,
+} from "../options.ts";
+import type { Accepted, AcceptedItem, Ask, Clip, SessionStart } from "./asking.ts";
 import { GENERATION, generation } from "./generation.ts";
-import { type Asked, type Conversation, conversation, history, type Message, oneSystem, tileCount } from "./messages.ts";
+import { isBlob, isBuffer, isUrlObject } from "./images.ts";
+import { type Asked, at, type Conversation, conversation, history, type Message, oneSystem, tileCount } from "./messages.ts";
 import { isList, type Picture, pictures } from "./pictures.ts";
 import type { BatchResult } from "./reply.ts";
 
-const video: Reader<Picture[]> = (value, name) => {
-  if (typeof value === "string") throw wrong(name, value, "a list of frames, each a picture", "extract the video's frames first");
+const bound: Reader<[number, number]> = (value, name) => {
+  const [start, end] = isList(value) && value.length === 2 ? Array.from(value) : [];
+  if (!seconds(start) || !seconds(end) || start >= end) throw wrong(name, value, "[start, end] in seconds, the start first");
+  return [start, end];
+};
+const seconds = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value) && value >= 0;
+
+const videoFile: Reader<Clip["src"]> = (value, name) => {
+  if (typeof value === "object" && value !== null && isUrlObject(value)) return value.href;
+  const given = typeof value === "string" ? value.trim() !== "" : typeof value === "object" && value !== null;
+  if (given && (typeof value === "string" || isBlob(value as object) || isBuffer(value as object))) return value as Clip["src"];
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  throw wrong(name, value, "a video: a path, a URL, a Blob or the bytes of its file");
+};
+
+/** The frames that a question is asked about: given as pictures, or to be taken of a video file. */
+const video: Reader<{ frames: Picture[]; clip?: Clip }> = (value, name) => {
+  if (isRecord(value)) {
+    const read = readOptions(name, value, { src: at(name, videoFile), frames: at(name, count), bound: at(name, bound) });
+    if (read.src === undefined) throw wrong(`${name}.src`, read.src, "a video: a path, a URL, a Blob or the bytes of its file");
+    const clip = { src: read.src, frames: read.frames ?? FRAMES, bound: read.bound };
+    if (clip.frames > MOST_FRAMES) throw wrong(`${name}.frames`, clip.frames, `at most ${MOST_FRAMES}`);
+    return { frames: Array.from({ length: clip.frames }, (_, i) => ({ name: `frame ${i + 1}`, sources: [clip.src] })), clip };
+  }
+  if (!isList(value)) {
+    const src = typeof value === "string" ? quotedPath(value) : "…";
+    throw wrong(
+      name,
+      value,
+      "a list of frames, each a picture, or { src, frames, bound }",
+      `write ${name}: { src: ${src} } for a video file`,
+    );
+  }
   const frames = pictures(value, name, "frame");
   if (frames.length === 0) throw wrong(name, value, "at least one frame");
   const combined = frames.find(({ sources }) => sources.length > 1);
   if (combined) throw wrong(combined.name, combined.sources, "one picture");
-  return frames;
+  return { frames };
 };
+
+/** How many frames of a video are taken by default, as the model card does, and at most. */
+const FRAMES = 8;
+const MOST_FRAMES = 1024;
 
 const positive = (what: string): Reader<number> => number(`a positive number of ${what}`, (v) => v > 0);
 
@@ -26,7 +77,7 @@ const SEND = {
   maxPixels: positive("pixels"),
   maxSide: positive("pixels"),
   allowTruncated: flag,
-  decoder: oneOf("js", "native"),
+  decoder: oneOf("auto", "js", "native"),
   specialTokens: oneOf("text", "parse"),
   ...GENERATION,
   signal,
@@ -50,7 +101,7 @@ function asked(question: unknown, name: string): Conversation & { open: Asked } 
 }
 
 function ask({ system, systemTexts, turns, open }: Conversation & { open: Asked }, sent: Sent): Ask {
-  const { images = [], video = [], maxTiles, maxPixels, maxSide, allowTruncated, decoder, specialTokens = "text" } = sent;
+  const { images = [], video, maxTiles, maxPixels, maxSide, allowTruncated, decoder, specialTokens = "text" } = sent;
   if (open.pictures.length > 0 && images.length > 0) {
     throw new EngineError(
       "bad-input",
@@ -68,7 +119,8 @@ function ask({ system, systemTexts, turns, open }: Conversation & { open: Asked 
     turns: [...(sent.history?.turns ?? []), ...turns],
     question: open,
     images,
-    frames: video,
+    frames: video?.frames ?? [],
+    clip: video?.clip,
     settings: { maxTiles, maxPixels, maxSide, allowTruncated, decoder },
     specialTokens,
     generation: generation(sent),
@@ -116,7 +168,7 @@ const isMessages = (prompt: readonly unknown[]): boolean => prompt.some((each) =
 /** The next question of the same conversation. */
 export function following(before: Ask, question: string, said: readonly Message[]): Ask {
   const next = { name: "the question", text: question, pictures: [] };
-  return { ...before, turns: history(said, "history").turns, question: next, images: [], frames: [] };
+  return { ...before, turns: history(said, "history").turns, question: next, images: [], frames: [], clip: undefined };
 }
 
 /** One item, with the batch's options where it has none of its own. @throws EngineError bad-input */

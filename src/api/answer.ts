@@ -1,12 +1,14 @@
 import type { Told } from "../generate/engine.ts";
 import type { PromptProgress, Usage } from "../generate/request.ts";
 import type { Accept } from "../generate/scheduler.ts";
+import { parseBoxes } from "../media/boxes.ts";
 import { wrong } from "../options.ts";
 import { StreamDecoder } from "../text/stream.ts";
 import { TEMPLATES } from "../text/template.ts";
 import type { Ask } from "./asking.ts";
 import { constraintOf } from "./format.ts";
 import type { Generation } from "./generation.ts";
+import { pictureNames } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { type PreparedPrompt, preparePrompt } from "./prompt.ts";
 import type { ChatResult } from "./reply.ts";
@@ -80,7 +82,7 @@ export async function answerPrompt(
     const running = scheduler.admit(request, accept, signal);
     await Promise.race([running, undefined]); // throws what `admit` has refused at once
     admitted?.(inputIds.length);
-    return answer.finish(await running);
+    return answer.finish(await running, (ids) => tokenizer.decode(ids));
   } finally {
     constraint?.dispose();
   }
@@ -131,7 +133,7 @@ class Answer {
   }
 
   /** No more ids come. */
-  finish({ prefilledTokens, cachedTokens, began }: Usage): ChatResult {
+  finish({ prefilledTokens, cachedTokens, began }: Usage, decode: (ids: number[]) => string): ChatResult {
     this.#out(this.#decoder.end());
     const { messages, inputIds } = this.#prepared;
     const { sampling } = this.#generation;
@@ -150,6 +152,7 @@ class Answer {
       timings: { prepare: this.#prepareMs, firstToken: this.#firstAt - began, decode: performance.now() - this.#firstAt },
       finishReason: this.#stopped ? "stop" : "length",
       seed: sampling.temperature > 0 ? sampling.seed : undefined,
+      boxes: parseBoxes(decode(this.#tokenIds), pictureNames(messages)),
       history: [...messages, { role: "assistant", content: this.#text }],
     };
   }

@@ -1,5 +1,6 @@
 import type { PromptProgress } from "../generate/request.ts";
 import type { Generation } from "./generation.ts";
+import type { ImageDecoder } from "./image-options.ts";
 import type { Asked, Texts, Turn } from "./messages.ts";
 import type { Picture } from "./pictures.ts";
 
@@ -9,7 +10,16 @@ export interface PictureSettings {
   maxPixels?: number | undefined;
   maxSide?: number | undefined;
   allowTruncated?: boolean | undefined;
-  decoder?: "js" | "native" | undefined;
+  decoder?: ImageDecoder | undefined;
+}
+
+/** A video file, and which frames of it are asked about. */
+export interface Clip {
+  src: string | Blob | ArrayBuffer | Uint8Array;
+  /** How many. */
+  frames: number;
+  /** From which second to which. */
+  bound: readonly [start: number, end: number] | undefined;
 }
 
 /** A question as the engine takes it: everything a caller gave, read and checked. Plain data but for what pictures are. */
@@ -24,6 +34,8 @@ export interface Ask {
   images: readonly Picture[];
   /** The frames of a video, whose lines come before the question. */
   frames: readonly Picture[];
+  /** What those frames are of, where they have to be decoded. */
+  clip?: Clip | undefined;
   settings: PictureSettings;
   specialTokens: "text" | "parse";
   /** Whether an `<image>` that no picture belongs to is text, and not a mistake. */

@@ -39,8 +39,7 @@ export const isUrlObject = (value: object): value is URL => has(value, "href", "
  * @throws EngineError bad-image, bad-input, limit-exceeded, network, aborted
  */
 export async function toRgb(image: ImageLike, options: ImageOptions): Promise<RgbImage> {
-  const { name, decoder = "js" } = options;
-  if (decoder !== "js" && decoder !== "native") throw wrong("decoder", decoder, 'one of "js", "native"');
+  const { name } = options;
   // A short path says more than "image 2" does.
   const called = typeof image === "string" && image.length <= 300 && !/^\w{2,}:/.test(image) ? image : name;
   try {
@@ -59,7 +58,7 @@ export async function toRgb(image: ImageLike, options: ImageOptions): Promise<Rg
 }
 
 /** What is taken for a picture. */
-export const GIVE = "give a path, a URL, a Blob, the bytes of a PNG or JPEG file, or { data, width, height }";
+export const GIVE = "give a path, a URL, a Blob, the bytes of a picture's file, or { data, width, height }";
 
 /** What fetches pictures comes with the first that is not a file in memory. */
 const address = () => late("what fetches pictures", import("./address.ts"));

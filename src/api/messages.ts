@@ -73,7 +73,7 @@ export const tileCount: Reader<number> = number("an integer from 1 to 40", (v) =
 
 const any: Reader<unknown> = (value) => value;
 /** A reader that calls its value by where it stands. */
-const at =
+export const at =
   <T>(where: string, read: Reader<T>): Reader<T> =>
   (value, key) =>
     read(value, `${where}.${key}`);
@@ -212,6 +212,16 @@ export function oneSystem(...systems: (string | undefined)[]): string | undefine
 /** A message's content as it came: one text, or several. */
 export const contentOf = (text: string, texts: Texts): Message["content"] =>
   texts?.map((each) => ({ type: "text" as const, text: each })) ?? text;
+
+/** What the pictures of a conversation are called in it, in the order of their `<image>`: `Image-2`, `Frame1`, or nothing. */
+export function pictureNames(messages: readonly Message[]): (string | undefined)[] {
+  return messages.flatMap(({ content }) => {
+    if (typeof content === "string") return [];
+    const texts = content.map((part) => (part.type === "text" ? part.text : "")).join("\n");
+    const names = Array.from(texts.matchAll(/(?:(Image-\d+|Frame\d+): )?<image>/g), ([, name]) => name);
+    return names.slice(0, content.filter(({ type }) => type !== "text").length);
+  });
+}
 
 /** Whole turns as messages. */
 export function messagesOf({

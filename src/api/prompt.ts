@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import type { PromptProgress } from "../generate/request.ts";
 import type { Tiles } from "../model/internvl.ts";
 import { type PromptPart, promptParts, promptText, TEMPLATES } from "../text/template.ts";
@@ -12,8 +12,20 @@ import type { Source } from "./pictures.ts";
 import { type Placed, placePictures } from "./placing.ts";
 import { promptTiles, type TiledPicture, type Tiling, tilePicture } from "./tiling.ts";
 
-/** A video as its frames, in their order: choose them evenly spaced, as the model card's `load_video` does. */
-export type VideoLike = readonly ImageLike[];
+/**
+ * A video file: MP4, MOV, WebM or Matroska. In a page it is read with the package `mediabunny` and WebCodecs, in Node with the program `ffmpeg`.
+ */
+export interface VideoFile {
+  /** A path (Node), a URL, a Blob, or the file's bytes. */
+  src: string | URL | Blob | ArrayBuffer | Uint8Array;
+  /** How many frames are taken, evenly spaced as the model card's `load_video` has it; 8 by default. */
+  frames?: number | undefined;
+  /** From which second to which; by default all of it. */
+  bound?: readonly [start: number, end: number] | undefined;
+}
+
+/** A video file, or frames that were taken of one, in their order. */
+export type VideoLike = VideoFile | readonly ImageLike[];
 
 /** How pictures are read. */
 export interface PictureOptions {
@@ -25,7 +37,7 @@ export interface PictureOptions {
   maxSide?: number | undefined;
   /** Takes a JPEG or PNG file that breaks off, with grey where it has no data; refused by default. */
   allowTruncated?: boolean | undefined;
-  /** Who decodes JPEG files; `js` by default, see `ImageDecoder`. */
+  /** Who decodes pictures; `auto` by default, see `ImageDecoder`. */
   decoder?: ImageDecoder | undefined;
 }
 
@@ -36,7 +48,7 @@ export interface PromptOptions extends PictureOptions {
    * takes the tiles of all.
    */
   images?: readonly (Source | readonly Source[])[] | undefined;
-  /** Frames, one tile each; `FrameN: <image>` lines are put before the question. */
+  /** A video, one tile a frame; `FrameN: <image>` lines are put before the question. */
   video?: VideoLike | undefined;
   /** What was said before: `reply.history`, messages, or the model card's list of [question, answer]. */
   history?: History | undefined;
@@ -101,12 +113,16 @@ export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<Pre
   const answers = ask.turns.map(({ answer, answerTexts }) => joined(answer, answerTexts));
   checkLength([system ?? "", ...placed.turns.map(({ text }) => text), ...answers, placed.question.text], preparing);
 
+  const { clip, settings, frames } = ask;
+  const shown =
+    clip && (await (await late("what reads videos", import("./clip.ts"))).clipFrames(clip, settings, config.tileSize, preparing.signal));
   const tiled = async ({ pictures }: Placed): Promise<TiledPicture[]> => {
     const done: TiledPicture[] = [];
     for (const picture of pictures) {
-      const frame = ask.frames.includes(picture);
-      const settings = frame ? { ...ask.settings, maxTiles: 1 } : ask.settings;
-      done.push(await tilePicture(picture, { ...preparing, settings }));
+      const frame = frames.indexOf(picture);
+      const source = (frame >= 0 && shown?.[frame]) || undefined;
+      const own = frame >= 0 ? { ...settings, maxTiles: 1 } : settings;
+      done.push(await tilePicture(source ? { ...picture, sources: [source] } : picture, { ...preparing, settings: own }));
     }
     return done;
   };

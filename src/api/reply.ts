@@ -1,5 +1,6 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { PromptProgress } from "../generate/request.ts";
+import type { Box } from "../media/boxes.ts";
 import { described } from "../options.ts";
 import type { Accepted, Ask } from "./asking.ts";
 import type { Message } from "./messages.ts";
@@ -35,6 +36,8 @@ export interface ChatResult {
   finishReason: "stop" | "length";
   /** With it the same request gives the same ids on the same adapter; undefined where decoding was greedy. */
   seed: number | undefined;
+  /** What the answer points at (`<box>`), also where the text, as upstream's, leaves the tags out. */
+  boxes: Box[];
   /** What was said so far, this answer included, for the next `chat`. It survives JSON and `structuredClone`. */
   history: Message[];
 }

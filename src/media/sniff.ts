@@ -5,6 +5,9 @@ import type { ImageFormat } from "./unsupported.ts";
 
 export type { ImageFormat };
 
+/** What is decoded by the browser, or in Node by packages; PNG, JPEG and BMP are decoded here. */
+export const NATIVE: { readonly [Format in ImageFormat]?: string } = { gif: "GIF", webp: "WebP", tiff: "TIFF", avif: "AVIF", heic: "HEIC" };
+
 /** [format, offset, magic bytes as latin-1]; the first match wins. */
 const MAGIC: readonly (readonly [ImageFormat, number, string])[] = [
   ["png", 0, "\x89PNG"],
@@ -38,10 +41,15 @@ const MAGIC: readonly (readonly [ImageFormat, number, string])[] = [
   ["zip", 0, "PK\x03\x04"],
 ];
 
+/** Whether a format is one of pictures that are decoded, here or by others. */
+export const isPicture = (format: ImageFormat): boolean => format in NATIVE || /^(png|jpeg|bmp)$/.test(format);
+
 /** Tells an image format by its magic bytes; names and MIME types are never trusted. */
 export function sniff(bytes: Uint8Array): ImageFormat {
   for (const [format, offset, magic] of MAGIC) {
-    if (startsWith(bytes, offset, magic) && ((format !== "webp" && format !== "avi") || startsWith(bytes, 0, "RIFF"))) return format;
+    if (!startsWith(bytes, offset, magic) || ((format === "webp" || format === "avi") && !startsWith(bytes, 0, "RIFF"))) continue;
+    // The same brand stands for two: those that it goes with tell.
+    return format === "heic" && /avi[fs]/.test(String.fromCharCode(...bytes.subarray(8, 64))) ? "avif" : format;
   }
   // SVG is text: optional byte order mark and XML prologue, then <svg.
   const head = String.fromCharCode(...bytes.subarray(0, 512)).replace(/^\xef\xbb\xbf/, "");

@@ -1,6 +1,6 @@
 import { badImage } from "./image.ts";
 
-/** What files are called, with their article. Of these, PNG and JPEG are decoded. */
+/** What files are called, with their article. */
 const NAMES = {
   png: "a PNG file",
   jpeg: "a JPEG file",
@@ -32,7 +32,7 @@ const CONVERT = "Convert it to PNG or JPEG, or give decoded pixels as { data, wi
 
 /** What to do about files that are not pictures; all others are to be converted. */
 const REMEDIES: Partial<Record<ImageFormat, string>> = {
-  mp4: "Give some of its frames as pictures: video takes a list of them.",
+  mp4: "Give it as a video: { src }, or some of its frames.",
   pdf: "Render its pages to PNG, and give those.",
   html: "The server sent a page in place of the picture: check the address.",
   lfs: "Fetch the file that it stands for: git lfs pull.",

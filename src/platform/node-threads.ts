@@ -4,7 +4,7 @@ import { Worker } from "node:worker_threads";
 import type { Thread } from "./thread.ts";
 
 /** Where the compiled scripts lie. Run from its sources, as tests do, the library takes those of the last build: threads know no TypeScript. */
-const BUILT = import.meta.url.endsWith(".ts") ? "../../dist/src/" : "../";
+export const BUILT = import.meta.url.endsWith(".ts") ? "../../dist/src/" : "../";
 
 const script = (name: string) => new URL(BUILT + name, import.meta.url);
 

@@ -201,9 +201,8 @@ export const platform: Platform = {
   readFile,
   pixelsOf: async () => undefined, // Node has none of the browser's image objects
   fileOf: async () => undefined,
-  decodeNative: async () => {
-    throw new EngineError("bad-input", 'Node has no image decoder of its own: decoder is "native", supported here: "js"');
-  },
+  decodeNative: async (job) => (await import("./node-images.ts")).decodeNative(job),
+  openVideo: async (job) => (await import("./node-video.ts")).openVideo(job),
   startDecoder,
   startModel,
   jpegDecoder,

@@ -26,6 +26,43 @@ export interface RgbaPixels {
   height: number;
 }
 
+/** Pixels as a decoder gives them: 8 bits a channel, and as many channels as the length says. */
+export interface Pixels {
+  data: Uint8Array | Uint8ClampedArray; // [height, width, channels]
+  width: number;
+  height: number;
+}
+
+/** What a decoder that is not ours is asked. */
+export interface NativeJob {
+  bytes: Uint8Array;
+  /** How the file's format is called: `WebP`. */
+  format: string;
+  check: SizeCheck;
+  /** Whether a file that breaks off is taken. */
+  tolerant: boolean;
+}
+
+/** A video that was opened. */
+export interface OpenVideo {
+  /** How many frames it has. */
+  frames: number;
+  /** Frames a second, on average. */
+  fps: number;
+  /** Shows frames, in the order of their indices, each once. @throws EngineError bad-image, aborted */
+  read(indices: readonly number[]): AsyncIterable<Pixels>;
+  close(): Promise<void>;
+}
+
+export interface VideoJob {
+  /** A path (Node), a file, or its bytes. */
+  video: string | Blob | Uint8Array;
+  check: SizeCheck;
+  /** Whether a file that breaks off is taken as far as it goes. */
+  tolerant: boolean;
+  signal: AbortSignal | undefined;
+}
+
 /** Throws where a picture is too large. */
 export type SizeCheck = (width: number, height: number) => void;
 
@@ -90,8 +127,10 @@ export interface Platform {
   pixelsOf(image: object, check: SizeCheck): Promise<RgbaPixels | undefined>;
   /** The file behind an img element, where there is one to be had. */
   fileOf(image: object): Promise<Blob | undefined>;
-  /** The platform's own image decoder. */
-  decodeNative(bytes: Uint8Array, check: SizeCheck): Promise<RgbaPixels>;
+  /** The browser's image decoder; in Node those of packages that users install. @throws EngineError bad-image */
+  decodeNative(job: NativeJob): Promise<Pixels>;
+  /** Opens a video: in a page with the package mediabunny and WebCodecs, in Node with the program ffmpeg. @throws EngineError bad-image */
+  openVideo(job: VideoJob): Promise<OpenVideo>;
   /** Starts the thread that decodes large pictures (media/decode-thread.ts). @throws where there are no threads */
   startDecoder(): Promise<Thread>;
   /** Starts the worker that `InternVLWorker` speaks to (worker-thread.ts), in what has the class Worker. */

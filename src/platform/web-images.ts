@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { once } from "./once.ts";
-import type { PortableImage, RgbaPixels, SizeCheck } from "./platform.ts";
+import type { NativeJob, PortableImage, RgbaPixels, SizeCheck } from "./platform.ts";
 
 /** Pixels as they are stored: what a browser would do to them for showing is switched off. */
 const AS_STORED: ImageBitmapOptions = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
@@ -106,12 +106,12 @@ export async function pixelsOf(image: object, check: SizeCheck): Promise<RgbaPix
 }
 
 /** Decodes a file with the browser's own decoder. @throws EngineError bad-image */
-export async function decodeNative(bytes: Uint8Array, check: SizeCheck): Promise<RgbaPixels> {
+export async function decodeNative({ bytes, format, check }: NativeJob): Promise<RgbaPixels> {
   let bitmap: ImageBitmap;
   try {
     bitmap = await createImageBitmap(new Blob([bytes as Uint8Array<ArrayBuffer>]), AS_STORED);
   } catch (cause) {
-    throw new EngineError("bad-image", `the browser cannot decode the picture: ${(cause as Error).message}`, {
+    throw new EngineError("bad-image", `the browser cannot decode the ${format} file: ${(cause as Error).message}`, {
       hint: "the file is damaged or of a kind that this browser does not know: convert it to PNG or JPEG",
       cause,
     });

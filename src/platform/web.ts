@@ -58,6 +58,7 @@ export const platform: Platform = {
   pixelsOf,
   fileOf,
   decodeNative,
+  openVideo: async (job) => (await late("what reads videos", import("./web-video.ts"))).openVideo(job),
   startDecoder,
   startModel,
   jpegDecoder,

@@ -1,7 +1,7 @@
 import { platform } from "#platform";
 import { toBase64 } from "../api/base64.ts";
 import { EngineError } from "../errors.ts";
-import { sniff } from "../media/sniff.ts";
+import { isPicture, sniff } from "../media/sniff.ts";
 import { isRecord } from "../options.ts";
 import type { Settings } from "./options.ts";
 
@@ -42,7 +42,7 @@ export async function withPictures(body: unknown, settings: Settings): Promise<u
     const bytes = await opened(image.url, param, settings, Math.min(LIMITS.maxBytes, bytesLeft));
     bytesLeft -= bytes.length;
     const format = sniff(bytes);
-    if (format !== "png" && format !== "jpeg") throw new EngineError("bad-image", `${param} is no PNG or JPEG file`, { param });
+    if (!isPicture(format)) throw new EngineError("bad-image", `${param} is no picture, such as a PNG or JPEG file`, { param });
     return { ...given, image_url: { ...image, url: `data:image/${format};base64,${toBase64(bytes)}` } };
   };
   const messages: unknown[] = [];

@@ -60,7 +60,7 @@ const PROMPT: Record<string, Right> = {
   maxPixels: (value) => isNumber(value) && value > 0,
   maxSide: (value) => isNumber(value) && value > 0,
   allowTruncated: isFlag,
-  decoder: oneOf("js", "native"),
+  decoder: oneOf("auto", "js", "native"),
   specialTokens: oneOf("text", "parse"),
 };
 const signal: Right = never; // no value of the suite is one

@@ -37,6 +37,17 @@ describe("chat refuses by name", () => {
     [q, { images: [{ count: 1, tiles: {} }] }, "image 1 is an object with count, tiles, needs a picture"],
     [q, { video: "a.mp4" }, 'video is "a.mp4", needs a list of frames, each a picture'],
     [q, { video: [] }, "video is an empty list, needs at least one frame"],
+    [q, { video: new Blob(["a"]) }, "video is a Blob, needs a list of frames, each a picture, or { src, frames, bound }"],
+    [q, { video: {} }, "video.src is undefined, needs a video: a path, a URL, a Blob or the bytes of its file"],
+    [q, { video: { src: " " } }, 'video.src is " ", needs a video'],
+    [q, { video: { src: [c] } }, "video.src is a list of 1, needs a video"],
+    [q, { video: { src: "a.mp4", frames: 0 } }, "video.frames is 0, needs a positive integer"],
+    [q, { video: { src: "a.mp4", frames: 2000 } }, "video.frames is 2000, needs at most 1024"],
+    [q, { video: { src: "a.mp4", bound: 5 } }, "video.bound is 5, needs [start, end] in seconds, the start first"],
+    [q, { video: { src: "a.mp4", bound: [5] } }, "video.bound is a list of 1, needs [start, end] in seconds"],
+    [q, { video: { src: "a.mp4", bound: [5, 2] } }, "video.bound is a list of 2, needs [start, end] in seconds"],
+    [q, { video: { src: "a.mp4", bound: [-1, 2] } }, "video.bound is a list of 2, needs [start, end] in seconds"],
+    [q, { video: { src: "a.mp4", fps: 2 } }, 'video has no option "fps"'],
     [q, { video: [[c, c]] }, "frame 1 is a list of 2, needs one picture"],
     [q, { history: "x" }, 'history is "x", needs a list: of messages { role, content }, of [question, answer], or as reply.history is'],
     [q, { history: {} }, "history is an object without keys, needs a list: of messages"],
@@ -99,7 +110,7 @@ describe("chat refuses by name", () => {
     [q, { allowTruncated: 1 }, "allowTruncated is 1, needs true or false"],
     [q, { specialTokens: "tokens" }, 'specialTokens is "tokens", needs one of text, parse'],
     [q, { onProgress: true }, "onProgress is true, needs a function"],
-    [q, { decoder: "webp" }, 'decoder is "webp", needs one of js, native'],
+    [q, { decoder: "webp" }, 'decoder is "webp", needs one of auto, js, native'],
     [q, { stop: [""] }, 'stop[0] is "", needs a text, or a list of texts, none of them empty'],
     [q, { seed: 1.5 }, "seed is 1.5, needs an integer from 0"],
     [null, {}, "the question is null, needs a text, or a list of messages { role, content }"],
@@ -126,6 +137,14 @@ describe("chat takes", () => {
     expect(ask).toMatchObject({ system: undefined, turns: [], images: [], frames: [], specialTokens: "text" });
     expect(ask.generation).toEqual(acceptChat(q, null).ask.generation);
     expect(acceptChat(q, undefined).ask.generation.maxTokens).toBe(1024);
+  });
+
+  it("a video file, as the frames that will be taken of it", () => {
+    const { ask } = acceptChat(q, { video: { src: new URL("https://a.b/c.mp4"), bound: [2, 10] } });
+    expect(ask.clip).toEqual({ src: "https://a.b/c.mp4", frames: 8, bound: [2, 10] });
+    expect(placePictures(ask).question.text).toMatch(/^Frame1: <image>\n.*Frame8: <image>\nWhat shape is it\?$/s);
+    expect(acceptChat(q, { video: [c] }).ask).toMatchObject({ clip: undefined, frames: [{ sources: [c] }] });
+    expect(acceptItem({ prompt: ["a", "b"], video: { src: "a.webm", frames: 2 } }, 0, {}).ask).toMatchObject({ clip: { frames: 2 } });
   });
 
   it("messages in every form, as a history and as the question", () => {

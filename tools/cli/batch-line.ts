@@ -2,17 +2,24 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { EngineError } from "../../src/errors.ts";
-import type { BatchItem } from "../../src/index.ts";
-import { number, type Reader, readOptions, text, wrong } from "../../src/options.ts";
+import type { BatchItem, VideoFile } from "../../src/index.ts";
+import { isRecord, number, type Reader, readOptions, text, wrong } from "../../src/options.ts";
 import { type Line, MOST_LINE } from "./lines.ts";
 
 export type Id = string | number;
+
+/** A video file, and what is taken of it: the library reads the rest. */
+interface Video {
+  src: string;
+  frames?: unknown;
+  bound?: unknown;
+}
 
 /** What a line asks. */
 export interface Conversation {
   turns: string[];
   images: (string | string[])[] | undefined;
-  video: string[] | undefined;
+  video: string[] | Video | undefined;
   maxTiles: number | undefined;
 }
 
@@ -47,7 +54,12 @@ const SHAPE = {
     if (!Array.isArray(value)) throw wrong(name, value, "a list of paths or addresses of pictures");
     return value.map((entry: unknown, i) => (Array.isArray(entry) ? paths(entry, `${name}[${i}]`) : text(entry, `${name}[${i}]`)));
   }) satisfies Reader<(string | string[])[]>,
-  video: listOf("paths or addresses of frames", text),
+  video: ((value, name) => {
+    if (!isRecord(value)) return listOf("paths or addresses of frames, or { src, frames, bound }", text)(value, name);
+    const { src, ...rest } = readOptions(name, value, { src: text, frames: (given) => given, bound: (given) => given });
+    if (src === undefined) throw wrong(`${name}.src`, src, "a path or an address");
+    return { src, ...rest };
+  }) satisfies Reader<string[] | Video>,
   maxTiles: number("an integer from 1 to 40", (value) => Number.isInteger(value) && value >= 1 && value <= 40),
 };
 
@@ -108,7 +120,7 @@ export function itemOf({ turns, images, video, maxTiles }: Conversation, folder:
   return {
     prompt: turns,
     images: images?.map((entry) => (Array.isArray(entry) ? entry.map(located) : located(entry))),
-    video: video?.map(located),
+    video: Array.isArray(video) ? video.map(located) : video && ({ ...video, src: located(video.src) } as VideoFile),
     maxTiles,
   };
 }

@@ -5,6 +5,7 @@ import { kindOf } from "../../src/gpu/adapter-kind.ts";
 import type { ChatOptions, InternVL } from "../../src/index.ts";
 import { Conversation, type Talk, withSystem } from "./chat-commands.ts";
 import { checkSave, loadConversation, saveConversation } from "./conversation.ts";
+import { checkDraw, drawBoxes } from "./draw.ts";
 import { UsageError } from "./failures.ts";
 import { inlinePicture, inlineProtocol } from "./inline-picture.ts";
 import { converse, processConsole } from "./interactive.ts";
@@ -19,7 +20,7 @@ import {
   type ReadingFlags,
   readingOptions,
 } from "./model.ts";
-import { checkPicture, videoFrames } from "./pictures.ts";
+import { checkPicture, namedPictures, namedVideo } from "./pictures.ts";
 import { promptProgress } from "./progress.ts";
 import { statsOf, writeReply } from "./reply.ts";
 import { clearStatus, terminal } from "./status.ts";
@@ -28,22 +29,18 @@ interface ChatFlags extends ModelFlags, GenerationFlags, ReadingFlags {
   image: string[];
   video?: string;
   frames?: number;
+  bound?: [start: number, end: number];
   maxTiles?: number;
   system?: string;
   load?: string;
   save?: string;
+  draw?: string;
   stats?: boolean;
-}
-
-async function framesOf(given: string, flags: ChatFlags): Promise<string[]> {
-  const frames = await videoFrames(given, flags.frames);
-  for (const frame of new Set(frames)) await checkPicture(frame, flags);
-  return frames;
 }
 
 const talkOf = (vlm: InternVL, flags: ChatFlags, options: ChatOptions): Talk => ({
   image: (given) => checkPicture(given, flags),
-  video: (given) => framesOf(given, flags),
+  video: (given) => namedVideo(given, flags),
   async show(image) {
     const protocol = inlineProtocol(process.env, process.stdin.isTTY && process.stderr.isTTY);
     const shown = protocol && (await inlinePicture(image, protocol));
@@ -84,16 +81,27 @@ async function interactively(vlm: InternVL, conversation: Conversation, options:
 
 export async function chat(question: string | undefined, flags: ChatFlags): Promise<void> {
   if (question === undefined && flags.json) throw new UsageError("--json needs a question: an interactive chat has no JSON form");
+  const piped = flags.image.filter((each) => each === "-").length;
+  if (piped > 1) throw new UsageError("--image - can be given once: stdin holds one picture");
+  if (piped > 0 && (question === undefined || process.stdin.isTTY))
+    throw new UsageError(
+      question === undefined
+        ? "--image - needs a question: an interactive chat reads stdin itself"
+        : "--image - needs a picture piped in: cat FILE | internvl chat --image - …",
+    );
   if (flags.frames !== undefined && flags.video === undefined && question !== undefined)
     throw new UsageError("--frames needs a --video to take them of");
+  if (flags.bound !== undefined && flags.video === undefined && question !== undefined) throw new UsageError("--bound needs a --video");
+  if (flags.draw !== undefined && question === undefined)
+    throw new UsageError("--draw needs a question: it draws what the answer points at");
   // All that was named is read before the model is loaded: a wrong word must not cost minutes.
-  const { load, save, maxTiles } = flags;
+  const { load, save, draw, maxTiles } = flags;
+  if (draw !== undefined) await checkDraw(draw);
   const loaded = load === undefined ? [] : await loadConversation(load);
   if (save !== undefined) await checkSave(save);
   await checkModelFlags(flags);
-  const video = flags.video === undefined ? undefined : await framesOf(flags.video, flags);
-  const images: (string | Uint8Array)[] = [];
-  for (const given of flags.image) images.push(await checkPicture(given, flags));
+  const video = flags.video === undefined ? undefined : await namedVideo(flags.video, flags);
+  const images = await namedPictures(flags.image, flags);
   const options: ChatOptions = { images, video, maxTiles, ...readingOptions(flags), ...generationOptions(flags), signal: interrupted };
 
   const vlm = await loadModel(flags, interrupted);
@@ -105,8 +113,11 @@ export async function chat(question: string | undefined, flags: ChatFlags): Prom
     clearStatus();
     if (flags.stats) process.stderr.write(`${statsOf(result)}\n`);
     if (save !== undefined) await saveConversation(save, result.history);
-    const { text, tokenIds, promptTokenIds, usage, timings, finishReason, seed } = result;
-    if (flags.json) process.stdout.write(`${JSON.stringify({ text, tokenIds, promptTokenIds, usage, timings, finishReason, seed })}\n`);
+    if (draw !== undefined)
+      for (const line of await drawBoxes(draw, result.boxes, result.history, flags)) process.stderr.write(`${line}\n`);
+    const { text, tokenIds, promptTokenIds, usage, timings, finishReason, seed, boxes } = result;
+    if (flags.json)
+      process.stdout.write(`${JSON.stringify({ text, tokenIds, promptTokenIds, usage, timings, finishReason, seed, boxes })}\n`);
   } finally {
     await vlm.dispose();
   }

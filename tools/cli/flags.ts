@@ -38,6 +38,14 @@ export function port(text: string): number {
   return value;
 }
 
+/** From which second to which: `2:10`, `0.5:3`. */
+export function bound(text: string): [start: number, end: number] {
+  const [start, end, more] = text.split(":").map((part) => (/^\d+(\.\d+)?$/.test(part) ? Number(part) : Number.NaN));
+  if (start === undefined || end === undefined || more !== undefined || !(start < end))
+    throw new InvalidArgumentError("It must be two seconds, the smaller first: 2:10.");
+  return [start, end];
+}
+
 /** A u32. */
 export function seed(text: string): number {
   const value = Number(text);

@@ -1,12 +1,18 @@
-import { type FileHandle, open, readdir, stat } from "node:fs/promises";
+import type { Dirent } from "node:fs";
+import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { glob, isDynamicPattern } from "tinyglobby";
+import { openClip } from "../../src/api/clip.ts";
+import { toRgb } from "../../src/api/images.ts";
 import { EngineError } from "../../src/errors.ts";
-import { decodeImage } from "../../src/media/decode.ts";
-import { sniff } from "../../src/media/sniff.ts";
+import type { VideoFile } from "../../src/index.ts";
+import { isPicture, NATIVE, sniff } from "../../src/media/sniff.ts";
 import { sampleFrameIndices } from "../../src/media/video.ts";
 import { quoted } from "../../src/options.ts";
-import { onFile } from "./failures.ts";
+import { onFile, UsageError } from "./failures.ts";
+import { interrupted } from "./interrupt.ts";
 import type { ReadingFlags } from "./model.ts";
 
 const MOST_BYTES = 2 ** 29; // of a pipe, which does not say how much is to come
@@ -14,26 +20,57 @@ const HEAD = 4096;
 /** Files up to this size are decoded before the model is loaded: that takes no time beside a load, and finds what is damaged. */
 const CHEAP_BYTES = 2_000_000;
 
-const FRAMES = "extract its frames into a folder and give that as --video: ffmpeg -i FILE -r 1 FOLDER/%04d.png";
+const VIDEO = "give it as --video";
 
-async function readUpTo(handle: FileHandle, most: number): Promise<Uint8Array> {
+async function readUpTo(stream: Readable, most: number): Promise<Uint8Array> {
   const pieces: Buffer[] = [];
   let length = 0;
-  while (length < most) {
-    const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(Math.min(most - length, 2 ** 16)), 0, undefined, null);
-    if (bytesRead === 0) break;
-    pieces.push(buffer.subarray(0, bytesRead));
-    length += bytesRead;
+  for await (const piece of stream as AsyncIterable<Buffer>) {
+    pieces.push(piece);
+    length += piece.length;
+    if (length >= most) break;
   }
-  return new Uint8Array(Buffer.concat(pieces));
+  return new Uint8Array(Buffer.concat(pieces)).subarray(0, most);
 }
 
 /** What can be told of a picture's bytes before a model is loaded. @throws EngineError bad-image */
 async function checkBytes(bytes: Uint8Array, name: string, whole: boolean, { allowTruncated, maxPixels, maxSide }: ReadingFlags) {
   const format = sniff(bytes);
-  if (["mp4", "webm", "avi"].includes(format)) throw new EngineError("bad-image", `${name} is a video, not a picture`, { hint: FRAMES });
-  const decoded = format === "png" || format === "jpeg"; // all others are refused by their first bytes
-  if (!decoded || (whole && bytes.length <= CHEAP_BYTES)) await decodeImage(bytes, { name, allowTruncated, maxPixels, maxSide });
+  if (["mp4", "webm", "avi"].includes(format)) throw new EngineError("bad-image", `${name} is a video, not a picture`, { hint: VIDEO });
+  const decode = () => toRgb(bytes, { name, allowTruncated, maxPixels, maxSide });
+  if (!isPicture(format) || (whole && bytes.length <= CHEAP_BYTES))
+    await decode(); // what is no picture is refused by its first bytes
+  else if (format in NATIVE) await decode().catch(demandPackage);
+}
+
+/** Of a file's beginning only one thing can be told: that the package which decodes it is not there. */
+function demandPackage(error: unknown): void {
+  const { cause } = error as EngineError;
+  if ((cause as NodeJS.ErrnoException | undefined)?.code === "ERR_MODULE_NOT_FOUND") throw error;
+}
+
+const natural = (a: string, b: string): number => a.localeCompare(b, "en", { numeric: true });
+
+/**
+ * The pictures that `--image` names: paths and addresses as they are, a pattern (`"dir/*.jpg"`) as its files in the order of their names, `-` as what is
+ * piped in. Each is looked at before a model is loaded.
+ *
+ * @throws EngineError bad-input, bad-image
+ */
+export async function namedPictures(given: readonly string[], flags: ReadingFlags): Promise<(string | Uint8Array)[]> {
+  const found: (string | Uint8Array)[] = [];
+  for (const each of given) for (const path of await matching(each)) found.push(await checkPicture(path, flags));
+  return found;
+}
+
+async function matching(given: string): Promise<string[]> {
+  if (/^(https?|data|file):/i.test(given) || given.includes("\0") || !isDynamicPattern(given)) return [given];
+  if (await stat(given).catch(() => undefined)) return [given]; // a file of that very name
+  const files = await glob(given, { expandDirectories: false });
+  if (files.length > 0) return files.sort(natural);
+  throw new EngineError("bad-input", `${quoted(given)} matches no file`, {
+    hint: "check the pattern: * and ? do not go into folders, ** does",
+  });
 }
 
 /**
@@ -50,6 +87,13 @@ export async function checkPicture(given: string, flags: ReadingFlags): Promise<
     });
     await checkBytes(new Uint8Array(await response.arrayBuffer()), name, true, flags);
     return given;
+  }
+  if (given === "-") {
+    const bytes = await onFile("read", "stdin", readUpTo(process.stdin, MOST_BYTES));
+    if (bytes.length === 0)
+      throw new EngineError("bad-image", "nothing was piped in for --image -", { hint: "cat FILE | internvl chat --image - …" });
+    await checkBytes(bytes, "stdin", true, flags);
+    return bytes;
   }
   let path = given;
   try {
@@ -68,7 +112,7 @@ export async function checkPicture(given: string, flags: ReadingFlags): Promise<
   try {
     const once = !found.isFile() || /^\/(dev|proc)\//.test(path);
     const most = once ? MOST_BYTES : found.size <= CHEAP_BYTES ? CHEAP_BYTES : HEAD;
-    const bytes = await onFile("read", given, readUpTo(handle, most));
+    const bytes = await onFile("read", given, readUpTo(handle.createReadStream({ autoClose: false }), most));
     if (once && bytes.length === MOST_BYTES)
       throw new EngineError("bad-image", `${name} gives more than ${MOST_BYTES} bytes`, {
         hint: "a picture has fewer: check what is piped in",
@@ -80,22 +124,43 @@ export async function checkPicture(given: string, flags: ReadingFlags): Promise<
   }
 }
 
-const isFrame = (name: string) => /\.(png|jpe?g)$/i.test(name) && !name.startsWith("."); // macOS puts a `._NAME` beside every file on other disks
+/** Whether a file of a folder is a frame: macOS puts a `._NAME` beside every file on other disks. */
+const isFrame = (entry: Dirent) => /\.(png|jpe?g|webp|bmp|gif|tiff?|avif|heic)$/i.test(entry.name) && !entry.name.startsWith(".");
 
-/** The frames of a folder, in the order of their names; `count` of them, evenly spaced. @throws EngineError bad-input */
-export async function videoFrames(folder: string, count: number | undefined): Promise<string[]> {
-  const name = quoted(folder);
-  const found = await onFile("read", folder, stat(folder));
-  if (!found.isDirectory()) throw new EngineError("bad-input", `${name} is a file, a folder of frames is needed`, { hint: FRAMES });
-  const entries = await onFile("read", folder, readdir(folder));
-  const names: string[] = [];
-  for (const each of entries.filter(isFrame)) {
-    if ((await stat(join(folder, each)).catch(() => undefined))?.isDirectory()) continue;
-    names.push(each);
+interface VideoFlags extends ReadingFlags {
+  frames?: number;
+  bound?: [start: number, end: number];
+}
+
+/**
+ * What `--video` names: a video file, whose head and number of frames are looked at, or a folder of frames, which are.
+ * @throws EngineError bad-input, bad-image
+ */
+export async function namedVideo(given: string, { frames, bound, ...flags }: VideoFlags): Promise<VideoFile | string[]> {
+  const video = { src: given, frames, bound };
+  if (/^https?:/i.test(given)) return video;
+  if (/^(data|file):/i.test(given) || !(await onFile("read", given, stat(given))).isDirectory()) {
+    await (await openClip({ ...video, frames: frames ?? 1 }, flags, interrupted)).close();
+    return video;
   }
-  names.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  if (bound) throw new UsageError("--bound is of a video file, a folder of frames has no time");
+  const chosen = await folderFrames(given, frames);
+  for (const frame of new Set(chosen)) await checkPicture(frame, flags);
+  return chosen;
+}
+
+/** The frames of a folder, in the order of their names; `count` of them, evenly spaced. Folders in it are not looked into. @throws EngineError bad-input */
+async function folderFrames(folder: string, count: number | undefined): Promise<string[]> {
+  const names: string[] = [];
+  for (const entry of await onFile("read", folder, readdir(folder, { withFileTypes: true }))) {
+    const file = entry.isSymbolicLink() ? await stat(join(folder, entry.name)).catch(() => undefined) : entry;
+    if (isFrame(entry) && file && !file.isDirectory()) names.push(entry.name);
+  }
+  names.sort(natural);
   if (names.length === 0)
-    throw new EngineError("bad-input", `${name} holds no PNG or JPEG file`, { hint: "extract the video's frames into it" });
+    throw new EngineError("bad-input", `${quoted(folder)} holds no picture`, {
+      hint: "extract the video's frames into it, or give the video itself",
+    });
   const picked = count === undefined ? names : sampleFrameIndices(names.length, count).map((index) => names[index]!);
   return picked.map((each) => join(folder, each));
 }

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import {
   adapterOption,
+  bound,
   collect,
   contextOption,
   count,
@@ -63,12 +64,23 @@ export function program(version = ownVersion()): Command {
     .argument("[question]", "with an <image> for every picture, or without any: then they are put in front")
     .addOption(modelOption())
     .addOption(revisionOption())
-    .option("--image <file>", "a picture: PNG or JPEG, a path or an http(s) or data URL; can be given several times", collect, [])
-    .option("--video <folder>", "a folder of frames (PNG or JPEG), in the order of their names")
-    .addOption(new Option("--frames <count>", "how many frames to take of the video, evenly spaced").argParser(upTo(MOST_FRAMES)))
+    .option(
+      "--image <file>",
+      'a picture: a path, an http(s) or data URL, a pattern ("dir/*.jpg"), or - for stdin; can be given several times',
+      collect,
+      [],
+    )
+    .option("--video <path>", "a video file (MP4, MOV, WebM; read with ffmpeg), or a folder of frames in the order of their names")
+    .addOption(
+      new Option("--frames <count>", "how many frames to take of the video, evenly spaced (default: 8, of a folder all)").argParser(
+        upTo(MOST_FRAMES),
+      ),
+    )
+    .addOption(new Option("--bound <start:end>", "take them between these seconds of a video file").argParser(bound))
     .addOption(new Option("--max-tiles <count>", "most tiles a picture").argParser(upTo(MOST_TILES)))
     .addOption(systemOption())
     .option("--stats", "tell tokens and tokens a second of each answer, on stderr")
+    .option("--draw <file.png>", "draw the boxes of the answer (<box>) on the picture and write it here")
     .option("--load <file>", "go on with the conversation in this file")
     .option("--save <file>", "keep the conversation in this file (JSON, with its pictures)")
     .addOption(contextOption())

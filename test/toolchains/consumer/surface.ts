@@ -95,7 +95,7 @@ const asked: ChatOptions = {
   maxTiles: 6,
   system: "Be short.",
   stop: ["\n"],
-  decoder: "js",
+  decoder: "auto",
   maxPixels: 1e8,
   maxSide: 20_000,
   allowTruncated: true,
