@@ -62,7 +62,7 @@ it("pull, list and rm: what came is listed with its revisions, goes on, and is d
   expect(JSON.parse(listed.stdout)).toEqual({
     models: [{ source: "org/nano", bytes, complete: true, damaged: false, revisions: ["main"] }],
   });
-  expect((await internvl("list")).stdout).toBe("org/nano     9.9 MB  main\n");
+  expect((await internvl("list")).stdout).toBe("org/nano     9.8 MB  main\n");
 
   const snapshots = join(home.path, "hub/models--org--nano/snapshots");
   const [commit] = readdirSync(snapshots);
@@ -70,21 +70,21 @@ it("pull, list and rm: what came is listed with its revisions, goes on, and is d
   const partial = await internvl("list");
   expect(partial.stdout).toMatch(/^org\/nano .* main; not whole\n$/);
   expect(partial.stderr).toContain("not whole: internvl pull goes on with it");
-  expect(await internvl("pull", "org/nano")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^org\/nano: .*, 9\.9 MB\n$/) });
+  expect(await internvl("pull", "org/nano")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^org\/nano: .*, 9\.8 MB\n$/) });
 
   expect(await internvl("rm", "org/nano")).toMatchObject({
     code: 2,
     stdout: "",
-    stderr: expect.stringContaining("--yes deletes org/nano (9.9 MB)"),
+    stderr: expect.stringContaining("--yes deletes org/nano (9.8 MB)"),
   });
   expect(await internvl("rm", "org/nano", "org/other", "--yes")).toMatchObject({
     code: 1,
     stderr: expect.stringContaining('holds no "org/other"'),
   });
-  expect(await internvl("rm", "org/nano", "--yes")).toMatchObject({ code: 0, stdout: "deleted org/nano, 9.9 MB\n" });
+  expect(await internvl("rm", "org/nano", "--yes")).toMatchObject({ code: 0, stdout: "deleted org/nano, 9.8 MB\n" });
   expect(JSON.parse((await internvl("list", "--json")).stdout)).toEqual({ models: [] });
   const again = await internvl("pull", "org/nano");
-  expect(again).toMatchObject({ code: 0, stdout: "org/nano: downloaded, 9.9 MB\n" });
+  expect(again).toMatchObject({ code: 0, stdout: "org/nano: downloaded, 9.8 MB\n" });
   expect(again.stderr).toMatch(/downloading .*: 9\.8 of 9\.8 MB/);
 });
 
