@@ -33,7 +33,8 @@ if (!readFileSync(join(root, "CHANGELOG.md"), "utf8").includes(`## ${version}`))
 if (run("git", ["status", "--porcelain"], true).trim()) fail("there are changes that are not committed");
 
 run("npm", ["run", "check"]);
-const [packed] = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", folder], true).replace(/^[^[]*/, ""));
+const said = run("npm", ["pack", "--json", "--pack-destination", folder], true);
+const [packed] = JSON.parse(said.slice(said.lastIndexOf("\n[\n") + 1)); // behind what prepack prints
 const tarball = join(folder, packed.filename);
 run("npx", ["publint", "--strict", "run", tarball]);
 run("npx", ["attw", "--profile", "esm-only", tarball]);

@@ -13,7 +13,7 @@ function closure(folder, names, found = new Set()) {
     const code = readFileSync(`${folder}/${name}`, "utf8");
     closure(
       folder,
-      [...code.matchAll(/(?:from|import)\s*["'`]\.\/([\w-]+\.js)["'`]/g)].map(([, other]) => other),
+      [...code.matchAll(/(?:from|import)\s*["'`]\.\/([\w.-]+\.js)["'`]/g)].map(([, other]) => other),
       found,
     );
   }
