@@ -1,6 +1,6 @@
 import type { LanguageModelV3CallOptions, LanguageModelV3FilePart, LanguageModelV3Prompt, SharedV3Warning } from "@ai-sdk/provider";
 import { toBase64 } from "../api/base64.ts";
-import type { ChatCompletionRequest, ChatMessage, ChatPart } from "../api/openai-types.ts";
+import type { ChatCompletionRequest, ChatMessage, ChatPart, ResponseFormat } from "../api/openai-types.ts";
 import { EngineError } from "../errors.ts";
 
 const unsupported = (what: string): EngineError => new EngineError("bad-input", `${what} cannot be given to this model`);
@@ -54,14 +54,17 @@ function messagesOf(prompt: LanguageModelV3Prompt): ChatMessage[] {
   });
 }
 
+function formatOf(format: LanguageModelV3CallOptions["responseFormat"]): ResponseFormat | undefined {
+  if (format?.type !== "json") return undefined;
+  const { schema, name = "answer", description } = format;
+  return schema ? { type: "json_schema", json_schema: { name, description, schema } } : { type: "json_object" };
+}
+
 /** A call's options as a request, and what of them has no effect. @throws EngineError bad-input */
 export function requestOf(options: LanguageModelV3CallOptions): { request: ChatCompletionRequest; warnings: SharedV3Warning[] } {
   const { prompt, maxOutputTokens, temperature, topP, topK, stopSequences, seed, responseFormat, tools, toolChoice } = options;
   const warnings: SharedV3Warning[] = [];
   const without = (feature: string, is: boolean) => is && warnings.push({ type: "unsupported", feature });
-  without("presencePenalty", Boolean(options.presencePenalty));
-  without("frequencyPenalty", Boolean(options.frequencyPenalty));
-  without("responseFormat", responseFormat?.type === "json");
   const functions = tools?.flatMap((tool) =>
     tool.type === "function"
       ? [
@@ -73,8 +76,7 @@ export function requestOf(options: LanguageModelV3CallOptions): { request: ChatC
       : [],
   );
   without("provider-defined tools", functions?.length !== tools?.length);
-  const forced = toolChoice?.type === "required" || toolChoice?.type === "tool";
-  without("toolChoice", forced);
+  const choice = toolChoice?.type === "tool" ? { type: "function" as const, function: { name: toolChoice.toolName } } : toolChoice?.type;
   return {
     request: {
       messages: messagesOf(prompt),
@@ -84,8 +86,11 @@ export function requestOf(options: LanguageModelV3CallOptions): { request: ChatC
       top_k: topK,
       stop: stopSequences?.length ? stopSequences : undefined,
       seed,
+      presence_penalty: options.presencePenalty,
+      frequency_penalty: options.frequencyPenalty,
+      response_format: formatOf(responseFormat),
       tools: functions?.length ? functions : undefined,
-      tool_choice: functions?.length && toolChoice?.type === "none" ? "none" : undefined,
+      tool_choice: functions?.length ? choice : undefined,
     },
     warnings,
   };

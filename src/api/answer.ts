@@ -54,6 +54,13 @@ export async function answerWith(
   return answerPrompt(parts, prepared, ask.generation, signal, emit, options, performance.now() - began);
 }
 
+/** @throws EngineError bad-input where a bias is of no id of the model's */
+export function checkBiases({ config }: Parts, { sampling }: Generation, name: string): void {
+  const { vocabSize } = config.language;
+  const unknown = sampling.logitBias.find(([id]) => id >= vocabSize);
+  if (unknown) throw wrong(name, unknown[0], `token ids below ${vocabSize}`);
+}
+
 /** Has a prompt answered. @throws EngineError bad-input, context-overflow, aborted, disposed, device-lost */
 export async function answerPrompt(
   parts: Parts,
@@ -66,8 +73,7 @@ export async function answerPrompt(
 ): Promise<ChatResult> {
   const { tokenizer, config, imageContextId, stopIds, scheduler } = parts;
   const { sampling, maxTokens, format } = generation;
-  const unknown = sampling.logitBias.find(([id]) => id >= config.language.vocabSize);
-  if (unknown) throw wrong("logitBias", unknown[0], `token ids below ${config.language.vocabSize}`);
+  checkBiases(parts, generation, "logitBias");
   const constraint = format && (await constraintOf(parts, format));
   // What follows a grammar is its text as it is, to the last space.
   const template = format ? { trimmed: false, exact: true } : raw ? { trimmed: false } : TEMPLATES[config.template];

@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { count, flag, number, type Reader, readOptions, signal, wrong } from "../options.ts";
+import { checkBiases } from "./answer.ts";
 import { bodyOf, newId } from "./openai.ts";
 import { Answers, type Observe } from "./openai-answers.ts";
 import { generationOf, readFields, SAMPLING, unsupported } from "./openai-fields.ts";
@@ -79,6 +80,7 @@ export async function completeText(
   if (prompts.length * n > MOST_PROMPTS)
     throw new EngineError("bad-input", `n asks for ${prompts.length * n} answers, at most ${MOST_PROMPTS} are given`, { param: "n" });
   const generation = generationOf(read, Math.min(read.max_tokens ?? DEFAULT_TOKENS, parts.model.maxContext));
+  checkBiases(parts, generation(0), "logit_bias");
   const asking = prompts.flatMap((inputIds) =>
     Array.from({ length: n }, (_, i) => ({ prompt: { inputIds, tiles: undefined, messages: [] }, generation: generation(i) })),
   );

@@ -1,18 +1,13 @@
 import { isRecord, oneOf, type Reader, text, wrong } from "../options.ts";
-import { nested, unsupported } from "./openai-fields.ts";
+import type { CalledFunction } from "../text/grammar/schema.ts";
+import { pythonJson } from "../text/python-json.ts";
+import { plainSchema } from "./format.ts";
+import { nested } from "./openai-fields.ts";
 import type { ChatToolCall } from "./openai-types.ts";
 import { isList } from "./pictures.ts";
 
 const OPEN = "<tool_call>";
 const CLOSE = "</tool_call>";
-
-/** JSON as Python's `json.dumps(…, ensure_ascii=False)` writes it: so the model has seen it in training. */
-function pythonJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(pythonJson).join(", ")}]`;
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
-  return `{${entries.map(([key, each]) => `${JSON.stringify(key)}: ${pythonJson(each)}`).join(", ")}}`;
-}
 
 const any: Reader<unknown> = (value) => value;
 const record: Reader<Record<string, unknown>> = (value, name) => {
@@ -24,35 +19,58 @@ const name: Reader<string> = (value, at) => {
   return value;
 };
 
-/** The tools of a request as Qwen2.5's template writes them behind the system message; undefined where there are none to be used. */
-export function toolsText(tools: unknown, choice: unknown): string | undefined {
-  if (choice !== undefined) {
-    const forced = choice === "required" || (isRecord(choice) && choice.type === "function");
-    if (forced) throw unsupported("tool_choice", "tool_choice that forces a call", 'use "auto", and ask for the call in words');
-    oneOf("auto", "none")(choice, "tool_choice");
-  }
+/** The tools of a request. */
+export interface Tools {
+  /** As Qwen2.5's template writes them behind the system message. */
+  text: string;
+  functions: readonly CalledFunction[];
+  /** Whether one has to be called: any, or this one. */
+  forced: boolean | string;
+}
+
+/** What `tool_choice` asks for. */
+function chosen(choice: unknown): "auto" | "none" | "required" | { function: string } {
+  if (!isRecord(choice)) return choice === undefined ? "auto" : oneOf("auto", "none", "required")(choice, "tool_choice");
+  const read = nested(choice, "tool_choice", { type: oneOf("function"), function: record });
+  const called = read.function && nested(read.function, "tool_choice.function", { name });
+  if (called?.name === undefined) throw wrong("tool_choice", choice, "{ type: function, function: { name } }");
+  return { function: called.name };
+}
+
+/** The tools of a request; undefined where there are none to be used. @throws EngineError bad-input */
+export function readTools(tools: unknown, choice: unknown): Tools | undefined {
+  const choosing = chosen(choice);
   if (tools === undefined) {
     if (choice === undefined || choice === "none") return undefined;
     throw wrong("tools", tools, "a list of tools where tool_choice is given");
   }
   if (!isList(tools)) throw wrong("tools", tools, "a list of tools { type, function }");
-  const lines = Array.from(tools, (tool, i) => {
+  const read = Array.from(tools, (tool, i) => {
     const at = `tools[${i}]`;
     const read = nested(tool, at, { type: oneOf("function"), function: record });
     if (!read.function) throw wrong(`${at}.function`, read.function, "an object with name, description, parameters");
     const said = nested(read.function, `${at}.function`, { name, description: text, parameters: record, strict: any });
     if (said.name === undefined) throw wrong(`${at}.function.name`, said.name, "a text");
     const { name: called, description, parameters } = said;
-    return pythonJson({ type: "function", function: { name: called, description, parameters } });
+    const none = { type: "object", properties: {}, additionalProperties: false }; // as OpenAI has it
+    return {
+      line: pythonJson({ type: "function", function: { name: called, description, parameters } }),
+      function: { name: called, parameters: plainSchema(parameters ?? none, `${at}.function.parameters`), at: `${at}.function.parameters` },
+    };
   });
-  if (lines.length === 0 || choice === "none") return undefined;
-  return [
+  if (read.length === 0 && choosing !== "auto" && choosing !== "none") throw wrong("tools", tools, "a tool that tool_choice can force");
+  if (read.length === 0 || choosing === "none") return undefined;
+  const named = typeof choosing === "object" ? choosing.function : undefined;
+  const functions = read.map((each) => each.function).filter((each) => named === undefined || each.name === named);
+  if (functions.length === 0) throw wrong("tool_choice", named, `one of the tools: ${read.map((each) => each.function.name).join(", ")}`);
+  const lines = [
     "\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n",
     "You are provided with function signatures within <tools></tools> XML tags:\n<tools>",
-    ...lines,
+    ...read.map(({ line }) => line),
     "</tools>\n\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:",
     `${OPEN}\n{"name": <function-name>, "arguments": <args-json-object>}\n${CLOSE}`,
-  ].join("\n");
+  ];
+  return { text: lines.join("\n"), functions, forced: named ?? choosing === "required" };
 }
 
 /** Calls of an assistant's message. @throws EngineError bad-input */

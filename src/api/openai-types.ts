@@ -42,6 +42,14 @@ export interface ChatTool {
   function: { name: string; description?: string | undefined; parameters?: object | undefined; strict?: boolean | null | undefined };
 }
 
+export type ResponseFormat =
+  | { type: "text" }
+  | { type: "json_object" }
+  | {
+      type: "json_schema";
+      json_schema: { name: string; description?: string | undefined; schema?: object | undefined; strict?: boolean | null | undefined };
+    };
+
 /** A request. What is `null` is as if it were absent. */
 export interface ChatCompletionRequest {
   messages: readonly ChatMessage[];
@@ -57,9 +65,11 @@ export interface ChatCompletionRequest {
   top_k?: number | null | undefined;
   min_p?: number | null | undefined;
   repetition_penalty?: number | null | undefined;
-  /** 0 only: not supported yet. */
+  /** -2 … 2, both of them. */
   presence_penalty?: number | null | undefined;
   frequency_penalty?: number | null | undefined;
+  /** By token id, -100 … 100. */
+  logit_bias?: Readonly<Record<string, number>> | null | undefined;
   seed?: number | null | undefined;
   stop?: string | readonly string[] | null | undefined;
   /** Answers, 1 … 128; the i-th, from 0 on, has the seed `seed + i`. */
@@ -69,9 +79,11 @@ export interface ChatCompletionRequest {
   top_logprobs?: number | null | undefined;
   stream?: boolean | null | undefined;
   stream_options?: { include_usage?: boolean | undefined; include_obfuscation?: boolean | undefined } | null | undefined;
-  response_format?: { type: "text" } | null | undefined;
+  /** Enforced; a schema that cannot be is refused. */
+  response_format?: ResponseFormat | null | undefined;
   tools?: readonly ChatTool[] | null | undefined;
-  tool_choice?: "auto" | "none" | null | undefined;
+  tool_choice?: "auto" | "none" | "required" | { type: "function"; function: { name: string } } | null | undefined;
+  /** Whether calls that are forced may be several; true by default. */
   parallel_tool_calls?: boolean | null | undefined;
   user?: string | null | undefined;
 }

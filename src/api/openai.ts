@@ -1,14 +1,16 @@
 import { EngineError } from "../errors.ts";
-import { described, isRecord, type Reader, reading, readOptions, wrong } from "../options.ts";
+import { described, flag, isRecord, oneOf, type Reader, reading, readOptions, text, wrong } from "../options.ts";
+import type { Format } from "../text/grammar/schema.ts";
 import { TEMPLATES } from "../text/template.ts";
-import { prepareAsk } from "./answer.ts";
+import { checkBiases, prepareAsk } from "./answer.ts";
 import type { Ask } from "./asking.ts";
+import { plainSchema } from "./format.ts";
 import type { Generation } from "./generation.ts";
 import { Answers, type News, type Observe } from "./openai-answers.ts";
-import { CHAT, generationOf, readFields, unsupported } from "./openai-fields.ts";
+import { CHAT, generationOf, nested, readFields } from "./openai-fields.ts";
 import { dialogue } from "./openai-messages.ts";
 import { COMPLETION } from "./openai-options.ts";
-import { toolsText } from "./openai-tools.ts";
+import { readTools, type Tools } from "./openai-tools.ts";
 import type { ChatCompletion, ChatCompletionChunk, CompletionOptions, TokenLogprob } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
 
@@ -46,12 +48,31 @@ export function bodyOf(value: unknown): Record<string, unknown> {
 
 const any: Reader<unknown> = (value) => value;
 
-function responseFormat(value: unknown, name: string): void {
+type Json = Extract<Format, { kind: "json" }>;
+
+/** What `response_format` asks for; undefined: any text. */
+const responseFormat: Reader<Json | undefined> = (value, name) => {
   if (!isRecord(value)) throw wrong(name, value, "an object { type }");
-  if (value.type === "json_object" || value.type === "json_schema") {
-    throw unsupported(name, `${name} of type ${value.type}`, "ask for JSON in words, or through tools");
-  }
-  if (value.type !== "text") throw wrong(`${name}.type`, value.type, 'one of "text", "json_object", "json_schema"');
+  const type = oneOf("text", "json_object", "json_schema")(value.type, `${name}.type`);
+  const { json_schema: given } = nested(value, name, { type: any, ...(type === "json_schema" ? { json_schema: any } : {}) }) as {
+    json_schema?: unknown;
+  };
+  if (type === "text") return undefined;
+  if (type === "json_object") return { kind: "json", schema: { type: "object" }, name };
+  const at = `${name}.json_schema`;
+  const read = nested(given, at, { name: text, description: text, schema: any, strict: flag });
+  if (!/^[\w-]{1,64}$/.test(read.name ?? "")) throw wrong(`${at}.name`, read.name, "a name of 1 to 64 letters, digits, _ and -");
+  return {
+    kind: "json",
+    schema: read.schema === undefined ? { type: "object" } : plainSchema(read.schema, `${at}.schema`),
+    name: `${at}.schema`,
+  };
+};
+
+/** What an answer has to be: a call that is forced, JSON, or, where tools may be called, either. */
+function formatOf(json: Json | undefined, tools: Tools | undefined, several: boolean): Format | undefined {
+  if (!tools || (!json && tools.forced === false)) return json;
+  return { kind: "calls", functions: tools.functions, several, instead: tools.forced === false ? json : undefined, name: "tools" };
 }
 
 /** Reads a chat completion's request. @throws EngineError bad-input, with `param` */
@@ -59,11 +80,12 @@ export function acceptCompletion(request: unknown, { maxPixels, maxImages = MOST
   const shape = { ...CHAT, messages: any, tools: any, tool_choice: any, response_format: responseFormat };
   const read = readFields(bodyOf(request), shape);
   const { system, turns, question } = dialogue(read.messages, maxImages);
-  const tools = toolsText(read.tools, read.tool_choice);
+  const tools = readTools(read.tools, read.tool_choice);
+  const format = formatOf(read.response_format, tools, read.parallel_tool_calls ?? true);
   if (read.top_logprobs !== undefined && !read.logprobs) {
     throw new EngineError("bad-input", "top_logprobs needs logprobs to be true", { param: "top_logprobs" });
   }
-  const generation = (room: number) => generationOf(read, Math.min(read.max_completion_tokens ?? read.max_tokens ?? room, room));
+  const generation = (room: number) => generationOf(read, Math.min(read.max_completion_tokens ?? read.max_tokens ?? room, room), format);
   generation(1); // whatever is wrong is said now
   return {
     ask: {
@@ -83,7 +105,7 @@ export function acceptCompletion(request: unknown, { maxPixels, maxImages = MOST
     stream: read.stream ?? false,
     includeUsage: read.stream_options?.include_usage ?? false,
     logprobs: read.logprobs ? (read.top_logprobs ?? 0) : undefined,
-    tools,
+    tools: tools?.text,
   };
 }
 
@@ -117,6 +139,7 @@ export async function complete(
   const began = performance.now();
   const created = Math.floor(Date.now() / 1000);
   const generation = accepted.generation(parts.model.maxContext);
+  checkBiases(parts, generation(0), "logit_bias");
   const prompt = await promptOf(parts, accepted, given);
   const asking = Array.from({ length: n }, (_, i) => ({ prompt, generation: generation(i) }));
   const answers = await Answers.start(parts, asking, given, {

@@ -7,23 +7,21 @@ import type { Allowed, Constraint } from "./constraint.ts";
 /** The formats of one model's answers. */
 export class Formats {
   readonly #tokenizer: Tokenizer;
-  readonly #rows: number;
   readonly #grammars: Grammars;
 
-  private constructor(tokenizer: Tokenizer, rows: number, grammars: Grammars) {
+  private constructor(tokenizer: Tokenizer, grammars: Grammars) {
     this.#tokenizer = tokenizer;
-    this.#rows = rows;
     this.#grammars = grammars;
   }
 
   /** @param rows of the model's logits */
   static async open(tokenizer: Tokenizer, rows: number, stopIds: ReadonlySet<number>): Promise<Formats> {
-    return new Formats(tokenizer, rows, await Grammars.open(tokenizer, rows, stopIds));
+    return new Formats(tokenizer, await Grammars.open(tokenizer, rows, stopIds));
   }
 
   /** The constraint of one answer. @throws EngineError bad-input, where the format cannot be enforced */
   async constraint(format: Format): Promise<GrammarConstraint> {
-    return new GrammarConstraint(await this.#grammars.matcher(format), this.#tokenizer, this.#rows);
+    return new GrammarConstraint(await this.#grammars.matcher(format), this.#tokenizer);
   }
 
   dispose(): Promise<void> {
@@ -48,28 +46,26 @@ function onlyOf(mask: Uint32Array): number | undefined {
 class GrammarConstraint implements Constraint {
   readonly #matcher: Matcher;
   readonly #tokenizer: Tokenizer;
-  readonly #rows: number;
 
-  constructor(matcher: Matcher, tokenizer: Tokenizer, rows: number) {
+  constructor(matcher: Matcher, tokenizer: Tokenizer) {
     this.#matcher = matcher;
     this.#tokenizer = tokenizer;
-    this.#rows = rows;
   }
 
   async advance(id: number | undefined, force: boolean): Promise<Allowed> {
     const matcher = this.#matcher;
-    if (id !== undefined && !matcher.acceptToken(id)) throw new Error(`the id ${id} was chosen against the grammar`);
+    if (id !== undefined && !matcher.accept(id)) throw new Error(`the id ${id} was chosen against the grammar`);
     const forced: number[] = [];
-    while (!matcher.isTerminated()) {
+    let mask = new Uint32Array(0); // behind the end nothing is chosen
+    while (!matcher.ended) {
       if (force) forced.push(...this.#jump());
-      const mask = new Uint32Array((await matcher.getNextTokenBitmask()).buffer as ArrayBuffer);
-      if (this.#rows % 32 > 0) mask[mask.length - 1]! &= 2 ** (this.#rows % 32) - 1;
+      mask = await matcher.mask();
       const only = onlyOf(mask);
-      if (!force || only === undefined) return { forced, mask };
-      matcher.acceptToken(only);
+      if (!force || only === undefined) break;
+      matcher.accept(only);
       forced.push(only);
     }
-    return { forced, mask: new Uint32Array(Math.ceil(this.#rows / 32)) };
+    return { forced, mask };
   }
 
   /**
@@ -77,11 +73,11 @@ class GrammarConstraint implements Constraint {
    * longer together with what follows.
    */
   #jump(): number[] {
-    const text = this.#matcher.findJumpForwardString();
+    const text = this.#matcher.forced;
     const taken: number[] = [];
     if (text === "") return taken;
     for (const id of this.#tokenizer.encodeParts([text]).slice(0, -1)) {
-      if (!this.#matcher.acceptToken(id)) break;
+      if (!this.#matcher.accept(id)) break;
       taken.push(id);
     }
     return taken;

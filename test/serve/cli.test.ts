@@ -75,7 +75,7 @@ describe("docs/serving.md", () => {
     try {
       const shell = snippets("sh").filter((code) => code.includes("curl"));
       const scripts = snippets("js");
-      expect([shell.length, scripts.length]).toEqual([1, 6]);
+      expect([shell.length, scripts.length]).toEqual([1, 7]);
       for (const code of shell) expect(await run("bash", "-c", here(code))).toContain('"content":"A triangle."');
       for (const [i, code] of scripts.entries()) {
         writeFileSync(join(folder, `${i}.mjs`), here(code));

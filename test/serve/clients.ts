@@ -3,9 +3,11 @@ import { promisify } from "node:util";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { HumanMessage } from "@langchain/core/messages";
 import { ChatOpenAI } from "@langchain/openai";
-import { generateText, streamText } from "ai";
+import { generateObject, generateText, streamText, tool } from "ai";
 import OpenAI from "openai";
+import { zodFunction, zodResponseFormat } from "openai/helpers/zod";
 import { expect, it } from "vitest";
+import { z } from "zod";
 import { internvl } from "../../src/ai-sdk.ts";
 import { partsOf } from "../../src/api/internvl.ts";
 import { fixtureUrl, pathOf } from "./pictures.ts";
@@ -38,6 +40,31 @@ export function clientSuite(running: () => Running): void {
     expect((await helper.totalUsage()).completion_tokens).toBe(4);
   });
 
+  it("openai: parse with zod, and a tool that is run", async () => {
+    const Answer = z.object({ shape: z.enum(["circle", "triangle"]), sides: z.int().min(0).max(9), note: z.string().max(8).nullable() });
+    const parsed = await openai().chat.completions.parse({ ...TRIANGLE, response_format: zodResponseFormat(Answer, "answer") });
+    const answer = Answer.parse(parsed.choices[0]!.message.parsed);
+    expect(["circle", "triangle"]).toContain(answer.shape);
+    const called: number[] = [];
+    const tool = zodFunction({
+      name: "count",
+      parameters: z.object({ sides: z.int().min(1).max(9) }),
+      function: ({ sides }) => {
+        called.push(sides);
+        return "done";
+      },
+    });
+    const request = { ...TRIANGLE, tools: [tool], tool_choice: { type: "function" as const, function: { name: "count" } } };
+    const { choices } = await openai().chat.completions.parse({ ...request, parallel_tool_calls: false });
+    const [call] = choices[0]!.message.tool_calls!;
+    expect(call!.function.parsed_arguments).toMatchObject({ sides: expect.any(Number) });
+    const refused = openai().chat.completions.parse({
+      ...TRIANGLE,
+      response_format: { type: "json_schema", json_schema: { name: "x", schema: { type: "object", minProperties: 2 } } },
+    });
+    await expect(refused).rejects.toMatchObject({ status: 400, param: "response_format.json_schema.schema" });
+  });
+
   it("openai: errors are its own classes", async () => {
     const failed = await openai()
       .chat.completions.create({ ...TRIANGLE, temperature: 9 })
@@ -68,6 +95,18 @@ export function clientSuite(running: () => Running): void {
     for await (const piece of streamed.textStream) text += piece;
     expect(text).toBe("A triangle.");
     expect(await streamed.finishReason).toBe("stop");
+  });
+
+  it("ai: generateObject, through the server and without it", async () => {
+    const provider = createOpenAICompatible({ name: "internvl", baseURL: baseURL(), supportsStructuredOutputs: true });
+    const schema = z.object({ shape: z.enum(["circle", "square"]), tags: z.array(z.string().max(5)).min(1).max(2), sure: z.boolean() });
+    for (const model of [provider(MODEL), internvl(running().vlm)]) {
+      const { object } = await generateObject({ model, schema, prompt: SHAPE, temperature: 0 });
+      expect(schema.parse(object)).toEqual(object);
+    }
+    const count = tool({ inputSchema: z.object({ sides: z.int().min(1).max(9) }) });
+    const { toolCalls } = await generateText({ model: internvl(running().vlm), tools: { count }, toolChoice: "required", prompt: SHAPE });
+    expect(toolCalls[0]).toMatchObject({ toolName: "count", input: { sides: expect.any(Number) } });
   });
 
   it("ai with internvl-webgpu/ai-sdk, without a server: generateText, streamText, leaving it", async () => {

@@ -18,6 +18,12 @@ type Json = any;
 const CHAT = "/v1/chat/completions";
 const TEXT = "/v1/completions";
 const SHAPE = "What shape is it?";
+const SHAPE_SCHEMA = {
+  type: "object",
+  properties: { shape: { enum: ["circle", "triangle"] }, sides: { type: "integer", minimum: 0, maximum: 9 } },
+  required: ["shape", "sides"],
+  additionalProperties: false,
+};
 
 async function ok(server: Running, path: string, body: object): Promise<Json> {
   const response = await server.post(path, body);
@@ -267,10 +273,17 @@ export const ROWS: Row[] = [
     await answers({ repetition_penalty: 1.01 })(server);
     await wrong("repetition_penalty", { repetition_penalty: 0 })(server);
   }),
-  c("presence_penalty, frequency_penalty", "-2 … 2", "taken", "0 only; others 400, they are not built yet", async (server) => {
-    await answers({ presence_penalty: 0, frequency_penalty: 0 })(server);
-    expect((await refused(server, CHAT, { ...TRIANGLE, presence_penalty: 1 }, 400, "presence_penalty")).message).toContain("not supported");
-    await wrong("frequency_penalty", { frequency_penalty: 3 })(server);
+  c("presence_penalty, frequency_penalty", "-2 … 2", "taken", "as OpenAI, of the answer's own tokens", async (server) => {
+    await answers({ presence_penalty: 0.5, frequency_penalty: -0.5 })(server);
+    // What is thrown in every time comes once only where it is taken from what has come.
+    const bias = { logit_bias: { 65: 60 }, max_tokens: 4, logprobs: true };
+    const tokens = async (more: object) =>
+      (await chat(server, { ...bias, ...more })).choices[0].logprobs.content.map(({ token }: Json) => token);
+    expect(new Set(await tokens({})).size).toBe(1);
+    const less = { frequency_penalty: 2, presence_penalty: 2, logit_bias: { 65: 22 } };
+    expect(new Set(await tokens(less)).size).toBeGreaterThan(1);
+    for (const value of [3, "1", -2.1]) await wrong("frequency_penalty", { frequency_penalty: value })(server);
+    await wrong("presence_penalty", { presence_penalty: 2.1 })(server);
   }),
   c("seed", "the same seed, the same answer, as far as can be", "-1 is random", "the same seed, the same ids", async (server) => {
     const drawn = async (seed: number) => textOf(await chat(server, { temperature: 2, seed, max_tokens: 8 }));
@@ -306,14 +319,79 @@ export const ROWS: Row[] = [
     await wrong("top_logprobs", { top_logprobs: 2 })(server);
     await wrong("top_logprobs", { logprobs: true, top_logprobs: 21 })(server);
   }),
-  c("logit_bias", "taken", "taken", "{} only; others 400", async (server) => {
+  c("logit_bias", "by token id, -100 … 100", "ids or texts", "as OpenAI, up to 1024", async (server) => {
     await answers({ logit_bias: {} })(server);
-    await wrong("logit_bias", { logit_bias: { "5": 1 } })(server);
+    const id = (await ok(server, "/tokenize", { prompt: "A" })).tokens[0];
+    expect(textOf(await chat(server, { logit_bias: { [id]: -100 } }))).not.toMatch(/^A/);
+    expect(textOf(await chat(server, { logit_bias: { [id]: 100 }, max_tokens: 3 }))).toBe("AAA");
+    for (const logit_bias of [{ x: 1 }, { 1e9: 1 }, { 99999: 1 }, []]) await wrong("logit_bias", { logit_bias })(server);
+    await wrong("logit_bias[5]", { logit_bias: { 5: 101 } })(server);
   }),
-  c("response_format", "text, json_object, json_schema", "all", "text; others 400, they are not built yet", async (server) => {
+  c("response_format: text, another type", "text; 400", SAME, SAME, async (server) => {
     await answers({ response_format: { type: "text" } })(server);
-    for (const type of ["json_object", "json_schema"]) await wrong("response_format", { response_format: { type } })(server);
     await wrong("response_format.type", { response_format: { type: "xml" } })(server);
+    await wrong("response_format", { response_format: "json" })(server);
+  }),
+  c(
+    "response_format: json_object",
+    "JSON, where the messages say so",
+    "JSON",
+    "an object of JSON, or cut off by max_tokens",
+    async (server) => {
+      const answer = await chat(server, { response_format: { type: "json_object" }, max_tokens: 150, temperature: 1, seed: 6 });
+      const { finish_reason, message } = answer.choices[0];
+      if (finish_reason === "stop") expect(typeof JSON.parse(message.content)).toBe("object");
+      expect(message.content).toMatch(/^\{/);
+      expect((await chat(server, { response_format: { type: "json_object" }, max_tokens: 1 })).choices[0].finish_reason).toBe("length");
+    },
+  ),
+  c("response_format: json_schema", "enforced where strict", "enforced", "enforced, strict or not", async (server) => {
+    for (const strict of [true, false, null, undefined]) {
+      const json_schema = { name: "shape", strict, schema: SHAPE_SCHEMA };
+      const { choices } = await chat(server, { response_format: { type: "json_schema", json_schema }, temperature: 1, seed: 1 });
+      expect(choices[0].finish_reason).toBe("stop");
+      const { shape, sides } = JSON.parse(choices[0].message.content);
+      expect(["circle", "triangle"]).toContain(shape);
+      expect(sides >= 0 && sides <= 9).toBe(true);
+    }
+    const json_schema = { name: "shape", schema: SHAPE_SCHEMA };
+    const chunks = await streamed(server, { response_format: { type: "json_schema", json_schema } });
+    const text = chunks.map(({ choices }) => choices[0]?.delta.content ?? "").join("");
+    expect(Object.keys(JSON.parse(text))).toEqual(["shape", "sides"]);
+  }),
+  c("response_format: json_schema: what cannot be enforced", "400", "passed over", "400, naming it", async (server) => {
+    const of = (schema: unknown) => ({ response_format: { type: "json_schema", json_schema: { name: "x", schema } } });
+    const error = await refused(
+      server,
+      CHAT,
+      { ...TRIANGLE, ...of({ type: "array", uniqueItems: true }) },
+      400,
+      "response_format.json_schema.schema",
+    );
+    expect(error.message).toContain("uniqueItems");
+    expect(error.type).toBe("invalid_request_error");
+    await wrong("response_format.json_schema.schema", of("text"))(server);
+    await wrong("response_format.json_schema.schema", { ...of({ not: {} }), stream: true })(server);
+    await wrong("response_format.json_schema.name", { response_format: { type: "json_schema", json_schema: { name: "a b", schema: {} } } })(
+      server,
+    );
+    await wrong("response_format.json_schema", { response_format: { type: "json_schema" } })(server);
+  }),
+  c("response_format with tools", "either", "400", "either", async (server) => {
+    const tools = [{ type: "function", function: { name: "add", parameters: SHAPE_SCHEMA } }];
+    const response_format = { type: "json_schema", json_schema: { name: "x", schema: { type: "integer", minimum: 1, maximum: 3 } } };
+    const { choices } = await chat(server, { tools, response_format, temperature: 1, seed: 2 });
+    const [{ message }] = choices;
+    if (message.tool_calls) expect(message.tool_calls[0].function.name).toBe("add");
+    else expect(["1", "2", "3"]).toContain(message.content);
+  }),
+  c("logprobs with a schema", "of the model's own distribution", "of what is left", "of the model's own distribution", async (server) => {
+    const json_schema = { name: "shape", schema: SHAPE_SCHEMA };
+    const { choices } = await chat(server, { response_format: { type: "json_schema", json_schema }, logprobs: true, top_logprobs: 2 });
+    const { content } = choices[0].logprobs;
+    expect(content.map(({ token }: Json) => token).join("")).toBe(choices[0].message.content);
+    expect(content[0].top_logprobs[0].token).toBe("A"); // what it would have said
+    expect(content[0].logprob).toBeLessThan(content[0].top_logprobs[0].logprob);
   }),
   c("tools", "taken", "by the template", "in Qwen2.5's form", async (server) => {
     const tools = [{ type: "function", function: { name: "add", description: "Adds.", parameters: { type: "object", properties: {} } } }];
@@ -322,12 +400,69 @@ export const ROWS: Row[] = [
     expect(await tokens({ tools, tool_choice: "none" })).toBe(42);
     await wrong("tools[0].function.name", { tools: [{ type: "function", function: { name: "a b" } }] })(server);
   }),
-  c("tool_choice: required, a function", "forces a call", "forces a call", "400, it is not built yet", async (server) => {
-    const tools = [{ type: "function", function: { name: "add" } }];
-    for (const tool_choice of ["required", { type: "function", function: { name: "add" } }])
-      await wrong("tool_choice", { tools, tool_choice })(server);
-    await wrong("tool_choice", { tools, tool_choice: "maybe" })(server);
-  }),
+  c(
+    "tool_choice: required, a function",
+    "forces a call",
+    "forces a call",
+    "forces a call, its arguments by the function's schema",
+    async (server) => {
+      const of = (name: string, key: string) => ({
+        type: "function",
+        function: {
+          name,
+          parameters: { type: "object", properties: { [key]: { type: "integer", minimum: 1, maximum: 99 } }, required: [key] },
+        },
+      });
+      const tools = [of("add", "a"), of("take", "b"), { type: "function", function: { name: "stop" } }];
+      const forced = async (more: object) =>
+        (await chat(server, { tools, temperature: 1, seed: 3, parallel_tool_calls: false, ...more })).choices[0];
+      const any = await forced({ tool_choice: "required" });
+      expect(any.message.tool_calls).toHaveLength(1);
+      expect(["add", "take", "stop"]).toContain(any.message.tool_calls[0].function.name);
+      for (const [name, key] of [
+        ["add", "a"],
+        ["take", "b"],
+      ] as const) {
+        const { message, finish_reason } = await forced({ tool_choice: { type: "function", function: { name } } });
+        expect([finish_reason, message.content]).toEqual(["tool_calls", null]);
+        const [{ function: called, id, type }] = message.tool_calls;
+        expect([called.name, type, typeof called.arguments]).toEqual([name, "function", "string"]);
+        expect(id).toMatch(/^call_/);
+        expect(JSON.parse(called.arguments)[key]).toBeGreaterThan(0);
+      }
+      const stop = await forced({ tool_choice: { type: "function", function: { name: "stop" } } });
+      expect(stop.message.tool_calls[0].function.arguments).toBe("{}");
+      const chunks = await streamed(server, { tools, tool_choice: "required", max_tokens: 400 });
+      expect(chunks.flatMap(({ choices }) => choices[0].delta.tool_calls ?? []).length).toBeGreaterThan(0);
+      const cut = await forced({ tool_choice: "required", max_tokens: 3 });
+      expect(cut).toMatchObject({ finish_reason: "length" });
+      await wrong("tool_choice", { tools, tool_choice: "maybe" })(server);
+      await wrong("tool_choice", { tools, tool_choice: { type: "function", function: { name: "other" } } })(server);
+      await wrong("tools", { tools: [], tool_choice: "required" })(server);
+      const odd = [{ type: "function", function: { name: "odd", parameters: { type: "object", minProperties: 1 } } }];
+      await wrong("tools[0].function.parameters", { tools: odd, tool_choice: "required" })(server);
+    },
+  ),
+  c(
+    "parallel_tool_calls",
+    "true by default",
+    "by the template",
+    "several calls where one is forced, but not with false",
+    async (server) => {
+      const tools = [{ type: "function", function: { name: "stop" } }];
+      const counts = await Promise.all(
+        [true, false].flatMap((parallel_tool_calls) =>
+          [1, 2, 3].map(async (seed) => {
+            const more = { tools, tool_choice: "required", temperature: 2, seed, parallel_tool_calls, max_tokens: 300 };
+            return [parallel_tool_calls, (await chat(server, more)).choices[0].message.tool_calls.length] as const;
+          }),
+        ),
+      );
+      expect(counts.filter(([several]) => !several).every(([, count]) => count === 1)).toBe(true);
+      expect(counts.some(([several, count]) => several && count > 1)).toBe(true);
+      await wrong("parallel_tool_calls", { parallel_tool_calls: "no" })(server);
+    },
+  ),
   c("messages[].role: tool; tool_calls", "taken", "by the template", "in Qwen2.5's form", async (server) => {
     const call = { id: "call_1", type: "function", function: { name: "add", arguments: '{"a":1}' } };
     const said = [

@@ -40,6 +40,12 @@ const holds = (right: Right, value: unknown): boolean => {
 /** Only the empty list is right among the values of this suite: none of them is a picture, a frame or a turn. */
 const emptyList: Right = (value) => Array.isArray(value) && value.length === 0;
 
+const isPlain: Right = (value) => {
+  if (Object.prototype.toString.call(value) !== "[object Object]") return false;
+  const base = Object.getPrototypeOf(value);
+  return base === null || Object.getPrototypeOf(base) === null || Object.keys(value as object).length > 0;
+};
+
 const GENERATION: Record<string, Right> = {
   maxTokens: whole(1),
   temperature: between(0, 100),
@@ -48,6 +54,11 @@ const GENERATION: Record<string, Right> = {
   minP: between(0, 1),
   seed: whole(0),
   repetitionPenalty: (value) => isNumber(value) && value > 0 && value <= 100,
+  presencePenalty: between(-2, 2),
+  frequencyPenalty: between(-2, 2),
+  logitBias: (value) => isPlain(value) && Object.keys(value as object).length === 0, // no key of the suite is a token's id
+  // Of objects the empty ones: every other key is a keyword that nobody knows.
+  schema: (value) => Object.prototype.toString.call(value) === "[object RegExp]" || (isPlain(value) && JSON.stringify(value) === "{}"),
   stop: (value) =>
     Array.isArray(value) ? value.length <= 64 && value.every((each) => isText(each) && each !== "") : isText(value) && value !== "",
 };

@@ -54,7 +54,7 @@ export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
 }
 
 const FLAGS =
-  /\b(maxTokens|maxTiles|maxContext|maxPixels|maxSide|allowTruncated|specialTokens|topP|topK|minP|repetitionPenalty)\b(: (true|false))?/g;
+  /\b(maxTokens|maxTiles|maxContext|maxPixels|maxSide|allowTruncated|specialTokens|topP|topK|minP|repetitionPenalty|presencePenalty|frequencyPenalty|logitBias)\b(: (true|false))?/g;
 
 /** A hint of the library's without what only a program can do: pixels cannot be given on a command line. */
 export const withoutPixels = (hint: string): string => hint.replace(/,? or (pass|give)?[^,(]*\{ data, width, height \}/, "");

@@ -108,6 +108,14 @@ function stop(text: string, before: string[] = []): string[] {
   return [...before, text];
 }
 
+/** A token's id and its bias. */
+function bias(text: string, before: Record<string, number> = {}): Record<string, number> {
+  const [id, value] = text.split(":");
+  const biases = { ...before, [id!]: number(value ?? "") };
+  checked({ logitBias: biases });
+  return biases;
+}
+
 /** The name of a revision: what Git takes and an address can carry. */
 export function revision(text: string): string {
   const good = /^[\w][\w.-]*(\/[\w][\w.-]*)*$/.test(text) && !text.includes("..");
@@ -202,6 +210,11 @@ export const generationFlags = (): Option[] => [
   new Option("--repetition-penalty <number>", "above 1: makes tokens of the answer less probable again").argParser(
     generated("repetitionPenalty"),
   ),
+  new Option("--presence-penalty <number>", "-2 to 2: taken from tokens that the answer has").argParser(generated("presencePenalty")),
+  new Option("--frequency-penalty <number>", "-2 to 2: taken from a token as often as the answer has it").argParser(
+    generated("frequencyPenalty"),
+  ),
+  new Option("--logit-bias <id:number>", "added to a token's logit, -100 to 100; can be given several times").argParser(bias),
   new Option("--seed <number>", "the same seed gives the same answer on one adapter").argParser(generated("seed")),
   new Option("--stop <text>", "end the answer before this text; can be given several times").argParser(stop),
 ];

@@ -40,6 +40,9 @@ export interface GenerationFlags {
   topK?: number;
   minP?: number;
   repetitionPenalty?: number;
+  presencePenalty?: number;
+  frequencyPenalty?: number;
+  logitBias?: Record<string, number>;
   seed?: number;
   stop?: string[];
 }
@@ -54,8 +57,9 @@ export interface ReadingFlags {
 
 /** The flags that are generation options; one that was not given is left out. */
 export function generationOptions(flags: GenerationFlags): GenerationOptions {
-  const { maxTokens, temperature, topP, topK, minP, repetitionPenalty, seed, stop } = flags;
-  return { maxTokens, temperature, topP, topK, minP, repetitionPenalty, seed, stop };
+  const { maxTokens, temperature, topP, topK, minP, repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, seed, stop } = flags;
+  const penalties = { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias };
+  return { maxTokens, temperature, topP, topK, minP, ...penalties, seed, stop };
 }
 
 /** The flags that are options of a chat or of a batch's item. */

@@ -37,21 +37,55 @@ export const both = (a: Characters, b: Characters): Characters => without(a, wit
 const escaped = (code: number): string =>
   code > 0xffff ? `\\U${code.toString(16).padStart(8, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
 
-const range = ([from, to]: readonly [number, number]): string => (from === to ? escaped(from) : `${escaped(from)}-${escaped(to)}`);
-
 /** A text as an EBNF literal. */
 export const literal = (text: string): string =>
   text === ""
     ? '""'
     : `"${Array.from(text, (each) => (/[\w ,:;.<>/{}()-]/.test(each) && each.length === 1 ? each : escaped(each.codePointAt(0)!))).join("")}"`;
 
+/** One byte of a range. Classes are of bytes in XGrammar 0.1.27, but for those of a single element, which are a character. */
+const bytes = (from: number, to: number): string => `[${escaped(from)}${from === to ? "" : "-"}${escaped(to)}]`;
+
+/** The bytes of the characters between two whose UTF-8 is equally long, as what may stand at each place. */
+function sequences(from: readonly number[], to: readonly number[]): string[] {
+  const [[a, ...low], [b, ...high]] = [from, to] as [[number, ...number[]], [number, ...number[]]];
+  if (low.length === 0) return [bytes(a, b)];
+  const behind = (first: number, last: number, ways: readonly string[]) => ways.map((way) => `${bytes(first, last)} ${way}`);
+  const [least, most] = [low.map(() => 0x80), low.map(() => 0xbf)];
+  if (a === b) return behind(a, b, sequences(low, high));
+  const [begins, ends] = [low.every((byte) => byte === 0x80), high.every((byte) => byte === 0xbf)];
+  const [first, last] = [begins ? a : a + 1, ends ? b : b - 1]; // those with all that may follow
+  return [
+    ...(begins ? [] : behind(a, a, sequences(low, most))),
+    ...(first <= last ? behind(first, last, sequences(least, most)) : []),
+    ...(ends ? [] : behind(b, b, sequences(least, high))),
+  ];
+}
+
+const encoder = new TextEncoder();
+const utf8 = (code: number): number[] => [...encoder.encode(String.fromCodePoint(code))];
+
+const WIDE: Characters = without(ALL, [[0, 0x7f]]);
+const waysOf = (set: Characters): string[] =>
+  [0x80, 0x800, 0x10000].flatMap((least, i) => {
+    const equallyLong = both(set, [[least, [0x7ff, 0xffff, 0x10ffff][i]!]]);
+    return equallyLong.flatMap(([from, to]) => sequences(utf8(from), utf8(to)));
+  });
+
 /** One character of a set, as it is. */
-export const plain = (set: Characters): string => `[${set.map(range).join("")}]`;
+export function plain(set: Characters): string {
+  const ascii = both(set, [[0, 0x7f]]);
+  const wide = both(set, WIDE);
+  const all = JSON.stringify(wide) === JSON.stringify(WIDE);
+  const classes = ascii.map(([from, to]) => `${escaped(from)}-${escaped(to)}`).join("");
+  return `(${[...(classes ? [`[${classes}]`] : []), ...(all ? ["wide"] : waysOf(wide))].join(" | ")})`;
+}
 
 const ESCAPED: Characters = [[0, 0x1f], ...one(0x22), ...one(0x5c)];
 
-/** The rule that `inJson` refers to: what a JSON string can only hold behind a backslash, each in the one way in which `JSON.stringify` writes it. */
-export const ESCAPE = 'escape ::= "\\\\" (["\\\\bfnrt] | "u00" ("0" [0-7be-f] | "1" [0-9a-f]))';
+/** The rules that `plain` and `inJson` refer to: a character that is not ASCII; and what a JSON string can only hold behind a backslash, each in the one way in which `JSON.stringify` writes it. */
+export const RULES = `wide ::= ${waysOf(WIDE).join(" | ")}
+escape ::= "\\\\" (["\\\\bfnrt] | "u00" ("0" [0-7be-f] | "1" [0-9a-f]))`;
 
 /** One character of a set as it stands in a JSON string. */
 export function inJson(set: Characters): string {

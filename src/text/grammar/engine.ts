@@ -9,7 +9,7 @@ interface XGrammar {
     createTokenizerInfo(vocabulary: string[], kind: "byte_level", space: false, size: number, stopIds: number[]): Promise<Disposable>;
   };
   GrammarCompiler: { createGrammarCompiler(info: Disposable, cache: boolean): Promise<Compiler> };
-  GrammarMatcher: { createGrammarMatcher(grammar: Disposable): Promise<Matcher> };
+  GrammarMatcher: { createGrammarMatcher(grammar: Disposable): Promise<XGrammarMatcher> };
 }
 interface Disposable {
   dispose(): void;
@@ -17,15 +17,49 @@ interface Disposable {
 interface Compiler extends Disposable {
   compileGrammar(ebnf: string): Promise<Disposable>;
 }
-/** Where an answer is in its grammar. */
-export interface Matcher extends Disposable {
-  /** False where the grammar does not allow it. */
+interface XGrammarMatcher extends Disposable {
   acceptToken(id: number): boolean;
-  /** The ids that may come next, a bit an id. */
   getNextTokenBitmask(): Promise<Int32Array>;
-  /** The text that must come next whatever is chosen; often "". */
   findJumpForwardString(): string;
   isTerminated(): boolean;
+}
+
+/** Where an answer is in its grammar. */
+export class Matcher {
+  readonly #matcher: XGrammarMatcher;
+  readonly #rows: number;
+
+  constructor(matcher: XGrammarMatcher, rows: number) {
+    this.#matcher = matcher;
+    this.#rows = rows;
+  }
+
+  /** Takes an id; false where the grammar does not allow it. */
+  accept(id: number): boolean {
+    return this.#matcher.acceptToken(id);
+  }
+
+  /** The ids that may come next: a bit an id, u32 [ceil(rows / 32)]. */
+  async mask(): Promise<Uint32Array<ArrayBuffer>> {
+    const mask = new Uint32Array((await this.#matcher.getNextTokenBitmask()).buffer as ArrayBuffer);
+    if (this.#rows % 32 > 0) mask[mask.length - 1]! &= 2 ** (this.#rows % 32) - 1; // behind the last id all bits may be set
+    return mask;
+  }
+
+  /** The text that must come next whatever is chosen; often "". */
+  get forced(): string {
+    return this.#matcher.findJumpForwardString();
+  }
+
+  /** Whether it has taken a stop id. */
+  get ended(): boolean {
+    return this.#matcher.isTerminated();
+  }
+
+  /** Gives back WebAssembly's memory. */
+  dispose(): void {
+    this.#matcher.dispose();
+  }
 }
 
 const MOST_COMPILED = 32;
@@ -44,11 +78,13 @@ const CHARACTER_OF_BYTE: readonly string[] = (() => {
 /** The grammars that were compiled for a tokenizer. */
 export class Grammars {
   readonly #info: Disposable;
+  readonly #rows: number;
   readonly #compiler: Compiler;
   readonly #compiled = new Map<string, Promise<Disposable>>();
 
-  private constructor(info: Disposable, compiler: Compiler) {
+  private constructor(info: Disposable, rows: number, compiler: Compiler) {
     this.#info = info;
+    this.#rows = rows;
     this.#compiler = compiler;
   }
 
@@ -66,7 +102,7 @@ export class Grammars {
       return Array.from(bytes, (byte) => CHARACTER_OF_BYTE[byte]).join("");
     });
     const info = await loaded.TokenizerInfo.createTokenizerInfo(vocabulary, "byte_level", false, rows, [...stopIds]);
-    return new Grammars(info, await loaded.GrammarCompiler.createGrammarCompiler(info, false));
+    return new Grammars(info, rows, await loaded.GrammarCompiler.createGrammarCompiler(info, false));
   }
 
   /** The beginning of a format's grammar. @throws EngineError bad-input, where it cannot be enforced */
@@ -85,7 +121,7 @@ export class Grammars {
       void this.#compiled.get(oldest)!.then((grammar) => grammar.dispose());
       this.#compiled.delete(oldest);
     }
-    return loaded!.GrammarMatcher.createGrammarMatcher(await compiling);
+    return new Matcher(await loaded!.GrammarMatcher.createGrammarMatcher(await compiling), this.#rows);
   }
 
   async dispose(): Promise<void> {

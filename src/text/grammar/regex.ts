@@ -36,14 +36,15 @@ const MOST_TIMES = 10_000;
  * expressions that a whole text has to match, else anything may stand before and behind, as in JSON Schema's `pattern`.
  *
  * @param name how the caller calls it
+ * @param param the option that it is in
  * @param write how a character is written
  * @throws EngineError bad-input where it has what no grammar of this kind says: assertions, references back, flags but s and u
  */
-export function regexGrammar(source: string, flags: string, name: string, write: Write, whole: boolean): string {
+export function regexGrammar(source: string, flags: string, name: string, write: Write, whole: boolean, param = name): string {
   const refuse = (what: string, hint?: string) =>
     new EngineError("bad-input", `${name} ${quoted(`/${source}/${flags}`)} has ${what}, which cannot be enforced while text is generated`, {
       hint,
-      param: name,
+      param,
     });
   const other = /[^su]/.exec(flags);
   if (other) throw refuse(`the flag ${other[0]}`, "flags that carry are s and u; write [Aa] for a in any case");
@@ -52,7 +53,7 @@ export function regexGrammar(source: string, flags: string, name: string, write:
   } catch (cause) {
     throw new EngineError("bad-input", `${name} ${quoted(source)} is not a regular expression: ${(cause as Error).message}`, {
       cause,
-      param: name,
+      param,
     });
   }
   const unicode = flags.includes("u");

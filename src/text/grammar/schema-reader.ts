@@ -35,7 +35,7 @@ const OF: Readonly<Record<string, readonly string[]>> = {
   boolean: [],
   null: [],
   array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems"],
-  object: ["properties", "required", "additionalProperties"],
+  object: ["properties", "required", "additionalProperties", "propertyNames"],
 };
 const TYPES = Object.keys(OF);
 const CHOICES = ["anyOf", "oneOf", "allOf"] as const;
@@ -93,6 +93,9 @@ export class SchemaReader {
         `has ${quoted(unknown)}, which cannot be enforced while text is generated`,
         "leave it out, or check the answer for it",
       );
+    if (schema.propertyNames !== undefined && JSON.stringify(schema.propertyNames) !== '{"type":"string"}') {
+      throw this.refuse(at, "has propertyNames, which cannot be enforced while text is generated");
+    }
     if (schema.uniqueItems === true) throw this.refuse(at, "has uniqueItems, which cannot be enforced while text is generated");
     const alone = (key: string, but: readonly string[] = []) => {
       const beside = keys.find((each) => each !== key && !but.includes(each));

@@ -1,5 +1,6 @@
-import { described, isRecord, quoted } from "../../options.ts";
-import { ALL, ESCAPE, inJson, literal, one, plain, without } from "./characters.ts";
+import { described, quoted } from "../../options.ts";
+import { pythonJson } from "../python-json.ts";
+import { ALL, inJson, literal, one, plain, RULES, without } from "./characters.ts";
 import { FORMATS } from "./formats.ts";
 import { type Bounds, numberGrammar } from "./numbers.ts";
 import { regexGrammar } from "./regex.ts";
@@ -11,21 +12,13 @@ type Schema = Record<string, unknown> | boolean;
 const CHARACTER = "character";
 const ANY = "any";
 const FREE = "object"; // any object
-const LEAST = `${ESCAPE}
+const LEAST = `${RULES}
 ${CHARACTER} ::= ${inJson(ALL)}
 ${ANY} ::= ${FREE} | array | "\\"" ${CHARACTER}* "\\"" | ${numberGrammar({}, false)} | "true" | "false" | "null"
 ${FREE} ::= "{" ("\\"" ${CHARACTER}* "\\": " ${ANY} (", \\"" ${CHARACTER}* "\\": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
 
-/** JSON as Python's `json.dumps` writes it, and so the model has seen calls of tools in training: one form, little of it free. */
-export function pythonJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(pythonJson).join(", ")}]`;
-  if (!isRecord(value)) return JSON.stringify(value) ?? "null";
-  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
-  return `{${entries.map(([key, each]) => `${JSON.stringify(key)}: ${pythonJson(each)}`).join(", ")}}`;
-}
-
-/** Any character but `code`, then whatever follows: texts that are none of some names. */
+/** Texts that are none of some names, as they stand in a JSON string. */
 function otherThan(names: readonly string[]): string {
   const ways: string[] = names.includes("") ? [] : ['""'];
   const firsts = new Map<number, string[]>();
@@ -130,7 +123,8 @@ class Translator {
       const source = pattern === undefined ? FORMATS[format as string] : (pattern as string);
       if (source === undefined)
         throw reader.refuse(at, `has the format ${quoted(format as string)}`, `formats are ${Object.keys(FORMATS).join(", ")}`);
-      return this.#rule(`"\\"" ${regexGrammar(source, "u", `${reader.place(at)}: ${key}`, inJson, pattern === undefined)} "\\""`);
+      const grammar = regexGrammar(source, "u", `${reader.place(at)}: ${key}`, inJson, pattern === undefined, reader.place("#"));
+      return this.#rule(`"\\"" ${grammar} "\\""`);
     }
     const times = least === 0 && most === undefined ? "*" : `{${least},${most ?? ""}}`;
     return this.#rule(`"\\"" ${most === 0 ? "" : CHARACTER + times} "\\""`);
@@ -184,14 +178,27 @@ function schemaRules(schema: unknown, name: string, prefix: string): { rule: str
   return { rule, rules: translator.rules };
 }
 
-/** What an answer may be. */
+/** What an answer may be. `name` is how the caller calls it. */
 export type Format =
-  /** JSON that a schema allows. */
+  /** JSON that a schema allows, in the one form that Python's `json.dumps` gives it. */
   | { kind: "json"; schema: unknown; name: string }
   /** A text that a regular expression matches, all of it. */
   | { kind: "regex"; source: string; flags: string; name: string }
-  /** Calls of functions in Qwen2.5's form: one, or several. */
-  | { kind: "calls"; functions: readonly { name: string; parameters: unknown }[]; several: boolean; name: string };
+  /** Calls of functions in Qwen2.5's form, one or several; or something else in their place. */
+  | {
+      kind: "calls";
+      functions: readonly CalledFunction[];
+      several: boolean;
+      instead?: Extract<Format, { kind: "json" }> | undefined;
+      name: string;
+    };
+
+export interface CalledFunction {
+  name: string;
+  /** The schema of its arguments, and how the caller calls that. */
+  parameters: unknown;
+  at: string;
+}
 
 /**
  * A format as XGrammar's EBNF.
@@ -199,17 +206,20 @@ export type Format =
  * @throws EngineError bad-input, where it asks for what cannot be enforced: nothing of it is left out silently
  */
 export function grammarOf(format: Format): string {
-  if (format.kind === "regex") return `root ::= ${regexGrammar(format.source, format.flags, format.name, plain, true)}`;
+  if (format.kind === "regex") return `root ::= ${regexGrammar(format.source, format.flags, format.name, plain, true)}\n${RULES}`;
   if (format.kind === "json") {
     const { rule, rules } = schemaRules(format.schema, format.name, "r");
     return [`root ::= ${rule}`, ...rules, LEAST].join("\n");
   }
-  const calls = format.functions.map(({ name, parameters }, i) => {
-    const { rule, rules } = schemaRules(parameters, `${format.name}[${i}].function.parameters`, `f${i}`);
+  const calls = format.functions.map(({ name, parameters, at }, i) => {
+    const { rule, rules } = schemaRules(parameters, at, `f${i}`);
     return { rules, call: `${literal(`<tool_call>\n{"name": ${JSON.stringify(name)}, "arguments": `)} ${rule} "}\\n</tool_call>"` };
   });
-  const root = format.several ? 'call ("\\n" call)*' : "call";
-  return [`root ::= ${root}`, `call ::= ${calls.map(({ call }) => call).join(" | ")}`, ...calls.flatMap(({ rules }) => rules), LEAST].join(
-    "\n",
-  );
+  const instead = format.instead && schemaRules(format.instead.schema, format.instead.name, "r");
+  return [
+    `root ::= call${format.several ? ' ("\\n" call)*' : ""}${instead ? ` | ${instead.rule}` : ""}`,
+    `call ::= ${calls.map(({ call }) => call).join(" | ")}`,
+    ...[...calls, ...(instead ? [instead] : [])].flatMap(({ rules }) => rules),
+    LEAST,
+  ].join("\n");
 }

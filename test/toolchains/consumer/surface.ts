@@ -89,8 +89,12 @@ export const pictures: ImageLike[] = ["a.png", new Uint8Array(8), new ArrayBuffe
 
 // One answer: iterated and awaited.
 const sampling: GenerationOptions = { maxTokens: 5, temperature: 0.7, topP: 0.9, topK: 40, minP: 0.1, seed: 1, repetitionPenalty: 1.1 };
+const penalties: GenerationOptions = { presencePenalty: 0.5, frequencyPenalty: -0.5, logitBias: { 5: 2.5 } };
+const schemas: GenerationOptions[] = [{ schema: { type: "object" } }, { schema: /yes|no/ }, { schema: { toJSONSchema: () => ({}) } }];
 const asked: ChatOptions = {
   ...sampling,
+  ...penalties,
+  ...schemas[0],
   images: ["a.png", [pixels, pixels]],
   maxTiles: 6,
   system: "Be short.",
