@@ -26,7 +26,7 @@ const byId = (rows: Row[]): Map<unknown, Row> => new Map(rows.map((row) => [row.
 
 function batch(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, "batch", ...args], { encoding: "utf8", cwd: folder });
-  const own = stderr.split("\n").filter((line) => line && !line.startsWith("Warning: max"));
+  const own = stderr.split("\n").filter((line) => line && !/^(Warning: max|no --model: the embedded toy)/.test(line));
   return { status, stdout, stderr: own.join("\n") };
 }
 

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -56,6 +56,28 @@ describe("a signal", () => {
     server.close();
     expect(shown.replace("^C", "")).toContain("looking for the model\r\u001b[Kinternvl: aborted: stopped by SIGINT\r\n");
     expect(code).toBe(130);
+  });
+
+  it.runIf(process.platform === "linux").each([
+    ["Ctrl-C", "\u0003", 130, "\r\ninternvl: aborted: stopped by SIGINT\r\n"],
+    ["Ctrl-D", "\u0004", 1, "nothing was deleted\r\n"],
+    ["no", "n\r", 1, "nothing was deleted\r\n"],
+    ["yes", "y\r", 0, "deleted host--0123456789abcdef, 0.0 MB\r\n"],
+  ])("rm asks, and takes %s for an answer", async (_, keys, status, end) => {
+    const entry = join(folder, "internvl-webgpu/host--0123456789abcdef");
+    mkdirSync(entry, { recursive: true });
+    writeFileSync(join(entry, "config.json.internvl.json"), "{");
+    const command = `exec "${process.execPath}" "${main}" rm host--0123456789abcdef`;
+    const env = { ...process.env, XDG_CACHE_HOME: folder, HF_HOME: folder };
+    const child = spawn("script", ["-qec", command, "/dev/null"], { env });
+    let shown = "";
+    child.stdout.on("data", (data: Buffer) => {
+      if (!shown.includes("[y/N]") && `${shown}${data.toString()}`.includes("[y/N]")) child.stdin.write(keys);
+      shown += data.toString();
+    });
+    expect(await new Promise((resolve) => child.once("close", resolve))).toBe(status);
+    expect(shown.endsWith(end)).toBe(true);
+    rmSync(join(folder, "internvl-webgpu"), { recursive: true });
   });
 
   it("ends a load from a server that is silent", async () => {

@@ -1,6 +1,6 @@
-import { createInterface } from "node:readline/promises";
+import { createInterface } from "node:readline";
 import { cachedModels } from "../../src/api/cached-models.ts";
-import { EngineError } from "../../src/errors.ts";
+import { EngineError, throwIfAborted } from "../../src/errors.ts";
 import { parseHubId } from "../../src/hub/hub-id.ts";
 import { openSource, type SourceProgress } from "../../src/hub/source.ts";
 import type { CachedModel } from "../../src/index.ts";
@@ -8,7 +8,7 @@ import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
 import { quoted } from "../../src/options.ts";
 import { UsageError } from "./failures.ts";
 import { revision } from "./flags.ts";
-import { interrupted } from "./interrupt.ts";
+import { interrupt, interrupted } from "./interrupt.ts";
 import { loadProgress } from "./progress.ts";
 import { clearStatus, terminal } from "./status.ts";
 
@@ -86,11 +86,18 @@ async function agreed(models: readonly CachedModel[]): Promise<boolean> {
   const what = models.map(({ source, bytes }) => `${source} (${size(bytes)})`).join(", ");
   if (!process.stdin.isTTY) throw new UsageError(`nobody is there to ask: --yes deletes ${what}`);
   const asking = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await asking.question(`delete ${what}? [y/N] `, { signal: interrupted })).trim());
-  } finally {
-    asking.close();
-  }
+  const answer = await new Promise<string>((resolve) => {
+    asking.on("SIGINT", () => {
+      process.stderr.write("\n"); // not behind the question
+      interrupt("SIGINT");
+      asking.close();
+    });
+    asking.once("close", () => resolve("")); // Ctrl-D
+    asking.question(`delete ${what}? [y/N] `, resolve);
+  });
+  asking.close();
+  throwIfAborted(interrupted);
+  return /^y(es)?$/i.test(answer.trim());
 }
 
 /** Deletes checkpoints of the cache, once it is sure that all of them are there. */
