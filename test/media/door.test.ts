@@ -83,11 +83,11 @@ describe("what is no picture is told", () => {
     for (const image of [file, path, pixels]) {
       await expect(read(image, { maxPixels: 11 })).rejects.toMatchObject({
         code: "bad-image",
-        hint: expect.stringContaining("maxPixels (--max-pixels"),
+        hint: expect.stringContaining("raise maxPixels"),
       });
       await expect(read(image, { maxSide: 3 })).rejects.toMatchObject({
         code: "bad-image",
-        hint: expect.stringContaining("maxSide (--max-side"),
+        hint: expect.stringContaining("raise maxSide"),
       });
       await expect(read(image, { maxSide: -1 })).rejects.toMatchObject({ code: "bad-input" });
     }

@@ -1,6 +1,7 @@
 // A consumer that uses the whole surface, compiled in every setting: with and without the names of a page or of Node.
 import {
   type BatchResult,
+  type Box,
   type CachedModel,
   type ChatCompletion,
   type ChatCompletionChunk,
@@ -26,9 +27,11 @@ import {
   type Message,
   type Progress,
   type PromptProgress,
+  parseBoxes,
   type RawImage,
   type Session,
   type SourceLike,
+  type VideoFile,
   type WeightFormat,
   type WeightSource,
 } from "internvl-webgpu";
@@ -110,6 +113,9 @@ const reply: ChatReply = vlm.chat("What shape is it?", asked);
 for await (const piece of reply) seen.push(piece.length);
 const result: ChatResult = await reply;
 const { text, tokenIds, promptTokenIds, usage, timings, finishReason, seed, history } = result;
+const clip: VideoFile = { src: new Uint8Array(8), frames: 8, bound: [2, 10] };
+const boxes: Box[] = [...result.boxes, ...parseBoxes("<box>[[1, 2, 3, 4]]</box>", ["Image-1"])];
+seen.push((await vlm.chat("What happens?", { video: clip })).text, boxes[0]?.ref, boxes[0]?.box[3], boxes[0]?.image);
 seen.push(text.length, tokenIds[0], promptTokenIds[0], usage.promptTokens, timings.decode, finishReason === "stop", seed);
 export const whole: Promise<ChatResult> = reply;
 export const race: Promise<string> = reply
