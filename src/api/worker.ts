@@ -45,6 +45,12 @@ interface Pending {
 
 type Unnumbered<T = Request> = T extends Request ? Omit<T, "id"> : never;
 
+const notRunning = (why: string, cause?: unknown): EngineError =>
+  new EngineError("network", `the model's worker does not run: ${why}`, {
+    hint: "see the browser's console; where the page's Content-Security-Policy forbids it, allow worker-src blob: or give a worker of yours",
+    cause,
+  });
+
 /** The requests under way and how they are answered. */
 class Connection {
   readonly #worker: Worker;
@@ -56,10 +62,7 @@ class Connection {
     this.#worker = worker;
     (worker as Port).addEventListener("message", ({ data }: MessageEvent<Response>) => this.#receive(data));
     worker.addEventListener("error", ({ message }) => {
-      const failed = new EngineError("network", `the model's worker does not run: ${message || "its script did not load"}`, {
-        hint: "see the browser's console; where the page's Content-Security-Policy forbids it, allow worker-src blob: or give a worker of yours",
-      });
-      this.close(failed);
+      this.close(notRunning(message || "its script did not load"));
     });
   }
 
@@ -197,7 +200,8 @@ export class InternVLWorker {
       throw new EngineError("bad-input", "a model in a worker needs the class Worker of a page, which is not there", {
         hint: "in Node load it without a worker; or give a worker of yours that runs internvl-webgpu/worker-thread",
       });
-    const connection = new Connection(own ?? (await platform.startModel()));
+    const starting = own ?? platform.startModel().catch((cause) => Promise.reject(notRunning((cause as Error).message, cause)));
+    const connection = new Connection(await starting);
     const pages: PageFiles[] = [];
     const portable = (source: SourceLike): unknown =>
       isOpener(source) ? ({ page: pages.push(new PageFiles(source)) - 1 } satisfies PageSource) : portableSource(source);
