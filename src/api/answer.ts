@@ -1,5 +1,5 @@
 import type { Told } from "../generate/engine.ts";
-import type { Usage } from "../generate/request.ts";
+import type { PromptProgress, Usage } from "../generate/request.ts";
 import type { Accept } from "../generate/scheduler.ts";
 import { wrong } from "../options.ts";
 import { StreamDecoder } from "../text/stream.ts";
@@ -19,6 +19,8 @@ export interface AnswerOptions {
   admitted?: ((promptTokens: number) => void) | undefined;
   /** Called with each new id and how probable it was, the stop id included, before its text is emitted. */
   watch?: ((id: number, told: Told) => void) | undefined;
+  /** Called as the prompt gets on. */
+  onProgress?: ((progress: PromptProgress) => void) | undefined;
   /** Keeps white space at the answer's ends. */
   raw?: boolean | undefined;
 }
@@ -43,11 +45,11 @@ export async function answerWith(
   ask: Ask,
   signal: AbortSignal,
   emit: (piece: string) => void,
-  maxContext?: number,
+  options: Pick<AnswerOptions, "maxContext" | "onProgress"> = {},
 ): Promise<ChatResult> {
   const began = performance.now();
-  const prepared = await prepareAsk(parts, ask, signal, maxContext);
-  return answerPrompt(parts, prepared, ask.generation, signal, emit, { maxContext }, performance.now() - began);
+  const prepared = await prepareAsk(parts, ask, signal, options.maxContext);
+  return answerPrompt(parts, prepared, ask.generation, signal, emit, options, performance.now() - began);
 }
 
 /** @throws EngineError bad-input where a bias is of no id of the model's */
@@ -64,7 +66,7 @@ export async function answerPrompt(
   generation: Generation,
   signal: AbortSignal,
   emit: (piece: string) => void,
-  { maxContext = parts.model.maxContext, admitted, watch, raw }: AnswerOptions,
+  { maxContext = parts.model.maxContext, admitted, watch, onProgress, raw }: AnswerOptions,
   prepareMs: number,
 ): Promise<ChatResult> {
   const { tokenizer, config, imageContextId, stopIds, scheduler } = parts;
@@ -75,7 +77,7 @@ export async function answerPrompt(
   const template = format ? { trimmed: false, exact: true } : raw ? { trimmed: false } : TEMPLATES[config.template];
   const answer = new Answer(prepared, generation, new StreamDecoder(tokenizer, generation.stop, template), stopIds, prepareMs, emit);
   const { inputIds, tiles: images } = prepared;
-  const request = { inputIds, images, imageContextId, sampling, constraint, maxTokens, maxContext, tell: watch !== undefined };
+  const request = { inputIds, images, imageContextId, sampling, constraint, maxTokens, maxContext, tell: watch !== undefined, onProgress };
   const accept: Accept = (id, told) => {
     if (told) watch?.(id, told);
     return answer.accept(id);

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import type { Constraint } from "../generate/constraint.ts";
 import { isRecord, type Reader, wrong } from "../options.ts";
 import type { Format } from "../text/grammar/schema.ts";
@@ -34,7 +34,7 @@ export const schema: Reader<Format> = (value, name) => {
 
 /** What holds an answer to a format; the machinery for it comes when it is first asked for. @throws EngineError bad-input */
 export async function constraintOf(parts: Parts, format: Format): Promise<Constraint & { dispose(): void }> {
-  parts.formats ??= import("../generate/grammar.ts").then(({ Formats }) =>
+  parts.formats ??= late("what holds answers to a grammar", import("../generate/grammar.ts")).then(({ Formats }) =>
     Formats.open(parts.tokenizer, parts.config.language.vocabSize, parts.stopIds),
   );
   const opened = await parts.formats.catch((error: unknown) => {

@@ -9,7 +9,10 @@ import type { TileCache } from "./tile-cache.ts";
 
 /** What an InternVL is made of; `testing.ts` reaches it through `partsOf`. */
 export interface Parts {
+  /** The first device: of the vision tower, the embedding and the head. */
   gpu: Gpu;
+  /** Every device. */
+  gpus: readonly Gpu[];
   model: Model;
   tokenizer: Tokenizer;
   config: ModelConfig;

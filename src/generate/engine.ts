@@ -1,8 +1,10 @@
 import { EngineError } from "../errors.ts";
 import type { Counters } from "../gpu/counters.ts";
+import type { Gpu } from "../gpu/device.ts";
 import { ReadRing, type Ticket } from "../gpu/ring.ts";
 import type { CopyOut } from "../model/decoder-slots.ts";
 import type { Model } from "../model/internvl.ts";
+import { evenly } from "../model/steps.ts";
 import { type Sampling, TOP } from "../ops/sample-state.ts";
 import { visualTokens } from "./prefix.ts";
 import type { GenerateRequest } from "./request.ts";
@@ -62,8 +64,8 @@ export interface Engine {
   flush(): Promise<void>;
 }
 
-/** Most steps that are on their way at once. */
-const RING = 8;
+/** Most steps that are on their way at once: few on a phone, whose driver has little room for what waits. */
+const ringOf = ({ mobile }: Gpu): number => (mobile ? 3 : 8);
 /** While others decode, a piece of a prompt is smaller by this factor: each of them waits for one piece between two of its ids. */
 const GENTLE = 4;
 
@@ -75,7 +77,7 @@ export class ModelEngine implements Engine {
 
   constructor(model: Model) {
     this.#model = model;
-    this.#ring = new ReadRing(model.gpu, RING, this.most * 4);
+    this.#ring = new ReadRing(model.gpu, ringOf(model.gpu), this.most * 4);
   }
 
   get context(): number {
@@ -91,7 +93,7 @@ export class ModelEngine implements Engine {
   }
 
   get room(): number {
-    return Math.min(this.#ring.free, this.#toldRing?.free ?? RING);
+    return Math.min(this.#ring.free, this.#toldRing?.free ?? this.#ring.free);
   }
 
   get counters(): Counters {
@@ -130,20 +132,25 @@ export class ModelEngine implements Engine {
   }
 
   async *prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
-    const { inputIds, images, imageContextId } = request;
+    const { inputIds, images, imageContextId, onProgress } = request;
     const { decoder, visual } = this.#model;
     const size = (most: number) => (gently() ? Math.ceil(most / GENTLE) : most);
     const perTile = this.#perTile(request);
     // The first tile whose visual tokens are not all in the slot's cache.
     const first = Math.floor(visualTokens(inputIds, imageContextId, start) / perTile);
     const layout = images && visual.place(images.keys, first, perTile);
+    const total = layout?.missing.length ?? 0;
+    const encoded = () => onProgress?.({ phase: "vision", loaded: total - layout!.missing.length, total });
+    if (total > 0) encoded();
     while (layout && layout.missing.length > 0) {
       const { program } = await this.#model.recordVision(images.size);
-      await this.#model.runVision(images, layout.missing.splice(0, size(program.maxUnits)), layout);
+      await this.#model.runVision(images, layout.missing.splice(0, evenly(layout.missing.length, size(program.maxUnits))), layout);
+      encoded();
       yield 0;
     }
     const ids = this.#model.mergeIds(inputIds, imageContextId, layout);
     for (let at = start; at < ids.length; ) {
+      onProgress?.({ phase: "prefill", loaded: at - start, total: ids.length - start }); // the pieces before this one are done
       const units = await decoder.prefill(slot, ids.subarray(0, at + size(decoder.chunk)), at);
       at += units;
       yield units;
@@ -171,20 +178,24 @@ export class ModelEngine implements Engine {
   }
 
   /** Runs a step whose ids come back, with how probable they were. */
-  #submit(run: (copy: CopyOut) => void, tell: boolean): StepTicket {
-    const { state } = this.#model.decoder;
-    state.tells = tell;
+  #submit(run: (copy: CopyOut) => Promise<void> | undefined, tell: boolean): StepTicket {
+    const { decoder, gpu } = this.#model;
+    const { state } = decoder;
+    decoder.setTelling(tell);
     if (!tell) return this.#ring.submit(state.next, run);
     const words = 2 * (1 + TOP); // a slot
-    this.#toldRing ??= new ReadRing(this.#model.gpu, RING, this.most * words * 4);
+    this.#toldRing ??= new ReadRing(gpu, ringOf(gpu), this.most * words * 4);
     let ids!: Ticket;
     const both = (copyTold: CopyOut) => {
-      ids = this.#ring.submit(state.next, (copyIds) =>
-        run((encoder) => {
+      let submitted: Promise<void> | undefined;
+      ids = this.#ring.submit(state.next, (copyIds) => {
+        submitted = run((encoder) => {
           copyIds(encoder);
           copyTold(encoder);
-        }),
-      );
+        });
+        return submitted;
+      });
+      return submitted;
     };
     const told = this.#toldRing.submit(state.probabilities, both).words.then(({ buffer }) => (slot: number): Told => {
       const values = new Float32Array(buffer, slot * words * 4, words);
@@ -198,7 +209,7 @@ export class ModelEngine implements Engine {
   }
 
   async flush(): Promise<void> {
-    await this.#model.gpu.memory.flush();
+    await this.#model.flush();
     await this.#ring.room(); // dropped steps have come back too
   }
 }

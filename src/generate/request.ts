@@ -2,6 +2,13 @@ import type { Tiles } from "../model/internvl.ts";
 import type { Sampling } from "../ops/sample-state.ts";
 import type { Constraint } from "./constraint.ts";
 
+/** How far a prompt is: of `vision` the tiles that are encoded, of `prefill` the tokens whose keys and values are computed. */
+export interface PromptProgress {
+  phase: "vision" | "prefill";
+  loaded: number;
+  total: number;
+}
+
 /** A prompt, and how it is answered. */
 export interface GenerateRequest {
   /** The whole prompt, with an `<IMG_CONTEXT>` for every visual token. */
@@ -17,6 +24,8 @@ export interface GenerateRequest {
   constraint?: Constraint | undefined;
   /** Whether `accept` is told how probable each id was. */
   tell?: boolean | undefined;
+  /** Told of each piece of the prompt that is done. What is in a cache is no part of it: where all tiles are, there is no `vision`. */
+  onProgress?: ((progress: PromptProgress) => void) | undefined;
 }
 
 /** What a request has cost. */

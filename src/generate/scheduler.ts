@@ -389,9 +389,12 @@ export class Scheduler {
   }
 
   #take(job: Job, id: number, told?: Told): void {
+    const { request, usage } = job;
     try {
+      const total = usage.prefilledTokens;
+      if (job.ids.length === 0) request.onProgress?.({ phase: "prefill", loaded: total, total });
       job.ids.push(id);
-      if (job.accept(id, told) || job.request.inputIds.length + job.ids.length >= job.end) this.#finish(job);
+      if (job.accept(id, told) || request.inputIds.length + job.ids.length >= job.end) this.#finish(job);
     } catch (error) {
       this.#finish(job, { error });
     }
