@@ -75,7 +75,7 @@ export const GENERATION = {
   maxTokens: count,
   temperature: number("a number from 0 to 100", (v) => v >= 0 && v <= 100),
   topP: number("a number above 0, up to 1", (v) => v > 0 && v <= 1),
-  topK: number("an integer from 0 (off)", (v) => Number.isInteger(v) && v >= 0),
+  topK: number("an integer from 0 (off)", (v) => Number.isSafeInteger(v) && v >= 0),
   minP: number("a number from 0 to 1", (v) => v >= 0 && v <= 1),
   seed: number("an integer from 0 to 2^53 - 1", (v) => Number.isSafeInteger(v) && v >= 0),
   repetitionPenalty: number("a number above 0, up to 100", (v) => v > 0 && v <= 100),

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type BatchItem, type ChatResult, InternVL } from "../../src/index.ts";
 import { memoryFiles, readJson, tinyFiles } from "../shared/checkpoints.ts";
+import { sentencePieceFiles } from "../shared/layouts.ts";
 import { errorsOf, schemas } from "../shared/schemas.ts";
 import { pathOf } from "../support.ts";
 
@@ -17,6 +18,7 @@ const GREETING = "Hello, who are you?";
 
 async function load(name: "nano" | "tiny-qwen" | "tiny-internlm2-sp"): Promise<InternVL> {
   if (name === "nano") return InternVL.load(pathOf("weights/nano"), { slots: 8 });
+  if (name === "tiny-internlm2-sp") return InternVL.load(memoryFiles(await sentencePieceFiles(read)), { maxContext: 1024, slots: 8 });
   const { weights_seed: seed } = await readJson<{ weights_seed: number }>(read, `test/fixtures/tiny/${name}/expected.json`);
   return InternVL.load(memoryFiles(await tinyFiles(name, seed, read)), { maxContext: 1024, slots: 8 });
 }
@@ -132,7 +134,10 @@ describe("answers with a schema", () => {
   it("are aborted like others, and leave the model usable", async () => {
     const abort = new AbortController();
     const reply = vlm.chat(GREETING, { schema: { type: "object" }, temperature: 2, seed: 1, signal: abort.signal });
-    for await (const _ of reply) abort.abort();
+    const left = (async () => {
+      for await (const _ of reply) abort.abort();
+    })();
+    await expect(left).rejects.toMatchObject({ code: "aborted" });
     await expect(reply).rejects.toMatchObject({ code: "aborted" });
     expect((await ask({})).finishReason).toBe("stop");
   });

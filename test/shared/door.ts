@@ -60,7 +60,9 @@ const GENERATION: Record<string, Right> = {
   // Of objects the empty ones: every other key is a keyword that nobody knows.
   schema: (value) => Object.prototype.toString.call(value) === "[object RegExp]" || (isPlain(value) && JSON.stringify(value) === "{}"),
   stop: (value) =>
-    Array.isArray(value) ? value.length <= 64 && value.every((each) => isText(each) && each !== "") : isText(value) && value !== "",
+    Array.isArray(value)
+      ? value.length <= 64 && Array.from(value).every((each) => isText(each) && each !== "")
+      : isText(value) && value !== "",
 };
 const PROMPT: Record<string, Right> = {
   images: emptyList,
