@@ -9,7 +9,6 @@ import { kernelCases } from "../../src/harness/index.ts";
 import { runCases } from "../../src/harness/report.ts";
 import { GEMMS } from "../../src/ops/matmul-gemm.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
-import { isQuick } from "../shared/quick.ts";
 import { fragments, withMatrixUnits } from "./emulated.ts";
 
 // matmul.gemm_subgroup_matrix needs a GPU with matrix units, which the machines that test it mostly lack. What can be said without: that the
@@ -103,7 +102,7 @@ describe("matmul.gemm_subgroup_matrix with emulated fragments", () => {
   it.for(Object.entries(GPUS))("all its cases pass as on %s", async ([, { config }], context) => {
     context.skip(config.componentType === "f32" && !full, "64 multiplications to compile, two minutes on lavapipe: test:full runs Apple's");
     // The ordinary run has bf16's of one maker, whose kernels are few, and some of the others': what differs is sizes. Compiling takes longest.
-    const step = (config.N * config.M === 256 ? 3 : 16) * (isQuick ? 4 : 1);
+    const step = config.N * config.M === 256 ? 3 : 16;
     const chosen = cases.filter(({ size, params }, i) => full || (size !== "full" && params.weights === "bf16" && i % step === 0));
     const report = await runCases(withMatrixUnits(gpu, [config]), chosen);
     expect(report.failures).toEqual([]);

@@ -3,17 +3,12 @@ import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import type { KernelCase } from "../../src/harness/case.ts";
 import { kernelCases } from "../../src/harness/index.ts";
 import { type OpReport, type Report, runCases } from "../../src/harness/report.ts";
-import { isQuick } from "../shared/quick.ts";
 
 const SEED = 1;
 const CHUNK = 60; // cases of a test: none may come near the time limit, on the slowest adapter either
 
-/** SwiftShader compiles each tile of this kernel for three seconds: of K in whole groups, and of q4, the ordinary run has the smallest tile. */
-const isSlow = ({ params: { variant, weights, tile, k } }: KernelCase): boolean =>
-  isQuick && variant === "gemm_tile" && tile !== 2 && (weights === "q4" || (k as number) % 32 === 0);
-
 /** What is left out unless everything runs (`npm run test:full`, `internvl kernels test`): what takes a CPU adapter seconds. */
-const isFull = (test: KernelCase): boolean => test.size === "full" || isSlow(test);
+const isFull = ({ size }: KernelCase): boolean => size === "full";
 
 /** Cases by what they compile, since that is what takes time; no chunk has too many. */
 function chunksOf(cases: readonly KernelCase[]): { name: string; chunk: KernelCase[] }[] {
