@@ -1,11 +1,12 @@
 // Puts the splits of attention together: out = Σ e_s part_s / Σ e_s sum_s, e_s = exp(max_s - the largest of them).
 //   parts: f32 [rows, HEADS, SPLITS, D + 4], of decode attention (DECODE) as lib decode says, else of attention.flash   out: f32 [rows, HEADS D]
 // Workgroup (head, row) of 32 threads, a vec4 of the columns each; no barrier. A row whose keys fit one split of decode attention is complete.
-// Needs: D (a multiple of 4, up to 128), DECODE; lib step. Limits: 32 invocations. Reference: reference/attention.
+// Needs: D (a multiple of 4, up to 128), DECODE; libs step, splits. Limits: 32 invocations. Reference: reference/attention.
 struct Params {
   splits: u32, // room in parts
   split_keys: u32, // keys of a split, at least
   heads: u32,
+  few: u32, // lib/splits
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> parts: array<vec4<f32>>;
@@ -23,7 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var used: u32;
   if (DECODE) {
     let position = position_of(group.y);
-    let split_keys = (position / (p.split_keys * p.splits) + 1u) * p.split_keys; // lib decode: split_keys_of
+    let split_keys = split_keys_of(position + 1u, p.split_keys, p.splits, p.few);
     if (position < split_keys) {
       return;
     }

@@ -3,7 +3,7 @@
 // 32 keys a thread makes, of its four heads: a quarter of the scores of two keys, its loads side by side with those of the three threads that
 // have the other quarters; then the weight of a key; then, of a vec4 of columns, the sums over the keys of its slot.
 // A slot has its own largest score until the end, where the slots are added up.
-// Needs: D, GROUP; libs step, decode, query.*, a kv_block.* with what it needs.
+// Needs: D, GROUP; libs step, decode, query.*, query_norm.*, a kv_block.* with what it needs.
 // Limits: 128 invocations, 8832 bytes of workgroup memory (D <= 128), 6 storage bindings. Reference: reference/attention.
 const QUADS = min(2u, (GROUP + 3u) / 4u); // of heads
 const THREADS = 64u * QUADS;
@@ -41,9 +41,14 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) i
     if (i < QUADS * VEC4S) {
       let c = i % VEC4S;
       var four: mat4x4<f32>;
+      var squares: vec4<f32>;
       for (var h = 0u; h < 4u; h++) {
         let head = i / VEC4S * 4u + h; // past the last one it is repeated; nobody stores what comes of it
         four[h] = query(head0 + min(head, heads - 1u), part.row, c) * (1.0 / sqrt(f32(D)));
+        squares[h] = query_square(head0 + min(head, heads - 1u), part.row, c);
+      }
+      if (NORMED) {
+        tile[SCORES + i] = squares;
       }
       four = transpose(four);
       for (var e = 0u; e < 4u; e++) {
@@ -55,6 +60,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) i
     append(group, part.base + count - 1u, index);
   }
   workgroupBarrier();
+  var factor = vec4<f32>(); // of the heads' scores
+  for (var c = 0u; c < select(0u, VEC4S, NORMED); c++) {
+    factor += tile[SCORES + quad * VEC4S + c];
+  }
+  factor = norm_factor(factor);
 
   var acc: array<vec4<f32>, 4>; // of four heads
   var top = vec4<f32>(LOWEST); // of the slot, for four heads
@@ -83,7 +93,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) i
     }
     workgroupBarrier();
     for (var c = 0u; c < OWN; c++) {
-      tile[SCORES + lane % 4u * PART + quad * KEYS + c * 16u + lane / 4u] = s[c];
+      tile[SCORES + lane % 4u * PART + quad * KEYS + c * 16u + lane / 4u] = s[c] * factor;
     }
     workgroupBarrier();
     let at = quad * KEYS + slot * SLOT; // of the slot's first key

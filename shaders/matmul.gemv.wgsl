@@ -50,6 +50,7 @@ fn store_columns(row: u32, v: u32, products: vec4<f32>) {
 
 @compute @workgroup_size(WIDTH * TEAMS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+  prepare(index, WIDTH * TEAMS);
   let rows = row_count();
   let row = group.y * ROWS;
   let lane = index % WIDTH;
@@ -86,7 +87,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let k = block * VEC4S + e;
         let gain = gain_at(k);
         for (var r = 0u; r < ROWS; r++) {
-          let own = x[x_rows[r] + k];
+          let own = x_at(x_rows[r] + k);
           if (NORM) {
             squares[r] = add_dot(squares[r], own, own);
           }

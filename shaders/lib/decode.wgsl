@@ -1,11 +1,11 @@
 // Bindings and layout of attention of one query a head over the KV cache, its keys split over workgroups (src/ops/attention-decode.ts).
 //   q, out: f32 [rows, HEADS D]   k, v: lib kv.*, [slots, KV_HEADS, CONTEXT, D]; the GROUP heads from g GROUP on share kv head g
 //   parts: f32 [rows, HEADS, SPLITS, D + 4]: what a split makes of a head before it is divided: Σ exp(s - row_max) v, then row_max, Σ exp(s - row_max), 0, 0
-// Row r sees the keys 0..position_of(r) of slot_of(r). Workgroup (kv head, split, row) takes those of its split, of split_keys_of(row).
+// Row r sees the keys 0..position_of(r) of slot_of(r). Workgroup (kv head, split, row) takes those of its split, of split_keys_of (lib/splits).
 // Where one split has them all, it writes to out.
 // Rows and heads are counted together: HEADS = KV_HEADS GROUP, so kv head g of row r is the (r KV_HEADS + g)th, with the GROUP heads from
 // (r KV_HEADS + g) GROUP on. So are slots and kv heads.
-// Needs: D (a multiple of 4), GROUP; libs step and kv.*.
+// Needs: D (a multiple of 4), GROUP; libs step, splits and kv.*.
 struct Params {
   splits: u32, // room in parts
   split_keys: u32,
@@ -13,6 +13,8 @@ struct Params {
   kv_heads: u32,
   group_size: u32, // GROUP and VEC4S again, for loops that must stay loops
   vec4s: u32,
+  few: u32, // lib/splits
+  eps: f32, // of the heads' norm, where there is one (lib/query.rope)
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
@@ -24,11 +26,6 @@ const LOWEST = -3.0e38; // stands for -infinity: exp(LOWEST - anything seen) is 
 
 fn key_count(row: u32) -> u32 {
   return position_of(row) + 1u;
-}
-
-// How many keys a split of the row has: more than SPLIT_KEYS where SPLITS of those would not be enough.
-fn split_keys_of(row: u32) -> u32 {
-  return ((key_count(row) - 1u) / (p.split_keys * p.splits) + 1u) * p.split_keys;
 }
 
 // A column of a head's sum over a split.
@@ -59,9 +56,9 @@ struct Part {
 fn part_of(group: vec3<u32>) -> Part {
   let heads = group.z * p.kv_heads + group.x;
   let kv_head = slot_of(group.z) * p.kv_heads + group.x;
-  let most = split_keys_of(group.z);
-  let first = group.y * most;
   let keys = key_count(group.z);
+  let most = split_keys_of(keys, p.split_keys, p.splits, p.few);
+  let first = group.y * most;
   let count = min(max(keys, first) - first, most);
   return Part(group.z, heads * GROUP, kv_head * p.context + first, count, first + count == keys, keys <= most);
 }

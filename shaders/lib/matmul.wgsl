@@ -19,7 +19,7 @@ struct Params {
   out_stride: u32,
   switches: u32,
   eps: f32, // of the norm in front, where there is one (lib prologue.norm)
-  rounds: u32, // of a kernel that has a loop which must stay one: how often it runs
+  rounds: u32, // of a kernel that has a loop which must stay one: how often it runs; lib prologue.splits: room for splits
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;

@@ -10,3 +10,9 @@ fn gain_at(k: u32) -> vec4<f32> {
 fn gained(a: vec4<f32>, gain: vec4<f32>) -> vec4<f32> {
   return a * gain;
 }
+
+fn prepare(index: u32, threads: u32) {}
+
+fn x_at(i: u32) -> vec4<f32> {
+  return x[i];
+}

@@ -5,7 +5,6 @@ import { readyOrAborted } from "./aborting.ts";
 import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
 import { answerWith } from "./answer.ts";
-import type { Ask } from "./asking.ts";
 import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch.ts";
 import type { GenerationOptions } from "./generation.ts";
 import { type LoadOptions, loadParts } from "./load.ts";
@@ -13,7 +12,7 @@ import type { Message } from "./messages.ts";
 import type { Complete, CompletionOptions } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
 import type { PromptOptions } from "./prompt.ts";
-import { asEngineError, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
+import { asEngineError, type BatchResult, type ChatReply, type ChatResult, type Run, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
 export interface ChatOptions extends PromptOptions, GenerationOptions {}
@@ -30,8 +29,8 @@ export function partsOf(vlm: InternVL): Parts {
 }
 
 /** Prepares a question and answers it. */
-export async function answerAsk(vlm: InternVL, ask: Ask, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
-  return answerWith(partsOf(vlm), ask, signal, emit);
+export async function answerAsk(vlm: InternVL, ...[ask, signal, emit, onProgress]: Parameters<Run>): Promise<ChatResult> {
+  return answerWith(partsOf(vlm), ask, signal, emit, { onProgress });
 }
 
 /** Answers what a batch was given, already read. @throws EngineError what concerns all items */
@@ -65,9 +64,11 @@ export class InternVL {
     }
   }
 
-  /** The adapter's name. */
+  /** The adapter's name; of several devices those of all, with commas between. */
   get adapter(): string {
-    return partsOf(this).gpu.adapterName;
+    return partsOf(this)
+      .gpus.map(({ adapterName }) => adapterName)
+      .join(", ");
   }
 
   /** How the matrices are held on the GPU. */
@@ -75,10 +76,10 @@ export class InternVL {
     return partsOf(this).weights;
   }
 
-  /** Bytes in use on the GPU, by label. */
+  /** Bytes in use on the GPU, by label; of several devices those of all. */
   memory(): { bytes: number; entries: { label: string; bytes: number }[] } {
-    const { memory } = partsOf(this).gpu;
-    return { bytes: memory.bytes, entries: memory.entries() };
+    const { gpus } = partsOf(this);
+    return { bytes: gpus.reduce((sum, { memory }) => sum + memory.bytes, 0), entries: gpus.flatMap(({ memory }) => memory.entries()) };
   }
 
   /**
@@ -90,7 +91,7 @@ export class InternVL {
   chat(question: string | readonly Message[], options?: ChatOptions): ChatReply {
     return startReply(
       () => acceptChat(question, options),
-      (ask, signal, emit) => answerAsk(this, ask, signal, emit),
+      (...asked) => answerAsk(this, ...asked),
     );
   }
 
@@ -109,7 +110,7 @@ export class InternVL {
   session(options?: SessionOptions): Session {
     return new Session(
       (accept, ready) =>
-        startReply(accept, async (ask, signal, emit) => answerAsk(this, await readyOrAborted(ready(ask), signal), signal, emit)),
+        startReply(accept, async (ask, signal, ...told) => answerAsk(this, await readyOrAborted(ready(ask), signal), signal, ...told)),
       options,
     );
   }
@@ -131,7 +132,9 @@ export class InternVL {
     if (!found) return;
     parts.delete(this);
     await found.scheduler.close(disposed());
-    found.gpu.close();
+    await found.model.idle().catch(() => {}); // lost, then: there is nothing to wait for
+    await found.formats?.then((formats) => formats.dispose()).catch(() => {});
+    for (const gpu of found.gpus) gpu.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -63,18 +63,33 @@ export function attendInBlocks(
   });
 }
 
+/** What splits of the keys leave, f32 [rows, heads, splits, headDim + 4], and how they are cut (lib/splits; not those of attention.flash). */
+export interface Splits {
+  parts: Bindable;
+  headDim: number;
+  heads: number;
+  splits: number;
+  splitKeys: number;
+  few: number;
+}
+
 /** Records what puts the splits of keys together: of decode attention, or of attention.flash. */
 export function combineSplits(
   program: Program,
-  { parts, out, headDim, decode }: { parts: Bindable; out: Bindable; headDim: number; decode: boolean },
-  params: readonly [splits: number, splitKeys: number, heads: number],
+  { parts, headDim, heads, splits, splitKeys, few }: Splits,
+  out: Bindable,
   rows: (step: Step) => number,
 ): void {
   program.dispatch({
-    kernel: { shader: "attention.combine", libs: ["lib/step"], consts: { D: headDim, DECODE: decode }, bindings: "uurw" },
-    params,
+    kernel: {
+      shader: "attention.combine",
+      libs: ["lib/step", "lib/splits"],
+      consts: { D: headDim, DECODE: splitKeys > 0 },
+      bindings: "uurw",
+    },
+    params: [splits, splitKeys, heads, few],
     buffers: [parts, out],
-    workgroups: (step) => [rows(step) > 0 ? params[2] : 0, rows(step), 1],
+    workgroups: (step) => [rows(step) > 0 ? heads : 0, rows(step), 1],
   });
 }
 
@@ -107,7 +122,8 @@ function flash(program: Program, a: RowsAttention): void {
       splits: (step) => (splitsOf(step) > 1 ? splitsOf(step) : 0),
     },
   );
-  combineSplits(program, { parts, out: a.out, headDim, decode: false }, [most, 0, heads], (step) => (splitsOf(step) > 1 ? step.units : 0));
+  const all = { parts, headDim, heads, splits: most, splitKeys: 0, few: 0 };
+  combineSplits(program, all, a.out, (step) => (splitsOf(step) > 1 ? step.units : 0));
 }
 
 /** The libraries that read keys and values in the largest loads that a head's width allows (lib/kv_block.*). */
@@ -136,12 +152,17 @@ export interface DecodeKernel {
   /** How many keys one workgroup (one split) takes, and more where there would be over `most` of them. */
   splitKeys: number;
   most?: number;
+  /** How many splits of one row a product behind may put together: up to so many while they need be no longer than four times `splitKeys`. */
+  few?: number;
   /** How many of the heads that share keys a workgroup takes; all where absent. */
   heads?: number;
   /** The kernel for `group` query heads that share keys and values; its bindings are those of lib/decode. */
   spec(cache: KvCache, group: number): DecodeSpec;
-  /** The same on q | k | v before rope, which it does too, and the append; the table is bound behind the others. Undefined where it cannot. */
-  rope?(cache: KvCache, group: number): DecodeSpec | undefined;
+  /**
+   * The same on q | k | v before rope, which it does too, and the append, and before the heads' norm where there is one; the table is bound
+   * behind the others, and the norm's weights behind that. Undefined where it cannot.
+   */
+  rope?(cache: KvCache, group: number, normed: boolean): DecodeSpec | undefined;
 }
 
 const DECODE_HEADS = 8; // of a workgroup of attention.decode_split
@@ -160,12 +181,20 @@ export const DECODES = {
     // A round of keys a split, so that a short context fills the GPU; not too many, since one pass combines them.
     splitKeys: 32,
     most: 64,
+    few: 16,
     heads: DECODE_HEADS,
-    spec: (cache, group) => decodeSplit(cache, group, [...kvBlocks(cache), "lib/decode", "lib/query.plain"]),
-    rope: (cache, group) =>
+    spec: (cache, group) =>
+      decodeSplit(cache, group, [...kvBlocks(cache), "lib/splits", "lib/decode", "lib/query.plain", "lib/query_norm.none"]),
+    rope: (cache, group, normed) =>
       // Where several workgroups share a key, none could append it and be sure that the others wait.
       cache.headDim % 8 === 0 && group <= DECODE_HEADS
-        ? decodeSplit(cache, group, [...kvAppender(cache), "lib/decode", "lib/query.rope"])
+        ? decodeSplit(cache, group, [
+            ...kvAppender(cache),
+            "lib/splits",
+            "lib/decode",
+            "lib/query.rope",
+            normed ? "lib/query_norm.rms" : "lib/query_norm.none",
+          ])
         : undefined,
   },
 } satisfies Record<string, DecodeKernel>;

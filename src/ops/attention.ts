@@ -1,7 +1,8 @@
 import type { Program } from "../gpu/program.ts";
 import type { Activation, Bindable } from "../tensor/tensor.ts";
-import { decodeAttention, decodeKernel } from "./attention-decode.ts";
-import { need, needActivation, needTokens, needVec4s } from "./check.ts";
+import { decodeAttention, decodeKernel, putSplitsTogether } from "./attention-decode.ts";
+import type { Splits } from "./attention-kernels.ts";
+import { need, needActivation, needTokens, needVec4s, needVector } from "./check.ts";
 import { type AttentionVariant, choose, type DecodeVariant } from "./choose.ts";
 import { type KvCache, needCache, slotElements } from "./kv-cache.ts";
 import { type HeadNorm, needRope, ropeAppend } from "./rope.ts";
@@ -13,6 +14,13 @@ export interface AttentionOptions {
   variant?: AttentionVariant | undefined;
   /** The same for decoding, one token over the cache. */
   decode?: DecodeVariant | undefined;
+  /** Leaves what splits of the keys leave to the product behind (`MatmulOptions.splits`): the result is none without them. */
+  apart?: boolean;
+}
+
+/** What came of attention, or will of its splits. */
+export interface Attended extends Activation {
+  splits?: Splits;
 }
 
 function needHead(op: string, headDim: number): void {
@@ -66,13 +74,7 @@ export function visionAttention(
  * Causal attention over the cache: q [tokens, heads · headDim] → the same shape. The tokens are those of the cache's `slot`, or one of each
  * of its slots.
  */
-export function causalAttention(
-  program: Program,
-  q: Activation,
-  cache: KvCache,
-  heads: number,
-  options: AttentionOptions = {},
-): Activation {
+export function causalAttention(program: Program, q: Activation, cache: KvCache, heads: number, options: AttentionOptions = {}): Attended {
   const op = "causal attention";
   const { keys, values, dtype, slots, slot, kvHeads, headDim, context } = cache;
   needHead(op, headDim);
@@ -83,8 +85,12 @@ export function causalAttention(
   const out = program.activation("attention", q.rows, q.width);
   if (slot === undefined) {
     need(program.maxRows(q.rows) <= slots, op, `${q.label} has more rows than the cache has slots`);
-    decodeAttention(program, op, q, cache, out, decodeKernel(program.gpu, op, cache, options.decode));
-    return out;
+    return attended(
+      program,
+      out,
+      decodeAttention(program, op, q, cache, out, decodeKernel(program.gpu, op, cache, options.decode)),
+      options,
+    );
   }
   const offset = slot * slotElements(cache);
   choose(program.gpu, "attention", op, { width: headDim }, options.variant).record(program, {
@@ -110,6 +116,12 @@ export function causalAttention(
   return out;
 }
 
+function attended(program: Program, out: Activation, splits: Splits | undefined, { apart }: AttentionOptions): Attended {
+  if (splits && apart) return { ...out, splits };
+  if (splits) putSplitsTogether(program, splits, out);
+  return out;
+}
+
 /**
  * Norms (with `headNorm`) and rotates q and k of qkv [tokens, (heads + 2 kvHeads) · headDim], appends k and v to the cache, and attends as
  * `causalAttention` does:
@@ -122,16 +134,16 @@ export function ropeAttention(
   cache: KvCache,
   heads: number,
   { headNorm, ...options }: AttentionOptions & { headNorm?: HeadNorm | undefined } = {},
-): Activation {
+): Attended {
   const op = "causal attention";
-  const kernel = cache.slot === undefined && !headNorm ? decodeKernel(program.gpu, op, cache, options.decode) : undefined;
-  if (!kernel?.rope?.(cache, heads / cache.kvHeads)) {
+  const kernel = cache.slot === undefined ? decodeKernel(program.gpu, op, cache, options.decode) : undefined;
+  if (!kernel?.rope?.(cache, heads / cache.kvHeads, headNorm !== undefined)) {
     return causalAttention(program, ropeAppend(program, qkv, table, cache, heads, headNorm), cache, heads, options);
   }
   needHead(op, cache.headDim);
   needGroups(op, heads, cache.kvHeads);
   needRope(program, op, qkv, table, cache, heads);
+  if (headNorm) needVector(op, headNorm.weight, 2 * cache.headDim);
   const out = program.activation("attention", qkv.rows, heads * cache.headDim);
-  decodeAttention(program, op, qkv, cache, out, kernel, table);
-  return out;
+  return attended(program, out, decodeAttention(program, op, qkv, cache, out, kernel, table, headNorm), options);
 }

@@ -24,6 +24,7 @@ function gemv(
     consts,
     reader: `lib/block.${dtype}`,
     prologue,
+    splits: consts.ROWS === 1,
     maxima: true,
     columns: 4 * teams,
     rows: consts.ROWS,

@@ -28,6 +28,8 @@ export interface MatmulPlan {
   rounds?: number;
   /** Whether it has a prologue (lib/prologue.*): RMSNorm of the rows of x at no dispatch of its own. */
   prologue?: boolean;
+  /** Whether it can put splits of decode attention together in front of itself (lib/prologue.splits). */
+  splits?: boolean;
   /** Whether it can keep the maxima of its columns (lib/maxima.*). */
   maxima?: boolean;
   /** Tiles of a GEMM that splits K (lib/gemm), the largest first: each step takes the one that fits it. */

@@ -2,6 +2,8 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Dispatch, type Precision, type Program, rowsOf } from "../gpu/program.ts";
 import { type Activation, type Bindable, GROUP, type Matrix, scalesOf, type Vector } from "../tensor/tensor.ts";
+import { putSplitsTogether } from "./attention-decode.ts";
+import type { Splits } from "./attention-kernels.ts";
 import { f32Bits, need, needActivation, needMatrix, needVector } from "./check.ts";
 import { choose, type MatmulVariant, precisionOf, timedRows, triesOf } from "./choose.ts";
 import type { MatmulPlan } from "./matmul-kernels.ts";
@@ -14,6 +16,8 @@ import { swiglu } from "./rowwise.ts";
 export interface MatmulOptions {
   /** RMSNorm of the rows of x first: in front of the same product where the variant can (few rows), else in a dispatch of its own. */
   norm?: NormWeights | undefined;
+  /** What x is before its splits are put together (`Attended`): in front of the product where the variant can (one row), else in a dispatch of its own. */
+  splits?: Splits | undefined;
   bias?: Vector | undefined;
   /** GELU with erf, after the bias. */
   gelu?: boolean;
@@ -74,18 +78,20 @@ const shapeOf = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: Pr
 export const matmulClass = (n: number, { rows, dtype, width, precision, bounded }: ProductShape): string =>
   `matmul(m=${rowsClass(rows)},n~2^${Math.round(Math.log2(n))},k~2^${Math.round(Math.log2(width))},weights=${dtype},precision=${precision}${precision !== "exact" && bounded ? ",bounded" : ""})`;
 
-/** The variant that the engine takes by itself for `rows` rows: the one that was measured, else the first of the adapter's table. */
+/** The variant that the engine takes by itself for `rows` rows: the one that was measured, else the first of the adapter's table; and by which of the two. */
 export function chosenVariant(
   gpu: Gpu,
   w: Pick<Matrix, "shape" | "dtype">,
   rows: number,
   precision: Precision = "exact",
   bounded = false,
-): MatmulVariant {
+): { variant: MatmulVariant; why: string } {
   const shape = shapeOf(w, rows, precision, bounded);
   const tries = triesOf(gpu, "matmul", shape);
   const known = gpu.tuning.known(matmulClass(w.shape[0], shape));
-  return tries.find((variant) => variant === known) ?? tries[0]!; // a shape of the class may not have what another had
+  const measured = tries.find((variant) => variant === known); // a shape of the class may not have what another had
+  const others = tries.length > 1 ? `of ${tries.join(", ")}` : "the only one that runs here";
+  return { variant: measured ?? tries[0]!, why: `${measured ? "measured" : "by the table"}, ${others}` };
 }
 
 function variantFor(program: Program, x: Activation, w: Matrix, rows: number, precision: Precision, bounded: boolean): MatmulVariant {
@@ -97,7 +103,9 @@ function variantFor(program: Program, x: Activation, w: Matrix, rows: number, pr
       matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant, precision, bounded });
     }),
   );
-  return chosenVariant(gpu, w, rows, precision, bounded);
+  const { variant, why } = chosenVariant(gpu, w, rows, precision, bounded);
+  program.choices.push({ program: program.label, product: w.label, shape: w.shape, dtype: w.dtype, rows, variant, why });
+  return variant;
 }
 
 /**
@@ -150,6 +158,8 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
     need(!gain.bias, op, "the norm in front has a bias, it must be an RMSNorm");
     needVector(op, gain.weight, k);
   }
+  const splits = options.splits && plan.splits && fitsSplits(program.gpu, options.splits, k) ? options.splits : undefined;
+  if (options.splits) putSplitsTogether(program, options.splits, x, splits?.few);
   const width = gated ? n / 2 : n;
   const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, width);
   needActivation(program, op, y, width);
@@ -167,24 +177,35 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
       },
     );
   }
-  const prologue = plan.prologue ? ([gain ? "lib/prologue.norm" : "lib/prologue.none"] as const) : [];
+  const prologue = plan.prologue ? prologueOf(gain, splits) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
   const plain = !(bias || options.gelu || scale || into || gated);
   const blocks = options.maxima && plan.maxima && plain && w.parts.length === 1 ? Math.ceil(n / plan.columns) : 0;
   const maxima = blocks > 0 ? { buffer: program.arena.take(maxRows * blocks * 8), blocks } : undefined;
   const keep = plan.maxima ? ([maxima ? "lib/maxima.keep" : "lib/maxima.none"] as const) : [];
-  const more = gain || maxima ? [gain?.weight.buffer ?? x.buffer] : []; // binding 8
+  const ahead = gain?.weight.buffer ?? splits?.parts;
+  const more = ahead || maxima ? [ahead ?? x.buffer] : []; // binding 8
   const codes = plan.codes ? quantizeRows(program, x) : undefined;
   const reader = plan.before ? [] : [plan.reader ?? (`lib/weight.${w.dtype}` as const)];
   const kernel = {
     ...plan.source,
     libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...keep, ...plan.libs] as const,
     directives: plan.directives,
-    consts: plan.consts ?? {},
+    consts: { ...plan.consts, ...(splits && splitSizes(splits, k)) },
   };
   /** Columns column .. column + n of y, from x and w as the kernel wants them. */
   const product = (xs: Bindable, [ws, scales]: readonly [Bindable, Bindable], n: number, column: number) => {
-    const params = [x.rows.base, x.rows.unit, k / 4, n, column, width, switches, f32Bits(gain?.eps ?? 0), plan.rounds ?? 0];
+    const params = [
+      x.rows.base,
+      x.rows.unit,
+      k / 4,
+      n,
+      column,
+      width,
+      switches,
+      f32Bits(gain?.eps ?? 0),
+      plan.rounds ?? splits?.splits ?? 0,
+    ];
     // Switched-off operands get some read-only buffer: a binding cannot stay empty.
     const buffers = [xs, ws, scales, bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer];
     if (!plan.tiles) {
@@ -214,6 +235,17 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   for (const part of w.parts) product(codes?.codes ?? x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
   return maxima ? { ...y, maxima } : y;
 }
+
+const prologueOf = (gain: NormWeights | undefined, splits: Splits | undefined) =>
+  gain ? (["lib/prologue.norm"] as const) : splits ? (["lib/splits", "lib/prologue.splits"] as const) : (["lib/prologue.none"] as const);
+
+/** The sizes that lib/prologue.splits needs. */
+const splitSizes = ({ headDim, splitKeys, few }: Splits, k: number) =>
+  ({ K: k, HEAD: headDim / 4, SPLIT_KEYS: splitKeys, FEW: few }) as const;
+
+/** Whether a device has room for that, and the 2 KiB that a kernel may need besides. */
+const fitsSplits = ({ device }: Gpu, { heads, few }: Splits, k: number): boolean =>
+  4 * (k + heads * few) + 2048 <= device.limits.maxComputeWorkgroupStorageSize;
 
 /** Flags as bits, the first the lowest. */
 const bits = (flags: readonly boolean[]): number => flags.reduce((sum, flag, i) => sum + (flag ? 2 ** i : 0), 0);

@@ -64,6 +64,8 @@ export interface Platform {
   pathKind(path: string): Promise<"folder" | "file" | "nothing">;
   /** Bytes of memory that a program can still take: what software adapters work in. `undefined` where nobody tells. */
   availableMemory(): number | undefined;
+  /** Whether this runs on a phone or a tablet. */
+  readonly mobile: boolean;
   /** The path that a `file:` URL names. @throws EngineError bad-input where it names none */
   pathOfUrl(url: string): string;
   /** A path with the user's folder in place of `~`. */

@@ -41,6 +41,10 @@ export const platform: Platform = {
   openFile: async (folder) => noFiles(folder),
   pathKind: async () => "nothing",
   availableMemory: () => undefined,
+  get mobile() {
+    const { userAgent, maxTouchPoints = 0 } = navigator;
+    return /Android|iPhone|iPad|iPod/.test(userAgent) || (userAgent.includes("Macintosh") && maxTouchPoints > 1); // an iPad calls itself a Mac
+  },
   pathOfUrl: (url) => noFiles(url),
   expandHome: (path) => path,
   env: () => undefined,

@@ -22,8 +22,8 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): string;
   /** What one token adds to a text. */
   piece(id: number): Piece;
-  /** Joins such pieces to a text. */
-  joiner(): PieceJoiner;
+  /** Joins such pieces to a text: as upstream does it, or (`exact`) to what they stand for, without a first space dropped or spaces tidied up. */
+  joiner(exact?: boolean): PieceJoiner;
   idOf(token: string): number | undefined;
   /** One more than the largest id. */
   readonly vocabSize: number;
@@ -155,7 +155,7 @@ function tokenizerOf(json: Json, { file, tokens, listed, prepare, joining }: Mad
       for (const id of Array.from(ids)) if (!(skipSpecialTokens && special.has(id))) text += joiner.add(piece(id));
       return text + joiner.end();
     },
-    joiner: () => new PieceJoiner(joining),
+    joiner: (exact) => new PieceJoiner(exact ? { ...joining, dropsFirstSpace: false, cleaning: undefined } : joining),
     piece,
     idOf: (token) => encoder.idOf(token),
     isSpecial: (id) => special.has(id),

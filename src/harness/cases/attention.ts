@@ -1,8 +1,10 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { causalAttention, ropeAttention, visionAttention } from "../../ops/attention.ts";
-import { type AttentionVariant, type DecodeVariant, VARIANTS, variantsOf } from "../../ops/choose.ts";
+import { type AttentionVariant, type DecodeVariant, type MatmulVariant, VARIANTS, variantsOf } from "../../ops/choose.ts";
 import type { KvCache, KvDtype } from "../../ops/kv-cache.ts";
+import { matmul } from "../../ops/matmul.ts";
 import * as reference from "../../reference/attention.ts";
+import { norm } from "../../reference/norm.ts";
 import type { Activation } from "../../tensor/tensor.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands, stepOf, wholeOf } from "../case.ts";
 import { POISON } from "../guard.ts";
@@ -28,6 +30,10 @@ interface Causal {
   variant?: DecodeVariant;
   /** Of a decode step: from q | k | v as the projection gives them, with rope and the append. */
   rope?: boolean;
+  /** With rope: each head of q and k is normed before. */
+  normed?: boolean;
+  /** With rope: the splits are put together by this product behind. */
+  product?: MatmulVariant;
   /** Of a prefill. */
   prefill?: AttentionVariant | undefined;
   size?: "full" | undefined;
@@ -54,11 +60,29 @@ function pickedHeads(
   };
 }
 
+const EPS = 1e-6;
+const COLUMNS = 24; // of a product behind: more than a workgroup's
+
 const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
   variant !== undefined && !variantsOf(gpu, "attention").includes(variant);
 
 export function causalCase(spec: Causal): KernelCase {
-  const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, kv = "f32", variant, rope, prefill, size } = spec;
+  const {
+    heads,
+    kvHeads,
+    headDim,
+    positions,
+    room = 0,
+    spare = 0,
+    outliers,
+    kv = "f32",
+    variant,
+    rope,
+    normed,
+    product,
+    prefill,
+    size,
+  } = spec;
   const decoded = positions && stepOf(positions);
   const { units: tokens, start } = decoded ?? { units: spec.tokens!, start: spec.start! };
   const context = (positions ? start + 1 : start + tokens) + room;
@@ -74,6 +98,8 @@ export function causalCase(spec: Causal): KernelCase {
     ...(spare ? { spare } : {}),
     outliers,
     rope,
+    normed,
+    product,
     variant: variant ?? prefill,
   };
   return defineCase(positions ? "attention_decode" : "attention_prefill", params, {
@@ -81,8 +107,10 @@ export function causalCase(spec: Causal): KernelCase {
     maxUnits: tokens + spare,
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
-      (variant && !variantsOf(gpu, "decode", { width: headDim }).includes(variant)) || lacks(gpu, prefill)
-        ? `this adapter does not run the variant ${variant ?? prefill}`
+      (variant && !variantsOf(gpu, "decode", { width: headDim }).includes(variant)) ||
+      lacks(gpu, prefill) ||
+      (product && !variantsOf(gpu, "matmul", { dtype: "bf16", rows: tokens, width: heads * headDim }).includes(product))
+        ? `this adapter does not run the variant ${variant ?? prefill}${product ? ` or ${product}` : ""}`
         : undefined,
     record(program, operands): Expectation[] {
       const { random } = operands;
@@ -114,24 +142,41 @@ export function causalCase(spec: Causal): KernelCase {
       };
       const appended: Expectation[] = [];
       let out: Activation;
+      let behind: Float32Array | undefined; // weights [COLUMNS, heads · headDim] of the product
       if (rope) {
         const { table, rotated } = quarterTurns(random, context, headDim);
         const step = decoded!;
+        const gains = normed ? random.values(2 * headDim) : undefined; // [2, headDim]
+        const turned = (x: Float32Array, position: number, key: number) =>
+          rotated(gains ? Float32Array.from(norm(x, gains.subarray(key * headDim, (key + 1) * headDim), undefined, EPS)) : x, position);
         /** A row's heads of q | k | v before rope: what `keys` and `values` have is what comes of them. */
         const row = (r: number) => {
           const at = (slot: number, g: number) => ((slot * kvHeads + g) * context + step.positions[r]!) * headDim;
           const heads_ = (of: Float32Array) =>
             Array.from({ length: kvHeads }, (_, g) => of.slice(at(step.slots[r]!, g), at(step.slots[r]!, g) + headDim));
           const ks = heads_(keys);
-          for (const [g, k] of ks.entries()) keys.set(rotated(k, step.positions[r]!), at(step.slots[r]!, g));
+          for (const [g, k] of ks.entries()) keys.set(turned(k, step.positions[r]!, 1), at(step.slots[r]!, g));
           return [...qs.slice(r * width, (r + 1) * width), ...ks.flatMap((k) => [...k]), ...heads_(values).flatMap((v) => [...v])];
         };
         const qkv = Float32Array.from(Array.from({ length: tokens }, (_, r) => row(r)).flat());
         for (let r = 0; r < tokens; r++)
           for (let h = 0; h < heads; h++)
-            qs.set(rotated(qs.slice(r * width + h * headDim, r * width + (h + 1) * headDim), step.positions[r]!), r * width + h * headDim);
+            qs.set(
+              turned(qs.slice(r * width + h * headDim, r * width + (h + 1) * headDim), step.positions[r]!, 0),
+              r * width + h * headDim,
+            );
         const input = operands.activation("qkv", { base: 0, unit: 1 }, width + 2 * kvHeads * headDim, qkv);
-        out = ropeAttention(program, input, operands.storage("table", table), cache, heads, { decode: variant });
+        const attended = ropeAttention(program, input, operands.storage("table", table), cache, heads, {
+          decode: variant,
+          headNorm: gains && { weight: operands.vector("norms", gains), eps: EPS },
+          apart: product !== undefined,
+        });
+        out = attended;
+        if (product) {
+          const w = operands.matrix("w", COLUMNS, width, "bf16");
+          out = matmul(program, attended, w.matrix, { splits: attended.splits, variant: product });
+          behind = w.values;
+        }
         for (const [label, buffer, data] of [
           ["keys", cache.keys, keys],
           ["values", cache.values, values],
@@ -144,14 +189,24 @@ export function causalCase(spec: Causal): KernelCase {
         });
       }
       const every = Array.from({ length: tokens }, (_, i) => i);
-      const sample = pickedHeads(every, heads, headDim, start + tokens, random, (query, head) => {
+      const attend = (query: number, head: number) => {
         const own = decoded ? decoded.slots[query]! : slot!;
         const base = (own * kvHeads + Math.floor(head / (heads / kvHeads))) * context;
         const at: reference.Place = (j, i) => (base + j) * headDim + i;
         const from = query * width + head * headDim;
         const count = decoded ? seen(own) : start + query + 1;
         return reference.attention(qs.subarray(from, from + headDim), count, { data: keys, at }, { data: values, at });
-      });
+      };
+      if (behind) {
+        const w = behind;
+        const product = () =>
+          every.flatMap((row) => {
+            const x = Array.from({ length: heads }, (_, head) => [...attend(row, head)]).flat();
+            return Array.from({ length: COLUMNS }, (_, n) => x.reduce((sum, each, k) => sum + each * w[n * width + k]!, 0));
+          });
+        return [wholeOf("out", out.buffer, tokens * COLUMNS, product), ...appended];
+      }
+      const sample = pickedHeads(every, heads, headDim, start + tokens, random, attend);
       const own = (all: Float32Array<ArrayBuffer>) => all.subarray((slot ?? 0) * kvHeads * context * headDim);
       const peer = { op: "causal", tokens, context, heads, kvHeads, headDim, q: qs, keys: own(keys), values: own(values) } as const;
       return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample, peer }, ...appended];
@@ -352,6 +407,29 @@ export function attentionCases(random: Random): KernelCase[] {
             }),
           );
     }
+  }
+  // Normed heads, and the product behind: 1B's heads in the ordinary run; one split, few of every length, then many; rows that are several.
+  for (const [heads, kvHeads, headDim] of [
+    [14, 2, 64],
+    [32, 8, 128],
+    [6, 2, 40],
+  ] as const) {
+    const of = {
+      heads,
+      kvHeads,
+      headDim,
+      rope: true,
+      variant: "split",
+      room: 600,
+      ...(heads === 14 ? {} : ({ size: "full" } as const)),
+    } as const;
+    for (const positions of [[0], [40], [700], [5, 600]]) cases.push(causalCase({ ...of, positions, normed: true }));
+    for (const product of ["gemv_subgroup", "gemv_workgroup"] as const) {
+      for (const positions of [[31], [32], [511], [512], [2047], [2048], [700, 40]])
+        cases.push(causalCase({ ...of, positions, product, ...(positions[0]! > 512 && { size: "full" as const }) }));
+    }
+    cases.push(causalCase({ ...of, positions: [60], product: "gemv_workgroup", room: 3, size: "full" })); // room for two splits
+    cases.push(causalCase({ ...of, positions: [900], product: "gemv_subgroup", normed: true, outliers: true, size: "full" }));
   }
   return cases;
 }

@@ -34,7 +34,7 @@ export const DECODES = {
     splitKeys: SPLIT_KEYS,
     spec: (cache, group) => ({
       ...kernel("cpu/attention.decode_vec4"),
-      libs: ["lib/step", kvReader(cache), "lib/decode", lib("lanes.4")],
+      libs: ["lib/step", kvReader(cache), "lib/splits", "lib/decode", lib("lanes.4")],
       ...common(cache, group),
     }),
   },
@@ -43,7 +43,7 @@ export const DECODES = {
     splitKeys: SPLIT_KEYS,
     spec: (cache, group) => ({
       ...kernel("cpu/attention.decode_vec8"),
-      libs: ["lib/step", `lib/kv_read.${cache.dtype}`, `lib/kv_vec8.${cache.dtype}`, "lib/decode", lib("lanes.8")],
+      libs: ["lib/step", `lib/kv_read.${cache.dtype}`, `lib/kv_vec8.${cache.dtype}`, "lib/splits", "lib/decode", lib("lanes.8")],
       ...common(cache, group),
     }),
   },

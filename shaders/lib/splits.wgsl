@@ -1,0 +1,9 @@
+// How many keys each of the splits of decode attention has for a row of so many keys: `split_keys`, and more where there would be too many
+// splits. Up to `few` while they need be no longer than ROUNDS split_keys (a product behind may put so few together in front of itself:
+// lib/prologue.splits), else up to `splits`, which attention.combine puts together.
+const ROUNDS = 4u;
+
+fn split_keys_of(keys: u32, split_keys: u32, splits: u32, few: u32) -> u32 {
+  let most = select(splits, few, keys <= few * ROUNDS * split_keys);
+  return ((keys - 1u) / (split_keys * most) + 1u) * split_keys;
+}
