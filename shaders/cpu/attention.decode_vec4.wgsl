@@ -34,7 +34,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
         own[i] = key_vec4(at + min(block + i, VEC4S - 1u));
       }
       for (var g = 0u; g < GROUP; g++) {
-        scores[g * SPLIT_KEYS + key + lane] += dots(qs[g], &own);
+        let at = g * SPLIT_KEYS + key + lane;
+        scores[at] = select(0.0, scores[at], block > 0u) + dots(qs[g], &own);
       }
     }
   }

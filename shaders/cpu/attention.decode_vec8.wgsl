@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
         let at = g * SPLIT_KEYS + key + lane;
         var score = own[g];
         if (VEC8S > LANES) {
-          score += scores[at];
+          score += select(0.0, scores[at], block > 0u);
         }
         score = select(LOWEST, score, lane < end);
         scores[at] = score;

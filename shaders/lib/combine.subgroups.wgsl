@@ -11,9 +11,7 @@ fn team_of(index: u32) -> u32 {
 fn combine(sums: ptr<function, array<vec4<f32>, COUNT>>, index: u32) {
   for (var i = 0u; i < COUNT; i++) {
     let sum = subgroupAdd((*sums)[i]);
-    if (subgroupElect()) {
-      partial[i * WIDTH + index] = sum;
-    }
+    partial[i * WIDTH + index] = select(vec4<f32>(), sum, subgroupElect());
   }
   workgroupBarrier();
 }

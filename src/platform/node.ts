@@ -51,6 +51,8 @@ const TOGGLES = "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvi
 // Dawn zeroes a buffer that is not filled by its first write. For weights that costs a seventh of the load on adapters whose memory is the
 // machine's, so there the engine zeroes what is to be zero (Memory.create).
 const UNZEROED = "disable-dawn-features=lazy_clear_resource_on_first_use";
+// Nor is workgroup memory zeroed there, which no kernel counts on: compiling that takes SwiftShader two thirds of a kernel with barriers.
+const UNCLEARED = ",disable_workgroup_init";
 
 /**
  * The adapters' names; Dawn has no call for it, but lists them when asked for one that does not exist.
@@ -112,7 +114,7 @@ async function requestAdapter({ adapter: wanted, powerPreference, robustness = t
   const free = !text && rank(name) === 0 && powerPreference !== undefined;
   const toggles = robustness ? TOGGLES : `${TOGGLES},disable_robustness`;
   const zeroes = kindOf({ name }) === "gpu";
-  const gpu = instanceOf(dawn, [toggles, ...(zeroes ? [] : [UNZEROED]), ...(free ? [] : [`adapter=${name}`])]);
+  const gpu = instanceOf(dawn, [...(zeroes ? [toggles] : [toggles + UNCLEARED, UNZEROED]), ...(free ? [] : [`adapter=${name}`])]);
   let adapter: GPUAdapter | null;
   try {
     adapter = await looking.around(() => gpu.requestAdapter(powerPreference ? { powerPreference } : {}));

@@ -4,6 +4,7 @@ import { type Program, Programs } from "../../src/gpu/program.ts";
 import { sample } from "../../src/ops/sample.ts";
 import { createSampleState, GREEDY, type SampleState, type Sampling, setMask, setSampling } from "../../src/ops/sample-state.ts";
 import { argmax, changed, draw, keptIds, philox, probabilities } from "../../src/reference/sample.ts";
+import { isQuick } from "../shared/quick.ts";
 
 /** A small generator for test data: the same numbers in every run. */
 function randomNumbers(seed: number): () => number {
@@ -109,30 +110,35 @@ describe("sampling on the GPU", () => {
       ].map((each) => ({ ...GREEDY, temperature, seed: Math.floor(random() * 2 ** 53), ...each })),
     );
 
-  it.each([1, 65, 1025, 5000])("keeps exactly the ids of the definition, and draws the one it should: %i logits", async (count) => {
-    const settings = grid(randomNumbers(count));
-    const bench = await Bench.open(gpu, settings.length, count);
-    // Rounded to multiples of 1/8 in every second row, so that ties meet the thresholds.
-    const rows = settings.map((_, i) => normalLogits(count, 2, i + 1).map((l) => (i % 2 ? Math.round(l * 8) / 8 : l)));
-    bench.set(settings);
-    const near = { ids: 0, sets: 0 };
-    for (let drawn = 0; drawn < 2; drawn++) {
-      const ids = await bench.step(rows as Float32Array<ArrayBuffer>[]);
-      for (const [i, id] of ids.entries()) {
-        const expected = draw(rows[i]!, settings[i]!, drawn);
-        if (expected.margin < 1e-4) near.ids++;
-        else expect(id, JSON.stringify(settings[i])).toBe(expected.id);
-        if (drawn > 0) continue;
-        const { topP } = settings[i]!;
-        const [less, more] = [-1e-5, 1e-5].map((slack) => keptIds(rows[i]!, { ...settings[i]!, topP: topP < 1 ? topP + slack * topP : 1 }));
-        if (less!.size !== more!.size) near.sets++;
-        else expect(await bench.kept(i, rows[i]!, settings[i]!), JSON.stringify(settings[i])).toEqual(less);
+  it.each(isQuick ? [1, 65, 1025] : [1, 65, 1025, 5000])(
+    "keeps exactly the ids of the definition, and draws the one it should: %i logits",
+    async (count) => {
+      const settings = grid(randomNumbers(count));
+      const bench = await Bench.open(gpu, settings.length, count);
+      // Rounded to multiples of 1/8 in every second row, so that ties meet the thresholds.
+      const rows = settings.map((_, i) => normalLogits(count, 2, i + 1).map((l) => (i % 2 ? Math.round(l * 8) / 8 : l)));
+      bench.set(settings);
+      const near = { ids: 0, sets: 0 };
+      for (let drawn = 0; drawn < 2; drawn++) {
+        const ids = await bench.step(rows as Float32Array<ArrayBuffer>[]);
+        for (const [i, id] of ids.entries()) {
+          const expected = draw(rows[i]!, settings[i]!, drawn);
+          if (expected.margin < 1e-4) near.ids++;
+          else expect(id, JSON.stringify(settings[i])).toBe(expected.id);
+          if (drawn > 0) continue;
+          const { topP } = settings[i]!;
+          const [less, more] = [-1e-5, 1e-5].map((slack) =>
+            keptIds(rows[i]!, { ...settings[i]!, topP: topP < 1 ? topP + slack * topP : 1 }),
+          );
+          if (less!.size !== more!.size) near.sets++;
+          else expect(await bench.kept(i, rows[i]!, settings[i]!), JSON.stringify(settings[i])).toEqual(less);
+        }
       }
-    }
-    // Where rounding could decide, nothing is claimed; that must be rare.
-    expect(near.ids).toBeLessThanOrEqual(2);
-    expect(near.sets).toBeLessThanOrEqual(4);
-  });
+      // Where rounding could decide, nothing is claimed; that must be rare.
+      expect(near.ids).toBeLessThanOrEqual(2);
+      expect(near.sets).toBeLessThanOrEqual(4);
+    },
+  );
 
   it("finds the thresholds in the real vocabulary", async () => {
     const count = 151674;
@@ -158,8 +164,8 @@ describe("sampling on the GPU", () => {
     ["top-p", { temperature: 0.8, topP: 0.85 }],
     ["min-p", { temperature: 1, minP: 0.1 }],
   ] as const)("draws by the distribution: %s", async (_, some) => {
-    const rows = 128;
-    const steps = 32;
+    // 512 draws tell a wrong distribution from a right one, 4096 a slightly wrong one.
+    const [rows, steps] = isQuick ? [32, 16] : [128, 32];
     const logits = Float32Array.of(2, 1, 0.5, 0, -1, 1.5, -0.5, 0.25, -3, 0.75);
     const choice = { ...GREEDY, ...some };
     const bench = await Bench.open(gpu, rows, logits.length);

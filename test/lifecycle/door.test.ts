@@ -1,9 +1,11 @@
 import fc from "fast-check";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { InternVL } from "../../src/index.ts";
 import { doorSuite, keyOf, outcome, withKey } from "../shared/door.ts";
 import { anyValue } from "../shared/wrong.ts";
 import { pathOf } from "../support.ts";
+
+vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 doorSuite(

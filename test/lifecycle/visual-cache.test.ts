@@ -1,9 +1,12 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type ChatOptions, InternVL } from "../../src/index.ts";
 import { VisualCache } from "../../src/model/visual-cache.ts";
+import { isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
+
+vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 const image = (name: string) => `${folder}/images/${name}.png`;
@@ -117,7 +120,8 @@ describe("visual tokens cached by content", () => {
   });
 
   it("pictures that have no room together take turns, with the ids that they have alone", async () => {
-    const pages = [50, 100, 150].map((level) => ({
+    // Three pages never find a tile of theirs again, two find those that the other one left.
+    const pages = (isQuick ? [50, 150] : [50, 100, 150]).map((level) => ({
       images: Array.from({ length: 9 }, (_, i) => grey(112, 112, level + i)),
       maxTiles: 1,
     }));
@@ -129,7 +133,7 @@ describe("visual tokens cached by content", () => {
         counts.push(tiles);
       }
     }
-    expect(counts).toEqual([9, 9, 9, 9, 9, 9]);
-    expect((await ask({ images: [pages[2]!.images[0]!, grey(112, 112, 7)], maxTiles: 1 }, small)).tiles).toBe(1);
+    expect(counts).toEqual(isQuick ? [9, 9, 2, 2] : [9, 9, 9, 9, 9, 9]);
+    expect((await ask({ images: [pages.at(-1)!.images[0]!, grey(112, 112, 7)], maxTiles: 1 }, small)).tiles).toBe(1);
   });
 });

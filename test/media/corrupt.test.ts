@@ -6,6 +6,7 @@ import { rgbFromPixels } from "../../src/media/pixels.ts";
 import { resize } from "../../src/media/resize.ts";
 import { chooseGrid, tileImage } from "../../src/media/tiles.ts";
 import { sampleFrameIndices } from "../../src/media/video.ts";
+import { isQuick } from "../shared/quick.ts";
 import { attempt, chunk, expectBad, extra, fixture, idat, ihdr, join, png, rawRows, SIGNATURE } from "./helpers.ts";
 
 const END = chunk("IEND");
@@ -63,7 +64,8 @@ describe("damaged PNGs are refused", () => {
   test("at every length", async () => {
     const file = extra("p-interlaced.png");
     const pixelsEnd = file.length - 12 - 8; // behind them only checksums and IEND
-    for (let length = 0; length < pixelsEnd; length += 7) expect(await attempt(file.subarray(0, length))).toBeInstanceOf(EngineError);
+    for (let length = 0; length < pixelsEnd; length += isQuick ? 61 : 7)
+      expect(await attempt(file.subarray(0, length))).toBeInstanceOf(EngineError);
   });
 });
 

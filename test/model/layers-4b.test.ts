@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
 import { openWeights } from "../../src/hub/open.ts";
@@ -13,6 +13,7 @@ import { createCaches } from "../../src/ops/kv-cache.ts";
 import { inverseFrequencies, ropeTable } from "../../src/ops/rope.ts";
 import type { Activation, Bindable } from "../../src/tensor/tensor.ts";
 import { GpuWeights } from "../../src/weights/gpu-weights.ts";
+import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { fixture, json, memoryFiles, readF32, relativeL2, syntheticF32, syntheticFile } from "../support.ts";
 
 interface Golden {
@@ -54,11 +55,8 @@ describe.each([1, 2 ** -10])("layers of the 4B model, inputs times %d", (factor)
   });
   afterAll(() => gpu.close());
   beforeEach((context) => {
-    // The same products once more: two minutes on SwiftShader. CI has them on lavapipe, test:full on every adapter.
-    context.skip(
-      factor !== 1 && /swiftshader/i.test(gpu.adapterName) && !inject("full"),
-      "small inputs: on lavapipe or with npm run test:full",
-    );
+    // The layers' products, and all once more: three minutes on SwiftShader.
+    context.skip((factor !== 1 || context.task.name !== "mlp1") && isQuick, `small inputs and whole layers: ${ELSEWHERE}`);
   });
 
   function input(name: string): Float32Array<ArrayBuffer> {

@@ -8,5 +8,5 @@ const only = inject("full") ? undefined : ["single", "textturn"];
 
 for (const name of ["tiny-qwen", "tiny-internlm2", "tiny-vit6b", "tiny-qwen3"]) await tinySuite(name, readRepository, only);
 
-for (const name of HF) await hfSuite(name, readRepository, inject("full") ? undefined : ["image", "video"]);
+for (const name of HF) await hfSuite(name, readRepository, inject("full") ? undefined : ["image"]);
 await sentencePieceSuite(readRepository, inject("full") ? undefined : ["text"]);
