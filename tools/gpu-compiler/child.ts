@@ -27,19 +27,22 @@ const SAMPLING = { temperature: 1, topP: 0.9, topK: 40, minP: 0.1, repetitionPen
 /** Layers are alike, and drivers allow no more memory than the machine has: a model of few has the kernels of the whole one. */
 const LAYERS = 3;
 
-/** Loads a model, of weights that nobody reads, with every program that answers need: greedy and drawn, of one slot and of eight. */
+/**
+ * Loads a model, of weights that nobody reads, with every program that answers need: greedy and drawn, of one slot and of eight, exact and
+ * as users have it. */
 async function compileModel(gpu: Gpu, whole: ModelConfig, format: MatrixDtype): Promise<void> {
   const { vision, language } = whole;
   const few = <T extends { layers: number }>(each: T): T => ({ ...each, layers: Math.min(LAYERS, each.layers) });
   const config = { ...whole, vision: few(vision), language: few(language) };
   const origin = syntheticTensors(gpu, checkpointTensors(config), 0);
-  await gpu.memory.temporarily(async () => {
-    const maxContext = Math.min(CONTEXT, config.language.maxPositions);
-    const { model } = await loadModel(gpu, () => origin, config, { format, maxContext, kv: "f16" });
-    await model.recordVision(config.tileSize);
-    const together = await model.openDecoder(model.slotsIn(Number.POSITIVE_INFINITY, SLOTS_CONTEXT), SLOTS_CONTEXT);
-    for (const decoder of [model.decoder, together]) await decoder.prepareSampling(SAMPLING);
-  });
+  const maxContext = Math.min(CONTEXT, config.language.maxPositions);
+  for (const precision of ["exact", "auto"] as const)
+    await gpu.memory.temporarily(async () => {
+      const { model } = await loadModel(gpu, () => origin, config, { format, maxContext, kv: "f16", precision });
+      await model.recordVision(config.tileSize);
+      const together = await model.openDecoder(model.slotsIn(Number.POSITIVE_INFINITY, SLOTS_CONTEXT), SLOTS_CONTEXT);
+      for (const decoder of [model.decoder, together]) await decoder.prepareSampling(SAMPLING);
+    });
 }
 
 /** Nothing is computed: values need not be drawn. */
