@@ -43,7 +43,7 @@ export default defineConfig(({ mode }) => ({
       inNode("pages", ["test/browser/*.test.ts"]), // drive Chromium from Node
       {
         resolve: { alias: platform("web") },
-        optimizeDeps: { include: ["@huggingface/tokenizers", "jpeg-js/lib/decoder.js", "@jsquash/jpeg/codec/dec/mozjpeg_dec.js"] },
+        optimizeDeps: { include: ["jpeg-js/lib/decoder.js", "@jsquash/jpeg/codec/dec/mozjpeg_dec.js"] },
         test: {
           name: "browser",
           include: ["test/browser/page/**/*.test.ts"], // run inside Chromium

@@ -1,6 +1,6 @@
 // The next id of every row: of its candidates the best (of the largest logits, or of the draws), ties to the smaller id.
-// Marks it as seen and counts it, for the step after this one.
-//   candidates: (value, id) [rows, CANDIDATES]   settings: [state rows]   seen: a bit an id, u32 [state rows, ceil(COUNT / 32)]
+// Counts it, for the step after this one.
+//   candidates: (value, id) [rows, CANDIDATES]   settings: [state rows]   counts: times drawn, u32 [state rows, COUNT]
 //   next: u32 [state rows]
 // Workgroup (1, row) of 256 threads, of which each looks at 8 candidates at a time.
 // Libs wide, sample. Limits: 256 invocations. Reference: reference/sample.
@@ -12,7 +12,7 @@ struct Params {
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> candidates: array<Best>;
 @group(0) @binding(3) var<storage, read_write> settings: array<Settings>;
-@group(0) @binding(4) var<storage, read_write> seen: array<u32>;
+@group(0) @binding(4) var<storage, read_write> counts: array<u32>;
 @group(0) @binding(5) var<storage, read_write> next: array<u32>;
 
 @compute @workgroup_size(THREADS)
@@ -30,7 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = state_row(p.first, group.y);
     let chosen = min(winner.id, p.count - 1u);
     next[row] = chosen;
-    seen[row * ((p.count + 31u) / 32u) + chosen / 32u] |= 1u << (chosen % 32u);
+    counts[row * p.count + chosen] += 1u;
     settings[row].drawn += 1u;
   }
 }

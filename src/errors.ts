@@ -41,6 +41,15 @@ export class EngineError extends Error {
   }
 }
 
+/** A part of the library that comes when it is needed: `late("what it is", import("…"))`. @throws EngineError network where it cannot be loaded */
+export const late = <T>(what: string, part: Promise<T>): Promise<T> =>
+  part.catch((cause: unknown) => {
+    throw new EngineError("network", `${what} could not be loaded`, {
+      hint: "check the connection and that all files of the library are there, then try again",
+      cause,
+    });
+  });
+
 /** Throws `aborted` when the signal has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new EngineError("aborted", "the operation was aborted", { cause: signal.reason });

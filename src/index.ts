@@ -21,6 +21,7 @@ export type { PictureOptions, PromptOptions, VideoLike } from "./api/prompt.ts";
 export type { BatchAnswer, BatchFailure, BatchResult, ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";
 export type { SendOptions, Session, SessionOptions } from "./api/session.ts";
 export { EngineError, type ErrorCode } from "./errors.ts";
+export type { PromptProgress } from "./generate/request.ts";
 export type { DeviceOptions } from "./gpu/device.ts";
 export type { CachedModel } from "./hub/cached.ts";
 export type { HubOptions, SourceLike, WeightSource } from "./hub/source.ts";

@@ -223,3 +223,9 @@ export const signal: Reader<AbortSignal> = (value, name) => {
     throw wrong(name, value, "an AbortSignal", "give the signal of an AbortController: new AbortController().signal");
   return value as AbortSignal;
 };
+
+/** Bytes for a person: `7.4 GB`. */
+export function sizeText(bytes: number): string {
+  const [unit, name] = bytes < 1e6 ? [1e3, "kB"] : bytes < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
+  return `${(bytes / (unit as number)).toFixed(1)} ${name}`;
+}

@@ -8,7 +8,7 @@ import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
 import type { Model, Tiles } from "./model/internvl.ts";
 import type { VisualLayout } from "./model/visual-cache.ts";
-import { GREEDY } from "./ops/sample.ts";
+import { GREEDY } from "./ops/sample-state.ts";
 import { count, flag, isRecord, number, reading, readOptions, wrong } from "./options.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 
@@ -201,7 +201,7 @@ export async function generateTrace(
     engine.check(request);
     let units = 0;
     for await (units of engine.prefill(0, request, 0, () => false)); // every position is computed here, none taken from the cache
-    await engine.first(0, units, GREEDY, false);
+    await engine.first(0, units, { sampling: GREEDY, tell: false });
     for (let position = request.inputIds.length; ids.length < steps; position++) {
       logits.push(await decoder.readLogits());
       ids.push(await decoder.readId());

@@ -86,7 +86,7 @@ describe("the house", () => {
     expect(others).toEqual(["src/ops/choose.ts"]);
     // And there when such an adapter is opened, not before.
     const text = readFileSync(join(root, "src/ops/choose.ts"), "utf8");
-    expect(text.match(/^.*\.\/cpu\/.*$/gm)).toEqual([expect.stringContaining('await import("./cpu/index.ts")')]);
+    expect(text.match(/^.*\.\/cpu\/.*$/gm)).toEqual([expect.stringContaining('import("./cpu/index.ts")')]);
   });
 
   it("asks in one place what an adapter is, and chooses kernels by it in one", () => {
@@ -98,6 +98,14 @@ describe("the house", () => {
     const names = /\/[^/\n]*(llvmpipe|lavapipe|basic render|isFallback)[^/\n]*\/i?\b|isFallbackAdapter (=|\?|&|\|)/i;
     // The other one advises by the name that somebody asked for, where there is no such adapter.
     expect(code.filter((file) => names.test(text(file)))).toEqual(["src/gpu/adapter-kind.ts", "src/platform/no-adapter.ts"]);
+  });
+
+  it("says what could not be loaded where a part comes later", () => {
+    const loads = files
+      .filter((file) => !file.startsWith("src/platform/node"))
+      .flatMap((file) => readFileSync(join(root, file), "utf8").match(/^.*(?<!typeof )\bimport\("\..*$/gm) ?? []);
+    expect(loads.length).toBeGreaterThan(20);
+    expect(loads.filter((line) => !/\blate\(/.test(line))).toEqual([]);
   });
 
   it("keeps files within their sizes", () => {

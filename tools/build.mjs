@@ -17,6 +17,7 @@ function node(...args) {
 rmSync(join(root, "dist"), { recursive: true, force: true });
 rmSync(join(root, "src/safetensors/dist"), { recursive: true, force: true });
 node("tools/embed-shaders/main.mjs");
+node("tools/embed-xgrammar.mjs");
 node(tsc, "-p", "src/safetensors/tsconfig.json");
 node(tsc, "-p", "tsconfig.build.json");
 const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));

@@ -5,10 +5,14 @@ struct Settings {
   top_k: u32, // 0: off
   top_p: u32, // in units of 2^-32; 0: off
   min_gap: f32, // temperature * ln(min_p): logits further below the largest are out
-  penalty: f32, // 1: off
+  penalty: f32, // of repetition; 1: off
   drawn: u32, // tokens drawn so far: the random generator's counter
   seed_low: u32,
   seed_high: u32,
+  presence: f32, // 0: off, as the next
+  frequency: f32,
+  biases: u32, // how many
+  mask: u32, // one more than the mask's place; 0: every id is allowed
 }
 
 // The best of a block of logits and the first id that has it; id = the vocabulary's size where nothing may be drawn.
@@ -42,6 +46,7 @@ const BINS = 256u;
 const COUNT_PASSES = 4u; // digits of 8 bits; the mass passes follow
 const PASSES = 8u;
 const LOWEST = -3.4028234e38;
+const TOP = 20u; // most probable ids that are told
 
 // A bin of a histogram of three 12-bit limbs, from the highest; counts use the lowest only.
 fn joined(high: u32, middle: u32, low: u32) -> vec2<u32> {

@@ -1,6 +1,7 @@
+import { EngineError } from "../errors.ts";
 import { type DeviceOptions, deviceOption } from "../gpu/device-options.ts";
 import { checkSource, type SourceLike } from "../hub/source.ts";
-import { callback, count, number, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
+import { callback, count, has, number, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
 import type { LoadOptions } from "./load.ts";
 
 /** A GPUDevice, or how to choose an adapter; `openGpu` takes it as it is. */
@@ -15,8 +16,43 @@ const adapters: Reader<SourceLike[]> = (value, name) => {
   return value.map((each) => checkSource(each, "an adapter's source"));
 };
 
+/** Several of them, each once. */
+const severalOf =
+  <T>(device: Reader<T>): Reader<T[]> =>
+  (value, name) => {
+    if (!Array.isArray(value) || value.length === 0)
+      throw wrong(name, value, "a list of devices", `write { ${name}: [{ adapter: "…" }, …] }`);
+    const read = value.map((each, i) => device(each, `${name}[${i}]`));
+    for (const [i, each] of value.entries()) {
+      const before = value.indexOf(each);
+      if (before < i && has(each, "createBuffer")) throw wrong(`${name}[${i}]`, each, `another device than ${name}[${before}]`);
+    }
+    return read;
+  };
+
+/** The memory of each device. */
+const split: Reader<number[]> = (value, name) => {
+  const good = Array.isArray(value) && value.length > 0 && value.every((each) => Number.isFinite(each) && each > 0);
+  if (!good) throw wrong(name, value, "a list of numbers above 0, the memory of each of devices");
+  return value as number[];
+};
+
+/** What several devices need of one another. @throws EngineError bad-input */
+function checkDevices<T extends { device?: unknown; devices?: readonly unknown[]; split?: readonly number[] }>(options: T): T {
+  const { device, devices, split } = options;
+  if (device !== undefined && devices)
+    throw new EngineError("bad-input", "load has device and devices, needs one of them", { param: "devices" });
+  if (split && split.length !== (devices?.length ?? 0)) {
+    const has = `split has ${split.length} numbers, devices has ${devices?.length ?? 0}`;
+    throw new EngineError("bad-input", has, { hint: "give a number for each of devices, or leave split out", param: "split" });
+  }
+  return options;
+}
+
 const LOAD = {
   device,
+  devices: severalOf(device),
+  split,
   adapters,
   weights: oneOf("auto", "bf16", "f16", "f32", "q8", "q4"),
   precision: oneOf("exact", "auto", "fast"),
@@ -40,7 +76,7 @@ const isWorker = (value: unknown): value is Worker => {
 
 /** What `load` was given. @throws EngineError bad-input */
 export function acceptLoad(from: unknown, options: unknown): { source: SourceLike } & Read<typeof LOAD> {
-  return { source: checkSource(from), ...readOptions("load", options, LOAD) };
+  return { source: checkSource(from), ...checkDevices(readOptions("load", options, LOAD)) };
 }
 
 /** What a worker's `load` was given. @throws EngineError bad-input */
@@ -55,7 +91,8 @@ export function acceptWorkerLoad(from: unknown, options: unknown) {
     return read.options;
   };
   const { fetch: _, ...portable } = LOAD;
-  return { source: checkSource(from), ...readOptions("load", options, { ...portable, device: chosen, worker }) };
+  const shape = { ...portable, device: chosen, devices: severalOf(chosen), worker };
+  return { source: checkSource(from), ...checkDevices(readOptions("load", options, shape)) };
 }
 
 const { endpoint, revision, token, cacheDir, fetch: request, signal: abort } = LOAD;

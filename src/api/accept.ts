@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import type { PromptProgress } from "../generate/request.ts";
 import { callback, count, flag, number, oneOf, type Read, type Reader, reading, readOptions, signal, text, wrong } from "../options.ts";
 import type { Accepted, AcceptedItem, Ask, SessionStart } from "./asking.ts";
 import { GENERATION, generation } from "./generation.ts";
@@ -29,11 +30,12 @@ const SEND = {
   specialTokens: oneOf("text", "parse"),
   ...GENERATION,
   signal,
+  onProgress: callback<(progress: PromptProgress) => void>(),
 };
 
 const CHAT = { ...SEND, history, system: text };
 
-type Sent = Read<Omit<typeof CHAT, "signal">>;
+type Sent = Read<Omit<typeof CHAT, "signal" | "onProgress">>;
 
 /** The conversation that a question stands for: a text, or messages that end with a user's. */
 function asked(question: unknown, name: string): Conversation & { open: Asked } {
@@ -75,15 +77,15 @@ function ask({ system, turns, open }: Conversation & { open: Asked }, sent: Sent
 /** What `chat` was given. @throws EngineError bad-input */
 export function acceptChat(question: unknown, options: unknown): Accepted {
   const read = reading("the question", () => asked(question, "the question"));
-  const { signal, ...sent } = readOptions("chat", options, CHAT);
-  return { ask: ask(read, sent), signal };
+  const { signal, onProgress, ...sent } = readOptions("chat", options, CHAT);
+  return { ask: ask(read, sent), signal, onProgress };
 }
 
 /** What a session's `send` was given; its history is added when its turn comes. @throws EngineError bad-input */
 export function acceptSend(question: unknown, options: unknown): Accepted {
   const read = reading("the question", () => asked(question, "the question"));
-  const { signal, ...sent } = readOptions("send", options, SEND);
-  return { ask: ask(read, sent), signal };
+  const { signal, onProgress, ...sent } = readOptions("send", options, SEND);
+  return { ask: ask(read, sent), signal, onProgress };
 }
 
 /** What `session` was given. @throws EngineError bad-input */
@@ -103,7 +105,7 @@ export function continued(later: Ask, { system, systemSaid, turns }: SessionStar
   };
 }
 
-const { signal: _, ...ITEM_OPTIONS } = CHAT;
+const { signal: _, onProgress: __, ...ITEM_OPTIONS } = CHAT;
 const ITEM = { prompt: (value: unknown) => value, ...ITEM_OPTIONS };
 
 const isMessages = (prompt: readonly unknown[]): boolean => prompt.some((each) => typeof each === "object" && each !== null);

@@ -4,9 +4,7 @@ import { badImage } from "../media/image.ts";
 import { sniff } from "../media/sniff.ts";
 import { quoted } from "../options.ts";
 import { fetchLimited } from "../platform/fetch.ts";
-
-/** The longest file that is taken for a picture, in bytes: photos of 200 million pixels are far below it. */
-export const MOST_BYTES = 2 ** 29;
+import { MOST_BYTES } from "./image-options.ts";
 
 /** What PNG, JPEG, GIF, WebP and other files begin with, in base64. */
 const BASE64_FILE = /^(iVBORw0KGgo|\/9j\/|R0lGOD|UklGR|Qk[0-2]|PHN2Zy|JVBERi)/;

@@ -1,8 +1,11 @@
-import type { Usage } from "../generate/request.ts";
+import type { Told } from "../generate/engine.ts";
+import type { PromptProgress, Usage } from "../generate/request.ts";
 import type { Accept } from "../generate/scheduler.ts";
+import { wrong } from "../options.ts";
 import { StreamDecoder } from "../text/stream.ts";
 import { TEMPLATES } from "../text/template.ts";
 import type { Ask } from "./asking.ts";
+import { constraintOf } from "./format.ts";
 import type { Generation } from "./generation.ts";
 import type { Parts } from "./parts.ts";
 import { type PreparedPrompt, preparePrompt } from "./prompt.ts";
@@ -14,8 +17,10 @@ export interface AnswerOptions {
   maxContext?: number | undefined;
   /** Called once the request was let in: what can be wrong with it is not. */
   admitted?: ((promptTokens: number) => void) | undefined;
-  /** Called with each new id and the logits that it was chosen from, the stop id included, before its text is emitted. */
-  watch?: ((id: number, logits: Float32Array) => void) | undefined;
+  /** Called with each new id and how probable it was, the stop id included, before its text is emitted. */
+  watch?: ((id: number, told: Told) => void) | undefined;
+  /** Called as the prompt gets on. */
+  onProgress?: ((progress: PromptProgress) => void) | undefined;
   /** Keeps white space at the answer's ends. */
   raw?: boolean | undefined;
 }
@@ -40,36 +45,45 @@ export async function answerWith(
   ask: Ask,
   signal: AbortSignal,
   emit: (piece: string) => void,
-  maxContext?: number,
+  options: Pick<AnswerOptions, "maxContext" | "onProgress"> = {},
 ): Promise<ChatResult> {
   const began = performance.now();
-  const prepared = await prepareAsk(parts, ask, signal, maxContext);
-  return answerPrompt(parts, prepared, ask.generation, signal, emit, { maxContext }, performance.now() - began);
+  const prepared = await prepareAsk(parts, ask, signal, options.maxContext);
+  return answerPrompt(parts, prepared, ask.generation, signal, emit, options, performance.now() - began);
 }
 
 /** Has a prompt answered. @throws EngineError bad-input, context-overflow, aborted, disposed, device-lost */
 export async function answerPrompt(
-  { tokenizer, config, imageContextId, stopIds, model, scheduler }: Parts,
+  parts: Parts,
   prepared: PreparedPrompt,
   generation: Generation,
   signal: AbortSignal,
   emit: (piece: string) => void,
-  { maxContext = model.maxContext, admitted, watch, raw }: AnswerOptions,
+  { maxContext = parts.model.maxContext, admitted, watch, onProgress, raw }: AnswerOptions,
   prepareMs: number,
 ): Promise<ChatResult> {
-  const template = raw ? { trimmed: false } : TEMPLATES[config.template];
+  const { tokenizer, config, imageContextId, stopIds, scheduler } = parts;
+  const { sampling, maxTokens, format } = generation;
+  const unknown = sampling.logitBias.find(([id]) => id >= config.language.vocabSize);
+  if (unknown) throw wrong("logitBias", unknown[0], `token ids below ${config.language.vocabSize}`);
+  const constraint = format && (await constraintOf(parts, format));
+  // What follows a grammar is its text as it is, to the last space.
+  const template = format ? { trimmed: false, exact: true } : raw ? { trimmed: false } : TEMPLATES[config.template];
   const answer = new Answer(prepared, generation, new StreamDecoder(tokenizer, generation.stop, template), stopIds, prepareMs, emit);
   const { inputIds, tiles: images } = prepared;
-  const { sampling, maxTokens } = generation;
-  const request = { inputIds, images, imageContextId, sampling, maxTokens, maxContext, logits: watch !== undefined };
-  const accept: Accept = (id, logits) => {
-    if (logits) watch?.(id, logits);
+  const request = { inputIds, images, imageContextId, sampling, constraint, maxTokens, maxContext, tell: watch !== undefined, onProgress };
+  const accept: Accept = (id, told) => {
+    if (told) watch?.(id, told);
     return answer.accept(id);
   };
-  const running = scheduler.admit(request, accept, signal);
-  await Promise.race([running, undefined]); // throws what `admit` has refused at once
-  admitted?.(inputIds.length);
-  return answer.finish(await running);
+  try {
+    const running = scheduler.admit(request, accept, signal);
+    await Promise.race([running, undefined]); // throws what `admit` has refused at once
+    admitted?.(inputIds.length);
+    return answer.finish(await running);
+  } finally {
+    constraint?.dispose();
+  }
 }
 
 /** Turns the ids of one answer into text as they come, and says when it ends. */

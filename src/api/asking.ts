@@ -1,3 +1,4 @@
+import type { PromptProgress } from "../generate/request.ts";
 import type { Generation } from "./generation.ts";
 import type { Asked, Turn } from "./messages.ts";
 import type { Picture } from "./pictures.ts";
@@ -29,10 +30,11 @@ export interface Ask {
   generation: Generation;
 }
 
-/** A question with the signal that ends it. */
+/** A question with the signal that ends it, and who wants to know how far it is. */
 export interface Accepted {
   ask: Ask;
   signal: AbortSignal | undefined;
+  onProgress: ((progress: PromptProgress) => void) | undefined;
 }
 
 /** What a session begins with. */

@@ -12,7 +12,7 @@ import type { PromptOptions } from "./prompt.ts";
 import { asEngineError, type BatchAnswer, type BatchResult, type ChatResult } from "./reply.ts";
 
 /** One request of a batch. */
-export interface BatchItem extends Omit<PromptOptions, "signal">, GenerationOptions {
+export interface BatchItem extends Omit<PromptOptions, "signal" | "onProgress">, GenerationOptions {
   /** A question; or a list, asked one after the other as a conversation, pictures belonging to the first; or messages. */
   prompt: string | readonly string[] | readonly Message[];
 }
@@ -50,7 +50,7 @@ async function converse(parts: Parts, item: AcceptedItem, signal: AbortSignal, m
   let { ask } = item;
   for (const question of [ask.question.text, ...item.more]) {
     if (turns.length > 0) ask = following(ask, question, turns.at(-1)!.history);
-    turns.push(await answerWith(parts, ask, signal, () => {}, maxContext));
+    turns.push(await answerWith(parts, ask, signal, () => {}, { maxContext }));
   }
   return { ...turns.at(-1)!, turns };
 }

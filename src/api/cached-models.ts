@@ -1,3 +1,4 @@
+import { late } from "../errors.ts";
 import type { CachedModel } from "../hub/cached.ts";
 import type { HubOptions } from "../hub/source.ts";
 import { readOptions, text } from "../options.ts";
@@ -10,5 +11,5 @@ import { readOptions, text } from "../options.ts";
  */
 export async function cachedModels(options?: Pick<HubOptions, "cacheDir">): Promise<CachedModel[]> {
   const { cacheDir } = readOptions("cachedModels", options, { cacheDir: text });
-  return (await import("../hub/cached.ts")).listCached(cacheDir);
+  return (await late("what lists downloads", import("../hub/cached.ts"))).listCached(cacheDir);
 }

@@ -1,4 +1,3 @@
-import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
 import { asBadWeights, openWeights } from "../hub/open.ts";
@@ -15,6 +14,7 @@ import {
 } from "../hub/source.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
 import { callback, count, isRecord, oneOf, readOptions, wrong } from "../options.ts";
+import { newSha256 } from "../platform/sha256.ts";
 import { type Checkpoint, MAX_READ } from "../safetensors/index.ts";
 import { isQuantized } from "../tensor/tensor.ts";
 import { type ConvertFormat, convertTensors } from "../weights/convert.ts";
@@ -77,7 +77,7 @@ const bytesOf = ({ tensors }: Checkpoint): number => [...tensors.values()].reduc
 async function hashes({ files }: Checkpoint, onBytes: (bytes: number) => void, signal?: AbortSignal): Promise<string> {
   const lines: string[] = [];
   for (const { size, source } of files) {
-    const hash = platform.sha256();
+    const hash = newSha256();
     for (let at = 0; at < size; at += MAX_READ) {
       const bytes = await asBadWeights(() => source.read(at, Math.min(MAX_READ, size - at), signal));
       hash.update(bytes);

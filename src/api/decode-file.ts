@@ -15,7 +15,7 @@ export async function decodeFile(bytes: Uint8Array, options: ImageOptions): Prom
   if (decoder !== "native" || format === "png") return decodeImage(bytes, { ...limits, signal });
   let file = bytes;
   if (format === "jpeg") {
-    const { width, height } = readDimensions(bytes);
+    const { width, height } = await readDimensions(bytes);
     checkDimensions("JPEG", width, height, limits);
     const parts = readJpeg(bytes, limits);
     // Of four components browsers make what they like, and they do not know arithmetic coding.

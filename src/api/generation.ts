@@ -1,5 +1,7 @@
-import { GREEDY, type Sampling } from "../ops/sample.ts";
-import { count, number, type Read, type Reader, wrong } from "../options.ts";
+import { GREEDY, MOST_BIASES, type Sampling } from "../ops/sample-state.ts";
+import { count, isRecord, number, type Read, type Reader, wrong } from "../options.ts";
+import type { Format } from "../text/grammar/schema.ts";
+import { type Schema, schema } from "./format.ts";
 
 /** How an answer is generated. */
 export interface GenerationOptions {
@@ -17,14 +19,26 @@ export interface GenerationOptions {
   seed?: number | undefined;
   /** Makes ids that the answer already has less probable; 1, the default: off. */
   repetitionPenalty?: number | undefined;
+  /** Taken from the logits of tokens that the answer already has, -2 … 2; 0, the default: off. */
+  presencePenalty?: number | undefined;
+  /** Taken from the logit of a token as often as the answer has it, -2 … 2; 0, the default: off. */
+  frequencyPenalty?: number | undefined;
+  /** Added to the logits of tokens, by their ids: -100 … 100 each, for at most 1024 of them. */
+  logitBias?: Readonly<Record<number, number>> | undefined;
   /** Ends the answer before this text. */
   stop?: string | readonly string[] | undefined;
+  /**
+   * What the answer has to be, enforced token by token: only `maxTokens` can cut it short (`finishReason` is `length` then). Of a schema
+   * what cannot be enforced is refused by name.
+   */
+  schema?: Schema | undefined;
 }
 
 export interface Generation {
   maxTokens: number;
   sampling: Sampling;
   stop: readonly string[];
+  format: Format | undefined;
 }
 
 const DEFAULT_TOKENS = 1024;
@@ -41,6 +55,21 @@ const stopTexts: Reader<readonly string[]> = (value, name) => {
   return list;
 };
 
+const penalty = number("a number from -2 to 2", (v) => v >= -2 && v <= 2);
+
+/** Biases by id. */
+const biases: Reader<Sampling["logitBias"]> = (value, name) => {
+  const needs = `an object of token ids and numbers from -100 to 100, at most ${MOST_BIASES}`;
+  if (!isRecord(value)) throw wrong(name, value, needs);
+  const pairs = Object.entries(value);
+  if (pairs.length > MOST_BIASES) throw wrong(name, value, needs);
+  return pairs.map(([id, bias]) => {
+    if (!/^(0|[1-9]\d{0,7})$/.test(id)) throw wrong(name, id, "token ids as its keys");
+    if (typeof bias !== "number" || !(bias >= -100 && bias <= 100)) throw wrong(`${name}[${id}]`, bias, "a number from -100 to 100");
+    return [Number(id), bias] as const;
+  });
+};
+
 /** What the options of generation may be. */
 export const GENERATION = {
   maxTokens: count,
@@ -50,7 +79,11 @@ export const GENERATION = {
   minP: number("a number from 0 to 1", (v) => v >= 0 && v <= 1),
   seed: number("an integer from 0 to 2^53 - 1", (v) => Number.isSafeInteger(v) && v >= 0),
   repetitionPenalty: number("a number above 0, up to 100", (v) => v > 0 && v <= 100),
+  presencePenalty: penalty,
+  frequencyPenalty: penalty,
+  logitBias: biases,
   stop: stopTexts,
+  schema,
 };
 
 const randomSeed = (): number => {
@@ -66,10 +99,15 @@ export function generation(options: Read<typeof GENERATION>): Generation {
     topP = GREEDY.topP,
     topK = GREEDY.topK,
     minP = GREEDY.minP,
+    presencePenalty = 0,
+    frequencyPenalty = 0,
+    logitBias = [],
     stop = [],
+    schema: format,
   } = options;
   // Below this exp() of anything but the largest logits is 0: the same as greedy, and safe to divide by.
   const temperature = asked < 1e-4 ? 0 : asked;
   const { seed = temperature > 0 ? randomSeed() : 0, repetitionPenalty = 1 } = options;
-  return { maxTokens, sampling: { temperature, topP, topK, minP, repetitionPenalty, seed }, stop };
+  const penalties = { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias };
+  return { maxTokens, sampling: { temperature, topP, topK, minP, ...penalties, seed }, stop, format };
 }

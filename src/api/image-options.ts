@@ -1,5 +1,8 @@
 import type { ImageLimits } from "../media/image.ts";
 
+/** The longest file that is taken for a picture, in bytes: photos of 200 million pixels are far below it. */
+export const MOST_BYTES = 2 ** 29;
+
 /**
  * Who decodes JPEG files. `js` (the default): the same pixels in Node and in every browser, Pillow's, which upstream uses, or for files of
  * less than a million pixels a level or two from them; all published numbers are for it. `native` (pages only): the browser's decoder,

@@ -1,10 +1,9 @@
 import { platform } from "#platform";
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import { badImage, checkDimensions, type RgbImage } from "../media/image.ts";
 import { rgbFromPixels } from "../media/pixels.ts";
 import { has, wrong } from "../options.ts";
-import { bytesAt, bytesAtUrl, MOST_BYTES } from "./address.ts";
-import type { ImageOptions } from "./image-options.ts";
+import { type ImageOptions, MOST_BYTES } from "./image-options.ts";
 
 /** Raw pixels, 8 bits a channel, row by row; alpha is dropped. */
 export interface RawImage {
@@ -62,11 +61,14 @@ export async function toRgb(image: ImageLike, options: ImageOptions): Promise<Rg
 /** What is taken for a picture. */
 export const GIVE = "give a path, a URL, a Blob, the bytes of a PNG or JPEG file, or { data, width, height }";
 
+/** What fetches pictures comes with the first that is not a file in memory. */
+const address = () => late("what fetches pictures", import("./address.ts"));
+
 async function rgbOf(image: ImageLike, options: ImageOptions): Promise<RgbImage> {
   const { name, signal } = options;
-  if (typeof image === "string") return decode(await bytesAt(image, name, signal), options);
+  if (typeof image === "string") return decode(await (await address()).bytesAt(image, name, signal), options);
   if (typeof image !== "object" || image === null) throw wrong(name, image, "a picture", GIVE);
-  if (isUrlObject(image)) return decode(await bytesAtUrl(image, name, signal), options);
+  if (isUrlObject(image)) return decode(await (await address()).bytesAtUrl(image, name, signal), options);
   if (ArrayBuffer.isView(image)) return decode(viewed(name, image.buffer, image.byteOffset, image.byteLength), options);
   if (isBuffer(image)) return decode(viewed(name, image, 0, image.byteLength), options);
   if (isBlob(image)) return decode(await bytesOfBlob(name, image), options);
@@ -100,5 +102,5 @@ async function bytesOfBlob(name: string, blob: Blob): Promise<Uint8Array> {
 
 /** A file's pixels. The decoders come with the first file: pages that only talk never download them. */
 async function decode(bytes: Uint8Array, options: ImageOptions): Promise<RgbImage> {
-  return (await import("./decode-file.ts")).decodeFile(bytes, options);
+  return (await late("the decoders of pictures", import("./decode-file.ts"))).decodeFile(bytes, options);
 }

@@ -1,11 +1,10 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import type { SourceLike } from "../hub/source.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
 import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
 import { answerWith } from "./answer.ts";
-import type { Ask } from "./asking.ts";
 import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch.ts";
 import type { GenerationOptions } from "./generation.ts";
 import { type LoadOptions, loadParts } from "./load.ts";
@@ -13,7 +12,7 @@ import type { Message } from "./messages.ts";
 import type { Complete, CompletionOptions } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
 import type { PromptOptions } from "./prompt.ts";
-import { asEngineError, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
+import { asEngineError, type BatchResult, type ChatReply, type ChatResult, type Run, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
 export interface ChatOptions extends PromptOptions, GenerationOptions {}
@@ -30,14 +29,14 @@ export function partsOf(vlm: InternVL): Parts {
 }
 
 /** Prepares a question and answers it. */
-export async function answerAsk(vlm: InternVL, ask: Ask, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
-  return answerWith(partsOf(vlm), ask, signal, emit);
+export async function answerAsk(vlm: InternVL, ...[ask, signal, emit, onProgress]: Parameters<Run>): Promise<ChatResult> {
+  return answerWith(partsOf(vlm), ask, signal, emit, { onProgress });
 }
 
 /** Answers what a batch was given, already read. @throws EngineError what concerns all items */
 export async function answerBatch(vlm: InternVL, items: BatchItems, settings: BatchSettings): Promise<BatchResult[]> {
   const parts = partsOf(vlm);
-  return (await import("./batch.ts")).runBatch(parts, items, settings);
+  return (await late("batches", import("./batch.ts"))).runBatch(parts, items, settings);
 }
 
 /** A vision-language model of the InternVL 2.5 family, ready to answer. */
@@ -65,9 +64,11 @@ export class InternVL {
     }
   }
 
-  /** The adapter's name. */
+  /** The adapter's name; of several devices those of all, with commas between. */
   get adapter(): string {
-    return partsOf(this).gpu.adapterName;
+    return partsOf(this)
+      .gpus.map(({ adapterName }) => adapterName)
+      .join(", ");
   }
 
   /** How the matrices are held on the GPU. */
@@ -75,10 +76,10 @@ export class InternVL {
     return partsOf(this).weights;
   }
 
-  /** Bytes in use on the GPU, by label. */
+  /** Bytes in use on the GPU, by label; of several devices those of all. */
   memory(): { bytes: number; entries: { label: string; bytes: number }[] } {
-    const { memory } = partsOf(this).gpu;
-    return { bytes: memory.bytes, entries: memory.entries() };
+    const { gpus } = partsOf(this);
+    return { bytes: gpus.reduce((sum, { memory }) => sum + memory.bytes, 0), entries: gpus.flatMap(({ memory }) => memory.entries()) };
   }
 
   /**
@@ -90,7 +91,7 @@ export class InternVL {
   chat(question: string | readonly Message[], options?: ChatOptions): ChatReply {
     return startReply(
       () => acceptChat(question, options),
-      (ask, signal, emit) => answerAsk(this, ask, signal, emit),
+      (...asked) => answerAsk(this, ...asked),
     );
   }
 
@@ -102,14 +103,14 @@ export class InternVL {
    */
   complete: Complete = async (request: unknown, options?: CompletionOptions): Promise<never> => {
     const parts = partsOf(this);
-    return (await import("./openai.ts")).complete(parts, request, options) as Promise<never>;
+    return (await late("what answers OpenAI's requests", import("./openai.ts"))).complete(parts, request, options) as Promise<never>;
   };
 
   /** A conversation whose turns compute only what is new. @throws EngineError bad-input */
   session(options?: SessionOptions): Session {
     return new Session(
       (accept, ready) =>
-        startReply(accept, async (ask, signal, emit) => answerAsk(this, await readyOrAborted(ready(ask), signal), signal, emit)),
+        startReply(accept, async (ask, signal, ...told) => answerAsk(this, await readyOrAborted(ready(ask), signal), signal, ...told)),
       options,
     );
   }
@@ -131,7 +132,9 @@ export class InternVL {
     if (!found) return;
     parts.delete(this);
     await found.scheduler.close(disposed());
-    found.gpu.close();
+    await found.model.idle().catch(() => {}); // lost, then: there is nothing to wait for
+    await found.formats?.then((formats) => formats.dispose()).catch(() => {});
+    for (const gpu of found.gpus) gpu.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -2,11 +2,12 @@ import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { ModelEngine } from "../generate/engine.ts";
 import { Scheduler } from "../generate/scheduler.ts";
-import { type DeviceOptions, openGpu } from "../gpu/device.ts";
+import { type DeviceOptions, type Gpu, openGpus } from "../gpu/device.ts";
 import type { Precision } from "../gpu/program.ts";
 import { type HubOptions, openAdapters, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
 import { checkContext } from "../model/internvl.ts";
 import { openCheckpoint } from "../model/open-checkpoint.ts";
+import { splitLayers } from "../model/stages.ts";
 import { type KvDtype, kvBytes } from "../ops/kv-cache.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import type { WeightFormat } from "../weights/formats.ts";
@@ -28,6 +29,13 @@ export interface Progress {
 export interface LoadOptions extends HubOptions {
   /** A device of yours, or how to choose an adapter. */
   device?: GPUDevice | DeviceOptions | undefined;
+  /**
+   * Several, in place of `device`: the decoder's layers are split over them. The first has the vision tower, the embedding, the head and fewer
+   * layers; what goes from one to the next goes by the host's memory.
+   */
+  devices?: readonly (GPUDevice | DeviceOptions)[] | undefined;
+  /** The memory of each of `devices`, in any unit; WebGPU does not tell it. Equal by default. */
+  split?: readonly number[] | undefined;
   /** How matrices are held on the GPU: `auto` as stored, or in q8 or q4 where that is what fits. */
   weights?: WeightFormat | undefined;
   /**
@@ -68,7 +76,7 @@ const DEFAULT_CONTEXT = 8192;
  * @throws EngineError as `InternVL.load`
  */
 export async function loadParts(from: SourceLike, options: LoadOptions): Promise<Parts> {
-  const { weights: format = "auto", kv = "auto", signal } = options;
+  const { weights: format = "auto", kv = "auto", signal, devices = [options.device ?? {}] } = options;
   const onProgress = options.onProgress && seldom(options.onProgress);
   throwIfAborted(signal);
   const source = await openSource(from, { ...options, onProgress });
@@ -88,21 +96,28 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
           hint: "give at least that, or a smaller maxContext",
         });
       }
-      const { device = {} } = options;
-      if (source.download && !("createBuffer" in device)) await platform.requestAdapter(device);
+      if (devices.length > 1)
+        splitLayers(
+          language.layers,
+          devices.map(() => 1),
+        ); // as many layers as that
+      for (const each of devices) if (source.download && !("createBuffer" in each)) await platform.requestAdapter(each);
       return { tokenizer, maxContext, ...structuralIds(tokenizer, config) };
     },
   });
   const { tokenizer, maxContext, imageContextId, stopIds } = between;
   try {
-    const gpu = await openGpu(options.device);
+    const gpus = await openGpus(devices);
+    const [gpu, ...beside] = gpus as [Gpu, ...Gpu[]];
     try {
       let total = tensors(gpu, format).bytes;
       let furthest = 0; // a second attempt of `auto` begins anew, progress does not go back
       const upload = (note?: string) => onProgress?.({ phase: "upload", loaded: furthest, total, ...(note ? { note } : {}) });
       upload();
-      const { model, weights } = await loadModel(gpu, (weights) => tensors(gpu, weights), config, {
+      const { model, weights } = await loadModel(gpu, (weights, gpu) => tensors(gpu, weights), config, {
         format,
+        beside,
+        split: options.split,
         maxContext,
         kv: dtype,
         precision: options.precision ?? "auto",
@@ -121,9 +136,9 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       await model.prepare(config.tileSize, signal, (done, total) => compiled(1 + done, 1 + total));
       throwIfAborted(signal);
       const scheduler = new Scheduler(new ModelEngine(model), { keep: options.slots !== undefined });
-      return { gpu, model, tokenizer, config, weights, imageContextId, stopIds, pictures: new TileCache(), scheduler };
+      return { gpu, gpus, model, tokenizer, config, weights, imageContextId, stopIds, pictures: new TileCache(), scheduler };
     } catch (error) {
-      gpu.close();
+      for (const each of gpus) each.close();
       throw error;
     }
   } finally {

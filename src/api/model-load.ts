@@ -1,8 +1,10 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import type { Gpu } from "../gpu/device.ts";
-import type { ModelConfig } from "../model/config.ts";
+import { type Gpu, whollyOn } from "../gpu/device.ts";
+import type { LanguageConfig, ModelConfig } from "../model/config.ts";
 import { Model, type ModelOptions } from "../model/internvl.ts";
+import { splitLayers } from "../model/stages.ts";
+import { layerOf } from "../model/tensors.ts";
 import { kvBytes as bytesOfSlot, type KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { candidates, misfit, weightBytes } from "../weights/fit.ts";
@@ -11,9 +13,13 @@ import { GpuWeights } from "../weights/gpu-weights.ts";
 import type { TensorSource } from "../weights/tensor-source.ts";
 
 /** Activations, logits and what the driver keeps for itself. */
-const WORKING_BYTES = 512 * 2 ** 20;
+export const WORKING_BYTES = 512 * 2 ** 20;
 
-export interface ModelLoadOptions extends ModelOptions {
+export interface ModelLoadOptions extends Omit<ModelOptions, "parts"> {
+  /** Devices beside the first one, over which the decoder's layers are split. */
+  beside?: readonly Gpu[] | undefined;
+  /** The memory of each device, in any unit; equal by default. */
+  split?: readonly number[] | undefined;
   format: WeightFormat;
   maxContext: number;
   kv: KvDtype;
@@ -24,9 +30,9 @@ export interface ModelLoadOptions extends ModelOptions {
   onNote?: ((note: string) => void) | undefined;
 }
 
-/** Keys and values, the rope table and the visual tokens. */
-const stateBytes = ({ language: l }: ModelConfig, context: number, kv: KvDtype): number =>
-  bytesOfSlot(l, context, kv) + context * 4 * (l.headDim + l.hiddenSize);
+/** Keys and values of some layers, the rope table and the visual tokens. */
+const stateBytes = (l: LanguageConfig, layers: number, context: number, kv: KvDtype): number =>
+  bytesOfSlot({ ...l, layers }, context, kv) + context * 4 * (l.headDim + l.hiddenSize);
 
 /**
  * Loads the weights in a format, or with `auto` in the best one that fits: as they are stored, else q8, else q4.
@@ -35,23 +41,47 @@ const stateBytes = ({ language: l }: ModelConfig, context: number, kv: KvDtype):
  */
 export async function loadModel(
   gpu: Gpu,
-  tensors: (format: WeightFormat) => TensorSource,
+  tensors: (format: WeightFormat, gpu: Gpu) => TensorSource,
   config: ModelConfig,
   options: ModelLoadOptions,
 ): Promise<{ model: Model; weights: MatrixDtype }> {
-  const { format, maxContext, kv, signal, onBytes, onNote, ...rest } = options;
-  const stored = storedFormat(tensors("auto"));
+  const { format, maxContext, kv, signal, onBytes, onNote, beside = [], split, ...rest } = options;
+  const gpus = [gpu, ...beside];
+  const { language } = config;
+  const parts = splitLayers(
+    language.layers,
+    gpus.map((_, i) => split?.[i] ?? 1),
+  );
+  const stored = storedFormat(tensors("auto", gpu));
   const attempt = async (weights: MatrixDtype): Promise<{ model: Model; weights: MatrixDtype }> => {
     let loaded = 0;
     // What is stored as asked stays as it is stored, all of it; a packed checkpoint has more that can be quantised.
     const asStored = weights === stored && !(config.packed && format !== "auto");
-    const origin = tensors(asStored ? "auto" : weights);
-    const w = GpuWeights.of(gpu, origin, {
-      format: asStored ? "auto" : weights,
-      signal,
-      onBytes: (bytes) => onBytes?.((loaded += bytes), origin.bytes),
+    const all = gpus.map((each) => {
+      const origin = tensors(asStored ? "auto" : weights, each);
+      return GpuWeights.of(each, origin, {
+        format: asStored ? "auto" : weights,
+        signal,
+        onBytes: (bytes) => onBytes?.((loaded += bytes), origin.bytes),
+      });
     });
-    return { model: await Model.load(gpu, w, config, maxContext, kv, rest), weights };
+    return { model: await Model.load(gpus, all, config, maxContext, kv, { ...rest, parts }), weights };
+  };
+  /** Why a format does not fit the devices. */
+  const tooLarge = async (weights: MatrixDtype): Promise<string | undefined> => {
+    const source = tensors(weights === stored ? "auto" : weights, gpu);
+    let free = platform.availableMemory(); // the machine's, which adapters on CPUs share
+    for (const [device, each] of gpus.entries()) {
+      const here = parts.filter((part) => part.device === device);
+      const layers = here.reduce((sum, { start, end }) => sum + end - start, 0);
+      const has = (name: string) => here.some(({ start, end }) => layerOf(name) >= start && layerOf(name) < end);
+      const own = (name: string) => (Number.isNaN(layerOf(name)) ? device === 0 : has(name));
+      const bytes = weightBytes(source, weights, own) + stateBytes(language, layers, maxContext, kv) + WORKING_BYTES;
+      const reason = await misfit(each, bytes, free);
+      if (reason !== undefined) return reason;
+      if (each.kind === "cpu" && free !== undefined) free -= bytes;
+    }
+    return undefined;
   };
   if (format !== "auto") return attempt(format);
 
@@ -59,16 +89,15 @@ export async function loadModel(
   const reasons: string[] = [];
   for (const weights of formats) {
     const last = weights === formats.at(-1);
-    const bytes = weightBytes(tensors(weights === stored ? "auto" : weights), weights) + stateBytes(config, maxContext, kv) + WORKING_BYTES;
-    let reason = await misfit(gpu, bytes, platform.availableMemory());
+    let reason = await tooLarge(weights);
     if (reason === undefined || last) {
       if (reasons.length > 0) onNote?.(`weights as ${weights}: ${reasons.join("; ")}`);
       try {
-        return await gpu.memory.wholly(() => attempt(weights));
+        return await whollyOn(gpus, () => attempt(weights));
       } catch (error) {
         if (last || !(error instanceof EngineError) || error.code !== "out-of-memory") throw error;
-        await gpu.memory.flush(); // only then is the room free that the attempt took
-        reason = "the GPU ran out of memory while loading";
+        for (const { memory } of gpus) await memory.flush(); // only then is the room free that the attempt took
+        reason = beside.length > 0 ? error.message : "the GPU ran out of memory while loading";
       }
     }
     reasons.push(`${weights} ${reason}`);

@@ -1,4 +1,5 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
+import type { Told } from "../generate/engine.ts";
 import { type AnswerOptions, answerPrompt } from "./answer.ts";
 import type { Generation } from "./generation.ts";
 import { logprobOf } from "./logprobs.ts";
@@ -102,8 +103,8 @@ export class Answers {
     };
     const { tokenizer, stopIds } = parts;
     const before: number[] = [];
-    const watch = (id: number, logits: Float32Array) => {
-      if (!stopIds.has(id)) add("", [], [logprobOf(tokenizer, logits, id, logprobs!, before, generation.sampling)]);
+    const watch = (id: number, told: Told) => {
+      if (!stopIds.has(id)) add("", [], [logprobOf(tokenizer, told, id, logprobs!, before, generation.sampling)]);
       before.push(id);
     };
     const wanted = { admitted, raw, watch: logprobs === undefined ? undefined : watch };

@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { flag, isRecord, number, oneOf, type Reader, type Shape, text, unknownKey, wrong } from "../options.ts";
+import type { Format } from "../text/grammar/schema.ts";
 import { GENERATION, type Generation, generation } from "./generation.ts";
 
 /** A field that OpenAI has and this library has not. @throws EngineError bad-input, naming it */
@@ -15,11 +16,6 @@ const never =
   };
 
 const integer = number("an integer", Number.isSafeInteger);
-const penalty: Reader<number> = (value, name) => {
-  const read = number("a number from -2 to 2", (v) => v >= -2 && v <= 2)(value, name);
-  if (read !== 0) throw unsupported(name, `${name} other than 0`, "repetition_penalty is");
-  return read;
-};
 
 /** A shape's fields, each called by where it stands. */
 export function nested<S extends Shape>(value: unknown, name: string, shape: S) {
@@ -59,15 +55,15 @@ export const SAMPLING = {
   top_k: number("an integer from -1 (off)", (v) => Number.isInteger(v) && v >= -1),
   min_p: number("a number from 0 to 1", (v) => v >= 0 && v <= 1),
   repetition_penalty: GENERATION.repetitionPenalty,
-  presence_penalty: penalty,
-  frequency_penalty: penalty,
+  presence_penalty: GENERATION.presencePenalty,
+  frequency_penalty: GENERATION.frequencyPenalty,
   seed: integer,
   stop: stops,
   n: number("an integer from 1 to 128", (v) => Number.isInteger(v) && v >= 1 && v <= 128),
   stream: flag,
   stream_options: (value: unknown, name: string) => nested(value, name, { include_usage: flag, include_obfuscation: flag }),
   user: text,
-  logit_bias: never((value) => isRecord(value) && Object.keys(value).length === 0),
+  logit_bias: GENERATION.logitBias,
 };
 
 /** What chat completions have besides; what nothing here depends on is read for its type alone. */
@@ -98,13 +94,15 @@ export const CHAT = {
 type Read<S extends Shape> = { [K in keyof S]?: ReturnType<S[K]> };
 
 /** How an answer is generated; the i-th of several has another seed than the first. @throws EngineError bad-input */
-export function generationOf(read: Read<typeof SAMPLING>, maxTokens: number): (index: number) => Generation {
+export function generationOf(read: Read<typeof SAMPLING>, maxTokens: number, schema?: Format): (index: number) => Generation {
   if (read.stream_options && !read.stream) {
     throw new EngineError("bad-input", "stream_options is only allowed when stream is true", { param: "stream_options" });
   }
-  const { temperature = 1, top_p: topP = 1, top_k: topK = 0, min_p: minP, repetition_penalty: repetitionPenalty, stop, seed } = read;
+  const { temperature = 1, top_p: topP = 1, top_k: topK = 0, min_p: minP, stop, seed } = read;
+  const { repetition_penalty: repetitionPenalty, presence_penalty: presencePenalty, frequency_penalty: frequencyPenalty } = read;
+  const penalties = { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias: read.logit_bias };
   const least = 2 ** -32; // of the probability: the most probable id alone
-  const options = { maxTokens, temperature, topP: Math.max(topP, least), topK: Math.max(topK, 0), minP, repetitionPenalty, stop };
+  const options = { maxTokens, temperature, topP: Math.max(topP, least), topK: Math.max(topK, 0), minP, ...penalties, stop, schema };
   const first = generation({ ...options, seed: seed === undefined ? undefined : seed < 0 ? seed + 2 ** 53 : seed });
   const left = Number.MAX_SAFE_INTEGER - first.sampling.seed; // larger sums would be rounded
   const seedOf = (index: number) => (index <= left ? first.sampling.seed + index : index - left - 1);

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { isRecord, type Reader, readOptions, wrong } from "../options.ts";
+import { described, isRecord, type Reader, reading, readOptions, wrong } from "../options.ts";
 import { DEFAULT_SYSTEM_MESSAGE } from "../text/template.ts";
 import { prepareAsk } from "./answer.ts";
 import type { Ask } from "./asking.ts";
@@ -28,9 +28,19 @@ export interface CompletionRequest {
   tools: string | undefined;
 }
 
+const DEEPEST = 256; // of a request: what is written and compared by functions that call themselves has an end
+
 /** The body of a request as an object. @throws EngineError bad-input */
 export function bodyOf(value: unknown): Record<string, unknown> {
-  if (!isRecord(value)) throw wrong("the request", value, "an object { messages, … }");
+  if (!isRecord(value)) throw new EngineError("bad-input", `the request is ${described(value)}, needs an object { messages, … }`);
+  const isObject = (held: unknown): held is object => typeof held === "object" && held !== null && !ArrayBuffer.isView(held);
+  reading("the request", () => {
+    let level: object[] = [value];
+    for (let depth = 0; level.length > 0; depth++) {
+      if (depth > DEEPEST) throw new EngineError("bad-input", `the request is nested more than ${DEEPEST} times`);
+      level = [...new Set(level.flatMap((each) => Object.values(each).filter(isObject)))];
+    }
+  });
   return value;
 }
 

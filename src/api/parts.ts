@@ -1,3 +1,4 @@
+import type { Formats } from "../generate/grammar.ts";
 import type { Scheduler } from "../generate/scheduler.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -8,7 +9,10 @@ import type { TileCache } from "./tile-cache.ts";
 
 /** What an InternVL is made of; `testing.ts` reaches it through `partsOf`. */
 export interface Parts {
+  /** The first device: of the vision tower, the embedding and the head. */
   gpu: Gpu;
+  /** Every device. */
+  gpus: readonly Gpu[];
   model: Model;
   tokenizer: Tokenizer;
   config: ModelConfig;
@@ -21,4 +25,6 @@ export interface Parts {
   pictures: TileCache;
   /** Whoever wants something of the model asks here. */
   scheduler: Scheduler;
+  /** What answers can be held to, from when somebody asks for it. */
+  formats?: Promise<Formats> | undefined;
 }

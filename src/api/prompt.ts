@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import type { PromptProgress } from "../generate/request.ts";
 import type { Tiles } from "../model/internvl.ts";
 import { type PromptPart, promptParts, promptText, TEMPLATES } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -46,6 +47,8 @@ export interface PromptOptions extends PictureOptions {
    */
   specialTokens?: "text" | "parse" | undefined;
   signal?: AbortSignal | undefined;
+  /** Called as the prompt gets on: tiles that are encoded, then tokens that are prefilled. What it throws ends the answer, as it is. */
+  onProgress?: ((progress: PromptProgress) => void) | undefined;
 }
 
 export interface PreparedPrompt {

@@ -1,4 +1,5 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
+import type { PromptProgress } from "../generate/request.ts";
 import { described } from "../options.ts";
 import type { Accepted, Ask } from "./asking.ts";
 import type { Message } from "./messages.ts";
@@ -121,17 +122,23 @@ export class ChatReply extends Promise<ChatResult> implements AsyncIterable<stri
   }
 }
 
+/** Answers a question: gives its pieces to `emit` as they come, and tells how far the prompt is. */
+export type Run = (
+  ask: Ask,
+  signal: AbortSignal,
+  emit: (piece: string) => void,
+  onProgress: ((progress: PromptProgress) => void) | undefined,
+) => Promise<ChatResult>;
+
 /**
  * Starts a reply: reads at once what was given, and then runs. Whatever is wrong rejects the reply, which never throws: one place to
  * catch, as with any other promise.
  */
-export function startReply(
-  accept: () => Accepted,
-  run: (ask: Ask, signal: AbortSignal, emit: (piece: string) => void) => Promise<ChatResult>,
-): ChatReply {
+export function startReply(accept: () => Accepted, run: Run): ChatReply {
   const abort = new AbortController();
   return new ChatReply(abort, async (emit) => {
     let signal: AbortSignal | undefined;
+    let thrown: { error: unknown } | undefined; // by the caller's own function
     const relay = () => abort.abort(signal?.reason);
     try {
       const accepted = accept();
@@ -139,9 +146,19 @@ export function startReply(
       if (signal?.aborted) relay();
       signal?.addEventListener("abort", relay, { once: true });
       throwIfAborted(abort.signal);
-      return await run(accepted.ask, abort.signal, emit);
+      const { onProgress } = accepted;
+      const tell = (progress: PromptProgress): void => {
+        if (abort.signal.aborted) return;
+        try {
+          onProgress!(progress);
+        } catch (error) {
+          thrown = { error };
+          abort.abort();
+        }
+      };
+      return await run(accepted.ask, abort.signal, emit, onProgress && tell);
     } catch (error) {
-      throw asEngineError(error, abort.signal);
+      throw thrown ? thrown.error : asEngineError(error, abort.signal);
     } finally {
       signal?.removeEventListener("abort", relay);
     }

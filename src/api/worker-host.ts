@@ -55,11 +55,12 @@ export function serveModel(port: Port): void {
     model = await InternVL.load(here(source), { ...options, adapters: adapters?.map(here), signal, onProgress });
   }
 
-  async function chat({ id, ask }: ChatRequest, signal: AbortSignal): Promise<unknown> {
+  async function chat({ id, ask, tells }: ChatRequest, signal: AbortSignal): Promise<unknown> {
     const model = loaded();
     const { pictures } = partsOf(model);
     try {
-      const result = await answerAsk(model, ask, signal, (piece) => send({ id, type: "piece", piece }));
+      const emit = (piece: string) => send({ id, type: "piece", piece });
+      const result = await answerAsk(model, ask, signal, emit, tells ? (progress) => send({ id, type: "prompt", progress }) : undefined);
       return namedResult(result, (part) => pictures.idOf(part));
     } finally {
       closePictures(ask);

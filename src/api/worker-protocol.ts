@@ -1,4 +1,5 @@
 import { EngineError, type ErrorCode } from "../errors.ts";
+import type { PromptProgress } from "../generate/request.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import type { AcceptedItem, Ask } from "./asking.ts";
 import type { BatchSettings } from "./batch.ts";
@@ -14,7 +15,8 @@ export interface Port {
 /** The page asks. `id` names the request in every message that belongs to it. */
 export type Request =
   | { id: number; op: "load"; source: unknown; options: object }
-  | { id: number; op: "chat"; ask: Ask }
+  /** `tells`: whether somebody wants to know how far the prompt is. */
+  | { id: number; op: "chat"; ask: Ask; tells: boolean }
   | { id: number; op: "batch"; items: readonly AcceptedItem[]; settings: Omit<BatchSettings, "signal" | "onResult"> }
   | { id: number; op: "complete"; request: unknown; options: object }
   | { id: number; op: "dispose" }
@@ -25,6 +27,7 @@ export type Request =
 /** The worker answers: any number of progress, piece and read messages, then one of done and error. */
 export type Response =
   | { id: number; type: "progress"; progress: Progress }
+  | { id: number; type: "prompt"; progress: PromptProgress }
   | { id: number; type: "piece"; piece: string }
   /** Of a streamed completion: it was let in, and what came of it since. */
   | { id: number; type: "begun" }

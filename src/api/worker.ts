@@ -15,7 +15,7 @@ import type { LoadOptions } from "./load.ts";
 import type { Message } from "./messages.ts";
 import { COMPLETION } from "./openai-options.ts";
 import type { Complete, CompletionOptions } from "./openai-types.ts";
-import { asEngineError, type BatchAnswer, type BatchResult, type ChatReply, type ChatResult, startReply } from "./reply.ts";
+import { asEngineError, type BatchAnswer, type BatchResult, type ChatReply, type ChatResult, type Run, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { completion } from "./worker-complete.ts";
 import { NO_STATE, type PageSource } from "./worker-host.ts";
@@ -23,8 +23,9 @@ import { portableAsk, portableItem, revivedResult } from "./worker-pictures.ts";
 import { decodeError, encodeError, type ModelState, type Port, type Request, type Response } from "./worker-protocol.ts";
 
 /** As `LoadOptions`, but devices and functions cannot be handed to a worker. */
-export interface WorkerLoadOptions extends Omit<LoadOptions, "device" | "fetch"> {
+export interface WorkerLoadOptions extends Omit<LoadOptions, "device" | "devices" | "fetch"> {
   device?: DeviceOptions | undefined;
+  devices?: readonly DeviceOptions[] | undefined;
   /** A worker that runs `internvl-webgpu/worker-thread`, where a bundler does not find it by itself. It ends with the model. */
   worker?: Worker | undefined;
 }
@@ -237,7 +238,7 @@ export class InternVLWorker implements Surface {
   chat(question: string | readonly Message[], options?: ChatOptions): ChatReply {
     return startReply(
       () => acceptChat(question, options),
-      (ask, signal, emit) => this.#ask(ask, signal, emit),
+      (...asked) => this.#ask(...asked),
     );
   }
 
@@ -253,7 +254,8 @@ export class InternVLWorker implements Surface {
   /** As `InternVL.session`. */
   session(options?: SessionOptions): Session {
     return new Session(
-      (accept, ready) => startReply(accept, async (ask, signal, emit) => this.#ask(await readyOrAborted(ready(ask), signal), signal, emit)),
+      (accept, ready) =>
+        startReply(accept, async (ask, signal, ...told) => this.#ask(await readyOrAborted(ready(ask), signal), signal, ...told)),
       options,
     );
   }
@@ -296,12 +298,13 @@ export class InternVLWorker implements Surface {
     return results;
   }
 
-  async #ask(ask: Ask, signal: AbortSignal, emit: (piece: string) => void): Promise<ChatResult> {
+  async #ask(...[ask, signal, emit, onProgress]: Parameters<Run>): Promise<ChatResult> {
     const connection = connectionOf(this);
     const { value, transfer } = await portableAsk(ask);
     throwIfAborted(signal);
-    const result = await connection.request({ op: "chat", ask: value }, transfer, signal, (message) => {
+    const result = await connection.request({ op: "chat", ask: value, tells: onProgress !== undefined }, transfer, signal, (message) => {
       if (message.type === "piece") emit(message.piece);
+      if (message.type === "prompt") onProgress?.(message.progress);
     });
     return revivedResult(result as ChatResult);
   }

@@ -1,15 +1,38 @@
 import { EngineError } from "../errors.ts";
 import type { Counters } from "../gpu/counters.ts";
+import type { Gpu } from "../gpu/device.ts";
 import { ReadRing, type Ticket } from "../gpu/ring.ts";
 import type { CopyOut } from "../model/decoder-slots.ts";
 import type { Model } from "../model/internvl.ts";
-import type { Sampling } from "../ops/sample.ts";
+import { evenly } from "../model/steps.ts";
+import { type Sampling, TOP } from "../ops/sample-state.ts";
 import { visualTokens } from "./prefix.ts";
 import type { GenerateRequest } from "./request.ts";
 
-/** Ids on their way back, and, where they were asked for, the logits that each was chosen from: a row of the vocabulary for each id, in the order of slots. */
+/** How probable ids were: logits as the model gave them. */
+export interface Told {
+  /** ln Σ exp over all logits. */
+  norm: number;
+  /** The logit that the chosen id had after penalties and biases. */
+  chosen: number;
+  /** The largest, in order: `TOP` of them, or all. */
+  top: readonly { id: number; logit: number }[];
+}
+
+/** Ids on their way back, and, where it was asked for, how probable they were, by slot. */
 export interface StepTicket extends Ticket {
-  logits?: Promise<Float32Array[]> | undefined;
+  told?: Promise<(slot: number) => Told> | undefined;
+}
+
+/** How a slot's next id is chosen. */
+export interface Choosing {
+  /** How it samples from there on; as before where it is absent. */
+  sampling?: Sampling | undefined;
+  /** The ids that may be chosen, a bit an id; all by default. */
+  mask?: Uint32Array<ArrayBuffer> | undefined;
+  /** How often ids were chosen that no step has chosen. */
+  counts?: ReadonlyMap<number, number> | undefined;
+  tell: boolean;
 }
 
 /** What the scheduler needs of a model. Whatever is submitted runs in the order in which it was, and nothing but promises is waited for. */
@@ -31,16 +54,18 @@ export interface Engine {
    * tells how many positions it adds. One prompt at a time. Pieces are small while `gently` says so.
    */
   prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void>;
-  /** Submits the choice of the first id, behind a prefill whose last piece added `units` positions; and sets how the slot samples from there on. */
-  first(slot: number, units: number, sampling: Sampling, logits: boolean): Promise<StepTicket>;
-  /** The next id of every slot that has a position: where its last id goes in. */
-  decode(positions: readonly (number | undefined)[], logits: boolean): StepTicket;
+  /** Submits what puts ids of an answer into a slot's cache from position `start` on; how many positions its last chunk added. */
+  extend(slot: number, ids: readonly number[], start: number): Promise<number>;
+  /** Submits the choice of the next id, behind a prefill whose last piece added `units` positions. */
+  first(slot: number, units: number, choosing: Choosing): Promise<StepTicket>;
+  /** The next id of every slot that has a position: where its last id goes in. Masks are by slot, too, of those whose answers are constrained. */
+  decode(positions: readonly (number | undefined)[], tell: boolean, masks: readonly Choosing["mask"][]): StepTicket;
   /** Waits until all that was submitted is done. @throws EngineError device-lost */
   flush(): Promise<void>;
 }
 
-/** Most steps that are on their way at once. */
-const RING = 8;
+/** Most steps that are on their way at once: few on a phone, whose driver has little room for what waits. */
+const ringOf = ({ mobile }: Gpu): number => (mobile ? 3 : 8);
 /** While others decode, a piece of a prompt is smaller by this factor: each of them waits for one piece between two of its ids. */
 const GENTLE = 4;
 
@@ -48,11 +73,11 @@ const GENTLE = 4;
 export class ModelEngine implements Engine {
   readonly #model: Model;
   readonly #ring: ReadRing;
-  #logitRing: ReadRing | undefined; // from when somebody asks for logits
+  #toldRing: ReadRing | undefined; // from when somebody wants to know
 
   constructor(model: Model) {
     this.#model = model;
-    this.#ring = new ReadRing(model.gpu, RING, this.most * 4);
+    this.#ring = new ReadRing(model.gpu, ringOf(model.gpu), this.most * 4);
   }
 
   get context(): number {
@@ -68,7 +93,7 @@ export class ModelEngine implements Engine {
   }
 
   get room(): number {
-    return Math.min(this.#ring.free, this.#logitRing?.free ?? RING);
+    return Math.min(this.#ring.free, this.#toldRing?.free ?? this.#ring.free);
   }
 
   get counters(): Counters {
@@ -107,62 +132,84 @@ export class ModelEngine implements Engine {
   }
 
   async *prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
-    const { inputIds, images, imageContextId } = request;
+    const { inputIds, images, imageContextId, onProgress } = request;
     const { decoder, visual } = this.#model;
     const size = (most: number) => (gently() ? Math.ceil(most / GENTLE) : most);
     const perTile = this.#perTile(request);
     // The first tile whose visual tokens are not all in the slot's cache.
     const first = Math.floor(visualTokens(inputIds, imageContextId, start) / perTile);
     const layout = images && visual.place(images.keys, first, perTile);
+    const total = layout?.missing.length ?? 0;
+    const encoded = () => onProgress?.({ phase: "vision", loaded: total - layout!.missing.length, total });
+    if (total > 0) encoded();
     while (layout && layout.missing.length > 0) {
       const { program } = await this.#model.recordVision(images.size);
-      await this.#model.runVision(images, layout.missing.splice(0, size(program.maxUnits)), layout);
+      await this.#model.runVision(images, layout.missing.splice(0, evenly(layout.missing.length, size(program.maxUnits))), layout);
+      encoded();
       yield 0;
     }
     const ids = this.#model.mergeIds(inputIds, imageContextId, layout);
     for (let at = start; at < ids.length; ) {
+      onProgress?.({ phase: "prefill", loaded: at - start, total: ids.length - start }); // the pieces before this one are done
       const units = await decoder.prefill(slot, ids.subarray(0, at + size(decoder.chunk)), at);
       at += units;
       yield units;
     }
   }
 
-  async first(slot: number, units: number, sampling: Sampling, logits: boolean): Promise<StepTicket> {
-    const { decoder } = this.#model;
-    await decoder.prepareSampling(sampling);
-    decoder.setSampling(slot, sampling);
-    return this.#submit((copy) => decoder.first(slot, units, copy), logits ? 1 : 0);
+  extend(slot: number, ids: readonly number[], start: number): Promise<number> {
+    const all = new Uint32Array(start + ids.length);
+    all.set(ids, start);
+    return this.#model.decoder.prefill(slot, all, start);
   }
 
-  decode(positions: readonly (number | undefined)[], logits: boolean): StepTicket {
+  async first(slot: number, units: number, { sampling, mask, counts, tell }: Choosing): Promise<StepTicket> {
     const { decoder } = this.#model;
-    return this.#submit((copy) => decoder.decode(positions, copy), logits ? positions.filter((each) => each !== undefined).length : 0);
+    await decoder.prepareSampling(sampling, mask !== undefined || tell);
+    if (sampling) decoder.setSampling(slot, sampling);
+    decoder.setChoice(slot, mask, counts);
+    return this.#submit((copy) => decoder.first(slot, units, copy), tell);
   }
 
-  /** Runs a step whose ids come back, with the first `rows` rows of logits. */
-  #submit(run: (copy: CopyOut) => void, rows: number): StepTicket {
+  decode(positions: readonly (number | undefined)[], tell: boolean, masks: readonly Choosing["mask"][]): StepTicket {
+    const { decoder } = this.#model;
+    for (const [slot, mask] of masks.entries()) if (positions[slot] !== undefined) decoder.setChoice(slot, mask);
+    return this.#submit((copy) => decoder.decode(positions, copy), tell);
+  }
+
+  /** Runs a step whose ids come back, with how probable they were. */
+  #submit(run: (copy: CopyOut) => Promise<void> | undefined, tell: boolean): StepTicket {
     const { decoder, gpu } = this.#model;
-    const { vocabSize } = decoder.state;
-    if (rows === 0) return this.#ring.submit(decoder.state.next, run);
-    this.#logitRing ??= new ReadRing(gpu, RING, this.most * vocabSize * 4);
+    const { state } = decoder;
+    decoder.setTelling(tell);
+    if (!tell) return this.#ring.submit(state.next, run);
+    const words = 2 * (1 + TOP); // a slot
+    this.#toldRing ??= new ReadRing(gpu, ringOf(gpu), this.most * words * 4);
     let ids!: Ticket;
-    const both = (copyLogits: CopyOut) => {
-      ids = this.#ring.submit(decoder.state.next, (copyIds) =>
-        run((encoder) => {
+    const both = (copyTold: CopyOut) => {
+      let submitted: Promise<void> | undefined;
+      ids = this.#ring.submit(state.next, (copyIds) => {
+        submitted = run((encoder) => {
           copyIds(encoder);
-          copyLogits(encoder);
-        }),
-      );
+          copyTold(encoder);
+        });
+        return submitted;
+      });
+      return submitted;
     };
-    const { words } = this.#logitRing.submit(decoder.logits, both, rows * vocabSize * 4);
-    const row = (all: Float32Array, i: number) => all.subarray(i * vocabSize, (i + 1) * vocabSize);
-    const logits = words.then(({ buffer }) => Array.from({ length: rows }, (_, i) => row(new Float32Array(buffer), i)));
-    logits.catch(() => {}); // told to whoever waits for them; a step may be dropped
-    return { ...ids, logits };
+    const told = this.#toldRing.submit(state.probabilities, both).words.then(({ buffer }) => (slot: number): Told => {
+      const values = new Float32Array(buffer, slot * words * 4, words);
+      const top = Array.from(new Uint32Array(buffer, slot * words * 4, words)).flatMap((id, at) =>
+        at > 1 && at % 2 && id < state.vocabSize ? { id, logit: values[at - 1]! } : [],
+      );
+      return { norm: values[0]!, chosen: values[1]!, top };
+    });
+    told.catch(() => {}); // told to whoever waits for them; a step may be dropped
+    return { ...ids, told };
   }
 
   async flush(): Promise<void> {
-    await this.#model.gpu.memory.flush();
+    await this.#model.flush();
     await this.#ring.room(); // dropped steps have come back too
   }
 }

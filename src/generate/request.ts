@@ -1,5 +1,13 @@
 import type { Tiles } from "../model/internvl.ts";
-import type { Sampling } from "../ops/sample.ts";
+import type { Sampling } from "../ops/sample-state.ts";
+import type { Constraint } from "./constraint.ts";
+
+/** How far a prompt is: of `vision` the tiles that are encoded, of `prefill` the tokens whose keys and values are computed. */
+export interface PromptProgress {
+  phase: "vision" | "prefill";
+  loaded: number;
+  total: number;
+}
 
 /** A prompt, and how it is answered. */
 export interface GenerateRequest {
@@ -12,8 +20,12 @@ export interface GenerateRequest {
   maxTokens: number;
   /** Most ids of prompt and answer; as many as a slot has positions by default. */
   maxContext?: number | undefined;
-  /** Whether `accept` gets the logits that each id was chosen from. */
-  logits?: boolean | undefined;
+  /** What the answer may be; all by default. */
+  constraint?: Constraint | undefined;
+  /** Whether `accept` is told how probable each id was. */
+  tell?: boolean | undefined;
+  /** Told of each piece of the prompt that is done. What is in a cache is no part of it: where all tiles are, there is no `vision`. */
+  onProgress?: ((progress: PromptProgress) => void) | undefined;
 }
 
 /** What a request has cost. */

@@ -1,12 +1,13 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { GREEDY } from "../ops/sample.ts";
-import type { Engine, StepTicket } from "./engine.ts";
+import { GREEDY } from "../ops/sample-state.ts";
+import type { Allowed } from "./constraint.ts";
+import type { Choosing, Engine, StepTicket, Told } from "./engine.ts";
 import { NOTHING } from "./prefix.ts";
 import type { GenerateRequest, Usage } from "./request.ts";
 import { bestSlot, contentOf, newSlot, type Slot } from "./slots.ts";
 
-/** Takes a new id, with the logits that it was chosen from where the request asks for them; true when the answer ends with it. */
-export type Accept = (id: number, logits?: Float32Array) => boolean;
+/** Takes a new id, and how probable it was where the request asks for that; true when the answer ends with it. */
+export type Accept = (id: number, told?: Told) => boolean;
 
 /** A request that waits, or is answered. */
 interface Job {
@@ -18,6 +19,8 @@ interface Job {
   slot: Slot<Job> | undefined;
   /** Where its last id goes in at the next decode step; undefined while it waits, and while its prompt is prefilled. */
   position: number | undefined;
+  /** Of an answer with a constraint: what its next id may be; undefined while its last id is on its way. */
+  allowed: Allowed | undefined;
   usage: Usage;
   finished: boolean;
   settle(outcome: { error: unknown } | undefined): void;
@@ -58,6 +61,9 @@ const MOST_AHEAD = 8;
  *   2. one piece of the prompt that is being prefilled is submitted: some tiles, or a chunk; a quarter of the usual size while others decode;
  *   3. decode steps are submitted: one behind a piece (and one before it is on its way), several ahead where there is no prompt to prefill;
  *   4. the oldest ids that are on their way are awaited and handed out.
+ *
+ * An answer with a constraint takes part in a step only when its last id has come back: what may follow is found on the CPU. Meanwhile others
+ * go on; one step of theirs is then under way, no more. Ids that must come are put into its cache as a piece of a prompt is, without steps.
  *
  * So an answer waits for one small piece between two of its ids, however long another's prompt is, and a prompt gets on by a piece
  * each step. Prompts are prefilled one at a time, in the order in which they came.
@@ -122,6 +128,7 @@ export class Scheduler {
         ids: [],
         slot: undefined,
         position: undefined,
+        allowed: undefined,
         usage: { prefilledTokens: 0, cachedTokens: 0, began: 0 },
         finished: false,
         settle(outcome) {
@@ -189,8 +196,9 @@ export class Scheduler {
     if (place >= 0) this.#waiting.splice(place, 1);
     if (slot) {
       slot.job = undefined;
-      // The last id was chosen, but no step has taken it in for sure.
-      if (position !== undefined) slot.held = { ...contentOf(request).prompt, ids: [...request.inputIds, ...ids.slice(0, -1)] };
+      // The last id was chosen, but no step has taken it in for sure; nor those before it that had to come.
+      const taken = [...request.inputIds, ...ids.slice(0, -1)];
+      if (position !== undefined) slot.held = { ...contentOf(request).prompt, ids: taken.slice(0, position) };
     }
     job.settle(outcome);
   }
@@ -217,6 +225,7 @@ export class Scheduler {
         await this.#resize();
         await this.#seat();
         await this.#piece();
+        await this.#extend();
         this.#fill();
         await this.#collect();
       }
@@ -277,39 +286,70 @@ export class Scheduler {
     const { job, pieces } = prefill;
     const { inputIds, sampling = GREEDY } = job.request;
     const slot = job.slot!;
+    const { constraint, tell = false } = job.request;
     try {
       const { value: units = 0 } = await pieces.next();
       prefill.at += units;
       slot.held = { ...slot.held, ids: inputIds.slice(0, prefill.at) };
       if (job.finished || prefill.at < inputIds.length) return;
-      const ticket = await this.#engine.first(slot.index, units, sampling, job.request.logits === true);
-      this.#prefill = undefined;
-      if (job.finished) return;
       job.position = inputIds.length;
-      this.#flights.push({ ticket, jobs: this.#slots.map((each) => (each === slot ? job : undefined)) });
+      if (constraint) job.allowed = await constraint.advance(undefined, !tell);
+      await this.#choose(job, units, { sampling, tell });
+      this.#prefill = undefined;
     } catch (error) {
       if (error instanceof EngineError && error.code === "device-lost") throw error;
       this.#finish(job, { error });
     }
   }
 
+  /** Submits the choice of an answer's next id behind `units` positions that were put into its cache, and behind ids that must come. */
+  async #choose(job: Job, units: number, choosing: Choosing): Promise<void> {
+    const { index } = job.slot!;
+    const { forced, mask } = job.allowed ?? { forced: [] };
+    for (const id of forced) if (!job.finished) this.#take(job, id);
+    if (job.finished) return;
+    const counts = new Map(forced.map((id) => [id, job.ids.filter((each) => each === id).length]));
+    let behind = units;
+    if (forced.length > 0) {
+      // The last id before them was chosen by a step, and none has taken it in.
+      const ids = job.ids.slice(job.position! - job.request.inputIds.length);
+      behind = await this.#engine.extend(index, ids, job.position!);
+      job.position = job.position! + ids.length;
+    }
+    const ticket = await this.#engine.first(index, behind, { ...choosing, mask, counts });
+    job.allowed = undefined;
+    if (!job.finished) this.#flights.push({ ticket, jobs: this.#slots.map((each) => (each.job === job ? job : undefined)) });
+  }
+
+  /** Goes on with answers whose next ids must come. */
+  async #extend(): Promise<void> {
+    for (const { job } of this.#slots) {
+      if (!job?.allowed?.forced.length || this.#engine.room === 0) continue;
+      await this.#choose(job, 0, { tell: false });
+    }
+  }
+
   /** Answers that want another step, by slot. */
   #decoding(): (Job | undefined)[] {
-    return this.#slots.map(({ job }) => (job?.position !== undefined && job.position + 1 < job.end ? job : undefined));
+    const wants = ({ position, end, request, allowed }: Job) =>
+      position !== undefined && position + 1 < end && (!request.constraint || allowed?.forced.length === 0);
+    return this.#slots.map(({ job }) => (job && wants(job) ? job : undefined));
   }
 
   /** Submits decode steps ahead, as far as it makes sense. */
   #fill(): void {
-    const ahead = this.#prefill ? 2 : Math.min(MOST_AHEAD, 2 + Math.floor(AHEAD_MS / this.#stepMs));
+    const ahead =
+      this.#prefill || this.#busy.some(({ job }) => job?.request.constraint)
+        ? 2
+        : Math.min(MOST_AHEAD, 2 + Math.floor(AHEAD_MS / this.#stepMs));
     while (this.#flights.length < ahead && this.#engine.room > 0) {
       const jobs = this.#decoding();
       if (jobs.every((job) => !job)) return;
       const positions = jobs.map((job) => (job ? job.position!++ : undefined));
-      const ticket = this.#engine.decode(
-        positions,
-        jobs.some((job) => job?.request.logits),
-      );
-      this.#flights.push({ ticket, jobs });
+      const masks = jobs.map((job) => job?.allowed?.mask);
+      const tell = jobs.some((job) => job?.request.tell);
+      this.#flights.push({ ticket: this.#engine.decode(positions, tell, masks), jobs });
+      for (const job of jobs) if (job) job.allowed = undefined;
     }
   }
 
@@ -325,22 +365,36 @@ export class Scheduler {
     const last = this.#flights.length === 0;
     if (last && this.#decoding().some((job) => job)) counters.awaitedReadbacks++;
     const ids = await flight.ticket.words;
-    const logits = await flight.ticket.logits;
+    const told = await flight.ticket.told;
     const now = performance.now();
     if (this.#last !== undefined && !last) this.#stepMs = 0.7 * this.#stepMs + 0.3 * (now - this.#last);
     this.#last = last ? undefined : now;
-    let row = 0; // of the logits: slots without a job have none
     for (const [i, job] of flight.jobs.entries()) {
-      if (job && !job.finished) this.#take(job, ids[i]!, job.request.logits ? logits?.[row] : undefined);
-      if (job) row++;
+      if (!job || job.finished) continue;
+      this.#take(job, ids[i]!, job.request.tell ? told?.(i) : undefined);
+      await this.#constrain(job, ids[i]!);
     }
     counters.cpuMs += performance.now() - now;
   }
 
-  #take(job: Job, id: number, logits: Float32Array | undefined): void {
+  /** Finds what may follow an id. */
+  async #constrain(job: Job, id: number): Promise<void> {
+    const { constraint, tell } = job.request;
+    if (!constraint || job.finished) return;
     try {
+      job.allowed = await constraint.advance(id, !tell);
+    } catch (error) {
+      this.#finish(job, { error });
+    }
+  }
+
+  #take(job: Job, id: number, told?: Told): void {
+    const { request, usage } = job;
+    try {
+      const total = usage.prefilledTokens;
+      if (job.ids.length === 0) request.onProgress?.({ phase: "prefill", loaded: total, total });
       job.ids.push(id);
-      if (job.accept(id, logits) || job.request.inputIds.length + job.ids.length >= job.end) this.#finish(job);
+      if (job.accept(id, told) || request.inputIds.length + job.ids.length >= job.end) this.#finish(job);
     } catch (error) {
       this.#finish(job, { error });
     }

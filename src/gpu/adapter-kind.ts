@@ -10,6 +10,16 @@ export const compilesLate = (kind: AdapterKind): boolean => kind === "cpu";
 /** Whether it only compiles, as the adapters of `internvl kernels compile` do: nothing there can be measured. */
 export const isNullHardware = (name: string): boolean => /\bnull hardware\b/i.test(name);
 
+/** Makers of phones' GPUs, as WebGPU says them. */
+const MOBILE_MAKERS = ["arm", "qualcomm", "img-tec", "samsung", "huawei"];
+
+/** Whether a GPU's maker says that it is a phone's: memory is small there, and shared. Apple's does not tell (platform.mobile). */
+export const isMobile = (vendor: string): boolean => MOBILE_MAKERS.includes(vendor.toLowerCase());
+
+/** A GPU's maker, as WebGPU says it. Apple's on Linux has its driver's maker there (Mesa), and its own in its name. */
+export const makerOf = ({ name, device, vendor = "" }: AdapterFacts): string =>
+  vendor === "mesa" && [name, device].some((text) => /^apple\b/i.test(text ?? "")) ? "apple" : vendor;
+
 /** What is known of an adapter: a GPUAdapterInfo, or the name that Dawn lists it by. Browsers leave most of it empty. */
 export interface AdapterFacts {
   name?: string | undefined;

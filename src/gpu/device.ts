@@ -1,6 +1,6 @@
 import { platform } from "#platform";
-import { EngineError } from "../errors.ts";
-import { type AdapterKind, isNullHardware, kindOf } from "./adapter-kind.ts";
+import { EngineError, late } from "../errors.ts";
+import { type AdapterKind, isMobile, isNullHardware, kindOf, makerOf } from "./adapter-kind.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { checkLimits, type DeviceOptions, deviceOption } from "./device-options.ts";
 import { Kernels } from "./kernel.ts";
@@ -19,6 +19,10 @@ export interface Gpu {
   readonly adapterName: string;
   /** Whether the adapter is a GPU, or computes on the CPU (lavapipe, SwiftShader, WARP). */
   readonly kind: AdapterKind;
+  /** Whether it is a phone's or a tablet's: steps are small there, few are on their way at once, and no buffer is larger than 1 GiB. */
+  readonly mobile: boolean;
+  /** Whether a long step pays: not where a CPU computes, nor on a phone. */
+  readonly large: boolean;
   /** Its maker, as WebGPU says it; empty where a browser keeps it to itself. */
   readonly vendor: string;
   readonly memory: Memory;
@@ -50,7 +54,7 @@ async function requestDevice(adapter: GPUAdapter, name: string): Promise<GPUDevi
   ] as const) {
     requiredLimits[limit] = adapter.limits[limit];
   }
-  const hint = 'choose another adapter (device: { adapter: "part of its name" }, or --adapter on the command line), or update its driver';
+  const hint = 'choose another adapter (device: { adapter: "part of its name" }), or update its driver';
   let device: GPUDevice | null;
   try {
     device = await adapter.requestDevice({ label: "internvl", requiredFeatures, requiredLimits });
@@ -89,6 +93,39 @@ async function probe(device: GPUDevice, owned: boolean, lostReason: () => string
   );
 }
 
+/** `Memory.scoped`, on several devices. */
+export const scopedOn = <T>(gpus: readonly Gpu[], what: string, work: () => Promise<T>): Promise<T> =>
+  gpus.reduce(
+    (inner, { memory }) =>
+      () =>
+        memory.scoped(what, inner),
+    work,
+  )();
+/** `Memory.wholly`, on several devices. */
+export const whollyOn = <T>(gpus: readonly Gpu[], work: () => Promise<T>): Promise<T> =>
+  gpus.reduce(
+    (inner, { memory }) =>
+      () =>
+        memory.wholly(inner),
+    work,
+  )();
+
+/** Opens several devices, all or none. Each is called by its place in errors. @throws EngineError as openGpu */
+export async function openGpus(choices: readonly (GPUDevice | DeviceOptions)[]): Promise<Gpu[]> {
+  const gpus: Gpu[] = [];
+  try {
+    for (const [i, choice] of choices.entries()) {
+      const gpu = await openGpu(choice);
+      gpus.push(gpu);
+      if (choices.length > 1) gpu.memory.owner = `devices[${i}] (${gpu.adapterName})`;
+    }
+    return gpus;
+  } catch (error) {
+    for (const gpu of gpus) gpu.close();
+    throw error;
+  }
+}
+
 /**
  * Opens a device, or wraps one that the caller owns.
  *
@@ -122,18 +159,22 @@ export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<G
     checkLimits(device, adapterName);
     const matrixSyntax = await probe(device, owned, () => lost);
     const counters = newCounters();
-    const { vendor = "", architecture, description, isFallbackAdapter } = info ?? {};
+    const { architecture, description, device: model, isFallbackAdapter } = info ?? {};
+    const vendor = makerOf({ name: adapterName, device: model, vendor: info?.vendor });
     const kind = kindOf({ name: adapterName, vendor, architecture, description, isFallbackAdapter });
+    const mobile = kind === "gpu" && (platform.mobile || isMobile(vendor));
     const subgroups = subgroupsOf(device.features, info ?? {});
     const wait = pacingOf(kind);
-    const Storage = zeroes ? Memory : (await import("./unzeroed.ts")).UnzeroedMemory;
-    const memory = new Storage(device, () => lost, wait, counters);
+    const Storage = zeroes ? Memory : (await late("the memory for this adapter", import("./unzeroed.ts"))).UnzeroedMemory;
+    const memory = new Storage(device, () => lost, wait, counters, mobile ? 2 ** 30 : undefined);
     const tunes = owned && (given.options.autotune ?? (kind === "gpu" && !isNullHardware(adapterName)));
     const tuning = await Tuning.open(tunes ? storedChoices([adapterName, vendor, architecture, description].join(" ")) : undefined);
     gpu = {
       device,
       adapterName,
       kind,
+      mobile,
+      large: kind === "gpu" && !mobile,
       vendor,
       memory,
       tuning,

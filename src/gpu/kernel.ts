@@ -1,12 +1,25 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import { type Bindable, bindingOf } from "../tensor/tensor.ts";
 import type { Counters } from "./counters.ts";
 import { type MatrixSyntax, withFlags } from "./language.ts";
 import type { Wait } from "./pacing.ts";
-import { type ShaderName, shaders } from "./shaders.gen.ts";
+import { type ShaderName as EarlyShaderName, shaders } from "./shaders.gen.ts";
+import type { LateShaderName } from "./shaders-late.gen.ts";
 
 /** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written, `t` a texture of vec4s that is read. */
 export type BindingKind = "u" | "r" | "w" | "t";
+
+type ShaderName = EarlyShaderName | LateShaderName;
+
+/** The library's WGSL as far as it is here. */
+const texts: Partial<Record<ShaderName, string>> = { ...shaders };
+
+/** Brings the WGSL that few models and devices run where a kernel is of it: other pages never download it. */
+export async function bringTexts({ libs = [], ...source }: KernelSpec): Promise<void> {
+  const parts = ["code" in source ? source : source.shader, ...libs];
+  if (parts.every((part) => typeof part === "object" || texts[part] !== undefined)) return;
+  Object.assign(texts, (await late("kernels that this model or device needs", import("./shaders-late.gen.ts"))).shaders);
+}
 
 /** The WGSL of a kernel: one of shaders.gen.ts, or a kernel from elsewhere with a name for messages. */
 export type KernelSource = { shader: ShaderName } | { shader: string; code: string };
@@ -32,15 +45,15 @@ export interface Kernel {
   layout: GPUBindGroupLayout;
 }
 
-/** The whole WGSL text of a kernel, whose subgroups are to have `pinned` threads where that is given. */
+/** The whole WGSL text of a kernel whose texts are here (`bringTexts`), whose subgroups are to have `pinned` threads where that is given. */
 export function kernelSource(spec: KernelSpec, pinned?: number): string {
   const { libs = [], consts, directives = [] } = spec;
   const pinning = pinned ? ["enable subgroups;", "enable subgroup_size_control;"] : [];
   const head = [...new Set([...pinning, ...directives])].map((directive) => `${directive}\n`);
   const prelude = Object.entries(consts).map(([name, value]) => `const ${name} = ${typeof value === "number" ? `${value}u` : value};\n`);
   const parts = [
-    ...libs.map((lib) => (typeof lib === "string" ? shaders[lib] : lib.code)),
-    "code" in spec ? spec.code : shaders[spec.shader],
+    ...libs.map((lib) => (typeof lib === "string" ? texts[lib]! : lib.code)),
+    "code" in spec ? spec.code : texts[spec.shader]!,
   ];
   const body = parts.join("");
   return [...head, ...prelude, pinned ? body.replace(/^@compute /m, `@compute @subgroup_size(${pinned}) `) : body].join("");
@@ -82,7 +95,8 @@ export class Kernels {
   }
 
   /** The pipeline of a kernel, compiled on first use. @throws EngineError limit-exceeded with the compiler's message */
-  get(spec: KernelSpec): Promise<Kernel> {
+  async get(spec: KernelSpec): Promise<Kernel> {
+    await bringTexts(spec);
     const typed = kernelSource(spec, this.#pinned);
     const source = this.#syntax === "flag" ? withFlags(typed) : typed;
     const key = `${spec.bindings}\n${source}`;

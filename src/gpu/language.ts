@@ -39,9 +39,9 @@ export async function matrixSyntaxOf(device: GPUDevice): Promise<MatrixSyntax | 
 /** Loads and stores in the form `flag` of a kernel that has them in the form `typed`, a line each. */
 export const withFlags = (code: string): string =>
   code
-    .replace(/(subgroupMatrixLoad<\w+), (row|col)_major>\((.*), ([^,]*)\);/g, (_, load, layout, operands, stride) => {
+    .replace(/(subgroupMatrixLoad<\w+), ?(row|col)_major>\((.*), ?([^,]*)\);/g, (_, load, layout, operands, stride) => {
       return `${load}>(${operands}, ${layout === "col"}, ${stride});`;
     })
-    .replace(/subgroupMatrixStore<(row|col)_major>\((.*), ([^,]*)\);/g, (_, layout, operands, stride) => {
+    .replace(/subgroupMatrixStore<(row|col)_major>\((.*), ?([^,]*)\);/g, (_, layout, operands, stride) => {
       return `subgroupMatrixStore(${operands}, ${layout === "col"}, ${stride});`;
     });

@@ -16,16 +16,20 @@ const STORAGE = 0x80 | 0x08 | 0x04; // GPUBufferUsage.STORAGE, COPY_DST and COPY
 /** Every buffer and texture of a device comes from here and stands in the ledger until it is destroyed. */
 export class Memory {
   readonly device: GPUDevice;
+  /** Whose memory it is, in errors. */
+  owner = "the GPU";
   readonly #lostReason: () => string | undefined;
   readonly #wait: Wait;
   readonly #counters: Counters;
+  readonly #largest: number;
   readonly #ledger = new Map<GPUBuffer | GPUTexture, LedgerEntry>();
 
-  constructor(device: GPUDevice, lostReason: () => string | undefined, wait: Wait, counters: Counters) {
+  constructor(device: GPUDevice, lostReason: () => string | undefined, wait: Wait, counters: Counters, largest = Number.POSITIVE_INFINITY) {
     this.device = device;
     this.#wait = wait;
     this.#counters = counters;
     this.#lostReason = lostReason;
+    this.#largest = largest;
   }
 
   /** Bytes held on the GPU. */
@@ -42,7 +46,7 @@ export class Memory {
 
   /** The largest buffer that one binding can hold. */
   get maxBinding(): number {
-    return Math.min(this.device.limits.maxStorageBufferBindingSize, this.device.limits.maxBufferSize);
+    return Math.min(this.device.limits.maxStorageBufferBindingSize, this.device.limits.maxBufferSize, this.#largest);
   }
 
   /**
@@ -162,7 +166,7 @@ export class Memory {
     const outOfMemory = await this.#wait(() => this.device.popErrorScope());
     if (outcome.status === "rejected") throw outcome.reason;
     if (outOfMemory) {
-      throw new EngineError("out-of-memory", `${what}: the GPU has no room beside the ${mebibytes(this.bytes)} in use`, {
+      throw new EngineError("out-of-memory", `${what}: ${this.owner} has no room beside the ${mebibytes(this.bytes)} in use`, {
         hint: "use a smaller maxContext or a smaller weight format",
         cause: outOfMemory,
       });
@@ -174,7 +178,7 @@ export class Memory {
   /** @throws EngineError device-lost: work submitted to a lost device would vanish without a word */
   assertAlive(): void {
     const reason = this.#lostReason();
-    if (reason !== undefined) throw lost(reason);
+    if (reason !== undefined) throw this.#lost(reason);
   }
 
   /** Starts and awaits work of the device; what fails because the device was lost is reported as `device-lost`. */
@@ -185,11 +189,12 @@ export class Memory {
       // A lost device fails its work before it says that it is lost.
       if (this.#lostReason() === undefined) await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 20))]);
       const reason = this.#lostReason();
-      throw reason === undefined ? error : lost(reason, error);
+      throw reason === undefined ? error : this.#lost(reason, error);
     }
   }
-}
 
-function lost(reason: string, cause?: unknown): EngineError {
-  return new EngineError("device-lost", `the GPU device was lost (${reason})`, { hint: "load the model again", cause });
+  #lost(reason: string, cause?: unknown): EngineError {
+    const whose = this.owner === "the GPU" ? "the GPU device" : this.owner;
+    return new EngineError("device-lost", `${whose} was lost (${reason})`, { hint: "load the model again", cause });
+  }
 }

@@ -79,6 +79,19 @@ export interface RunOptions {
   tail?: ((encoder: GPUCommandEncoder) => void) | undefined;
 }
 
+/** Which kernel a product takes in a program, and by what. */
+export interface Choice {
+  program: string;
+  product: string;
+  /** Of the weight: [N, K]. */
+  shape: readonly [number, number];
+  dtype: string;
+  /** At most. */
+  rows: number;
+  variant: string;
+  why: string;
+}
+
 /** Called for each intermediate that has a name while a program is recorded: it may record a copy of it, as traces for tests do. */
 export type Tap = (name: string, x: Activation, program: Program) => void;
 
@@ -92,6 +105,8 @@ export class Program {
   /** The most units a step may have: activations are sized for it. */
   readonly maxUnits: number;
   readonly precision: Precision;
+  /** What was chosen for its products. */
+  readonly choices: Choice[] = [];
   readonly #step: GPUBuffer;
   readonly #items: Item[] = [];
   readonly #words = new Uint32Array(STEP_BYTES / 4); // what goes into #step

@@ -37,12 +37,15 @@ export class ReadRing {
     this.#gpu.memory.assertAlive();
   }
 
-  /** Calls `run` with a command that copies the first `bytes` of `from`, for the end of the command buffer that it submits. Needs a free buffer. */
-  submit(from: GPUBuffer, run: (copy: (encoder: GPUCommandEncoder) => void) => void, bytes = this.#bytes): Ticket {
+  /**
+   * Calls `run` with a command that copies the first `bytes` of `from`, for the end of the command buffer that it submits: at once, or when what it
+   * returns is done. Needs a free buffer.
+   */
+  submit(from: GPUBuffer, run: (copy: (encoder: GPUCommandEncoder) => void) => Promise<void> | undefined, bytes = this.#bytes): Ticket {
     const buffer = this.#free.pop();
     if (!buffer) throw new Error("no buffer of the readback ring is free");
-    run((encoder) => encoder.copyBufferToBuffer(from, 0, buffer, 0, bytes));
-    const words = this.#take(buffer, bytes);
+    const submitted = run((encoder) => encoder.copyBufferToBuffer(from, 0, buffer, 0, bytes));
+    const words = this.#take(buffer, bytes, submitted);
     words.catch(() => {}); // told to whoever asks the ticket; nobody may
     const settled = words.then(
       () => {},
@@ -53,7 +56,8 @@ export class ReadRing {
     return { words };
   }
 
-  async #take(buffer: GPUBuffer, bytes: number): Promise<Uint32Array> {
+  async #take(buffer: GPUBuffer, bytes: number, submitted: Promise<void> | undefined): Promise<Uint32Array> {
+    await submitted;
     await this.#gpu.memory.guard(() => buffer.mapAsync(GPUMapMode.READ, 0, bytes));
     const words = new Uint32Array(buffer.getMappedRange(0, bytes)).slice();
     buffer.unmap();

@@ -39,7 +39,7 @@ function product(m: number, n: number, k: number, weights: MatrixDtype, goals: r
     bytes: weightBytes + 4 * m * (k + n),
     ceiling: m <= 8 ? "streamGBps" : "fmaGflops",
     variants: (gpu) => variantsOf(gpu, "matmul", { dtype: weights, rows: m }),
-    chosen: (gpu) => chosenVariant(gpu, { shape: [n, k], dtype: weights }, m),
+    chosen: (gpu) => chosenVariant(gpu, { shape: [n, k], dtype: weights }, m).variant,
     ...{ goals, full },
   };
 }

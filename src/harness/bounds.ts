@@ -65,6 +65,7 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   pixel_unshuffle: EXACT,
   argmax: EXACT,
   sample: ROUNDED, // of the penalised logits; the ids are exact
+  probability: ROWS,
   quantize: EXACT,
   convert: EXACT,
   awq: EXACT,

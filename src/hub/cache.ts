@@ -1,4 +1,4 @@
-import { platform } from "#platform";
+import { newSha256 } from "../platform/sha256.ts";
 import type { FileStore } from "../platform/store.ts";
 import type { RemoteFile } from "./download-describe.ts";
 
@@ -40,7 +40,7 @@ export const PARTIAL = ".internvl-partial";
 export const NOTES = ".internvl.json";
 
 export function sha256Of(text: string): string {
-  const hash = platform.sha256();
+  const hash = newSha256();
   hash.update(new TextEncoder().encode(text));
   return hash.hex();
 }

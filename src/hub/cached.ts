@@ -11,6 +11,8 @@ export interface CachedModel {
   source: string;
   /** What it takes on the disk, all kept versions together. */
   bytes: number;
+  /** Branches and tags that are here, and commits that none of them names; none for what lies at an address. */
+  revisions: string[];
   /** Whether the newest version is all here. Where not, loading it goes on where the download stopped. */
   complete: boolean;
   /** Notes or folders of it cannot be read, and `source` may be no more than its folder's name: remove it, and load it anew. */
@@ -54,17 +56,30 @@ async function namesIn(store: FileStore, folder: string): Promise<Set<string>> {
 /** Whether a download into this folder has stopped half-way: ours, or one of huggingface_hub's. */
 const isPartial = (name: string): boolean => name.endsWith(PARTIAL) || name.endsWith(".incomplete");
 
+/** What `refs` holds: names, which may have slashes, with the commit of each. */
+async function refsBelow(store: FileStore, folder: string, name = ""): Promise<[name: string, commit: string][]> {
+  const found = (await store.list(folder + name)).map(async (entry): Promise<[string, string][]> => {
+    const path = `${name}/${entry.name}`;
+    return entry.kind === "folder"
+      ? refsBelow(store, folder, path)
+      : [[path.slice(1), (await store.readText(folder + path))?.trim() ?? ""]];
+  });
+  return (await Promise.all(found)).flat();
+}
+
 async function hubModel(store: FileStore, id: string): Promise<CachedModel> {
   const folder = repoFolder(id);
   const commits = (await store.list(`${folder}/snapshots`)).map(({ name }) => name);
   // refs/main is written when everything has come: without it, this is a first download that has not ended, or another revision.
   const noted = (await store.readText(`${folder}/refs/main`))?.trim();
+  const refs = await refsBelow(store, `${folder}/refs`);
   const commit = (noted !== undefined && isCommit(noted) ? noted : commits.at(-1)) ?? "none";
   const snapshot = `${folder}/snapshots/${commit}`;
   const files = filesOf(store, snapshot);
   const partial = [...(await namesIn(store, `${folder}/blobs`))].some(isPartial);
   return {
     source: id,
+    revisions: [...refs.map(([name]) => name), ...commits.filter((each) => !refs.some(([, commit]) => commit === each))].sort(),
     bytes: await bytesBelow(store, folder),
     complete: !partial && (await isComplete(files, await namesIn(store, snapshot))),
     files,
@@ -93,6 +108,7 @@ async function urlModel(store: FileStore, folder: string): Promise<CachedModel |
   const files = filesOf(store, folder);
   return {
     source: noted.url ?? folder,
+    revisions: [],
     bytes: await bytesBelow(store, folder),
     complete: noted.url !== undefined && ![...names].some(isPartial) && (await isComplete(files, names)),
     ...(noted.url === undefined ? { damaged: true as const } : {}),
@@ -105,6 +121,7 @@ async function urlModel(store: FileStore, folder: string): Promise<CachedModel |
 async function orDamaged<T>(store: FileStore, source: string, folder: string, look: Promise<T>): Promise<T | CachedModel> {
   return look.catch(() => ({
     source,
+    revisions: [],
     bytes: 0,
     complete: false,
     damaged: true as const,

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { sizeText } from "../platform/fetch.ts";
+import { sizeText } from "../options.ts";
 import type { CheckpointCache } from "./cache.ts";
 import type { RemoteFile } from "./download-describe.ts";
 import type { SourceProgress } from "./source-types.ts";

@@ -1,6 +1,8 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import { BrokenBody, piecesOf, Silence, shown, sizeText, unreachable } from "../platform/fetch.ts";
+import { sizeText } from "../options.ts";
+import { BrokenBody, piecesOf, Silence, shown, unreachable } from "../platform/fetch.ts";
+import { newSha256 } from "../platform/sha256.ts";
 import type { FileStore, FileWriter, Sha256 } from "../platform/store.ts";
 import { MAX_READ } from "../safetensors/index.ts";
 import {
@@ -127,19 +129,19 @@ export class Transfer {
     const { partial, size, sha256 } = this.#file;
     const state = await readState(store, this.#statePath);
     const usable = state !== undefined && (size === undefined || state.size === undefined || state.size === size);
-    this.#hash = sha256 ? platform.sha256() : undefined;
+    this.#hash = sha256 ? newSha256() : undefined;
     this.#have = usable ? await hashFile(store, partial, this.#hash, this.#context) : 0;
     if (this.#have > (size ?? Number.POSITIVE_INFINITY)) this.#have = 0;
     if (this.#have > 0) {
       this.#etag = state!.etag;
       this.#size ??= state!.size;
-    } else this.#hash = sha256 ? platform.sha256() : undefined;
+    } else this.#hash = sha256 ? newSha256() : undefined;
     this.#writer = await store.append(partial, this.#have);
     this.#context.onBytes?.(this.#have);
   }
 
   async restart(): Promise<void> {
-    this.#hash = this.#file.sha256 ? platform.sha256() : undefined;
+    this.#hash = this.#file.sha256 ? newSha256() : undefined;
     this.#have = 0;
     this.#etag = undefined;
     await this.#writer!.clear();

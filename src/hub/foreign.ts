@@ -1,6 +1,5 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { described, quoted, wrong } from "../options.ts";
-import { sizeText } from "../platform/fetch.ts";
+import { described, quoted, sizeText, wrong } from "../options.ts";
 import { type ByteSource, SafetensorsError } from "../safetensors/index.ts";
 import type { StagedSource, WeightSource } from "./source-types.ts";
 

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import { type Checkpoint, openCheckpoint, SafetensorsError, SINGLE_NAME } from "../safetensors/index.ts";
 import type { StagedSource } from "./source-types.ts";
 
@@ -50,6 +50,6 @@ async function openFiles(source: StagedSource, signal: AbortSignal | undefined):
     return await openCheckpoint(source, signal ? { signal } : {});
   } catch (error) {
     const none = error instanceof SafetensorsError && error.absent && error.file === SINGLE_NAME;
-    throw (none && (await (await import("./missing.ts")).noTensors(source))) || error;
+    throw (none && (await (await late("what tells why there are no tensors", import("./missing.ts"))).noTensors(source))) || error;
   }
 }

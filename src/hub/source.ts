@@ -1,5 +1,5 @@
 import { platform } from "#platform";
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { EngineError, late, throwIfAborted } from "../errors.ts";
 import { has, quotedPath, reading, wrong } from "../options.ts";
 import { lookedAt } from "./foreign.ts";
 import { parseHubId } from "./hub-id.ts";
@@ -82,7 +82,7 @@ function noFolder(path: string, kind: "file" | "nothing"): EngineError {
 }
 
 async function openNamed(source: string, options: RemoteOptions, ranges: boolean): Promise<StagedSource> {
-  const remote = () => import("./source-remote.ts"); // pages that bring their own files never download it
+  const remote = () => late("what downloads models", import("./source-remote.ts")); // pages that bring their own files never download it
   if (/^https?:/i.test(source)) {
     const { openUrl, openUrlRanges } = await remote();
     return ranges ? openUrlRanges(source, options) : openUrl(source, options);

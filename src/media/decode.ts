@@ -1,11 +1,10 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import { wrong } from "../options.ts";
 import type { decodeInThread } from "./decode-client.ts";
 import { isSound } from "./huffman-walk.ts";
 import { badImage, checkDimensions, DAMAGED, type ImageLimits, type RgbImage } from "./image.ts";
 import { decodeWithJs } from "./jpeg.ts";
 import { type JpegParts, readJpeg } from "./jpeg-structure.ts";
-import { decodePng } from "./png.ts";
 import { readDimensions } from "./sniff.ts";
 
 export interface DecodeOptions extends ImageLimits {
@@ -30,7 +29,7 @@ const LARGE = 1_000_000; // pixels
 export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}): Promise<RgbImage> {
   if (!(bytes instanceof Uint8Array)) throw wrong("what decodeImage got", bytes, "a Uint8Array");
   try {
-    const { format, width, height } = readDimensions(bytes);
+    const { format, width, height } = await readDimensions(bytes);
     checkDimensions(format.toUpperCase(), width, height, options);
     return await (format === "png" ? png(bytes, width * height, options) : jpeg(bytes, width * height, options));
   } catch (error) {
@@ -39,14 +38,15 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
 }
 
 /** What talks to the thread comes with the first picture for it. */
-const inThread: typeof decodeInThread = async (...job) => (await import("./decode-client.ts")).decodeInThread(...job);
+const inThread: typeof decodeInThread = async (...job) =>
+  (await late("the thread for large pictures", import("./decode-client.ts"))).decodeInThread(...job);
 
 const limitsOf = ({ maxPixels, maxSide, allowTruncated }: ImageLimits): ImageLimits => ({ maxPixels, maxSide, allowTruncated });
 
 async function png(bytes: Uint8Array, pixels: number, options: DecodeOptions): Promise<RgbImage> {
   const limits = limitsOf(options);
   const elsewhere = pixels < LARGE ? undefined : await inThread({ format: "png", bytes, limits }, pixels, options.signal);
-  return elsewhere ?? decodePng(bytes, limits);
+  return elsewhere ?? (await late("the decoder of PNGs", import("./png.ts"))).decodePng(bytes, limits);
 }
 
 async function jpeg(bytes: Uint8Array, pixels: number, options: DecodeOptions): Promise<RgbImage> {
@@ -74,7 +74,9 @@ async function jpeg(bytes: Uint8Array, pixels: number, options: DecodeOptions): 
 
 /** Arithmetic-coded JPEGs, which jpeg-js does not know, are so rare that what turns them into others comes with the first one. */
 const withJs = async (parts: JpegParts): Promise<RgbImage> =>
-  decodeWithJs(parts.frame.arithmetic ? (await import("./transcode.ts")).huffmanCoded(parts) : parts);
+  decodeWithJs(
+    parts.frame.arithmetic ? (await late("the decoder of arithmetic-coded JPEGs", import("./transcode.ts"))).huffmanCoded(parts) : parts,
+  );
 
 /** Whether jpeg-js makes the same of a file as libjpeg, but for rounding. */
 function suitsJs({ frame, orderly, scans }: JpegParts): boolean {

@@ -44,13 +44,13 @@ export function checkDimensions(what: string, width: number, height: number, lim
   if (width > maxSide || height > maxSide) {
     throw badImage(
       `the ${what} is ${width} x ${height} pixels, at most ${maxSide} a side are allowed`,
-      "Scale the picture down, or raise maxSide (--max-side on the command line).",
+      "Scale the picture down, or raise maxSide.",
     );
   }
   if (width * height > maxPixels) {
     throw badImage(
       `the ${what} is ${width} x ${height} = ${width * height} pixels, at most ${maxPixels} are allowed`,
-      "Scale the picture down, or raise maxPixels (--max-pixels on the command line).",
+      "Scale the picture down, or raise maxPixels.",
     );
   }
 }

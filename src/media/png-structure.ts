@@ -1,13 +1,5 @@
 import { badImage, cutOff, DAMAGED } from "./image.ts";
-
-/** What IHDR says. */
-export interface PngHeader {
-  width: number;
-  height: number;
-  depth: number; // 1, 2, 4, 8 or 16 bits a sample
-  colorType: number; // 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
-  interlaced: boolean;
-}
+import { chunkName, type PngHeader, readPngHeader } from "./png-header.ts";
 
 /** The parts of a PNG file that its pixels depend on. */
 export interface PngParts {
@@ -16,11 +8,8 @@ export interface PngParts {
   idat: Uint8Array[]; // one zlib stream, in pieces
 }
 
-const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 /** Samples a pixel, by colour type. */
 export const CHANNELS: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
-const DEPTHS: Record<number, number[]> = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] };
-
 /** Adam7: [x start, y start, x step, y step] of each pass (PNG specification, section 8.2). */
 const ADAM7 = [
   [0, 0, 8, 8],
@@ -31,32 +20,6 @@ const ADAM7 = [
   [1, 0, 2, 2],
   [0, 1, 1, 2],
 ] as const;
-
-/** Reads IHDR, which must be the first chunk. */
-export function readPngHeader(bytes: Uint8Array): PngHeader {
-  if (SIGNATURE.some((byte, i) => bytes[i] !== byte)) {
-    throw badImage("the PNG signature is damaged (a transfer in text mode does that) or cut off", DAMAGED);
-  }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 33) throw badImage(`the PNG has ${bytes.length} bytes, its header alone needs 33`, DAMAGED);
-  if (chunkName(bytes, 8) !== "IHDR" || view.getUint32(8) !== 13)
-    throw badImage("the PNG does not begin with an IHDR chunk of 13 bytes", DAMAGED);
-  const [depth, colorType, compression, filter, interlace] = bytes.subarray(24, 29);
-  const header = {
-    width: view.getUint32(16),
-    height: view.getUint32(20),
-    depth: depth!,
-    colorType: colorType!,
-    interlaced: interlace === 1,
-  };
-  if (!DEPTHS[header.colorType]?.includes(header.depth) || compression !== 0 || filter !== 0 || interlace! > 1) {
-    throw badImage(
-      `the PNG declares colour type ${colorType}, ${depth} bits, compression ${compression}, filter ${filter}, interlace ${interlace}, which PNG does not define`,
-      DAMAGED,
-    );
-  }
-  return header;
-}
 
 /**
  * Walks the chunks up to the end of the pixels: lengths, names, CRCs. As Pillow does, it does not look at the CRCs of IDAT, whose pixels have
@@ -118,10 +81,6 @@ export function passesOf({ width, height, depth, colorType, interlaced }: PngHea
 /** The number of bytes that IDAT must inflate to: a filter byte and the packed samples for each row of each pass. */
 export const filteredLength = (header: PngHeader): number =>
   passesOf(header).reduce((total, { rows, rowBytes }) => total + rows * (1 + rowBytes), 0);
-
-function chunkName(bytes: Uint8Array, offset: number): string {
-  return String.fromCharCode(...bytes.subarray(offset + 4, offset + 8));
-}
 
 const CRC_TABLE = Int32Array.from({ length: 256 }, (_, n) => {
   for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;

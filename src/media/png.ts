@@ -1,6 +1,7 @@
 import { badImage, cutOff, DAMAGED, type ImageLimits, type RgbImage } from "./image.ts";
 import { inflate, soundBut } from "./inflate.ts";
-import { CHANNELS, filteredLength, type Pass, type PngHeader, type PngParts, passesOf, readPng } from "./png-structure.ts";
+import type { PngHeader } from "./png-header.ts";
+import { CHANNELS, filteredLength, type Pass, type PngParts, passesOf, readPng } from "./png-structure.ts";
 
 /** What one byte of a deflate stream can stand for at most: two bits for 258 bytes (RFC 1951: a length code and a distance code of one bit each). */
 const MOST_PER_BYTE = 1032;

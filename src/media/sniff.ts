@@ -1,34 +1,9 @@
-import { badImage } from "./image.ts";
+import { late } from "../errors.ts";
 import { readJpegFrame } from "./jpeg-frame.ts";
-import { readPngHeader } from "./png-structure.ts";
+import { readPngHeader } from "./png-header.ts";
+import type { ImageFormat } from "./unsupported.ts";
 
-/** What files are called, with their article. Of these, PNG and JPEG are decoded. */
-const NAMES = {
-  png: "a PNG file",
-  jpeg: "a JPEG file",
-  gif: "a GIF file",
-  webp: "a WebP file",
-  bmp: "a BMP file",
-  tiff: "a TIFF file",
-  avif: "an AVIF file",
-  heic: "a HEIC file",
-  jxl: "a JPEG XL file",
-  jp2: "a JPEG 2000 file",
-  ico: "an ICO file",
-  psd: "a PSD file",
-  svg: "an SVG file",
-  pdf: "a PDF file",
-  mp4: "an MP4 video",
-  webm: "a WebM or Matroska video",
-  avi: "an AVI video",
-  html: "an HTML page",
-  lfs: "a Git LFS pointer",
-  gzip: "a gzip file",
-  zip: "a ZIP file",
-  unknown: "of no known format",
-} as const;
-
-export type ImageFormat = keyof typeof NAMES;
+export type { ImageFormat };
 
 /** [format, offset, magic bytes as latin-1]; the first match wins. */
 const MAGIC: readonly (readonly [ImageFormat, number, string])[] = [
@@ -76,7 +51,7 @@ export function sniff(bytes: Uint8Array): ImageFormat {
 }
 
 /** The format and declared size of a PNG or JPEG, from its header alone: nothing is decoded or allocated. */
-export function readDimensions(bytes: Uint8Array): { format: "png" | "jpeg"; width: number; height: number } {
+export async function readDimensions(bytes: Uint8Array): Promise<{ format: "png" | "jpeg"; width: number; height: number }> {
   const format = sniff(bytes);
   switch (format) {
     case "png": {
@@ -88,30 +63,8 @@ export function readDimensions(bytes: Uint8Array): { format: "png" | "jpeg"; wid
       return { format, width, height };
     }
     default:
-      throw unsupported(format, bytes);
+      throw (await late("what tells why a picture cannot be read", import("./unsupported.ts"))).unsupported(format, bytes);
   }
-}
-
-const CONVERT = "Convert it to PNG or JPEG, or give decoded pixels as { data, width, height }.";
-
-/** What to do about files that are not pictures; all others are to be converted. */
-const REMEDIES: Partial<Record<ImageFormat, string>> = {
-  mp4: "Give some of its frames as pictures: video takes a list of them.",
-  pdf: "Render its pages to PNG, and give those.",
-  html: "The server sent a page in place of the picture: check the address.",
-  lfs: "Fetch the file that it stands for: git lfs pull.",
-  gzip: "Unpack it first.",
-};
-
-/** The error for bytes that are neither PNG nor JPEG. */
-function unsupported(format: ImageFormat, bytes: Uint8Array): Error {
-  if (format !== "unknown") {
-    const video = format === "webm" || format === "avi" ? REMEDIES.mp4 : undefined;
-    return badImage(`the picture is ${NAMES[format]}, a PNG or JPEG file is needed`, video ?? REMEDIES[format] ?? CONVERT);
-  }
-  if (bytes.length === 0) return badImage("the picture is empty (0 bytes), a PNG or JPEG file is needed", "Fetch or export it again.");
-  const first = [...bytes.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  return badImage(`the picture starts with the bytes ${first}, which is not a format known here; a PNG or JPEG file is needed`, CONVERT);
 }
 
 function startsWith(bytes: Uint8Array, offset: number, magic: string): boolean {

@@ -1,38 +1,47 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import type { Gpu } from "../gpu/device.ts";
-import type { Program, Programs, Tap } from "../gpu/program.ts";
+import { type Gpu, scopedOn } from "../gpu/device.ts";
+import type { Program, Tap } from "../gpu/program.ts";
 import { createCache, createCaches, type KvCache, type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
-import { createSampleState, destroySampleState, type SampleState, type Sampling, sample, setSampling } from "../ops/sample.ts";
+import { sample } from "../ops/sample.ts";
+import {
+  alters,
+  createSampleState,
+  destroySampleState,
+  GREEDY,
+  type SampleState,
+  type Sampling,
+  setCounts,
+  setMask,
+  setSampling,
+} from "../ops/sample-state.ts";
 import { type Activation, bindingOf } from "../tensor/tensor.ts";
 import { misfit } from "../weights/fit.ts";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderState, type DecoderWeights, recordDecoder, recordHead } from "./decoder.ts";
-
-/** Tokens in one prefill step: activations are sized for it, whatever the prompt's length. */
-const CHUNK = 512;
+import { layersOn, type Order, type Stage } from "./stages.ts";
 
 /** What every decoder of a model works with. */
 export interface DecoderParts {
-  gpu: Gpu;
+  gpu: Gpu; // of the first stage, and of the last one
   config: ModelConfig;
-  programs: Programs;
+  stages: readonly Stage[];
+  order: Order;
   language: DecoderWeights;
   kv: KvDtype; // how slots hold keys and values
-  rope: GPUBuffer; // (cos, sin) [maxContext, headDim / 2]
   ids: GPUBuffer; // u32 [maxContext]: the prompt in prefill
   visual: GPUBuffer; // f32 [maxContext, H]: visual tokens of the prompt in prefill
-  x: Activation; // [CHUNK, H]: the residual stream
+  chunk: number; // tokens in one prefill step, at most
 }
 
-/** The residual stream, as long as a chunk. */
-export function createResidual(gpu: Gpu, width: number): Activation {
-  return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", CHUNK * width * 4) };
+/** The residual stream [chunk, H], as long as a prefill step. */
+export function createResidual(gpu: Gpu, width: number, chunk: number): Activation {
+  return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", chunk * width * 4) };
 }
 
 /** The programs of a slot. */
 interface SlotPrograms {
-  prefill: Program;
+  prefill: Program[]; // of each stage
   head: Program;
 }
 
@@ -44,9 +53,7 @@ export interface Trace {
   dispose(): void;
 }
 
-function destroyCaches({ memory }: Gpu, caches: readonly KvCache[]): void {
-  for (const buffer of caches.flatMap(buffersOf)) memory.destroy(buffer);
-}
+const gpusOf = (stages: readonly Stage[]): Gpu[] => [...new Set(stages.map(({ gpu }) => gpu))];
 
 export type CopyOut = (encoder: GPUCommandEncoder) => void;
 
@@ -59,7 +66,7 @@ export class Decoder {
   #caches: KvCache[] = []; // of every layer
   #slots: SlotPrograms[] = [];
   readonly #logits: Activation; // [most slots, vocab]
-  #decodes: Program[] = []; // for 1, 2, … busy slots
+  #decodes: Program[][] = []; // for 1, 2, … busy slots, of each stage
   #drawing = false; // whether any answer was more than greedy
 
   private constructor(parts: DecoderParts, most: number, context: number) {
@@ -77,10 +84,10 @@ export class Decoder {
    * @throws EngineError limit-exceeded, out-of-memory
    */
   static open(parts: DecoderParts, slots: number, context: number, most = slots): Promise<Decoder> {
-    return parts.gpu.memory.scoped(`${slots} KV caches of ${context} tokens`, async () => {
+    return scopedOn(gpusOf(parts.stages), `${slots} KV caches of ${context} tokens`, async () => {
       const decoder = new Decoder(parts, most, context);
       try {
-        decoder.#caches = createCaches(parts.gpu.memory, parts.config.language, context, slots, parts.kv);
+        for (let i = 0; i < parts.config.language.layers; i++) decoder.#caches.push(decoder.#createCache(i, slots));
         await decoder.#record();
         return decoder;
       } catch (error) {
@@ -97,7 +104,7 @@ export class Decoder {
 
   /** Tokens of a prompt in one step, at most. */
   get chunk(): number {
-    return Math.min(CHUNK, this.context);
+    return Math.min(this.#parts.chunk, this.context);
   }
 
   /**
@@ -105,17 +112,22 @@ export class Decoder {
    * @throws EngineError limit-exceeded, out-of-memory: with as many slots as before
    */
   async resize(slots: number): Promise<void> {
-    const { gpu, config, kv } = this.#parts;
+    const { stages, order, config, kv } = this.#parts;
+    await order.idle();
     const before = this.slots;
-    const more = (slots - before) * kvBytes(config.language, this.context, kv);
-    const reason = more > 0 ? await misfit(gpu, more, platform.availableMemory()) : undefined;
-    if (reason !== undefined) throw new EngineError("out-of-memory", `memory for ${slots} slots: ${reason}`);
+    for (const gpu of gpusOf(stages)) {
+      const layers = layersOn(gpu, stages);
+      const more = (slots - before) * kvBytes({ ...config.language, layers }, this.context, kv);
+      const reason = more > 0 ? await misfit(gpu, more, platform.availableMemory()) : undefined;
+      if (reason !== undefined) throw new EngineError("out-of-memory", `memory for ${slots} slots: ${reason}`);
+    }
     const resized = async (to: number) => {
       for (const [i, old] of this.#caches.entries()) {
         if (old.slots === to) continue;
-        const create = async () => createCache(gpu.memory, i, config.language, this.context, to, kv);
+        const gpu = this.#gpuOf(i);
+        const create = async () => this.#createCache(i, to);
         const cache = await gpu.memory.wholly(() => gpu.memory.scoped(`${to} KV caches of ${this.context} tokens`, create));
-        this.#move(old, cache);
+        this.#move(gpu, old, cache);
         this.#caches[i] = cache;
       }
     };
@@ -125,15 +137,24 @@ export class Decoder {
         throw error;
       });
     } finally {
-      gpu.memory.assertAlive();
+      for (const { memory } of gpusOf(stages)) memory.assertAlive();
       this.#disposePrograms();
-      await gpu.memory.scoped(`the programs of ${slots} slots`, () => this.#record());
+      await scopedOn(gpusOf(stages), `the programs of ${slots} slots`, () => this.#record());
     }
   }
 
+  /** The device of a layer. */
+  #gpuOf(layer: number): Gpu {
+    return this.#parts.stages.find(({ end }) => layer < end)!.gpu;
+  }
+
+  #createCache(layer: number, slots: number): KvCache {
+    const { config, kv } = this.#parts;
+    return createCache(this.#gpuOf(layer).memory, layer, config.language, this.context, slots, kv);
+  }
+
   /** Puts what a cache holds into another one, as far as that has slots, and frees it. */
-  #move(from: KvCache, to: KvCache): void {
-    const { device, memory } = this.#parts.gpu;
+  #move({ device, memory }: Gpu, from: KvCache, to: KvCache): void {
     const encoder = device.createCommandEncoder({ label: "resize" });
     const [old, next] = [buffersOf(from), buffersOf(to)];
     for (const [i, buffer] of old.entries()) {
@@ -144,83 +165,113 @@ export class Decoder {
   }
 
   async #record(): Promise<void> {
-    const { programs } = this.#parts;
+    const { stages } = this.#parts;
+    const last = stages.at(-1)!;
     const defer = !this.#drawing;
+    const inStages = async (label: string, units: number, record: (p: Program, stage: Stage) => void, options = {}) => {
+      const recorded: Program[] = [];
+      for (const stage of stages) recorded.push(await stage.programs.record(label, units, (p) => record(p, stage), options));
+      return recorded;
+    };
     for (let slot = 0; slot < this.slots; slot++) {
       const caches = this.#caches.map((cache) => ({ ...cache, slot }));
-      const prefill = await programs.record("prefill", this.chunk, (p) => this.#recordPrefill(p, caches));
-      const head = await programs.record("head", this.chunk, (p) => this.#recordFirst(p, slot), { defer });
+      const prefill = await inStages("prefill", this.chunk, (p, stage) => this.#recordPrefill(p, stage, caches));
+      const head = await last.programs.record("head", this.chunk, (p) => this.#recordFirst(p, last, slot), { defer });
       this.#slots.push({ prefill, head });
     }
     // A program for each number of busy slots: which kernels are best differs, and what is computed for rows that are not there is lost.
     for (let busy = 1; busy <= this.slots; busy++) {
-      this.#decodes.push(await programs.record("decode", busy, (p) => this.#recordDecode(p), { defer }));
+      this.#decodes.push(await inStages("decode", busy, (p, stage) => this.#recordDecode(p, stage), { defer }));
     }
   }
 
   /** Every program, for `Programs.warm`. */
   programs(): Program[] {
-    return [...this.#slots.flatMap(({ prefill, head }) => [prefill, head]), ...this.#decodes];
+    return [...this.#slots.flatMap(({ prefill, head }) => [...prefill, head]), ...this.#decodes.flat()];
   }
 
   /** A chunk of one sequence: `step.units` of its ids from `step.start` on. */
-  #recordPrefill(p: Program, caches: readonly KvCache[], tap?: Tap): void {
-    const { ids, language, x } = this.#parts;
-    recordDecoder(p, language, x, ids, caches, this.#decoderState, { tap });
+  #recordPrefill(p: Program, stage: Stage, caches: readonly KvCache[], tap?: Tap): void {
+    const { ids, language, stages } = this.#parts;
+    recordDecoder(p, language, stage, stage === stages[0] ? ids : undefined, caches, this.#decoderState, { tap });
   }
 
   /** Logits of a chunk's last position, and the first new id of a slot. */
-  #recordFirst(p: Program, slot: number): void {
-    const { language, x } = this.#parts;
+  #recordFirst(p: Program, { x }: Stage, slot: number): void {
+    const { language } = this.#parts;
     const logits = recordHead(p, language, x, { last: true, out: { ...this.#logits, rows: { base: 1, unit: 0 } } });
     sample(p, logits, this.state, slot, logits.maxima);
   }
 
   /** One token of every busy slot: the last id of each goes in, the next one comes out, in `state.next`. */
-  #recordDecode(p: Program): void {
-    const { language, x } = this.#parts;
-    recordDecoder(p, language, x, this.state.next, this.#caches, this.#decoderState, { separate: true });
-    const logits = recordHead(p, language, x, { out: this.#logits });
+  #recordDecode(p: Program, stage: Stage): void {
+    const { language, stages } = this.#parts;
+    const ids = stage === stages[0] ? this.state.next : undefined;
+    recordDecoder(p, language, stage, ids, this.#caches, this.#decoderState, { separate: true });
+    if (stage !== stages.at(-1)) return;
+    const logits = recordHead(p, language, stage.x, { out: this.#logits });
     sample(p, logits, this.state, "slots", logits.maxima);
   }
 
   get #decoderState(): DecoderState {
-    const { visual, rope, config } = this.#parts;
-    return { visual, rope, heads: config.language.heads };
+    const { visual, config } = this.#parts;
+    return { visual, heads: config.language.heads };
   }
 
   /**
    * A prefill of up to `context` tokens with every intermediate, the final norm and the logits of every position. Its keys and values are
    * its own, in f32: what is traced is the arithmetic, without the rounding of a cache.
+   *
+   * @throws EngineError bad-input for a decoder on several devices
    */
   async recordTrace(tap: Tap, context: number): Promise<Trace> {
-    const { gpu, programs, config, language, x } = this.#parts;
+    const { gpu, stages, config, language, chunk } = this.#parts;
+    const [stage, other] = stages;
+    if (!stage || other) throw new EngineError("bad-input", "a model on several devices is not traced", { hint: "load it on one" });
     const caches = createCaches(gpu.memory, config.language, context, 1, "f32").map((cache) => ({ ...cache, slot: 0 }));
     // A traced step holds the logits of every position: as many rows as one binding takes.
-    const rows = Math.min(CHUNK, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
-    const program = await programs.record("prefill", rows, (p) => {
-      this.#recordPrefill(p, caches, tap);
-      recordHead(p, language, x, { tap }); // [tokens, vocab]
+    const rows = Math.min(chunk, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
+    const program = await stage.programs.record("prefill", rows, (p) => {
+      this.#recordPrefill(p, stage, caches, tap);
+      recordHead(p, language, stage.x, { tap }); // [tokens, vocab]
     });
     return {
       program,
       dispose() {
         program.dispose();
-        destroyCaches(gpu, caches);
+        for (const buffer of caches.flatMap(buffersOf)) gpu.memory.destroy(buffer);
       },
     };
   }
 
-  /** Compiles what greedy decoding does without, where a way to sample needs it. */
-  async prepareSampling({ temperature, repetitionPenalty }: Sampling): Promise<void> {
-    if (this.#drawing || (temperature === 0 && repetitionPenalty === 1)) return;
-    await Promise.all([...this.#slots.map(({ head }) => head), ...this.#decodes].map((program) => program.prepare()));
+  /** Compiles what greedy decoding does without, where a way to sample, a mask or the telling of probabilities (`more`) needs it. */
+  async prepareSampling(sampling: Sampling = GREEDY, more = false): Promise<void> {
+    if (this.#drawing || !(more || alters(sampling))) return;
+    await Promise.all([...this.#slots.map(({ head }) => head), ...this.#decodes.flat()].map((program) => program.prepare()));
     this.#drawing = true;
   }
 
-  /** Sets how a slot samples; its random numbers and the ids it has seen begin anew. */
+  /** Sets how a slot samples; its random numbers and its counts of ids begin anew, and it has no mask. */
   setSampling(slot: number, sampling: Sampling): void {
-    setSampling(this.#parts.gpu.memory, this.state, slot, sampling);
+    const { gpu, order } = this.#parts;
+    order.behind(() => setSampling(gpu.memory, this.state, slot, sampling));
+  }
+
+  /** Sets what the slot's next id may be, a bit an id, and how often ids were chosen that no step has chosen. */
+  setChoice(slot: number, mask: Uint32Array<ArrayBuffer> | undefined, counts?: ReadonlyMap<number, number>): void {
+    const { gpu, order } = this.#parts;
+    if (!mask && !counts) return;
+    order.behind(() => {
+      if (mask) setMask(gpu.memory, this.state, slot, mask);
+      if (counts) setCounts(gpu.memory, this.state, slot, counts);
+    });
+  }
+
+  /** Whether the next steps also say how probable their ids were. */
+  setTelling(tells: boolean): void {
+    this.#parts.order.behind(() => {
+      this.state.tells = tells;
+    });
   }
 
   /**
@@ -233,54 +284,52 @@ export class Decoder {
     start: number,
     options: { program?: Program | undefined; after?: ((start: number, units: number) => Promise<void> | void) | undefined } = {},
   ): Promise<number> {
-    const { program = this.#slots[slot]!.prefill, after } = options;
-    const { memory } = this.#parts.gpu;
-    memory.write(this.#parts.ids, start * 4, ids.subarray(start));
+    const { program, after } = options;
+    const programs = program ? [program] : this.#slots[slot]!.prefill;
+    const { gpu, order } = this.#parts;
+    gpu.memory.write(this.#parts.ids, start * 4, ids.subarray(start));
+    const { maxUnits } = programs[0]!;
     let units = 0;
-    for (let at = start; at < ids.length; at += program.maxUnits) {
-      memory.assertAlive();
-      units = Math.min(program.maxUnits, ids.length - at);
-      program.run({ units, start: at });
+    for (let at = start; at < ids.length; at += maxUnits) {
+      gpu.memory.assertAlive();
+      units = Math.min(maxUnits, ids.length - at);
+      order.run(programs, { units, start: at });
+      await order.entered();
       await after?.(at, units);
     }
     return units;
   }
 
   /** Behind a prefill whose last chunk had `units` tokens: logits of the last position, and the slot's first new id. */
-  first(slot: number, units: number, copy?: CopyOut): void {
-    this.#slots[slot]!.head.run({ units, start: 0 }, { tail: copy });
+  first(slot: number, units: number, copy?: CopyOut): Promise<void> | undefined {
+    const { head } = this.#slots[slot]!;
+    return this.#parts.order.behind(() => head.run({ units, start: 0 }, { tail: copy }));
   }
 
   /** Decodes one token of each slot that has a position: where its last id goes in. Nothing is waited for. */
-  decode(positions: readonly (number | undefined)[], copy?: CopyOut): void {
+  decode(positions: readonly (number | undefined)[], copy?: CopyOut): Promise<void> | undefined {
     const slots = [...positions.keys()].filter((slot) => positions[slot] !== undefined);
     const busy = slots.map((slot) => positions[slot]!);
-    this.#parts.gpu.counters.decodeSteps++;
+    const { gpu, order } = this.#parts;
+    gpu.counters.decodeSteps++;
     const step = { units: busy.length, start: Math.max(...busy), positions: busy, slots };
-    this.#decodes[busy.length - 1]!.run(step, { tail: copy });
-  }
-
-  /** Logits of the last step [busy slots, vocab], after the penalties. */
-  get logits(): GPUBuffer {
-    return bindingOf(this.#logits.buffer).buffer;
+    return order.run(this.#decodes[busy.length - 1]!, step, { tail: copy, chosen: true });
   }
 
   /** Slot 0's logits of the last step [vocab]. */
   async readLogits(): Promise<Float32Array<ArrayBuffer>> {
+    await this.#parts.order.idle();
     return new Float32Array(await this.#parts.gpu.memory.read(this.#logits.buffer, 0, this.#logits.width * 4));
   }
 
   /** Slot 0's next id. */
   async readId(): Promise<number> {
+    await this.#parts.order.idle();
     return new Uint32Array(await this.#parts.gpu.memory.read(this.state.next, 0, 4))[0]!;
   }
 
   #disposePrograms(): void {
-    for (const { prefill, head } of this.#slots) {
-      prefill.dispose();
-      head.dispose();
-    }
-    for (const decode of this.#decodes) decode.dispose();
+    for (const program of this.programs()) program.dispose();
     this.#slots = [];
     this.#decodes = [];
   }
@@ -288,7 +337,7 @@ export class Decoder {
   /** Frees caches and programs. */
   dispose(): void {
     const { memory } = this.#parts.gpu;
-    destroyCaches(this.#parts.gpu, this.#caches);
+    for (const [i, cache] of this.#caches.entries()) for (const buffer of buffersOf(cache)) this.#gpuOf(i).memory.destroy(buffer);
     this.#disposePrograms();
     destroySampleState(memory, this.state);
     memory.destroy(bindingOf(this.#logits.buffer).buffer);

@@ -8,6 +8,7 @@ import { embed } from "../ops/rowwise.ts";
 import type { Activation, Bindable, Matrix, Vector } from "../tensor/tensor.ts";
 import type { MatrixRows, Weights } from "../weights/weights.ts";
 import type { LanguageConfig } from "./config.ts";
+import type { Stage } from "./stages.ts";
 
 export interface DecoderLayer {
   attentionNorm: NormWeights; // [H]
@@ -63,12 +64,18 @@ export function declareDecoderLayer(w: Weights, c: LanguageConfig, names: Decode
   };
 }
 
-/** The decoder's tensors: those of `model`, and the head beside it. */
-export function declareDecoder(model: Weights, beside: Weights, c: LanguageConfig, names: DecoderNames): DecoderWeights {
+/** The decoder's tensors: those of `model`, the head beside it, and each layer's where `modelOf` says. */
+export function declareDecoder(
+  model: Weights,
+  beside: Weights,
+  c: LanguageConfig,
+  names: DecoderNames,
+  modelOf: (layer: number) => Weights,
+): DecoderWeights {
   const embedding = model.matrix(names.embed, c.vocabSize, c.hiddenSize);
   return {
     embed: embedding,
-    layers: Array.from({ length: c.layers }, (_, i) => declareDecoderLayer(model.at("layers").at(i), c, names)),
+    layers: Array.from({ length: c.layers }, (_, i) => declareDecoderLayer(modelOf(i).at("layers").at(i), c, names)),
     norm: { weight: model.vector("norm.weight", c.hiddenSize), eps: c.eps },
     head: beside.has(names.head) ? beside.matrix(names.head, c.vocabSize, c.hiddenSize) : embedding,
   };
@@ -77,24 +84,28 @@ export function declareDecoder(model: Weights, beside: Weights, c: LanguageConfi
 /** What the layers work with beside their weights. */
 export interface DecoderState {
   visual: GPUBuffer; // f32 [maxContext, H]: visual tokens, in the place of ids that are flagged
-  rope: GPUBuffer; // (cos, sin) [maxContext, headDim / 2]
   heads: number;
 }
 
-/** X = embed(ids), then every layer in place. `separate`: an id of each slot (decode), not consecutive ones of a prompt (prefill). */
+/**
+ * X = embed(ids), then every layer in place: as much of it as a stage has, the embedding where there are ids. `separate`: an id of each
+ * slot (decode), not consecutive ones of a prompt (prefill).
+ */
 export function recordDecoder(
   p: Program,
   w: DecoderWeights,
-  x: Activation,
-  ids: Bindable,
+  { x, rope, start, end }: Pick<Stage, "x" | "rope" | "start" | "end">,
+  ids: Bindable | undefined,
   caches: readonly KvCache[],
-  { visual, rope, heads }: DecoderState,
+  { visual, heads }: DecoderState,
   { separate = false, tap }: { separate?: boolean; tap?: Tap | undefined } = {},
 ): void {
-  embed(p, ids, w.embed, visual, x, { separate });
-  tap?.("input_embeds", x, p);
-  for (const [i, layer] of w.layers.entries()) {
-    recordDecoderLayer(p, layer, x, caches[i]!, rope, heads);
+  if (ids) {
+    embed(p, ids, w.embed, visual, x, { separate });
+    tap?.("input_embeds", x, p);
+  }
+  for (let i = start; i < end; i++) {
+    recordDecoderLayer(p, w.layers[i]!, x, caches[i]!, rope, heads);
     tap?.(`llm.layer.${i}`, x, p);
   }
 }

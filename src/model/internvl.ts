@@ -1,5 +1,5 @@
-import { EngineError } from "../errors.ts";
-import type { Gpu } from "../gpu/device.ts";
+import { EngineError, late } from "../errors.ts";
+import { type Gpu, scopedOn } from "../gpu/device.ts";
 import { MAX_SLOTS, type Precision, type Program, Programs, type Tap } from "../gpu/program.ts";
 import { type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
 import { ropeTable } from "../ops/rope.ts";
@@ -12,12 +12,11 @@ import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
 import { interpolatePositions } from "./positions.ts";
 import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
+import { DIRECT, type Order, type Part, type Stage, splitLayers } from "./stages.ts";
+import { chunkFor, mostTiles } from "./steps.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
 import { VisualCache, type VisualLayout } from "./visual-cache.ts";
-
-/** Tiles in one vision step, at most; fewer where an activation would not fit a binding. */
-const TILES = 4;
 
 interface VisionStage {
   program: Program;
@@ -60,16 +59,20 @@ export interface SlotBound {
 }
 
 export interface ModelOptions extends SlotBound {
+  /** The decoder's layers over the devices: all of them on one by default. */
+  parts?: readonly Part[] | undefined;
   /** What products may do to their operands; `exact` by default. */
   precision?: Precision | undefined;
 }
 
 /** The model on a device: weights, KV cache and the recorded programs. Knows nothing of text or pictures. */
 export class Model {
+  /** The first device: of the vision tower, the embedding and the head. */
   readonly gpu: Gpu;
+  readonly gpus: readonly Gpu[];
   readonly config: ModelConfig;
   readonly maxContext: number;
-  readonly #programs: Programs;
+  readonly #programs: Programs; // of the first device
   readonly #vision: VisionWeights;
   readonly #projector: ProjectorWeights;
   readonly #parts: DecoderParts;
@@ -79,46 +82,70 @@ export class Model {
   decoder!: Decoder;
 
   private constructor(
-    gpu: Gpu,
+    gpus: readonly Gpu[],
+    parts: readonly Part[],
+    orderOf: (stages: readonly Stage[]) => Order,
     config: ModelConfig,
     maxContext: number,
     kv: KvDtype,
     { vision, projector, language }: ModelWeights,
+    chunk: number,
     precision?: Precision,
   ) {
+    const gpu = gpus[0]!;
     this.gpu = gpu;
+    this.gpus = gpus;
     this.config = config;
     this.maxContext = maxContext;
     this.#vision = vision;
     this.#projector = projector;
     this.visual = new VisualCache(maxContext);
-    this.#programs = new Programs(gpu, precision);
-    const { memory } = gpu;
     const { hiddenSize, headDim } = config.language;
     const { inverse, scale } = ropeFrequencies(headDim, config.language.rope);
     const table = ropeTable(maxContext, inverse, scale);
-    const rope = memory.create("rope", table.byteLength);
-    memory.write(rope, 0, table);
-    const ids = memory.create("ids", maxContext * 4);
-    const visual = memory.create("visual tokens", maxContext * hiddenSize * 4);
-    this.#parts = { gpu, config, programs: this.#programs, language, kv, rope, ids, visual, x: createResidual(gpu, hiddenSize) };
+    const each = gpus.map((gpu) => {
+      const rope = gpu.memory.create("rope", table.byteLength);
+      gpu.memory.write(rope, 0, table);
+      return { gpu, programs: new Programs(gpu, precision), rope };
+    });
+    this.#programs = each[0]!.programs;
+    const ids = gpu.memory.create("ids", maxContext * 4);
+    const visual = gpu.memory.create("visual tokens", maxContext * hiddenSize * 4);
+    const stages = parts.map((part) => ({ ...part, ...each[part.device]!, x: createResidual(gpus[part.device]!, hiddenSize, chunk) }));
+    this.#parts = { gpu, config, stages, order: orderOf(stages), language, kv, ids, visual, chunk };
   }
 
-  /** Loads all weights, allocates the state and records the decoder's programs. `options` also say how many slots there can be. */
+  /** Loads all weights of the devices, allocates the state and records the decoder's programs. `options` also say how many slots there can be. */
   static async load(
-    gpu: Gpu,
-    w: GpuWeights,
+    gpus: readonly Gpu[],
+    w: readonly GpuWeights[],
     config: ModelConfig,
     maxContext: number,
     kv: KvDtype,
     options: ModelOptions = {},
   ): Promise<Model> {
     checkContext(config.language, maxContext);
-    return gpu.memory.scoped("loading the model", async () => {
-      const weights = await w.load((declared) => declareModel(declared, config));
-      const model = new Model(gpu, config, maxContext, kv, weights, options.precision);
-      const { slots = MAX_SLOTS, kvBytes = Math.max(KV_BYTES, USUAL * model.slotBytes(maxContext)) } = options;
-      const most = Math.min(slots, model.slotsIn(kvBytes, maxContext));
+    const { parts = splitLayers(config.language.layers, [1]) } = options;
+    const on = (layer: number) => w[parts.find(({ end }) => layer < end)!.device]!;
+    const Relay = parts.length > 1 ? (await late("what joins several devices", import("./relay.ts"))).Relay : undefined; // pages with one device do not download it
+    return scopedOn(gpus, "loading the model", async () => {
+      const [first, ...beside] = w;
+      const weights = await first!.load((declared) => declareModel(declared, config, undefined, on), beside);
+      let chunk = Number.POSITIVE_INFINITY;
+      for (const gpu of gpus) chunk = Math.min(chunk, await chunkFor(gpu, config, maxContext, kvBytes(config.language, maxContext, kv)));
+      const model = new Model(
+        gpus,
+        parts,
+        (stages) => (Relay ? new Relay(stages) : DIRECT),
+        config,
+        maxContext,
+        kv,
+        weights,
+        chunk,
+        options.precision,
+      );
+      const { slots = MAX_SLOTS, kvBytes: room = Math.max(model.gpu.mobile ? 0 : KV_BYTES, USUAL * model.slotBytes(maxContext)) } = options;
+      const most = Math.min(slots, model.slotsIn(room, maxContext));
       model.decoder = await Decoder.open(model.#parts, 1, maxContext, most);
       return model;
     });
@@ -138,7 +165,8 @@ export class Model {
   slotsIn(bytes: number, context: number): number {
     const { language } = this.config;
     const { kv } = this.#parts;
-    const bound = Math.floor(this.gpu.memory.maxBinding / slotBytes({ ...language, context, dtype: kv })); // a layer's keys of all slots lie in one binding
+    const binding = Math.min(...this.gpus.map(({ memory }) => memory.maxBinding));
+    const bound = Math.floor(binding / slotBytes({ ...language, context, dtype: kv })); // a layer's keys of all slots lie in one binding
     return Math.max(1, Math.min(MAX_SLOTS, bound, Math.floor(bytes / kvBytes(language, context, kv))));
   }
 
@@ -157,7 +185,28 @@ export class Model {
    */
   async prepare(size: number, signal?: AbortSignal, onPipeline?: (done: number, total: number) => void): Promise<void> {
     const { program } = await this.recordVision(size);
-    await this.#programs.warm([...this.decoder.programs(), program], signal, onPipeline);
+    const all = [...this.decoder.programs(), program];
+    let before = 0; // of the devices before
+    for (const programs of new Set(this.#parts.stages.map((stage) => stage.programs))) {
+      let here = 0;
+      const own = all.filter(({ gpu }) => gpu === programs.gpu);
+      await programs.warm(own, signal, (done, total) => {
+        here = total;
+        onPipeline?.(before + done, before + total);
+      });
+      before += here;
+    }
+  }
+
+  /** Waits until all that was asked of the decoder is submitted. @throws EngineError device-lost */
+  idle(): Promise<void> {
+    return this.#parts.order.idle();
+  }
+
+  /** Waits until all that was asked for is done. @throws EngineError device-lost */
+  async flush(): Promise<void> {
+    await this.idle();
+    for (const { memory } of this.gpus) await memory.flush();
   }
 
   async #buildVision(size: number, tap?: Tap): Promise<VisionStage> {
@@ -166,7 +215,7 @@ export class Model {
     const grid = size / vision.patchSize;
     const rows = 1 + grid * grid;
     const widest = Math.max(vision.intermediateSize, 3 * vision.hiddenSize, 3 * vision.patchSize ** 2);
-    const tiles = Math.max(1, Math.min(TILES, Math.floor(memory.maxBinding / (rows * widest * 4))));
+    const tiles = Math.max(1, Math.min(mostTiles(this.gpu), Math.floor(memory.maxBinding / (rows * widest * 4))));
     const tileBytes = 3 * size * size * 4;
     const pixels = memory.create("pixels", tiles * tileBytes);
     const stored = interpolatePositions(this.#vision.position, vision.imageSize / vision.patchSize, grid, vision.hiddenSize);

@@ -1,21 +1,38 @@
+import { late } from "../errors.ts";
 import { openWeights } from "../hub/open.ts";
 import { readSmall, type StagedSource, type WeightSource } from "../hub/source.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
 import type { Adapter } from "./adapters.ts";
 import { checkTensors } from "./check-tensors.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
-import { parseLoraConfig } from "./lora-config.ts";
-import { type Resolved, resolve, unchecked } from "./resolve.ts";
+import { asStored, type Resolve, type Resolved } from "./stored.ts";
 
 /** What config.json of a source says, and its bytes. @throws EngineError bad-weights where there is none, or of a model that does not load */
 export async function readConfig(source: WeightSource): Promise<{ config: ModelConfig; configBytes: Uint8Array }> {
   const configBytes = await readSmall(source, "config.json");
-  if (!configBytes) throw await (await import("../hub/missing.ts")).noConfig(source);
+  if (!configBytes) throw await (await late("what tells why there is no config.json", import("../hub/missing.ts"))).noConfig(source);
   const config = parseConfig(configBytes);
   if (config.layout === "original") return { config, configBytes };
-  const { readHuggingFace } = await import("./huggingface.ts");
+  const { readHuggingFace } = await late("what reads transformers' layout", import("./huggingface.ts"));
   return { config: await readHuggingFace(config, (name) => readSmall(source, name)), configBytes };
 }
+
+/** What makes a model's tensors of those in its files: most are stored as they are, and what unpacks and merges the others comes with them. */
+async function resolverOf({ packed, lora }: ModelConfig, adapters: number): Promise<Resolve> {
+  if (!packed && !lora.language && !lora.vision && adapters === 0) return asStored;
+  return (await late("what unpacks and merges weights", import("./resolve.ts"))).resolve;
+}
+
+/** The same for whoever looks at files as they are: what contradicts itself stays as it is stored. */
+const unchecked =
+  (resolve: Resolve): Resolve =>
+  (config, files) => {
+    try {
+      return resolve(config, files);
+    } catch {
+      return asStored(config, files);
+    }
+  };
 
 interface OpenOptions<T> {
   signal?: AbortSignal | undefined;
@@ -48,9 +65,11 @@ export async function openCheckpoint<T = undefined>(source: StagedSource, option
   const close = async (): Promise<void> => void (await Promise.allSettled(adapters.map(({ files }) => files.close())));
   try {
     for (const adapter of options.adapters ?? []) {
+      const { parseLoraConfig } = await late("what reads adapters", import("./lora-config.ts"));
       const config = parseLoraConfig((await readSmall(adapter, "adapter_config.json"))!);
       adapters.push({ config, files: await openWeights(adapter, signal) });
     }
+    const resolve = await resolverOf(config, adapters.length);
     const between = (await options.between?.(config)) as T;
     const files = await openWeights(source, signal, (files) => {
       if (check !== "none") checkTensors(config, resolve(config, files, adapters).shapes, { all: check === "all" });
@@ -60,7 +79,7 @@ export async function openCheckpoint<T = undefined>(source: StagedSource, option
       files: [...files.files, ...adapters.flatMap(({ files }) => files.files)],
       close: () => files.close().finally(close),
     };
-    return { config, configBytes, files: all, between, ...(check === "none" ? unchecked : resolve)(config, files, adapters) };
+    return { config, configBytes, files: all, between, ...(check === "none" ? unchecked(resolve) : resolve)(config, files, adapters) };
   } catch (error) {
     await close();
     throw error;

@@ -1,27 +1,14 @@
 import { EngineError } from "../errors.ts";
-import type { Gpu } from "../gpu/device.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
 import { type AwqLinear, awqLinears, awqTensors, unpackedShapes } from "../weights/awq.ts";
-import type { WeightFormat } from "../weights/formats.ts";
 import { type Adapted, mergedTensors } from "../weights/lora.ts";
-import { fileTensors, renamedTensors, type StoredShape, type TensorSource } from "../weights/tensor-source.ts";
+import { fileTensors, renamedTensors, type StoredShape } from "../weights/tensor-source.ts";
 import { type Adapter, adaptedTensors } from "./adapters.ts";
 import type { ModelConfig } from "./config.ts";
 import { bad } from "./config-fields.ts";
+import { type Resolved, storedShapes } from "./stored.ts";
 import { isHead, matrixTensors, tiedTensors } from "./tensors.ts";
 import { unmerged } from "./unmerged.ts";
-
-/** A checkpoint's tensors as the model asks for them, whatever they are made of in the files. */
-export interface Resolved {
-  /** By their names. What the model would not take is among them as it is stored. */
-  shapes: ReadonlyMap<string, StoredShape>;
-  /** The tensors themselves, for matrices that are to be held in a format. */
-  tensors(gpu: Gpu, format: WeightFormat): TensorSource;
-}
-
-/** The tensors of an open checkpoint, by the names and shapes in its files. */
-export const storedShapes = ({ tensors }: Pick<Checkpoint, "tensors">): Map<string, StoredShape> =>
-  new Map([...tensors].map(([name, { info }]) => [name, info]));
 
 /** The Linears that are packed. @throws EngineError bad-weights where configuration and tensors contradict each other */
 function packedLinears({ packed }: ModelConfig, stored: ReadonlyMap<string, StoredShape>): Map<string, AwqLinear> {
@@ -86,13 +73,4 @@ export function resolve(config: ModelConfig, files: Checkpoint, adapters: readon
       return adapted.size > 0 ? mergedTensors(gpu, source, adapted) : source;
     },
   };
-}
-
-/** The same for whoever looks at files as they are: what contradicts itself stays as it is stored. */
-export function unchecked(config: ModelConfig, files: Checkpoint): Resolved {
-  try {
-    return resolve(config, files);
-  } catch {
-    return { shapes: storedShapes(files), tensors: (gpu) => fileTensors(gpu, files) };
-  }
 }

@@ -57,16 +57,30 @@ function placesOf(w: Weights, { layout, language }: ModelConfig): Places {
   };
 }
 
-/** Declares everything that the model takes from a checkpoint; `visionLayers` of the vision tower. */
-export function declareModel(w: Weights, config: ModelConfig, visionLayers = usedLayers(config)): ModelWeights {
+/** Declares everything that the model takes from a checkpoint; `visionLayers` of the vision tower, and the decoder's layers each of what `layer` says. */
+export function declareModel(
+  w: Weights,
+  config: ModelConfig,
+  visionLayers = usedLayers(config),
+  layer: (i: number) => Weights = () => w,
+): ModelWeights {
   const { vision, language, layout } = config;
   const places = placesOf(w, config);
   return {
     vision: declareVision(places.vision, vision, visionLayers, VISION_NAMES[layout]),
     projector: declareProjector(places.projector, vision.hiddenSize, language.hiddenSize, layout),
-    language: declareDecoder(places.decoder, places.head, language, DECODER_NAMES[language.architecture]),
+    language: declareDecoder(
+      places.decoder,
+      places.head,
+      language,
+      DECODER_NAMES[language.architecture],
+      (i) => placesOf(layer(i), config).decoder,
+    ),
   };
 }
+
+/** The decoder's layer that a tensor belongs to, in whichever layout; NaN where it is none of one. */
+export const layerOf = (name: string): number => Number(/(?:^|\.)language_model\.(?:model\.)?layers\.(\d+)\./.exec(name)?.[1]);
 
 /** Whether a name is that of a head, in whichever layout. */
 export const isHead = (name: string): boolean => /^(language_model\.)?(lm_head|output)\.weight$/.test(name);

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { late } from "../errors.ts";
 import { type Gpu, whenOpened } from "../gpu/device.ts";
 import type { Precision } from "../gpu/program.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
@@ -88,12 +88,7 @@ const EVERYWHERE: Kernels = { matmul: { ...GEMVS, ...GEMMS }, attention: ATTENTI
 let onCpu: Kernels | undefined;
 
 whenOpened("cpu", async (gpu) => {
-  const cpu = await import("./cpu/index.ts").catch((cause: unknown) => {
-    throw new EngineError("network", "the kernels for adapters that compute on the CPU could not be loaded", {
-      hint: "check the connection and that all files of the library are there, then load again",
-      cause,
-    });
-  });
+  const cpu = await late("the kernels for adapters that compute on the CPU", import("./cpu/index.ts"));
   await cpu.prepare(gpu);
   onCpu = cpu.KERNELS;
 });

@@ -78,18 +78,20 @@ const shapeOf = (w: Pick<Matrix, "shape" | "dtype">, rows: number, precision: Pr
 export const matmulClass = (n: number, { rows, dtype, width, precision, bounded }: ProductShape): string =>
   `matmul(m=${rowsClass(rows)},n~2^${Math.round(Math.log2(n))},k~2^${Math.round(Math.log2(width))},weights=${dtype},precision=${precision}${precision !== "exact" && bounded ? ",bounded" : ""})`;
 
-/** The variant that the engine takes by itself for `rows` rows: the one that was measured, else the first of the adapter's table. */
+/** The variant that the engine takes by itself for `rows` rows: the one that was measured, else the first of the adapter's table; and by which of the two. */
 export function chosenVariant(
   gpu: Gpu,
   w: Pick<Matrix, "shape" | "dtype">,
   rows: number,
   precision: Precision = "exact",
   bounded = false,
-): MatmulVariant {
+): { variant: MatmulVariant; why: string } {
   const shape = shapeOf(w, rows, precision, bounded);
   const tries = triesOf(gpu, "matmul", shape);
   const known = gpu.tuning.known(matmulClass(w.shape[0], shape));
-  return tries.find((variant) => variant === known) ?? tries[0]!; // a shape of the class may not have what another had
+  const measured = tries.find((variant) => variant === known); // a shape of the class may not have what another had
+  const others = tries.length > 1 ? `of ${tries.join(", ")}` : "the only one that runs here";
+  return { variant: measured ?? tries[0]!, why: `${measured ? "measured" : "by the table"}, ${others}` };
 }
 
 function variantFor(program: Program, x: Activation, w: Matrix, rows: number, precision: Precision, bounded: boolean): MatmulVariant {
@@ -101,7 +103,9 @@ function variantFor(program: Program, x: Activation, w: Matrix, rows: number, pr
       matmul(trial, trial.activation(x.label, { base: 0, unit: 1 }, x.width), w, { variant, precision, bounded });
     }),
   );
-  return chosenVariant(gpu, w, rows, precision, bounded);
+  const { variant, why } = chosenVariant(gpu, w, rows, precision, bounded);
+  program.choices.push({ program: program.label, product: w.label, shape: w.shape, dtype: w.dtype, rows, variant, why });
+  return variant;
 }
 
 /**

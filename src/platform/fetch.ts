@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { sizeText } from "../options.ts";
 
 /** Milliseconds without an answer, or without a byte of it, after which a connection counts as dead. */
 export const IDLE = 30_000;
@@ -69,12 +70,6 @@ export async function* piecesOf(response: Response, idle: number): AsyncGenerato
   } finally {
     if (!ended) void reader.cancel().catch(() => {}); // not awaited: a dead connection may never say that it is closed
   }
-}
-
-/** Bytes for a person: `7.4 GB`. */
-export function sizeText(bytes: number): string {
-  const [unit, name] = bytes < 1e6 ? [1e3, "kB"] : bytes < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
-  return `${(bytes / (unit as number)).toFixed(1)} ${name}`;
 }
 
 export interface FetchLimits {

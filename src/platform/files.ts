@@ -5,9 +5,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { EngineError, type ErrorCode } from "../errors.ts";
-import { quoted, quotedPath } from "../options.ts";
+import { quoted, quotedPath, sizeText } from "../options.ts";
 import type { ByteSource } from "../safetensors/types.ts";
-import { sizeText } from "./fetch.ts";
 
 /** What a system error means. */
 const WORDS: Readonly<Record<string, string>> = {

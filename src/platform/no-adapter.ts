@@ -1,8 +1,8 @@
 import { EngineError } from "../errors.ts";
 import { quoted } from "../options.ts";
 
-/** How an adapter is chosen, in the words of a program and of the command line. */
-const CHOOSE = 'device: { adapter: "part of its name" }, or --adapter on the command line';
+/** How an adapter is chosen; the command line says `--adapter` in its place. */
+export const CHOOSE = 'device: { adapter: "part of its name" }';
 
 const SYSTEM: Partial<Record<NodeJS.Platform, string>> = {
   darwin: "macOS brings its drivers along: WebGPU needs a Mac with Metal",
@@ -31,6 +31,13 @@ function remedy(names: readonly string[], wanted: string | undefined, platform: 
     system ??
     `install your GPU's Vulkan driver (NVIDIA's own; Mesa's for others and for CPUs: mesa-vulkan-drivers from Debian's bookworm-backports), or ${SWIFTSHADER}`
   );
+}
+
+/** What brings a GPU's adapter, or a faster one on the CPU, where a machine has only these software adapters. */
+export function driverFor(adapters: readonly string[], platform: NodeJS.Platform = process.platform): string[] {
+  const gpu = SYSTEM[platform] ?? `for a GPU of NVIDIA's: ${NVIDIA}; for any other: ${MESA}`;
+  const faster = platform === "linux" && !adapters.some((name) => /llvmpipe/i.test(name));
+  return [gpu, ...(faster ? [`without a GPU: ${MESA}, whose lavapipe is several times faster than SwiftShader`] : [])];
 }
 
 /**

@@ -29,6 +29,9 @@ const loadDawn = once(async (): Promise<Dawn> => {
   }
 });
 
+/** Goes around each call in which Dawn looks for adapters: there it writes on stderr itself. A program may keep that from a terminal. */
+export const looking = { around: <T>(call: () => T): T => call() };
+
 const instances = new Map<string, GPU>();
 
 /**
@@ -57,7 +60,7 @@ const UNZEROED = "disable-dawn-features=lazy_clear_resource_on_first_use";
 async function namesOf(round: string): Promise<string[]> {
   const gpu = instanceOf(await loadDawn(), [`adapter=\u0001${round}`]);
   try {
-    await gpu.requestAdapter();
+    await looking.around(() => gpu.requestAdapter());
     return [];
   } catch (error) {
     const message = String((error as Error).message);
@@ -112,7 +115,7 @@ async function requestAdapter({ adapter: wanted, powerPreference, robustness = t
   const gpu = instanceOf(dawn, [toggles, ...(zeroes ? [] : [UNZEROED]), ...(free ? [] : [`adapter=${name}`])]);
   let adapter: GPUAdapter | null;
   try {
-    adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : {});
+    adapter = await looking.around(() => gpu.requestAdapter(powerPreference ? { powerPreference } : {}));
   } catch (cause) {
     throw notGiven(name, cause);
   }
@@ -186,6 +189,7 @@ export const platform: Platform = {
   openFile,
   pathKind,
   availableMemory,
+  mobile: false,
   pathOfUrl,
   expandHome,
   env,

@@ -64,6 +64,8 @@ export interface Platform {
   pathKind(path: string): Promise<"folder" | "file" | "nothing">;
   /** Bytes of memory that a program can still take: what software adapters work in. `undefined` where nobody tells. */
   availableMemory(): number | undefined;
+  /** Whether this runs on a phone or a tablet. */
+  readonly mobile: boolean;
   /** The path that a `file:` URL names. @throws EngineError bad-input where it names none */
   pathOfUrl(url: string): string;
   /** A path with the user's folder in place of `~`. */
@@ -81,7 +83,7 @@ export interface Platform {
    * folder that a caller wants files in.
    */
   openStore(kind: "hub" | "urls" | "out", folder?: string): Promise<FileStore>;
-  sha256(): Sha256;
+  sha256?(): Sha256;
   /** The bytes of a local file. @throws EngineError bad-input, limit-exceeded where it has more than `maxBytes` (1 GiB by default) */
   readFile(path: string, maxBytes?: number): Promise<Uint8Array>;
   /** The RGBA pixels of an image object that only a browser has (ImageBitmap, canvas, img, video, VideoFrame), once `check` has let its size pass. */

@@ -1,7 +1,6 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import { quoted } from "../options.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
-import { createSha256 } from "./sha256.ts";
 import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
 import { startDecoder } from "./web-thread.ts";
 
@@ -42,14 +41,18 @@ export const platform: Platform = {
   openFile: async (folder) => noFiles(folder),
   pathKind: async () => "nothing",
   availableMemory: () => undefined,
+  get mobile() {
+    const { userAgent, maxTouchPoints = 0 } = navigator;
+    return /Android|iPhone|iPad|iPod/.test(userAgent) || (userAgent.includes("Macintosh") && maxTouchPoints > 1); // an iPad calls itself a Mac
+  },
   pathOfUrl: (url) => noFiles(url),
   expandHome: (path) => path,
   env: () => undefined,
   hasSystem: false,
   seesEverything: false,
   hubToken: async () => undefined,
-  openStore: async (kind, folder) => (await import("./web-store.ts")).webStore(folder ?? `internvl-webgpu/${kind}`),
-  sha256: createSha256,
+  openStore: async (kind, folder) =>
+    (await late("the store for downloads", import("./web-store.ts"))).webStore(folder ?? `internvl-webgpu/${kind}`),
   readFile: async (path) => noFiles(path),
   pixelsOf,
   fileOf,

@@ -5,8 +5,15 @@ interface Choice {
   topK: number;
   topP: number;
   minP: number;
-  repetitionPenalty: number;
   seed: number;
+}
+
+/** What changes logits before anything is chosen. */
+interface Changes {
+  repetitionPenalty: number;
+  presencePenalty: number;
+  frequencyPenalty: number;
+  logitBias: readonly (readonly [id: number, bias: number])[];
 }
 
 /** Philox4x32-10: counter and key to four words. */
@@ -24,18 +31,42 @@ export function philox(counter: readonly [number, number, number, number], key: 
   return [a, b, c, d].map(Number);
 }
 
-/** Logits after the penalty: those of ids seen, l > 0 ? l / penalty : l · penalty. */
-export function penalised(logits: ArrayLike<number>, seen: ReadonlySet<number>, penalty: number): Float64Array {
-  return Float64Array.from(logits, (l, id) => (seen.has(id) ? (l > 0 ? l / penalty : l * penalty) : l));
+/** The lowest f32: what an id has that a mask forbids. */
+export const FORBIDDEN = -3.4028234663852886e38;
+
+/**
+ * Logits with what a request changes in them. Of ids that were drawn c times, l > 0 ? l / repetition : l · repetition, less presence and
+ * c · frequency; then the biases; and what the mask does not allow is as low as can be.
+ */
+export function changed(
+  logits: ArrayLike<number>,
+  counts: ReadonlyMap<number, number>,
+  { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias }: Changes,
+  allowed?: ReadonlySet<number>,
+): Float64Array {
+  const biases = new Map(logitBias);
+  return Float64Array.from(logits, (l, id) => {
+    if (allowed && !allowed.has(id)) return FORBIDDEN;
+    const times = counts.get(id) ?? 0;
+    const repeated = l > 0 ? l / repetitionPenalty : l * repetitionPenalty;
+    return (times > 0 ? repeated - presencePenalty - times * frequencyPenalty : l) + (biases.get(id) ?? 0);
+  });
+}
+
+/** ln Σ exp(l), and the ids of the largest logits in order, ties to the smaller id. */
+export function probable(logits: ArrayLike<number>, most: number): { norm: number; ids: number[] } {
+  const ids = Array.from({ length: logits.length }, (_, id) => id)
+    .sort((i, j) => logits[j]! - logits[i]! || i - j)
+    .slice(0, most);
+  const top = logits[ids[0]!]!;
+  return { norm: top + Math.log(Array.from(logits).reduce((sum, l) => sum + Math.exp(l - top), 0)), ids };
 }
 
 /** Which ids may be drawn: temperature, then top-k, top-p, min-p, each among what the one before left. */
-export function keptIds(
-  logits: ArrayLike<number>,
-  { temperature, topK, topP, minP }: Omit<Choice, "seed" | "repetitionPenalty">,
-): Set<number> {
+export function keptIds(logits: ArrayLike<number>, { temperature, topK, topP, minP }: Omit<Choice, "seed">): Set<number> {
   const scores = Float64Array.from(logits, (l) => l / temperature);
-  let kept = Array.from(scores.keys()).sort((i, j) => scores[j]! - scores[i]! || i - j);
+  const open = Array.from(scores.keys()).filter((id) => logits[id]! > FORBIDDEN);
+  let kept = open.sort((i, j) => scores[j]! - scores[i]! || i - j);
   const top = scores[kept[0]!]!;
   if (topK > 0 && topK < kept.length) {
     const least = scores[kept[topK - 1]!]!;
@@ -55,7 +86,7 @@ export function keptIds(
 }
 
 /** softmax(logits / temperature) over the ids that are kept. */
-export function probabilities(logits: ArrayLike<number>, choice: Omit<Choice, "seed" | "repetitionPenalty">): Float64Array {
+export function probabilities(logits: ArrayLike<number>, choice: Omit<Choice, "seed">): Float64Array {
   const kept = keptIds(logits, choice);
   const top = [...kept].reduce((most, id) => Math.max(most, logits[id]!), Number.NEGATIVE_INFINITY);
   const masses = Float64Array.from(logits, (l, id) => (kept.has(id) ? Math.exp((l - top) / choice.temperature) : 0));
@@ -67,7 +98,7 @@ export function probabilities(logits: ArrayLike<number>, choice: Omit<Choice, "s
  * The id drawn, by Gumbel's trick on Philox words: counter (id div 4, tokens drawn so far), key the seed; and by how much the winner led
  * (rounding may decide where that is tiny).
  */
-export function draw(logits: ArrayLike<number>, choice: Omit<Choice, "repetitionPenalty">, drawn: number): { id: number; margin: number } {
+export function draw(logits: ArrayLike<number>, choice: Choice, drawn: number): { id: number; margin: number } {
   const key = [choice.seed % 2 ** 32, Math.floor(choice.seed / 2 ** 32)] as const;
   let best = { id: -1, value: Number.NEGATIVE_INFINITY };
   let second = Number.NEGATIVE_INFINITY;

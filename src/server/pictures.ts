@@ -8,7 +8,7 @@ import type { Settings } from "./options.ts";
 const LIMITS = { maxBytes: 32 * 2 ** 20, seconds: 10 };
 
 /** The file that an allowed address names. @throws EngineError bad-input, network, limit-exceeded */
-async function opened(address: string, param: string, { allowImagesFrom, mediaRoot }: Settings): Promise<Uint8Array> {
+async function opened(address: string, param: string, { allowImagesFrom, mediaRoot }: Settings, maxBytes: number): Promise<Uint8Array> {
   const refuse = (why: string) => new EngineError("bad-input", `${param} ${why}`, { param });
   if (!URL.canParse(address)) throw refuse("is no URL; give a data URL");
   const url = new URL(address);
@@ -20,25 +20,27 @@ async function opened(address: string, param: string, { allowImagesFrom, mediaRo
       throw refuse("is a damaged URL");
     }
     if (url.host !== "" || path.includes("\0")) throw refuse("names no file below the media folder");
-    return (await platform.media()).readBelow(mediaRoot, path, LIMITS.maxBytes);
+    return (await platform.media()).readBelow(mediaRoot, path, maxBytes);
   }
   if (!/^https?:$/.test(url.protocol)) throw refuse("has a scheme that is not opened here; give a data URL");
   if (!allowImagesFrom.includes(url.host)) throw refuse("is on a host that is not fetched from; give a data URL");
   if (url.username || url.password) throw refuse("has a user's name in it");
-  return (await platform.media()).fetchPublic(url, LIMITS);
+  return (await platform.media()).fetchPublic(url, { ...LIMITS, maxBytes });
 }
 
 /** A request whose pictures are all data URLs: those that are named elsewhere, where that is allowed, have been opened. */
 export async function withPictures(body: unknown, settings: Settings): Promise<unknown> {
   if (!isRecord(body) || !Array.isArray(body.messages)) return body; // refused by whoever reads it
   let left = settings.maxImages;
+  let bytesLeft = settings.maxBody; // as many as if they had come with the request
   const part = async (given: unknown, at: string): Promise<unknown> => {
     if (!isRecord(given) || given.type !== "image_url") return given;
     const image = typeof given.image_url === "string" ? { url: given.image_url } : given.image_url;
     if (!isRecord(image) || typeof image.url !== "string" || /^data:/i.test(image.url)) return given;
     const param = `${at}.image_url.url`;
     if (--left < 0) throw new EngineError("bad-input", `messages have more than ${settings.maxImages} pictures`, { param });
-    const bytes = await opened(image.url, param, settings);
+    const bytes = await opened(image.url, param, settings, Math.min(LIMITS.maxBytes, bytesLeft));
+    bytesLeft -= bytes.length;
     const format = sniff(bytes);
     if (format !== "png" && format !== "jpeg") throw new EngineError("bad-image", `${param} is no PNG or JPEG file`, { param });
     return { ...given, image_url: { ...image, url: `data:image/${format};base64,${toBase64(bytes)}` } };

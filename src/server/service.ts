@@ -22,9 +22,12 @@ export function stateOf({
   if (!vlm) return { status: "loading" };
   try {
     const parts = partsOf(vlm);
-    parts.gpu.memory.assertAlive();
+    for (const { memory } of parts.gpus) memory.assertAlive();
     return { parts };
   } catch {
     return { status: "device lost" }; // or disposed by its owner: nothing is there to answer
   }
 }
+
+/** Whether it answers. */
+export const isReady = (service: Service): boolean => stateOf(service).parts !== undefined;

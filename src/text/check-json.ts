@@ -142,7 +142,7 @@ function checkAdded(added: unknown, texts: Map<number, string>, vocab: Json, exp
 }
 
 /**
- * Checks the parts of a tokenizer.json that the library takes as they are: ids that are rows of the model's embedding and each one token's,
+ * Checks the parts of a tokenizer.json that the encoder takes as they are: ids that are rows of the model's embedding and each one token's,
  * merges that make tokens, added tokens where other files have them too, no expression that could take for ever.
  *
  * @throws EngineError bad-weights

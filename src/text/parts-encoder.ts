@@ -1,23 +1,20 @@
-import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import { Encoder } from "./encoder.ts";
 import type { Prepare } from "./sentence-piece-json.ts";
 import type { AddedToken } from "./special-tokens.ts";
 import { type PromptPart, STRUCTURAL_TOKENS } from "./template.ts";
 
-/** The parts of a tokenizer.json that are not shared with the first tokenizer; its vocabulary is, see below. */
-const NO_VOCABULARY = { type: "BPE", vocab: {}, merges: [] };
-
 /**
  * Encodes a prompt so that nobody can forge its structure by typing. The structural tokens get other names here, with random parts that
  * nobody can guess; the template's are written with these, so that what was typed finds no token of its name and is text. All else, from
- * the splitting at tokens to the BOS, stays the library's own affair: without typed tokens the ids are those of the whole prompt's text.
+ * the splitting at tokens to the BOS, stays the encoder's own affair: without typed tokens the ids are those of the whole prompt's text.
  */
 export class PartsEncoder {
-  readonly #library: HuggingFaceTokenizer;
+  readonly #encoder: Encoder;
   readonly #prepare: (text: string) => string;
   readonly #names: ReadonlyMap<string, string>;
 
   /** @param prepare what upstream does to a whole text before it looks for tokens */
-  constructor(json: Record<string, unknown>, library: HuggingFaceTokenizer, prepare: Prepare) {
+  constructor(json: Record<string, unknown>, whole: Encoder, prepare: Prepare) {
     const [nonce] = crypto.getRandomValues(new Uint32Array(1));
     // U+FDD0 and U+FDD1 are not characters: no text holds them, and no normalization changes them.
     this.#names = new Map(STRUCTURAL_TOKENS.map((token, i) => [token, `\ufdd0${nonce!.toString(36)}.${i}\ufdd1`]));
@@ -28,13 +25,12 @@ export class PartsEncoder {
       const name = this.#names.get(token.content);
       return name === undefined && structural.has(token.id) ? [] : [{ ...token, content: name ?? token.content }];
     });
-    this.#library = new HuggingFaceTokenizer({ ...json, model: NO_VOCABULARY, added_tokens: added }, {});
-    this.#library.model = library.model; // not read twice: it holds tens of megabytes
+    this.#encoder = new Encoder({ ...json, added_tokens: added }, whole.model); // not read twice: it holds tens of megabytes
     this.#prepare = prepare(added);
   }
 
   encode(parts: readonly PromptPart[]): number[] {
     const text = parts.map((part) => (typeof part === "string" ? part : this.#names.get(part.token)!.repeat(part.times ?? 1))).join("");
-    return this.#library.encode(this.#prepare(text)).ids;
+    return this.#encoder.encode(this.#prepare(text));
   }
 }

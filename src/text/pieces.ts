@@ -56,6 +56,9 @@ const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = (() => {
   return bytes;
 })();
 
+/** The characters of the bytes 0, 1, … */
+export const CHARACTERS: readonly string[] = [...BYTE_OF_CHARACTER.keys()];
+
 /** A character outside the alphabet gives byte 0, as in `@huggingface/tokenizers`. */
 function bytesOfToken(token: string): Uint8Array {
   return Uint8Array.from(token, (character) => BYTE_OF_CHARACTER.get(character) ?? 0);

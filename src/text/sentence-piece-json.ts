@@ -17,7 +17,7 @@ export interface SentencePieceFiles {
   config: Json; // tokenizer_config.json, or {}
 }
 
-/** A tokenizer of SentencePiece's kind, as the tokenizer library takes it. */
+/** A tokenizer of SentencePiece's kind, as the encoder takes it. */
 export interface SentencePieceTokenizer {
   json: Json;
   added: readonly AddedToken[];
@@ -52,7 +52,7 @@ function roleOf(config: Json, role: string, usual: string): string {
 }
 
 /**
- * Every way to make a piece of two, best first: of the highest score, and among those of one piece by the parts' ids. The library takes the
+ * Every way to make a piece of two, best first: of the highest score, and among those of one piece by the parts' ids. The encoder takes the
  * first that is possible in a text, leftmost first, as SentencePiece does.
  */
 function mergesOf(pieces: SentencePieceModel["pieces"]): [string, string][] {

@@ -23,11 +23,16 @@ export class StreamDecoder {
 
   /**
    * @param stop strings that end the text before them, wherever tokens begin and end
-   * @param template whether the text is trimmed: that of an answer may be, a text that is gone on with is not
+   * @param template whether the text is trimmed: that of an answer may be, a text that is gone on with is not; and whether it is exactly
+   * what its tokens stand for
    */
-  constructor(tokenizer: Tokenizer, stop: readonly string[] = [], { trimmed }: Pick<Template, "trimmed"> = TEMPLATES.internvl2_5) {
+  constructor(
+    tokenizer: Tokenizer,
+    stop: readonly string[] = [],
+    { trimmed, exact = false }: Pick<Template, "trimmed"> & { exact?: boolean } = TEMPLATES.internvl2_5,
+  ) {
     this.#tokenizer = tokenizer;
-    this.#joiner = tokenizer.joiner();
+    this.#joiner = tokenizer.joiner(exact);
     this.#trimmed = trimmed;
     this.#words = trimmed ? [END_OF_TURN, ...stop] : stop;
   }

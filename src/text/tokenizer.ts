@@ -1,9 +1,9 @@
-import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import { decodeText, parseJsonObject } from "../json.ts";
 import { described, quoted } from "../options.ts";
 import { TokenBound } from "./bound.ts";
 import { checkTokenizerJson, type OtherIds, REFETCH } from "./check-json.ts";
+import { Encoder } from "./encoder.ts";
 import { PartsEncoder } from "./parts-encoder.ts";
 import { type Joining, type Piece, PieceJoiner, pieceReader } from "./pieces.ts";
 import type { Prepare } from "./sentence-piece-json.ts";
@@ -22,8 +22,8 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): string;
   /** What one token adds to a text. */
   piece(id: number): Piece;
-  /** Joins such pieces to a text. */
-  joiner(): PieceJoiner;
+  /** Joins such pieces to a text: as upstream does it, or (`exact`) to what they stand for, without a first space dropped or spaces tidied up. */
+  joiner(exact?: boolean): PieceJoiner;
   idOf(token: string): number | undefined;
   /** One more than the largest id. */
   readonly vocabSize: number;
@@ -52,7 +52,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
   const listed = slow ? listedSpecialTokens(config, map) : undefined;
   const sentencePiece = slow || fast === undefined ? await read("tokenizer.model") : undefined;
   if (sentencePiece !== undefined) {
-    const { tokenizerJsonFromSentencePiece } = await import("./sentence-piece-json.ts"); // most pages never need it
+    const { tokenizerJsonFromSentencePiece } = await late("what reads SentencePiece's tokenizers", import("./sentence-piece-json.ts")); // most pages never need it
     const {
       json,
       added: tokens,
@@ -68,7 +68,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
   if (json === undefined) {
     const [vocab, merges] = await Promise.all([readJson(read, "vocab.json"), read("merges.txt")]);
     if (vocab === undefined || merges === undefined) throw missingFiles(vocab !== undefined, merges !== undefined);
-    const { tokenizerJsonFromSlowFiles } = await import("./slow-files.ts");
+    const { tokenizerJsonFromSlowFiles } = await late("what reads vocab.json and merges.txt", import("./slow-files.ts"));
     json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config }) as Json;
     file = "vocab.json";
   }
@@ -80,7 +80,7 @@ export async function loadTokenizer(read: ReadFile, rows?: number, layout: "orig
 }
 
 /**
- * Upstream's Qwen2 puts the whole text in NFC before it looks for added tokens, the library does it between them. It differs where a
+ * Upstream's Qwen2 puts the whole text in NFC before it looks for added tokens, the encoder does it between them. It differs where a
  * combining mark after a token joins the token's last character.
  */
 const preparing =
@@ -92,13 +92,13 @@ const isNfc = (json: Json): boolean => (json.normalizer as Json | null | undefin
 
 async function cleaningIf(wanted: boolean): Promise<Joining["cleaning"]> {
   if (!wanted) return undefined;
-  const { CleanUp } = await import("./cleanup.ts");
+  const { CleanUp } = await late("what cleans answers up", import("./cleanup.ts"));
   return () => new CleanUp();
 }
 
 /** Added tokens, and those that only tokenizer_config.json has: transformers adds them. */
 async function withOthers({ added_tokens: own, model }: Json, config: Json): Promise<unknown[]> {
-  const { addedTokens } = await import("./slow-files.ts");
+  const { addedTokens } = await late("what reads vocab.json and merges.txt", import("./slow-files.ts"));
   const vocab = ((model as Json | undefined)?.vocab ?? {}) as Json;
   const known = new Set((own as (AddedToken | null)[]).map((token) => token?.content));
   return [
@@ -131,40 +131,40 @@ interface Made {
 function tokenizerOf(json: Json, { file, tokens, listed, prepare, joining }: Made): Tokenizer {
   const added = new Map(tokens.map((token) => [token.id, token]));
   const reader = pieceReader(json.decoder);
-  const library = made(file, () => new HuggingFaceTokenizer(json, {}));
+  const encoder = made(file, () => new Encoder(json));
   const flagged = () => tokens.filter((token) => token.special).map((token) => token.id);
-  const special = new Set<number | undefined>(listed === undefined ? flagged() : [...listed].map((token) => library.token_to_id(token)));
+  const special = new Set<number | undefined>(listed === undefined ? flagged() : [...listed].map((token) => encoder.idOf(token)));
   const prepared = prepare(tokens);
   const nfc = isNfc(json);
 
-  const piece = (id: number) => added.get(id)?.content ?? reader.read(library.id_to_token(id) ?? "");
-  const vocabSize = library.model!.vocab.length;
+  const piece = (id: number) => added.get(id)?.content ?? reader.read(encoder.tokenOf(id) ?? "");
+  const vocabSize = encoder.model.tokens.length;
   let parts: PartsEncoder | undefined;
   let bound: TokenBound | undefined; // made for the first text that is long
 
   const tokenizer: Tokenizer = {
     vocabSize,
-    encode: (text) => library.encode(prepared(text)).ids,
-    encodeParts: (prompt) => (parts ??= new PartsEncoder(json, library, prepare)).encode(prompt),
+    encode: (text) => encoder.encode(prepared(text)),
+    encodeParts: (prompt) => (parts ??= new PartsEncoder(json, encoder, prepare)).encode(prompt),
     atLeast: (text) =>
       (bound ??= new TokenBound(Array.from({ length: vocabSize }, (_, id) => piece(id)))).of(nfc ? text.normalize("NFC") : text),
-    // Not the library's decode: it drops U+FEFF after byte fallback, and tidies spaces before punctuation unless told not to.
+    // Not @huggingface/tokenizers' way: it drops U+FEFF after byte fallback, and tidies spaces before punctuation unless told not to.
     decode(ids, { skipSpecialTokens = false } = {}) {
       const joiner = tokenizer.joiner();
       let text = "";
       for (const id of Array.from(ids)) if (!(skipSpecialTokens && special.has(id))) text += joiner.add(piece(id));
       return text + joiner.end();
     },
-    joiner: () => new PieceJoiner(joining),
+    joiner: (exact) => new PieceJoiner(exact ? { ...joining, dropsFirstSpace: false, cleaning: undefined } : joining),
     piece,
-    idOf: (token) => library.token_to_id(token),
+    idOf: (token) => encoder.idOf(token),
     isSpecial: (id) => special.has(id),
   };
   tryOut(tokenizer, file, reader.byteLevel);
   return tokenizer;
 }
 
-/** Runs what the library does with parts that nothing here has looked at: what it throws is the file's fault. */
+/** Runs what the encoder does with parts that nothing here has looked at: what it throws is the file's fault. */
 function made<T>(file: string, work: () => T): T {
   try {
     return work();

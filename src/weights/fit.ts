@@ -4,11 +4,12 @@ import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tens
 import { isCoded, PLAIN, storedFormat } from "./formats.ts";
 import { bytesOf, type TensorSource } from "./tensor-source.ts";
 
-/** Bytes that a checkpoint's weights take on the GPU in a format: matrices as asked, vectors in f32. What `auto` would hold otherwise stays so. */
-export function weightBytes(source: TensorSource, format: MatrixDtype): number {
+/** Bytes that some of a checkpoint's weights take on the GPU in a format: matrices as asked, vectors in f32. What `auto` would hold otherwise stays so. */
+export function weightBytes(source: TensorSource, format: MatrixDtype, some: (name: string) => boolean = () => true): number {
   const asStored = format === storedFormat(source);
   let bytes = 0;
   for (const name of source.names()) {
+    if (!some(name)) continue;
     const tensor = source.get(name)!;
     const { shape, dtype, held = PLAIN[dtype] ?? "f32" } = tensor;
     const elements = shape.reduce((product, size) => product * size, 1);
@@ -56,5 +57,5 @@ export async function misfit(gpu: Gpu, bytes: number, available: number | undefi
   if (gpu.kind === "cpu" && available !== undefined) {
     return bytes > available ? `needs ${gibibytes(bytes)}, the machine has ${gibibytes(available)} free` : undefined;
   }
-  return (await allocates(gpu, bytes)) ? undefined : `needs ${gibibytes(bytes)}, which the GPU does not give`;
+  return (await allocates(gpu, bytes)) ? undefined : `needs ${gibibytes(bytes)}, which ${gpu.memory.owner} does not give`;
 }

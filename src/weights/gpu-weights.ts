@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import type { Gpu } from "../gpu/device.ts";
+import { type Gpu, scopedOn } from "../gpu/device.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, type MatrixPart, type Vector } from "../tensor/tensor.ts";
@@ -60,15 +60,16 @@ export class GpuWeights extends Weights {
   }
 
   /**
-   * Fills the matrices and vectors that `declare` asks for. All storage is made in one error scope, so that too little memory is found before
-   * anything is read.
+   * Fills the matrices and vectors that `declare` asks for, of this device's and of those beside it. All storage is made in one error scope, so
+   * that too little memory is found before anything is read.
    *
    * @throws EngineError out-of-memory, bad-weights where a tensor is missing or of another shape, or values do not fit the format
    */
-  async load<T>(declare: (weights: GpuWeights) => T): Promise<T> {
-    const { gpu, uploads } = this.#loading;
-    const declared = await gpu.memory.scoped("the weights", async () => declare(this));
-    await uploads.run();
+  async load<T>(declare: (weights: GpuWeights) => T, beside: readonly GpuWeights[] = []): Promise<T> {
+    const all = [this, ...beside].map((each) => each.#loading);
+    const gpus = all.map(({ gpu }) => gpu);
+    const declared = await scopedOn(gpus, "the weights", async () => declare(this));
+    for (const { uploads } of all) await uploads.run();
     return declared;
   }
 

@@ -8,7 +8,8 @@ import { norm, qkNorm } from "../../src/ops/norm.ts";
 import { type Conversion, convert } from "../../src/ops/quantize.ts";
 import { ropeAppend } from "../../src/ops/rope.ts";
 import { addPositions, embed, gatherPatches, pixelUnshuffle, swiglu } from "../../src/ops/rowwise.ts";
-import { createSampleState, sample } from "../../src/ops/sample.ts";
+import { sample } from "../../src/ops/sample.ts";
+import { createSampleState } from "../../src/ops/sample-state.ts";
 import { fillSynthetic } from "../../src/ops/synth.ts";
 import type { Activation, Matrix, MatrixDtype, Rows, Vector } from "../../src/tensor/tensor.ts";
 

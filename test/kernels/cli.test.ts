@@ -90,4 +90,34 @@ describe("internvl kernels", () => {
     for (const value of [...Object.values(report.ceilings), report.cases[0]!.ms, report.cases[0]!.fraction])
       expect(value).toBeGreaterThan(0);
   });
+
+  it("bench --json tells of the whole model: first tokens with a picture, and which kernel each product takes", async (context) => {
+    if (!quick()) context.skip("there is SwiftShader alone: npm run test:full");
+    const adapter = adapters.find((name) => !/swiftshader/i.test(name)) ?? adapters[0]!;
+    const { status, stdout } = await internvl("bench", "--tokens", "4", "--prompt", "32", "--json", "--adapter", adapter);
+    expect(status).toBe(0);
+    const report = JSON.parse(stdout) as { firstTokens: Record<string, number>[]; products: { program: string; product: string }[] };
+    expect(report.firstTokens.map(({ tiles, tokens }) => [tiles, tokens])).toEqual([
+      [1, 16 + 100],
+      [13, 13 * 16 + 100],
+    ]);
+    for (const { ms, secondMs } of report.firstTokens) expect(secondMs).toBeLessThan(ms!); // its picture and its first question are in the cache
+    const inDecode = report.products.filter(({ program }) => program === "decode").map(({ product }) => product);
+    expect(inDecode).toEqual([
+      "layers.*.self_attn.q_proj+k_proj+v_proj",
+      "layers.*.self_attn.o_proj",
+      "layers.*.mlp.gate_proj+up_proj",
+      "layers.*.mlp.down_proj",
+      "lm_head",
+    ]);
+    expect(report.products[0]).toEqual({
+      program: "vision",
+      product: "embeddings.patch_embedding",
+      shape: [192, 588],
+      dtype: "bf16",
+      rows: 260,
+      variant: expect.any(String),
+      why: expect.stringMatching(/^by the table, (of .+, .+|the only one that runs here)$/),
+    });
+  });
 });

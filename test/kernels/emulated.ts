@@ -1,7 +1,10 @@
+import { readFileSync } from "node:fs";
 import type { Gpu } from "../../src/gpu/device.ts";
-import { type KernelSpec, kernelSource } from "../../src/gpu/kernel.ts";
-import { shaders } from "../../src/gpu/shaders.gen.ts";
+import type { KernelSpec } from "../../src/gpu/kernel.ts";
 import type { MatrixConfig } from "../../src/gpu/subgroups.ts";
+import { pathOf } from "../support.ts";
+
+const wgsl = (shader: string): string => readFileSync(pathOf(`shaders/${shader}.wgsl`), "utf8");
 
 /** Lanes of an emulated subgroup, a share of a fragment each: few, so that the slices of large tiles may be short (emulated). */
 const widthOf = ({ M, N }: MatrixConfig): number => ((M * N) / 16 >= 8 ? 8 : 4);
@@ -122,8 +125,7 @@ export function emulated(spec: KernelSpec): KernelSpec {
     const { TM, TN, GM, GN, M, N, PRODUCTS } = consts as Record<string, number>;
     return 4 * (Math.min(PRODUCTS!, 2) * TM! + (Math.max(PRODUCTS!, 2) - 1) * TN!) * (BK + 8) + 4 * GM! * GN! * M! * N!;
   };
-  const source = kernelSource({ ...spec, libs: [], consts: {}, directives: [] });
-  const code = source
+  const code = wgsl(spec.shader)
     .replace(/^alias \w+ = subgroup_matrix_.*\n/gm, "")
     .replace(/subgroupMatrixLoad<\w+, \w+>\(&\w+, (.*), PITCH\);/g, "$1;")
     .replace("subgroupMatrixMultiplyAccumulate(", "multiply(local.x % WIDTH, ")
@@ -156,7 +158,7 @@ fn w_value(v: f32) -> f32 { return select(rounded(v), split(v), PRODUCTS > 2u); 
 `;
   const each = (share: string, value: string) =>
     `let raw = ${share}; for (var q = 0u; q < 4u; q++) { for (var e = 0u; e < 4u; e++) { share[q][e] = ${value}(raw[q][e]); } }`;
-  const code = shaders["matmul.gemm_tile"]
+  const code = wgsl("matmul.gemm_tile")
     .replace("share = x_share(at, k);", each("x_share(at, k)", "x_value"))
     .replace("share = expand(fetch(at, k));", each("expand(fetch(at, k))", "w_value"));
   const libs = (spec.libs ?? []).filter((lib) => typeof lib === "string");

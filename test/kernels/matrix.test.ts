@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { create, globals } from "webgpu";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
-import { type KernelSpec, kernelSource } from "../../src/gpu/kernel.ts";
+import { bringTexts, type KernelSpec, kernelSource } from "../../src/gpu/kernel.ts";
 import { compiles, type MatrixSyntax, withFlags } from "../../src/gpu/language.ts";
-import { shaders } from "../../src/gpu/shaders.gen.ts";
+import { shaders } from "../../src/gpu/shaders-late.gen.ts";
 import type { MatrixConfig } from "../../src/gpu/subgroups.ts";
 import { kernelCases } from "../../src/harness/index.ts";
 import { runCases } from "../../src/harness/report.ts";
@@ -63,8 +63,10 @@ describe("matmul.gemm_subgroup_matrix, as the compiler sees it", () => {
   });
 
   // Its pipelines may have 16 KiB of workgroup memory only.
-  const valid = (spec: KernelSpec, syntax: MatrixSyntax) =>
-    compiles(device, spec.shader, syntax === "flag" ? withFlags(kernelSource(spec)) : kernelSource(spec));
+  const valid = async (spec: KernelSpec, syntax: MatrixSyntax) => {
+    await bringTexts(spec);
+    return compiles(device, spec.shader, syntax === "flag" ? withFlags(kernelSource(spec)) : kernelSource(spec));
+  };
 
   it.each(Object.entries(GPUS))("it is valid for every kernel of %s, in both forms of loads", async (_, of) => {
     for (const syntax of ["typed", "flag"] as const)
@@ -100,7 +102,7 @@ describe("matmul.gemm_subgroup_matrix, as the compiler sees it", () => {
   it("it is refused where something is wrong with it: that the above is a test at all", async () => {
     const [whole] = specs(GPUS["AMD and NVIDIA"]!, "bf16");
     const code = shaders["matmul.gemm_subgroup_matrix"];
-    const turned = { ...whole!, shader: "turned", code: code.replace("(left, right[n],", "(right[n], left,") };
+    const turned = { ...whole!, shader: "turned", code: code.replace("(left,right[n],", "(right[n],left,") };
     expect(await valid(turned, "typed")).toBe(false);
     expect(await valid({ ...whole!, directives: [] }, "typed")).toBe(false);
   });

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { type Program, Programs } from "../../src/gpu/program.ts";
-import { createSampleState, GREEDY, type SampleState, type Sampling, sample, setSampling } from "../../src/ops/sample.ts";
-import { argmax, draw, keptIds, penalised, philox, probabilities } from "../../src/reference/sample.ts";
+import { sample } from "../../src/ops/sample.ts";
+import { createSampleState, GREEDY, type SampleState, type Sampling, setMask, setSampling } from "../../src/ops/sample-state.ts";
+import { argmax, changed, draw, keptIds, philox, probabilities } from "../../src/reference/sample.ts";
 
 /** A small generator for test data: the same numbers in every run. */
 function randomNumbers(seed: number): () => number {
@@ -185,14 +186,51 @@ describe("sampling on the GPU", () => {
     const bench = await Bench.open(gpu, 2, logits.length);
     for (let request = 0; request < 2; request++) {
       bench.set([{ repetitionPenalty: 1.5 }, {}]);
-      const seen = new Set<number>();
+      const counts = new Map<number, number>();
       for (let step = 0; step < 5; step++) {
-        const expected = argmax(penalised(logits, seen, 1.5));
+        const expected = argmax(changed(logits, counts, { ...GREEDY, repetitionPenalty: 1.5 }));
         expect(await bench.step([logits, logits])).toEqual([expected, 0]);
-        seen.add(expected);
+        counts.set(expected, (counts.get(expected) ?? 0) + 1);
       }
-      expect(seen).toEqual(new Set([0, 1, 3]));
+      expect(new Set(counts.keys())).toEqual(new Set([0, 1, 3]));
     }
+  });
+
+  it("takes presence once and frequency each time", async () => {
+    const logits = Float32Array.of(3, 2.9, -0.5, 2.8, 0.1);
+    const bench = await Bench.open(gpu, 2, logits.length);
+    const asked = { presencePenalty: 0.3, frequencyPenalty: 0.15 };
+    bench.set([asked, { frequencyPenalty: -1 }]);
+    const counts = new Map<number, number>();
+    const ids: number[] = [];
+    for (let step = 0; step < 8; step++) {
+      const expected = argmax(changed(logits, counts, { ...GREEDY, ...asked }));
+      expect(await bench.step([logits, logits])).toEqual([expected, 0]);
+      counts.set(expected, (counts.get(expected) ?? 0) + 1);
+      ids.push(expected);
+    }
+    expect(ids.slice(0, 5)).toEqual([0, 1, 3, 0, 1]);
+  });
+
+  it("chooses what a mask allows, from one step to the next, and disturbs no other row", async () => {
+    const count = 3000;
+    const logits = normalLogits(count, 2, 3);
+    const bench = await Bench.open(gpu, 3, count);
+    bench.set([{}, { temperature: 1, topK: 3, seed: 4 }, {}]);
+    const best = argmax(logits);
+    for (let step = 0; step < 90; step++) {
+      // More masks than are kept on the GPU, some of them again.
+      const allowed = [(step * 31) % count, (step * 17) % count].map((id) => (step % 3 ? id : step % count));
+      for (const [row, id] of allowed.entries()) {
+        const mask = new Uint32Array(Math.ceil(count / 32));
+        mask[id >> 5] = 1 << (id & 31);
+        setMask(bench.gpu.memory, bench.state, row, mask);
+      }
+      expect(await bench.step([logits, logits, logits])).toEqual([...allowed, best]);
+    }
+    expect(bench.state.held.length).toBe(27);
+    bench.set([{}, {}, {}]);
+    expect(await bench.step([logits, logits, logits])).toEqual([best, best, best]); // a new request has no mask
   });
 
   it("a seed gives the same ids again, another one others", async () => {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
-import { InternVL, type Progress } from "../../src/index.ts";
+import { InternVL, type Progress, type PromptProgress } from "../../src/index.ts";
 import { failureOf as codeOf } from "../shared/failures.ts";
 import { pathOf } from "../support.ts";
 
@@ -37,6 +37,37 @@ describe("chat", () => {
     let again = "";
     for await (const piece of reply) again += piece;
     expect(again).toBe(ANSWER);
+  });
+
+  it("tells how far its prompt is: tiles, then tokens; what is in a cache is not told", async () => {
+    const told: PromptProgress[] = [];
+    const onProgress = (progress: PromptProgress) => void told.push(progress);
+    // One tile each, and four are encoded at once.
+    const images = ["walk-1", "walk-2", "walk-3", "walk-4", "ball-1"].map((name) => `${folder}/images/${name}.png`);
+    const { usage, history } = await vlm.chat("What color is it?", { images, onProgress });
+    const of = (phase: string) => told.filter((each) => each.phase === phase);
+    expect(told).toEqual([...of("vision"), ...of("prefill")]);
+    expect(of("vision").map(({ loaded, total }) => [loaded, total])).toEqual([
+      [0, 5],
+      [4, 5],
+      [5, 5],
+    ]);
+    const tokens = of("prefill");
+    expect(tokens[0]).toEqual({ phase: "prefill", loaded: 0, total: usage.prefilledTokens });
+    expect(tokens.at(-1)).toEqual({ phase: "prefill", loaded: usage.prefilledTokens, total: usage.prefilledTokens });
+    told.length = 0;
+    const again = await vlm.session({ history }).send("And what shape?", { onProgress });
+    expect(told.at(-1)).toEqual({ phase: "prefill", loaded: again.usage.prefilledTokens, total: again.usage.prefilledTokens });
+    expect(of("vision")).toEqual([]);
+  });
+
+  it("gives out what its onProgress throws as it is, and answers the next question", async () => {
+    const mistake = new TypeError("the caller's own");
+    const throwing = () => {
+      throw mistake;
+    };
+    await expect(vlm.chat(QUESTION, { images: [card], onProgress: throwing })).rejects.toBe(mistake);
+    expect((await vlm.chat(QUESTION, { images: [card] })).text).toBe(ANSWER);
   });
 
   it("takes every kind of image that Node has, with the same answer", async () => {

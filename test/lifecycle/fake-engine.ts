@@ -1,7 +1,7 @@
 import { EngineError } from "../../src/errors.ts";
-import type { Engine } from "../../src/generate/engine.ts";
+import type { Allowed, Constraint } from "../../src/generate/constraint.ts";
+import type { Choosing, Engine } from "../../src/generate/engine.ts";
 import type { GenerateRequest } from "../../src/generate/request.ts";
-import type { Sampling } from "../../src/ops/sample.ts";
 
 export const CONTEXT = 40;
 export const PICTURE = 999; // the id of visual tokens
@@ -21,13 +21,58 @@ const contentsOf = ({ inputIds, images, imageContextId }: GenerateRequest): (str
 
 const seedOf = ({ sampling }: GenerateRequest): number => sampling?.seed ?? 0;
 
+/** The first id from `id` on that a mask allows. */
+export function nearestOf(mask: Uint32Array, id: number): number {
+  for (let i = 0; i < 32 * mask.length; i++) {
+    const next = (id + i) % (32 * mask.length);
+    if ((mask[next >> 5]! >>> (next & 31)) & 1) return next;
+  }
+  throw new Error("a mask of nothing");
+}
+
+/** What may follow some ids of an answer: often one id only. */
+const allowedAfter = (ids: readonly number[], salt: number): number[] => {
+  const first = hash(ids, salt);
+  return first % 2 === 0 ? [first, (first * 7 + 13) % 900, (first * 31 + 5) % 900] : [first];
+};
+
+function maskOf(ids: readonly number[]): Uint32Array<ArrayBuffer> {
+  const mask = new Uint32Array(32);
+  for (const id of ids) mask[id >> 5]! |= 1 << (id & 31);
+  return mask;
+}
+
+/** A constraint that knows all ids so far: one that is missing, or comes twice, and it allows others. */
+export class FakeConstraint implements Constraint {
+  readonly #ids: number[] = [];
+  readonly salt: number;
+
+  constructor(salt: number) {
+    this.salt = salt;
+  }
+
+  async advance(id: number | undefined, force: boolean): Promise<Allowed> {
+    if (id !== undefined) this.#ids.push(id);
+    const forced: number[] = [];
+    for (;;) {
+      const ids = allowedAfter(this.#ids, this.salt);
+      const mask = maskOf(ids);
+      if (!force || ids.length > 1 || forced.at(-1)! % 10 === 0) return { forced, mask };
+      forced.push(ids[0]!);
+      this.#ids.push(ids[0]!);
+    }
+  }
+}
+
 /** The ids that a request gets when it is alone. */
 export function alone(request: GenerateRequest): number[] {
   const contents = contentsOf(request);
   const ids: number[] = [];
   const end = Math.min(CONTEXT, request.maxContext ?? CONTEXT, contents.length + request.maxTokens);
   while (contents.length < end) {
-    const id = hash(contents, seedOf(request));
+    const free = hash(contents, seedOf(request));
+    const salt = (request.constraint as FakeConstraint | undefined)?.salt;
+    const id = salt === undefined ? free : nearestOf(maskOf(allowedAfter(ids, salt)), free);
     ids.push(id);
     contents.push(id);
     if (id % 10 === 0) break;
@@ -44,6 +89,7 @@ export class FakeEngine implements Engine {
   sizes: number[] = [];
   steps = 0;
   shared = 0; // steps of several slots
+  extended = 0; // ids that were put into caches without steps
   lost: EngineError | undefined;
   #caches: (string | number)[][] = [[]];
   #seeds: number[] = [0];
@@ -121,27 +167,37 @@ export class FakeEngine implements Engine {
     return { words };
   }
 
-  #choose(slot: number, length: number): void {
-    this.#next[slot] = hash(this.#caches[slot]!.slice(0, length), this.#seeds[slot]!);
+  #choose(slot: number, length: number, mask?: Uint32Array): void {
+    const id = hash(this.#caches[slot]!.slice(0, length), this.#seeds[slot]!);
+    this.#next[slot] = mask ? nearestOf(mask, id) : id;
   }
 
-  async first(slot: number, _units: number, { seed }: Sampling): Promise<{ words: Promise<Uint32Array> }> {
+  async extend(slot: number, ids: readonly number[], start: number): Promise<number> {
+    this.extended += ids.length;
+    this.#lengths.set(slot, start + ids.length);
+    this.#submit(() => {
+      for (const [i, id] of ids.entries()) this.#caches[slot]![start + i] = id;
+    });
+    return ids.length;
+  }
+
+  async first(slot: number, _units: number, { sampling, mask }: Choosing): Promise<{ words: Promise<Uint32Array> }> {
     const length = this.#lengths.get(slot)!;
     await this.#later();
     return this.#ticket(() => {
-      this.#seeds[slot] = seed;
-      this.#choose(slot, length);
+      if (sampling) this.#seeds[slot] = sampling.seed;
+      this.#choose(slot, length, mask);
     });
   }
 
-  decode(positions: readonly (number | undefined)[]): { words: Promise<Uint32Array> } {
+  decode(positions: readonly (number | undefined)[], _tell: boolean, masks: readonly Choosing["mask"][]): { words: Promise<Uint32Array> } {
     this.steps++;
     if (positions.filter((position) => position !== undefined).length > 1) this.shared++;
     return this.#ticket(() => {
       for (const [slot, position] of positions.entries()) {
         if (position === undefined) continue;
         this.#caches[slot]![position] = this.#next[slot]!;
-        this.#choose(slot, position + 1);
+        this.#choose(slot, position + 1, masks[slot]);
       }
     });
   }

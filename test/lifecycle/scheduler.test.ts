@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { EngineError } from "../../src/errors.ts";
 import type { GenerateRequest, Usage } from "../../src/generate/request.ts";
 import { Scheduler } from "../../src/generate/scheduler.ts";
-import { GREEDY } from "../../src/ops/sample.ts";
-import { alone, CONTEXT, FakeEngine, PICTURE } from "./fake-engine.ts";
+import { GREEDY } from "../../src/ops/sample-state.ts";
+import { alone, CONTEXT, FakeConstraint, FakeEngine, PICTURE } from "./fake-engine.ts";
 
 const pause = async (ticks: number) => {
   for (let i = 0; i < ticks; i++) await new Promise((resolve) => setImmediate(resolve));
@@ -18,14 +18,18 @@ const request = fc
     picture: fc.option(fc.constantFrom("cat", "dog"), { nil: undefined }),
     maxTokens: fc.integer({ min: 1, max: 30 }),
     seed: fc.integer({ min: 0, max: 2 }),
+    salt: fc.option(fc.nat({ max: 1000 }), { nil: undefined }),
+    tell: fc.boolean(),
   })
   .map(
-    ({ shared, own, picture, maxTokens, seed }): GenerateRequest => ({
+    ({ shared, own, picture, maxTokens, seed, salt, tell }): GenerateRequest => ({
       inputIds: [...Array.from({ length: shared }, (_, i) => 100 + i), ...(picture ? [PICTURE] : []), ...own],
       images: picture && { count: 1, size: 1, keys: [picture], pixels: () => new Float32Array() },
       imageContextId: PICTURE,
       maxTokens,
       sampling: { ...GREEDY, seed },
+      constraint: salt === undefined ? undefined : new FakeConstraint(salt),
+      tell,
     }),
   );
 
@@ -55,7 +59,10 @@ async function play(scheduler: Scheduler, arrivals: readonly { request: Generate
       if (ids.length === abortAfter) abort.abort();
       return id % 10 === 0;
     };
-    const outcome = scheduler.admit(request, accept, abort.signal).then(
+    // A constraint is one answer's: shrinking plays a schedule again.
+    const own =
+      request.constraint instanceof FakeConstraint ? { ...request, constraint: new FakeConstraint(request.constraint.salt) } : request;
+    const outcome = scheduler.admit(own, accept, abort.signal).then(
       (usage) => ({ ids, usage }),
       (error: unknown) => ({ ids, error }),
     );
@@ -68,6 +75,7 @@ async function play(scheduler: Scheduler, arrivals: readonly { request: Generate
 describe("the scheduler, on a model that tells every wrong value", () => {
   it("loses, doubles and mixes up no id, whoever comes, leaves and is aborted when", async () => {
     let together = 0;
+    let extended = 0;
     await fc.assert(
       fc.asyncProperty(
         fc.array(arrival, { minLength: 1, maxLength: 12 }),
@@ -94,13 +102,15 @@ describe("the scheduler, on a model that tells every wrong value", () => {
             }
           }
           if (engine.shared > 0) together++;
+          extended += engine.extended;
           await scheduler.close(new EngineError("disposed", "over"));
           expect(engine.slots).toBeLessThanOrEqual(most);
         },
       ),
       { numRuns: 500 },
     );
-    expect(together).toBeGreaterThan(100); // schedules with steps of several slots
+    expect(together).toBeGreaterThan(50); // schedules with steps of several slots
+    expect(extended).toBeGreaterThan(1000); // ids that had to come
   });
 
   const prompt = (length: number, first = 1, more: Partial<GenerateRequest> = {}): GenerateRequest => ({

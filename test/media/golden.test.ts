@@ -18,8 +18,8 @@ describe.each(goldenCases)("$file", async (golden) => {
   const pillow = golden.format === "PNG" ? golden.file : golden.decoded_png;
   const image: RgbImage = await decodeImage(pillow ? fixture(pillow) : bytes);
 
-  test("declared size", () => {
-    expect(readDimensions(bytes)).toEqual({ format: golden.format.toLowerCase(), width: golden.width, height: golden.height });
+  test("declared size", async () => {
+    expect(await readDimensions(bytes)).toEqual({ format: golden.format.toLowerCase(), width: golden.width, height: golden.height });
   });
 
   test("decoded pixels", () => {

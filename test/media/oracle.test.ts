@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { PNG } from "pngjs";
 import { expect, test } from "vitest";
 import { decodeImage } from "../../src/media/decode.ts";
-import { filteredLength, type PngHeader, passesOf } from "../../src/media/png-structure.ts";
+import type { PngHeader } from "../../src/media/png-header.ts";
+import { filteredLength, passesOf } from "../../src/media/png-structure.ts";
 import { chunk, ihdr, png } from "./helpers.ts";
 
 const KINDS = [

@@ -4,7 +4,7 @@ import { EngineError } from "../../src/errors.ts";
 import { openWeights } from "../../src/hub/open.ts";
 import { checkTensors } from "../../src/model/check-tensors.ts";
 import { parseConfig } from "../../src/model/config.ts";
-import { storedShapes } from "../../src/model/resolve.ts";
+import { storedShapes } from "../../src/model/stored.ts";
 import { parseHeader } from "../../src/safetensors/index.ts";
 import { loadTokenizer, structuralIds } from "../../src/text/tokenizer.ts";
 import { fixture, memoryFiles, tinyCheckpoint } from "../support.ts";

@@ -2,8 +2,10 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, inject, it } from "vitest";
+import { parseAllDocuments } from "yaml";
 import { pathOf } from "./pictures.ts";
+import { lmdeployProxy, reverseProxy } from "./replicas.ts";
 import { chunksOf, TRIANGLE } from "./server.ts";
 
 const main = pathOf("dist/tools/cli/main.js");
@@ -136,5 +138,150 @@ describe("internvl serve", () => {
   it("warns where anybody can reach it without a key", async () => {
     const { said } = await serve("--host", "0.0.0.0");
     await expect.poll(said).toContain("give --api-key");
+  });
+});
+
+describe("lmdeploy serve proxy", () => {
+  it("--proxy-url registers once the model is there, again with a proxy that was started again, and not any more at SIGTERM", async () => {
+    const proxy = await lmdeployProxy();
+    proxy.refuse(true);
+    const { child, url, code, said } = await serve("--proxy-url", `${proxy.url}/`, "--model-name", "internvl");
+    await healthy(url);
+    await expect.poll(said, { timeout: 5000 }).toContain("does not take");
+    proxy.refuse(false);
+    await expect.poll(() => Object.keys(proxy.nodes), { timeout: 5000 }).toEqual([url]);
+    const added = proxy.calls.filter(({ path }) => path === "/nodes/add").at(-1)!;
+    expect(added).toEqual({ method: "POST", path: "/nodes/add", body: { url, status: { models: ["internvl"], role: 1 } } });
+    await proxy.close();
+    await expect.poll(said, { timeout: 5000 }).toContain("does not answer");
+    const again = await lmdeployProxy(proxy.port);
+    await expect.poll(() => Object.keys(again.nodes), { timeout: 5000 }).toEqual([url]);
+    delete again.nodes[url]; // the proxy's own heart beat has dropped it
+    await expect.poll(() => Object.keys(again.nodes), { timeout: 5000 }).toEqual([url]);
+    const running = await post(url, { ...LONG, model: "internvl" });
+    child.kill("SIGTERM");
+    await expect.poll(() => Object.keys(again.nodes), { timeout: 5000 }).toEqual([]);
+    expect((await running.text()).trimEnd().endsWith("data: [DONE]")).toBe(true);
+    expect(await code).toBe(0);
+    expect(again.calls.filter(({ path }) => path.startsWith("/nodes/remove"))).toEqual([
+      { method: "POST", path: `/nodes/remove?node_url=${encodeURIComponent(url)}`, body: { url } },
+    ]);
+    await again.close();
+  });
+
+  it("refuses an address that is none; a proxy that is not there keeps nothing from ending", async () => {
+    for (const wrong of ["localhost:8000", "ftp://a", "http://a?b", ""])
+      await expect(serve("--proxy-url", wrong)).rejects.toThrow(/ended with 2: .*http\(s\) URL/s);
+    const { child, url, code } = await serve("--proxy-url", "http://127.0.0.1:9", "--public-url", "http://10.1.1.1:80");
+    await healthy(url);
+    child.kill("SIGTERM");
+    expect(await code).toBe(0);
+  });
+});
+
+describe("docs/scaling.md", () => {
+  // biome-ignore lint/suspicious/noExplicitAny: documents of several kinds
+  const documents = (name: string): any[] => {
+    const text = readFileSync(pathOf("docs/scaling.md"), "utf8");
+    const [, yaml] = new RegExp(`<!-- ${name} -->\n\n\`\`\`yaml\n(.*?)^\`\`\``, "ms").exec(text)!;
+    return parseAllDocuments(yaml!, { strict: true }).map((each) => {
+      expect([each.errors, each.warnings]).toEqual([[], []]);
+      return each.toJS();
+    });
+  };
+
+  it("its Kubernetes objects fit together, and the server", async () => {
+    const [deployment, service, pool, route] = documents("kubernetes");
+    expect([deployment, service, pool, route].map(({ kind }) => kind)).toEqual(["Deployment", "Service", "InferencePool", "HTTPRoute"]);
+    const labels = deployment.spec.template.metadata.labels;
+    for (const selector of [deployment.spec.selector.matchLabels, service.spec.selector, pool.spec.selector.matchLabels])
+      expect(selector).toEqual(labels);
+    const [container] = deployment.spec.template.spec.containers;
+    const { containerPort, name } = container.ports[0];
+    expect(pool.spec.targetPorts).toEqual([{ number: containerPort }]);
+    expect(service.spec.ports[0].targetPort).toBe(name);
+    expect(route.spec.rules[0].backendRefs[0]).toEqual({ group: pool.apiVersion.split("/")[0], kind: pool.kind, name: pool.metadata.name });
+    for (const probe of ["startupProbe", "readinessProbe", "livenessProbe"])
+      expect(container[probe].httpGet).toEqual({ path: "/health", port: name });
+    expect(deployment.spec.template.spec.terminationGracePeriodSeconds).toBeGreaterThan(600);
+    // Its arguments are the command line's own: the server comes up with them, but for the model, which is not here.
+    const [program, command, ...args] = container.args as string[];
+    expect([program, command, args[args.indexOf("--port") + 1]]).toEqual(["internvl", "serve", String(containerPort)]);
+    args.splice(args.indexOf("--model"), 2);
+    args.splice(args.indexOf("--port"), 2);
+    const { url } = await serve(...args);
+    await healthy(url);
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    const named = readFileSync(pathOf("docs/scaling.md"), "utf8").match(/vllm:\w+/g)!;
+    expect(named.length).toBe(3);
+    for (const metric of named) expect(metrics).toMatch(new RegExp(`^${metric}\\{model_name="internvl"\\} [\\d.]+$`, "m"));
+  });
+
+  it("its configuration of LiteLLM names two replicas of one model", () => {
+    const [{ model_list, router_settings }] = documents("litellm");
+    expect(new Set(model_list.map(({ model_name }: { model_name: string }) => model_name))).toEqual(new Set(["internvl"]));
+    const bases = model_list.map(({ litellm_params }: { litellm_params: { api_base: string; model: string } }) => litellm_params.api_base);
+    expect(new Set(bases).size).toBe(2);
+    for (const base of bases) expect(base).toMatch(/^http:\/\/[\d.]+:23333\/v1$/);
+    expect(Object.keys(router_settings)).toEqual(["routing_strategy", "num_retries", "allowed_fails", "cooldown_time"]);
+  });
+
+  it("its flags are the command line's", async () => {
+    const text = readFileSync(pathOf("docs/scaling.md"), "utf8");
+    const { stdout } = await promisify(execFile)(process.execPath, [main, "serve", "--help"]);
+    const commands = [...text.matchAll(/internvl serve (--.*)$/gm)].flatMap(([, flags]) => flags!.match(/--[\w-]+/g)!);
+    expect(commands.length).toBeGreaterThan(6);
+    for (const flag of commands) expect(stdout).toContain(flag);
+  });
+
+  it.runIf(inject("full"))("two replicas: one is killed under load, and no request that was let in is lost", async () => {
+    const [one, two] = await Promise.all([serve(), serve()]);
+    await Promise.all([healthy(one.url), healthy(two.url)]);
+    const router = await reverseProxy([one.url, two.url]);
+    const ask = async () => {
+      const response = await post(router.url, TRIANGLE);
+      return response.status === 200
+        ? ((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]!.message.content
+        : response.status;
+    };
+    const answers: unknown[] = [];
+    let killed = 0;
+    const client = async () => {
+      for (let i = 0; i < 25; i++) {
+        answers.push(await ask());
+        if (answers.length === 80) {
+          one.child.kill("SIGKILL");
+          killed = performance.now();
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: 12 }, client));
+    expect(answers.length).toBe(300);
+    expect(new Set(answers)).toEqual(new Set(["A triangle."]));
+    const [gone, left] = router.states;
+    expect([gone!.healthy, left!.healthy]).toEqual([false, true]);
+    expect(gone!.taken).toBeGreaterThan(10);
+    console.log(
+      `300 requests of 12 clients: ${gone!.taken} before, ${left!.taken} by the other, ${router.retried()} asked again; seen after ${(gone!.since - killed).toFixed(0)} ms`,
+    );
+    expect(gone!.since - killed).toBeLessThan(1000);
+
+    // One that is told to end is not killed: nothing has to be asked again but what it refuses.
+    const third = await serve();
+    await healthy(third.url);
+    const gentle = await reverseProxy([third.url, two.url]);
+    const soft: unknown[] = [];
+    await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        for (let i = 0; i < 10; i++) {
+          soft.push((await post(gentle.url, TRIANGLE)).status);
+          if (soft.length === 30) third.child.kill("SIGTERM");
+        }
+      }),
+    );
+    expect(soft).toEqual(Array(80).fill(200));
+    expect(await third.code).toBe(0);
+    router.close();
+    gentle.close();
   });
 });

@@ -171,7 +171,7 @@ export function securitySuite(running: () => Running): void {
     expect(await status("/v1/models", "Bearer sk-right")).toBe(200);
   });
 
-  it("vLLM GHSA-94f4-hr76-p5j6: the Host header does not choose what needs a key", async () => {
+  it("vLLM GHSA-94f4-hr76-p5j6 (CVE-2026-48746): the Host header does not choose what needs a key", async () => {
     const { url } = running();
     const { port } = new URL(url);
     const [{ listening }] = await Promise.all([import("./server.ts")]);
@@ -203,14 +203,14 @@ export function securitySuite(running: () => Running): void {
     expect(await preflight({ cors: "http://b.example" })).toEqual([403, null]);
   });
 
-  it("vLLM GHSA-3mwp-wvh9-7528 (CVE-2026-34756), GHSA-wc36-9694-f9rf (CVE-2024-8939): n and best_of have an end", async () => {
+  it("vLLM GHSA-3mwp-wvh9-7528 (CVE-2026-34756), CVE-2024-8939: n and best_of have an end", async () => {
     for (const more of [{ n: 1_000_000_000 }, { n: 129 }, { best_of: 1e6 }]) expect((await ask({ ...TRIANGLE, ...more })).status).toBe(400);
     expect((await ask({ model: MODEL, prompt: Array(129).fill("x") }, {}, "http://localhost/v1/completions")).status).toBe(400);
     expect((await ask({ model: MODEL, prompt: Array(100).fill("x"), n: 2 }, {}, "http://localhost/v1/completions")).status).toBe(400);
     await alive();
   });
 
-  it("vLLM CVE-2024-8768: an empty prompt is an answer of its own, not the server's end", async () => {
+  it("vLLM GHSA-w2r7-9579-27hf (CVE-2024-8768): an empty prompt is an answer of its own, not the server's end", async () => {
     for (const prompt of ["", [], [""], [[]]])
       expect((await ask({ model: MODEL, prompt }, {}, "http://localhost/v1/completions")).status).toBe(400);
     expect((await ask({ ...TRIANGLE, messages: [{ role: "user", content: "" }], max_tokens: 1 })).status).toBe(200);

@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { advisorySuite } from "./advisories.ts";
 import { clientSuite } from "./clients.ts";
 import { ROWS, tableOf } from "./conformance.ts";
 import { figures, loadSuite } from "./load.ts";
 import { lostSuite } from "./lost.ts";
 import { pathOf } from "./pictures.ts";
+import { pythonSuite } from "./python.ts";
 import { securitySuite } from "./security.ts";
 import { type Running, startServer } from "./server.ts";
 import { workerSuite } from "./worker.ts";
@@ -27,7 +29,9 @@ describe("conformance", () => {
 });
 
 describe("clients", () => clientSuite(() => server));
+describe("Python", () => pythonSuite(() => server));
 describe("security", () => securitySuite(() => server));
+describe("advisories", () => advisorySuite(() => server));
 describe("a lost device", lostSuite);
 describe("complete in a worker", workerSuite);
 describe("load", () => loadSuite(() => server, inject("full")));

@@ -64,16 +64,17 @@ const PROMPT: Record<string, Right> = {
   specialTokens: oneOf("text", "parse"),
 };
 const signal: Right = never; // no value of the suite is one
-const CHAT = { ...PROMPT, ...GENERATION, signal };
+const onProgress: Right = (value) => typeof value === "function";
+const CHAT = { ...PROMPT, ...GENERATION, signal, onProgress };
 const SEND = Object.fromEntries(Object.entries(CHAT).filter(([key]) => key !== "history" && key !== "system"));
-const ITEM = Object.fromEntries(Object.entries(CHAT).filter(([key]) => key !== "signal"));
+const ITEM = Object.fromEntries(Object.entries(CHAT).filter(([key]) => key !== "signal" && key !== "onProgress"));
 const BATCH: Record<string, Right> = {
   ...GENERATION,
   rows: whole(1),
   kvBytes: never, // too few for one row, or as many as the machine has: neither is asked here
   maxContext: whole(1), // too small for the question, it is the item's failure
   signal,
-  onResult: (value) => typeof value === "function",
+  onResult: onProgress,
 };
 
 const isAbsent = (value: unknown): boolean => value === undefined || value === null;

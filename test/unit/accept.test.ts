@@ -98,6 +98,7 @@ describe("chat refuses by name", () => {
     [q, { maxSide: -1 }, "maxSide is -1, needs a positive number of pixels"],
     [q, { allowTruncated: 1 }, "allowTruncated is 1, needs true or false"],
     [q, { specialTokens: "tokens" }, 'specialTokens is "tokens", needs one of text, parse'],
+    [q, { onProgress: true }, "onProgress is true, needs a function"],
     [q, { decoder: "webp" }, 'decoder is "webp", needs one of js, native'],
     [q, { stop: [""] }, 'stop[0] is "", needs a text, or a list of texts, none of them empty'],
     [q, { seed: 1.5 }, "seed is 1.5, needs an integer from 0"],

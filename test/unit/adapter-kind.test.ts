@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type AdapterFacts, isNullHardware, kindOf } from "../../src/gpu/adapter-kind.ts";
+import { type AdapterFacts, isNullHardware, kindOf, makerOf } from "../../src/gpu/adapter-kind.ts";
 
 const NONE: AdapterFacts = { vendor: "", architecture: "", device: "", description: "", isFallbackAdapter: false };
 
@@ -76,4 +76,16 @@ describe("what an adapter is", () => {
 
 it("knows an adapter that only compiles", () => {
   expect(["Null hardware (RADV NAVI31)", "AMD Radeon RX 7900 XTX (RADV NAVI31)"].map(isNullHardware)).toEqual([true, false]);
+});
+
+describe("who made it", () => {
+  it.each<[string, AdapterFacts, string]>([
+    ["Apple on Linux", { name: "Apple M1 (G13G B0)", vendor: "mesa", device: "apple-m1-g13g-b0-" }, "apple"],
+    ["Apple", { name: "Apple M2 Pro", vendor: "apple" }, "apple"],
+    ["Mesa's own", { name: "llvmpipe (LLVM 15.0.6, 256 bits)", vendor: "mesa" }, "mesa"],
+    ["AMD", { name: "AMD Radeon RX 7900 XTX (RADV NAVI31)", vendor: "amd" }, "amd"],
+    ["nobody", {}, ""],
+  ])("%s", (_, facts, maker) => {
+    expect(makerOf(facts)).toBe(maker);
+  });
 });

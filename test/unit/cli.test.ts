@@ -122,6 +122,44 @@ describe("internvl", () => {
     expect({ stdout, stderr }).toEqual({ stdout: "0\n", stderr: "" });
   });
 
+  it("doctor says how GPUs of one name are told apart", () => {
+    const { stdout } = internvl("doctor");
+    expect(stdout).toMatch(/cannot be told apart within a process/);
+    if (process.platform === "linux") expect(stdout).toMatch(/DRI_PRIME=pci-.*MESA_VK_DEVICE_SELECT=list/);
+  });
+
+  it("--devices splits a model over adapters, and what is wrong with them is said before anything is loaded", () => {
+    const adapter = process.env.INTERNVL_ADAPTER ?? "";
+    const { name = "" } = { name: (JSON.parse(internvl("doctor", "--json").stdout) as { adapter: string }).adapter };
+    const part = (adapter || name).replace(/[^\w].*$/, "");
+    const answer = internvl(
+      "chat",
+      "--devices",
+      `${part}, ${part}`,
+      "--split",
+      "3,1",
+      "--image",
+      `${images}/card-1.png`,
+      "What shape is it?",
+    );
+    expect(answer).toEqual({ status: 0, stdout: "A triangle.\n", stderr: "" });
+    for (const [flags, message] of [
+      [["--devices", "a,,b"], "parts of adapters' names"],
+      [["--devices", "a,b", "--adapter", "c"], "--devices is in place of --adapter"],
+      [["--devices", "a,b", "--split", "1"], "--split needs a number for each of --devices"],
+      [["--split", "1,2"], "--split needs a number for each of --devices"],
+      [["--devices", "a,b", "--split", "1,0"], "numbers above 0"],
+    ] as const) {
+      for (const command of ["chat", "batch", "serve", "bench"]) {
+        const { status, stdout, stderr } = internvl(command, ...(command === "batch" ? ["none.jsonl"] : []), ...flags);
+        expect([status, stdout], `${command} ${flags}`).toEqual([2, ""]);
+        expect(stderr).toContain(message);
+      }
+    }
+    const none = internvl("chat", "--devices", `${part},no-such-adapter`, "Hello?");
+    expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("no-such-adapter")]);
+  });
+
   it("doctor --json lists adapters and limits", () => {
     const report = JSON.parse(internvl("doctor", "--json").stdout) as { adapters: string[]; limits: Record<string, number> };
     expect(report.adapters.length).toBeGreaterThan(0);

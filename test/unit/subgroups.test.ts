@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { kernelSource } from "../../src/gpu/kernel.ts";
-import { shaders } from "../../src/gpu/shaders.gen.ts";
+import { shaders as early } from "../../src/gpu/shaders.gen.ts";
+import { shaders as late } from "../../src/gpu/shaders-late.gen.ts";
 import { subgroupsOf } from "../../src/gpu/subgroups.ts";
 
 const CONTROL = new Set(["subgroups", "subgroup-size-control"]);
@@ -37,7 +38,7 @@ describe("subgroups", () => {
   });
 
   it("every kernel of the library takes the size: one entry a kernel, its first dimension a multiple of 64 or 32", () => {
-    const entries = Object.entries(shaders).filter(([, code]) => code.includes("@workgroup_size"));
+    const entries = Object.entries({ ...early, ...late }).filter(([, code]) => code.includes("@workgroup_size"));
     expect(entries.length).toBeGreaterThan(25);
     for (const [shader, code] of entries) {
       const text = kernelSource({ shader, code, consts: {}, bindings: "" }, 16);

@@ -21,6 +21,7 @@ interface BatchFlags extends ModelFlags, GenerationFlags, ReadingFlags {
   out?: string;
   rows?: number;
   inOrder?: boolean;
+  system?: string;
 }
 
 /** How much is given to the library at once: many lines, so that one that takes long holds up nothing, but not all of a large file. */
@@ -165,7 +166,7 @@ async function answerAll(input: Input, output: Output, flags: BatchFlags, { tota
         place,
         id: asked.id,
         hash: asked.hash,
-        item: { ...itemOf(asked.conversation, input.folder), ...readingOptions(flags) },
+        item: { ...itemOf(asked.conversation, input.folder), ...readingOptions(flags), system: flags.system },
       });
       bytes += asked.bytes;
       if (window.length >= WINDOW_LINES || bytes >= WINDOW_BYTES) await flush();

@@ -1,5 +1,6 @@
 import { performance } from "node:perf_hooks";
 import type { Scheduler } from "../../src/generate/scheduler.ts";
+import type { Counters } from "../../src/gpu/counters.ts";
 import { MAX_SLOTS } from "../../src/gpu/program.ts";
 import { median } from "../../src/harness/bench-timer.ts";
 import type { Decoder } from "../../src/model/decoder-slots.ts";
@@ -25,7 +26,7 @@ interface Subject {
 async function run({ decoder, positions }: Subject, model: Model, steps: number): Promise<number> {
   const began = performance.now();
   for (let i = 0; i < steps; i++) decoder.decode(positions.map((position) => position + i));
-  await model.gpu.memory.flush();
+  await model.flush();
   return (performance.now() - began) / steps;
 }
 
@@ -117,23 +118,23 @@ export async function timeRows(model: Model, signal: AbortSignal): Promise<RowsR
 
 /** Runs `count` greedy steps from a prompt; the new ids, the time from the first to the last, and what the engine did meanwhile. */
 export async function decode(model: Model, scheduler: Scheduler, inputIds: readonly number[], count: number, signal: AbortSignal) {
-  const { counters } = model.gpu;
+  const counters = () => model.gpus.map((gpu) => ({ ...gpu.counters }));
   const request = { inputIds, imageContextId: -1, maxTokens: count + 1 };
   let steps = -1;
   let began = 0;
-  let before = { ...counters };
+  let before = counters();
   const ids: number[] = [];
   const accept = (id: number) => {
     ids.push(id);
     if (++steps === 0) {
       began = performance.now();
-      before = { ...counters };
+      before = counters();
     }
     return false;
   };
   await scheduler.admit(request, accept, signal);
   const seconds = (performance.now() - began) / 1e3;
-  const after = { ...counters };
-  const each = (name: keyof typeof counters) => (after[name] - before[name]) / steps;
+  const after = counters();
+  const each = (name: keyof Counters) => after.reduce((sum, gpu, i) => sum + gpu[name] - before[i]![name], 0) / steps;
   return { each, ids, steps, seconds };
 }

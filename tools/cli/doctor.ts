@@ -1,5 +1,12 @@
+import { totalmem } from "node:os";
 import { platform } from "#platform";
-import { openGpu } from "../../src/gpu/device.ts";
+import { WORKING_BYTES } from "../../src/api/model-load.ts";
+import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { driverFor } from "../../src/platform/no-adapter.ts";
+import { misfit } from "../../src/weights/fit.ts";
+import { FAMILY } from "./family.ts";
+import { kept } from "./quiet.ts";
+import { status } from "./status.ts";
 
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query", "subgroup-size-control", "chromium-experimental-subgroup-matrix"];
 const LIMITS = [
@@ -8,21 +15,71 @@ const LIMITS = [
   "maxComputeWorkgroupStorageSize",
   "maxComputeInvocationsPerWorkgroup",
 ] as const;
+const FORMATS = ["bf16", "q8", "q4"] as const;
+
+interface Need {
+  model: string;
+  format: (typeof FORMATS)[number];
+  /** Weights, keys and values of 8192 tokens, activations. */
+  bytes: number;
+  fits: boolean;
+}
 
 interface Report {
   node: string;
   platform: string;
+  /** Bytes of the machine's memory: all, and what a program can still take. */
+  memory: { total: number; available: number };
   adapters: string[];
   adapter: string;
+  kind: Gpu["kind"];
   features: Record<string, boolean>;
   limits: Record<string, number>;
-  /** Bytes of the 4B model's weights in bf16, to compare with the adapter's memory (WebGPU does not tell its size). */
-  modelBytes: Record<string, number>;
+  models: Need[];
   /** Which variant was measured to be the fastest, by class of shapes (autotune). */
   tuning: Record<string, string>;
+  /** What would make it faster, or more of it possible. */
+  install: string[];
+  /** With --verbose: what Dawn itself said. Off a terminal it is on stderr. */
+  dawn?: string[];
 }
 
+/** How a process is given one of several GPUs that have one name. */
+const ONE_OF_EQUALS = `in a container with one of them${process.platform === "linux" ? ", or, with Mesa's device-select layer, by DRI_PRIME=pci-0000_02_00_0! (its slot; MESA_VK_DEVICE_SELECT=list lists them)" : ""}`;
+
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+
+/** What each size of the family needs, and whether this adapter has it: asked from the smallest on, up to the first that it has not. */
+async function needs(gpu: Gpu, available: number): Promise<Need[]> {
+  const all = FAMILY.flatMap(({ model, weights, kv }) =>
+    FORMATS.map((format) => ({ model, format, bytes: weights[format] + kv + WORKING_BYTES, fits: false })),
+  );
+  for (const need of [...all].sort((a, b) => a.bytes - b.bytes)) {
+    status(`asking for ${gibibytes(need.bytes)}`);
+    need.fits = (await misfit(gpu, need.bytes, available)) === undefined;
+    if (!need.fits) break;
+  }
+  status("");
+  return all;
+}
+
+function familyLines({ models, kind }: Report): string[] {
+  const cell = ({ bytes, fits }: Need) => `${gibibytes(bytes).padStart(9)} ${fits ? "fits" : "no  "}`;
+  const rows = FAMILY.map(
+    ({ model }) =>
+      `  ${model.padEnd(16)}${models
+        .filter((each) => each.model === model)
+        .map(cell)
+        .join("  ")}`,
+  );
+  const where = kind === "cpu" ? "in the machine's free memory" : "on this GPU, as far as it gives memory now";
+  return [
+    `what a model needs ${where} (weights, 8192 tokens of keys and values, 0.5 GiB of activations):`,
+    `  ${"".padEnd(16)}${FORMATS.map((format) => format.padStart(9).padEnd(14)).join("  ")}`.trimEnd(),
+    ...rows,
+  ];
+}
 
 function tuningLines(enabled: boolean, tuning: Record<string, string>): string[] {
   if (!enabled) return ["kernels: by the table (autotune is for GPUs)"];
@@ -31,40 +88,50 @@ function tuningLines(enabled: boolean, tuning: Record<string, string>): string[]
   return ["kernels measured to be the fastest here:", ...found.map(([shapeClass, variant]) => `  ${variant.padEnd(24)} ${shapeClass}`)];
 }
 
-export async function doctor(flags: { adapter?: string; json?: boolean }): Promise<void> {
+function linesOf(report: Report, tunes: boolean): string[] {
+  const { memory, adapters, adapter, kind, features, limits, install, dawn } = report;
+  const software = kind === "cpu" ? " (a software adapter: right, but slow)" : "";
+  return [
+    `Node ${report.node} on ${report.platform}, ${gibibytes(memory.total)} of memory, ${gibibytes(memory.available)} free`,
+    `adapters, best first: ${adapters.join(", ")}`,
+    "several GPUs: --devices A,B splits a model over those that have different names. Two of one name cannot be told apart within a process: run one for each",
+    `  ${ONE_OF_EQUALS}; docs/scaling.md has more`,
+    `chosen: ${adapter}${software}`,
+    ...FEATURES.map(
+      (feature) => `  ${features[feature] ? "yes" : "no "}  ${feature}${features[feature] ? "" : " (not needed, faster with it)"}`,
+    ),
+    ...LIMITS.map((limit) => `  ${limit.padEnd(36)} ${limits[limit]! >= 2 ** 20 ? mebibytes(limits[limit]!) : limits[limit]}`),
+    ...tuningLines(tunes, report.tuning),
+    ...familyLines(report),
+    ...(install.length > 0 ? ["to install:", ...install.map((each) => `  ${each}`)] : []),
+    ...(dawn
+      ? [`what Dawn says: ${dawn.length === 0 ? "nothing, or it stands on stderr" : ""}`.trimEnd(), ...dawn.map((line) => `  ${line}`)]
+      : []),
+  ];
+}
+
+export async function doctor(flags: { adapter?: string; json?: boolean; verbose?: boolean }): Promise<void> {
   const adapters = await platform.listAdapters();
   const { adapter, name } = await platform.requestAdapter({ adapter: flags.adapter });
   const gpu = await openGpu({ adapter: flags.adapter }); // the device is really given out
-  gpu.close();
-  const report: Report = {
-    node: process.version,
-    platform: `${process.platform}-${process.arch}`,
-    adapters,
-    adapter: name,
-    features: Object.fromEntries(FEATURES.map((feature) => [feature, adapter.features.has(feature)])),
-    limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
-    modelBytes: { "nano (bf16)": 9_757_312, "InternVL2_5-4B (bf16)": 7_425_275_904 },
-    tuning: gpu.tuning.toJSON(),
-  };
-  if (flags.json) {
-    process.stdout.write(`${JSON.stringify(report)}\n`);
-    return;
+  try {
+    const memory = { total: totalmem(), available: platform.availableMemory() ?? totalmem() };
+    const report: Report = {
+      node: process.version,
+      platform: `${process.platform}-${process.arch}`,
+      memory,
+      adapters,
+      adapter: name,
+      kind: gpu.kind,
+      features: Object.fromEntries(FEATURES.map((feature) => [feature, adapter.features.has(feature)])),
+      limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
+      models: await needs(gpu, memory.available),
+      tuning: gpu.tuning.toJSON(),
+      install: gpu.kind === "cpu" ? driverFor(adapters) : [],
+      ...(flags.verbose ? { dawn: kept } : {}),
+    };
+    process.stdout.write(`${flags.json ? JSON.stringify(report) : linesOf(report, gpu.tuning.enabled).join("\n")}\n`);
+  } finally {
+    gpu.close();
   }
-  const lines = [
-    `Node ${report.node} on ${report.platform}`,
-    `adapters, best first: ${adapters.join(", ")}`,
-    `chosen: ${name}${gpu.kind === "cpu" ? " (a software adapter: right, but slow; install your GPU's Vulkan driver)" : ""}`,
-    ...FEATURES.map(
-      (feature) =>
-        `  ${report.features[feature] ? "yes" : "no "}  ${feature}${report.features[feature] ? "" : " (not needed, faster with it)"}`,
-    ),
-    ...LIMITS.map(
-      (limit) => `  ${limit.padEnd(36)} ${report.limits[limit]! >= 2 ** 20 ? mebibytes(report.limits[limit]!) : report.limits[limit]}`,
-    ),
-    ...tuningLines(gpu.tuning.enabled, report.tuning),
-    "weights on the GPU, beside the KV cache and about 0.5 GiB of activations:",
-    ...Object.entries(report.modelBytes).map(([model, bytes]) => `  ${model.padEnd(36)} ${mebibytes(bytes)}`),
-    "WebGPU does not tell how much memory an adapter has: compare with your GPU's own.",
-  ];
-  process.stdout.write(`${lines.join("\n")}\n`);
 }

@@ -61,7 +61,10 @@ export const withoutPixels = (hint: string): string => hint.replace(/,? or (pass
 
 /** The library's words for a user of the command line: an option is called as it is called there. */
 const asFlags = (text: string): string =>
-  withoutPixels(text.replace(FLAGS, (_, name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`));
+  withoutPixels(text)
+    .replaceAll(/device: \{ adapter: ("[^"]*") \}/g, "--adapter $1")
+    .replaceAll("the option `token`", "HF_TOKEN")
+    .replace(FLAGS, (_, name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
 
 /** What a failure is in one line, and the exit code. */
 export function told(error: unknown): { line: string; code: number } {

@@ -1,8 +1,10 @@
-import { InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { GENERATION, type GenerationOptions } from "../../src/api/generation.ts";
 import { EngineError } from "../../src/errors.ts";
+import type { Precision } from "../../src/gpu/program.ts";
 import { quoted, readOptions } from "../../src/options.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
+import { UsageError } from "./failures.ts";
 import type { Library } from "./kernels-bench.ts";
 
 /** A positive whole number of a flag. */
@@ -19,6 +21,14 @@ export const upTo =
     if (value > most) throw new InvalidArgumentError(`It must be at most ${most}.`);
     return value;
   };
+
+/** The address of a server. */
+export function webUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash || url.username)
+    throw new InvalidArgumentError("It must be an http(s) URL, such as http://10.0.0.5:8000.");
+  return text.replace(/\/+$/, "");
+}
 
 /** A port; 0 is any. */
 export function port(text: string): number {
@@ -90,7 +100,7 @@ function stop(text: string, before: string[] = []): string[] {
 }
 
 /** The name of a revision: what Git takes and an address can carry. */
-function revision(text: string): string {
+export function revision(text: string): string {
   const good = /^[\w][\w.-]*(\/[\w][\w.-]*)*$/.test(text) && !text.includes("..");
   if (!good || text.length > 255) throw new InvalidArgumentError(`${quoted(text)} is not a branch, tag or commit.`);
   return text;
@@ -98,13 +108,16 @@ function revision(text: string): string {
 
 export const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
-/** A weight format, of several that can be given. */
-export function formats(text: string, before: MatrixDtype[] = []): MatrixDtype[] {
-  const known = ["bf16", "f16", "f32", "q8", "q4"] as const;
-  const format = known.find((each) => each === text);
-  if (!format) throw new InvalidArgumentError(`Allowed choices are ${known.join(", ")}.`);
-  return [...before, format];
-}
+/** Reads one of some words, of several that can be given. */
+const among =
+  <T extends string>(...known: readonly T[]) =>
+  (text: string, before: T[] = []): T[] => {
+    const found = known.find((each) => each === text);
+    if (!found) throw new InvalidArgumentError(`Allowed choices are ${known.join(", ")}.`);
+    return [...before, found];
+  };
+export const formats = among<MatrixDtype>("bf16", "f16", "f32", "q8", "q4");
+export const precisions = among<Precision>("exact", "auto", "fast");
 
 export const modelOption = () =>
   new Option("--model <source>", "the checkpoint: a folder, a URL, or org/name on Hugging Face (default: the embedded nano model)");
@@ -112,6 +125,37 @@ export const revisionOption = () =>
   new Option("--revision <name>", "branch, tag or commit of org/name (default: main)").argParser(revision);
 export const adapterOption = () =>
   new Option("--adapter <text>", "part of an adapter's name: swiftshader, llvmpipe, nvidia, …").env("INTERNVL_ADAPTER");
+
+/** Texts, separated by commas. */
+function texts(value: string): string[] {
+  const all = value.split(",").map((each) => each.trim());
+  if (all.includes("")) throw new InvalidArgumentError("It must be parts of adapters' names, separated by commas.");
+  return all;
+}
+
+/** Numbers above 0, separated by commas. */
+function shares(text: string): number[] {
+  const all = text.split(",").map(number);
+  if (all.some((each) => each <= 0)) throw new InvalidArgumentError("It must be numbers above 0, separated by commas.");
+  return all;
+}
+
+/** Gives a command the flags of several devices. */
+export const withDevices = (command: Command): Command =>
+  command
+    .addOption(
+      new Option("--devices <texts>", "in place of --adapter: split the decoder's layers over these adapters, e.g. nvidia,amd").argParser(
+        texts,
+      ),
+    )
+    .addOption(
+      new Option("--split <numbers>", "the memory of each of --devices, in any unit, e.g. 8,24 (default: equal)").argParser(shares),
+    )
+    .hook("preAction", () => {
+      const { devices, split } = command.opts<{ devices?: string[]; split?: number[] }>();
+      if (devices && command.getOptionValueSource("adapter") === "cli") throw new UsageError("--devices is in place of --adapter");
+      if (split && split.length !== (devices?.length ?? 0)) throw new UsageError("--split needs a number for each of --devices");
+    });
 // --adapter names the GPU's adapter, in every command.
 export const loraOption = () =>
   new Option(
@@ -123,6 +167,9 @@ export const contextOption = () => new Option("--max-context <tokens>", "tokens 
 export const shardOption = () => new Option("--shard-size <bytes>", "most bytes a file").argParser(size).default(5e9, "5GB");
 export const weightsOption = () =>
   new Option("--weights <format>", "how matrices are held on the GPU").choices(["auto", "bf16", "f16", "f32", "q8", "q4"]).default("auto");
+export const kvOption = () =>
+  new Option("--kv <format>", "how keys and values are held between steps (auto: f16)").choices(["auto", "f16", "f32"]).default("auto");
+export const systemOption = () => new Option("--system <text>", "replaces the model's system message");
 export const precisionOption = () =>
   new Option("--precision <kind>", "what products may do to their operands: nothing, f16 where it is safe, or 8 bits besides")
     .choices(["exact", "auto", "fast"])

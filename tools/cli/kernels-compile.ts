@@ -1,6 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { throwIfAborted } from "../../src/errors.ts";
+import type { Precision } from "../../src/gpu/program.ts";
 import { kernelCases } from "../../src/harness/index.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { quoted } from "../../src/options.ts";
@@ -25,6 +26,7 @@ interface Flags {
   family: string[];
   config: string[];
   weights: MatrixDtype[];
+  precision: Precision[];
   op?: string;
   filter?: string;
   wgsl: string[];
@@ -39,6 +41,10 @@ interface Flags {
 /** Configurations that come with the program. */
 const EMBEDDED: Readonly<Record<string, string>> = { "1b": "internvl2_5-1b", "4b": "internvl2_5-4b" };
 const FORMATS: readonly MatrixDtype[] = ["bf16", "q8", "q4"];
+const PRECISIONS: readonly Precision[] = ["exact", "auto", "fast"];
+
+/** What was asked for, each once; everything where nothing was. */
+const chosen = <T>(asked: readonly T[], all: readonly T[]): T[] => [...(asked.length ? new Set(asked) : all)];
 const USUAL: FamilyName = "navi31";
 
 function familiesOf(names: readonly string[]): FamilyName[] {
@@ -50,26 +56,27 @@ function familiesOf(names: readonly string[]): FamilyName[] {
   return [...new Set(names as FamilyName[])];
 }
 
-async function readModels({ config, weights }: Flags): Promise<NonNullable<Job["models"]>> {
+async function readModels({ config, weights, precision }: Flags): Promise<NonNullable<Job["models"]>> {
   return Promise.all(
     config.map(async (name) => {
       const own = EMBEDDED[name];
       const path = own ? fileURLToPath(new URL(`../../../test/fixtures/${own}.config.json`, import.meta.url)) : name;
       const bytes = await onFile("read", path, readFile(path));
       parseConfig(bytes); // said here what is wrong with it
-      return { name, config: bytes.toString("utf8"), weights: weights.length ? [...new Set(weights)] : [...FORMATS] };
+      return { name, config: bytes.toString("utf8"), weights: chosen(weights, FORMATS), precisions: chosen(precision, PRECISIONS) };
     }),
   );
 }
 
 /** @throws UsageError, EngineError bad-input: told before anything is fetched or compiled */
 async function jobOf(flags: Flags): Promise<Omit<Job, "adapter" | "statistics">> {
-  const { op, filter, wgsl, size, config, weights, tighten } = flags;
+  const { op, filter, wgsl, size, config, weights, precision, tighten } = flags;
   const all = tighten ? { ...flags, config: Object.keys(EMBEDDED) } : flags;
-  if (tighten && (op ?? filter ?? wgsl[0] ?? config[0] ?? weights[0] ?? size) !== undefined)
-    throw new UsageError("--tighten compiles everything: leave out --config, --weights, --op, --filter, --wgsl and --size");
+  if (tighten && (op ?? filter ?? wgsl[0] ?? config[0] ?? weights[0] ?? precision[0] ?? size) !== undefined)
+    throw new UsageError("--tighten compiles everything: leave out --config, --weights, --precision, --op, --filter, --wgsl and --size");
   if (flags.token && !config.length) throw new UsageError("--token is of a model: give --config too");
   if (weights.length && !config.length) throw new UsageError("--weights is of a model: give --config too");
+  if (precision.length && !config.length) throw new UsageError("--precision is of a model: give --config too");
   if (size !== undefined && !wgsl.length) throw new UsageError("--size is of files: give --wgsl too");
   const wantsCases = op !== undefined || filter !== undefined || (!config.length && !wgsl.length);
   if (wantsCases) {

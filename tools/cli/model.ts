@@ -1,13 +1,16 @@
 import { stat } from "node:fs/promises";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Precision } from "../../src/gpu/program.ts";
-import { type ChatOptions, type GenerationOptions, InternVL, type LoadOptions } from "../../src/index.ts";
+import { type ChatOptions, type GenerationOptions, InternVL, type KvDtype, type LoadOptions } from "../../src/index.ts";
 import { quoted } from "../../src/options.ts";
 import type { WeightFormat } from "../../src/weights/formats.ts";
 import { UsageError } from "./failures.ts";
 import { interrupted } from "./interrupt.ts";
 import { loadProgress } from "./progress.ts";
 import { clearStatus, terminal } from "./status.ts";
+
+type DeviceChoice = Pick<LoadOptions, "device" | "devices" | "split">;
 
 export { status } from "./status.ts";
 
@@ -19,9 +22,12 @@ export interface ModelFlags {
   model?: string;
   revision?: string;
   adapter?: string;
+  devices?: string[];
+  split?: number[];
   lora?: string[];
   weights?: WeightFormat;
   precision?: Precision;
+  kv?: "auto" | KvDtype;
   maxContext?: number;
   json?: boolean;
 }
@@ -57,8 +63,26 @@ export function readingOptions({ maxPixels, maxSide, allowTruncated, specialToke
   return { maxPixels, maxSide, allowTruncated, specialTokens };
 }
 
+/** The flags that choose one device or several. */
+export const deviceOptions = ({ adapter, devices, split }: Pick<ModelFlags, "adapter" | "devices" | "split">): DeviceChoice =>
+  devices ? { devices: devices.map((adapter) => ({ adapter })), split } : { device: { adapter } };
+
 /** The model that comes with the program. */
 export const NANO = fileURLToPath(new URL("../../../weights/nano", import.meta.url));
+
+/** What people and clients call a model. */
+export function modelName(model: string | undefined): string {
+  if (model === undefined) return "nano";
+  return /^[\w-]+\/[\w.-]+$/.test(model) ? model : basename(model);
+}
+
+/** Says that nobody has named a model: a newcomer would take the embedded one for the real thing. */
+export function sayToy(model: string | undefined): void {
+  if (model !== undefined) return;
+  process.stderr.write(
+    "no --model: the embedded toy model answers (it knows shapes, colours and digits); a real one: --model OpenGVLab/InternVL2_5-1B\n",
+  );
+}
 
 /** Refuses flags that nothing would read. @throws UsageError */
 export async function checkModelFlags({ model, revision, lora = [] }: Pick<ModelFlags, "model" | "revision" | "lora">): Promise<void> {
@@ -69,18 +93,15 @@ export async function checkModelFlags({ model, revision, lora = [] }: Pick<Model
   if (folder) throw new UsageError(`--revision is of a model on Hugging Face, not of ${model ? `the folder ${quoted(model)}` : "nano"}`);
 }
 
+/** The flags that are options of a load. */
+export function loadOptions(flags: ModelFlags): LoadOptions {
+  const { weights, lora, precision, kv, maxContext, revision } = flags;
+  return { ...deviceOptions(flags), weights, adapters: lora, precision, kv, maxContext, revision };
+}
+
 export async function loadModel(flags: ModelFlags, signal: AbortSignal): Promise<InternVL> {
-  const options: LoadOptions = {
-    device: { adapter: flags.adapter },
-    weights: flags.weights,
-    adapters: flags.lora,
-    precision: flags.precision,
-    maxContext: flags.maxContext,
-    revision: flags.revision,
-    signal,
-    onProgress: loadProgress(terminal),
-  };
-  const vlm = await InternVL.load(flags.model ?? NANO, options);
+  const vlm = await InternVL.load(flags.model ?? NANO, { ...loadOptions(flags), signal, onProgress: loadProgress(terminal) });
   clearStatus();
+  sayToy(flags.model);
   return vlm;
 }

@@ -1,10 +1,5 @@
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
-import { batch } from "./batch.ts";
-import { bench } from "./bench.ts";
-import { chat } from "./chat.ts";
-import { convertCommand } from "./convert.ts";
-import { doctor } from "./doctor.ts";
 import {
   adapterOption,
   collect,
@@ -14,24 +9,23 @@ import {
   generationFlags,
   ids,
   jsonOption,
+  kvOption,
   libraries,
   loraOption,
   modelOption,
   port,
   precisionOption,
+  precisions,
   readingFlags,
   revisionOption,
   seed,
   shardOption,
+  systemOption,
   upTo,
+  webUrl,
   weightsOption,
+  withDevices,
 } from "./flags.ts";
-import { inspectCommand } from "./inspect.ts";
-import { kernelsBench } from "./kernels-bench.ts";
-import { kernelsCompile } from "./kernels-compile.ts";
-import { kernelsTest } from "./kernels-test.ts";
-import type { ServeFlags } from "./serve.ts";
-import { synth } from "./synth.ts";
 
 const MOST_TILES = 40; // a picture
 const MOST_FRAMES = 1024;
@@ -40,6 +34,14 @@ const MOST_FRAMES = 1024;
 function shortened(text: string): string {
   return text.length > 600 ? `${text.slice(0, 250)} … ${text.slice(-300)}` : text;
 }
+
+/** A command that is read when it runs: whoever asks for --help waits for no engine. */
+const later =
+  <A extends unknown[]>(load: () => Promise<(...args: A) => Promise<void>>) =>
+  async (...args: A): Promise<void> => {
+    (await import("./quiet.ts")).quietenDawn();
+    await (await load())(...args);
+  };
 
 /** The command line: what there is, and what each takes. */
 export function program(): Command {
@@ -60,13 +62,18 @@ export function program(): Command {
     .option("--video <folder>", "a folder of frames (PNG or JPEG), in the order of their names")
     .addOption(new Option("--frames <count>", "how many frames to take of the video, evenly spaced").argParser(upTo(MOST_FRAMES)))
     .addOption(new Option("--max-tiles <count>", "most tiles a picture").argParser(upTo(MOST_TILES)))
+    .addOption(systemOption())
+    .option("--stats", "tell tokens and tokens a second of each answer, on stderr")
+    .option("--load <file>", "go on with the conversation in this file")
+    .option("--save <file>", "keep the conversation in this file (JSON, with its pictures)")
     .addOption(contextOption())
     .addOption(weightsOption())
     .addOption(loraOption())
     .addOption(precisionOption())
+    .addOption(kvOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
-    .action(chat);
+    .action(later(async () => (await import("./chat.ts")).chat));
   const batchCommand = root
     .command("batch")
     .description("answer the conversations of a JSON Lines file")
@@ -75,17 +82,19 @@ export function program(): Command {
     .option("--in-order", "in the order of the input; without it each answer is written when it is done")
     .addOption(modelOption())
     .addOption(revisionOption())
+    .addOption(systemOption())
     .addOption(new Option("--rows <count>", "conversations that are answered together, at most 8 (the default)").argParser(count))
     .addOption(contextOption())
     .addOption(weightsOption())
     .addOption(loraOption())
     .addOption(precisionOption())
+    .addOption(kvOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
-    .action(batch);
+    .action(later(async () => (await import("./batch.ts")).batch));
   for (const command of [chatCommand, batchCommand])
     for (const option of [...generationFlags(), ...readingFlags()]) command.addOption(option);
-  root
+  const serveCommand = root
     .command("serve")
     .description("answer over HTTP as OpenAI's API does: chat completions, completions, models, metrics")
     .addOption(modelOption())
@@ -101,13 +110,39 @@ export function program(): Command {
     .addOption(new Option("--max-queue <count>", "answers that may wait (default: 256)").argParser(count))
     .addOption(new Option("--max-seconds <count>", "longest answer (default: 600)").argParser(upTo(86_400)))
     .option("--reload-on-loss", "load the model again when the GPU's device is lost")
+    .addOption(
+      new Option("--proxy-url <url>", "register with this `lmdeploy serve proxy`, and stay registered while the model is ready").argParser(
+        webUrl,
+      ),
+    )
+    .addOption(new Option("--public-url <url>", "how the proxy reaches this server (default: the address it listens on)").argParser(webUrl))
     .addOption(contextOption())
     .addOption(weightsOption())
     .addOption(loraOption())
     .addOption(precisionOption())
+    .addOption(kvOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
-    .action(async (flags: ServeFlags) => (await import("./serve.ts")).serve(flags)); // no other command reads the server
+    .action(later(async () => (await import("./serve.ts")).serve));
+  root
+    .command("pull")
+    .description("download a checkpoint into the cache, checked, and go on where an earlier download stopped")
+    .argument("<source>", "org/name on Hugging Face, org/name@revision, or the URL of a folder")
+    .addOption(revisionOption())
+    .addOption(jsonOption())
+    .action(later(async () => (await import("./cache.ts")).pull));
+  root
+    .command("list")
+    .description("the checkpoints in the cache: sizes, revisions, and what is not whole")
+    .addOption(jsonOption())
+    .action(later(async () => (await import("./cache.ts")).list));
+  root
+    .command("rm")
+    .description("delete checkpoints from the cache")
+    .argument("<source...>", "as list names them")
+    .option("-y, --yes", "do not ask")
+    .addOption(jsonOption())
+    .action(later(async () => (await import("./cache.ts")).remove));
   root
     .command("convert")
     .description("write a checkpoint's weights in another format, read them back and report bytes and error of every tensor")
@@ -119,7 +154,7 @@ export function program(): Command {
     .addOption(shardOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
-    .action(convertCommand);
+    .action(later(async () => (await import("./convert.ts")).convertCommand));
   root
     .command("inspect")
     .description("what a checkpoint holds, from config.json and the headers alone")
@@ -128,7 +163,7 @@ export function program(): Command {
     .option("--verify", "check every rule of the format, every byte, and that the tensors are those that config.json asks for")
     .addOption(new Option("--adapter <text>", "taken as by every command; nothing is computed on it here"))
     .addOption(jsonOption())
-    .action(inspectCommand);
+    .action(later(async () => (await import("./inspect.ts")).inspectCommand));
   root
     .command("synth")
     .description("write a full-size checkpoint of synthetic weights")
@@ -139,8 +174,8 @@ export function program(): Command {
     .addOption(shardOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
-    .action(synth);
-  root
+    .action(later(async () => (await import("./synth.ts")).synth));
+  const benchCommand = root
     .command("bench")
     .description("time loading, vision, prefill and decoding of a whole model against the adapter's ceilings")
     .addOption(modelOption())
@@ -158,15 +193,18 @@ export function program(): Command {
     )
     .addOption(weightsOption())
     .addOption(precisionOption())
+    .addOption(kvOption())
     .addOption(adapterOption())
     .addOption(jsonOption())
-    .action(bench);
+    .action(later(async () => (await import("./bench.ts")).bench));
+  for (const command of [chatCommand, batchCommand, serveCommand, benchCommand]) withDevices(command);
   root
     .command("doctor")
     .description("adapters, features and limits of this machine")
+    .option("--verbose", "also what Dawn and the drivers say, which is kept from terminals otherwise")
     .addOption(adapterOption())
     .addOption(jsonOption())
-    .action(doctor);
+    .action(later(async () => (await import("./doctor.ts")).doctor));
   const kernels = root.command("kernels").description("the kernels by themselves");
   kernels
     .command("bench")
@@ -185,7 +223,7 @@ export function program(): Command {
     .option("--out <prefix>", "also write PREFIX.json and PREFIX.md")
     .addOption(adapterOption())
     .addOption(jsonOption())
-    .action(kernelsBench);
+    .action(later(async () => (await import("./kernels-bench.ts")).kernelsBench));
   kernels
     .command("test")
     .description("every kernel against its float64 twin, on every adapter of this machine")
@@ -198,7 +236,7 @@ export function program(): Command {
     .option("--out <prefix>", "also write PREFIX.json and PREFIX.md")
     .addOption(adapterOption())
     .addOption(jsonOption())
-    .action(kernelsTest);
+    .action(later(async () => (await import("./kernels-test.ts")).kernelsTest));
   kernels
     .command("compile")
     .description("what real GPUs' compilers make of kernels, without the GPUs: registers, spills, hot loops; held against limits")
@@ -217,6 +255,11 @@ export function program(): Command {
         .argParser(formats)
         .default([], ""),
     )
+    .addOption(
+      new Option("--precision <kind>", "of the model's products; can be given several times (default: exact, auto and fast)")
+        .argParser(precisions)
+        .default([], ""),
+    )
     .option(
       "--op <name>",
       "the harness's cases of one op: matmul, attention_prefill, rope, …; without --config and --wgsl all cases are compiled",
@@ -231,6 +274,6 @@ export function program(): Command {
     .option("--token", "with --config: also what a decoded token costs the CPU where the GPU takes no time: dispatches and CPU time")
     .option("--tighten", "compile everything, and let the exceptions in limits.json shrink to what is found")
     .addOption(jsonOption())
-    .action(kernelsCompile);
+    .action(later(async () => (await import("./kernels-compile.ts")).kernelsCompile));
   return root;
 }

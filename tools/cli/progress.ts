@@ -1,4 +1,4 @@
-import type { Progress } from "../../src/index.ts";
+import type { Progress, PromptProgress } from "../../src/index.ts";
 
 const WINDOW = 5_000; // ms over which the rate is taken: long enough to be steady, short enough to be true
 const LINE_EVERY = 10_000; // ms between two lines in a log
@@ -85,5 +85,15 @@ export function loadProgress(to: Terminal, now: () => number = () => performance
       default:
         throw new Error(`unknown phase ${phase satisfies never}`);
     }
+  };
+}
+
+const PROMPT = { vision: ["encoding pictures", "tiles"], prefill: ["reading the prompt", "tokens"] } as const;
+
+/** Shows how far a prompt is, on a terminal. */
+export function promptProgress(to: Terminal): (progress: PromptProgress) => void {
+  return ({ phase, loaded, total }) => {
+    const [what, units] = PROMPT[phase];
+    if (to.isTTY) to.write(`\r\u001b[K${what}: ${loaded} of ${total} ${units}`);
   };
 }

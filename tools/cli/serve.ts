@@ -1,14 +1,16 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { basename } from "node:path";
+import { hostname } from "node:os";
 import { createAdaptorServer } from "@hono/node-server";
 import { partsOf } from "../../src/api/internvl.ts";
 import { InternVL, type Progress } from "../../src/index.ts";
+import { isReady } from "../../src/server/service.ts";
 import { createHandler, type ServerOptions, type Service } from "../../src/server.ts";
 import { UsageError } from "./failures.ts";
 import { stopListening } from "./interrupt.ts";
-import { checkModelFlags, type ModelFlags, NANO } from "./model.ts";
+import { checkModelFlags, loadOptions, type ModelFlags, modelName, NANO, sayToy } from "./model.ts";
 import { loadProgress } from "./progress.ts";
+import { Registration } from "./proxy.ts";
 import { clearStatus, terminal } from "./status.ts";
 
 export interface ServeFlags extends ModelFlags {
@@ -23,6 +25,8 @@ export interface ServeFlags extends ModelFlags {
   maxQueue?: number;
   maxSeconds?: number;
   reloadOnLoss?: boolean;
+  proxyUrl?: string;
+  publicUrl?: string;
 }
 
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
@@ -43,6 +47,7 @@ export class Loading implements Service {
   progress: Progress | undefined;
   stopping = false;
   readonly #flags: ServeFlags;
+  #toldToy = false;
   readonly #abort = new AbortController();
 
   constructor(flags: ServeFlags) {
@@ -50,16 +55,11 @@ export class Loading implements Service {
   }
 
   async load(): Promise<void> {
-    const { model, adapter, weights, lora, precision, maxContext, revision, slots, reloadOnLoss } = this.#flags;
+    const { model, slots, reloadOnLoss } = this.#flags;
     const show = loadProgress(terminal);
     this.vlm = undefined;
     const vlm = await InternVL.load(model ?? NANO, {
-      device: { adapter },
-      weights,
-      adapters: lora,
-      precision,
-      maxContext,
-      revision,
+      ...loadOptions(this.#flags),
       slots,
       signal: this.#abort.signal,
       onProgress: (progress) => {
@@ -68,8 +68,10 @@ export class Loading implements Service {
       },
     });
     clearStatus();
+    if (!this.#toldToy) sayToy(model);
+    this.#toldToy = true; // not again where it is loaded again
     this.vlm = vlm;
-    partsOf(vlm).gpu.device.lost.then(({ message }) => {
+    Promise.race(partsOf(vlm).gpus.map(({ device }) => device.lost)).then(({ message }) => {
       if (this.stopping || this.vlm !== vlm) return;
       process.stderr.write(`internvl: device-lost: ${message}\n`);
       if (reloadOnLoss) this.#reload(vlm);
@@ -125,8 +127,7 @@ function listen(server: Server, port: number, host: string): Promise<AddressInfo
 export async function serve(flags: ServeFlags): Promise<void> {
   await checkModelFlags(flags);
   const { port, host, apiKey, cors, allowImagesFrom, mediaRoot, maxQueue, maxSeconds } = flags;
-  const model =
-    flags.modelName ?? (flags.model === undefined ? "nano" : /^[\w-]+\/[\w.-]+$/.test(flags.model) ? flags.model : basename(flags.model));
+  const model = flags.modelName ?? modelName(flags.model);
   const options: ServerOptions = { model, apiKey, cors, allowImagesFrom, mediaRoot, maxQueue, maxSeconds };
   const service = new Loading(flags);
   const handler = createHandler(service, { ...options, ...(isLoopback(host) ? { hosts: LOOPBACK } : {}) });
@@ -139,15 +140,25 @@ export async function serve(flags: ServeFlags): Promise<void> {
   }
   if (flags.json) process.stdout.write(`${JSON.stringify({ url, model })}\n`);
   else process.stderr.write(`${model} on ${url}/v1\n`);
+  const proxy =
+    flags.proxyUrl && new Registration(flags.proxyUrl, { url: flags.publicUrl ?? reachable(url), model }, () => isReady(service));
   const loading = service.load();
   loading.catch(() => {}); // told by the race, or of no interest any more
   try {
     await Promise.race([loading.then(() => stop), stop]);
   } finally {
+    if (proxy) await proxy.stop(); // before anything is refused
     service.stopping = true;
     await ended(server);
     await service.stop();
   }
+}
+
+/** A server's address for others: one that listens everywhere is called by the machine's name. */
+function reachable(url: string): string {
+  const at = new URL(url);
+  if (at.hostname === "0.0.0.0" || at.hostname === "[::]") at.hostname = hostname();
+  return at.origin;
 }
 
 /** Takes no connection any more, and waits until what was asked is answered. */

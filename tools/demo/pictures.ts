@@ -27,7 +27,7 @@ export async function openPicture(file: File): Promise<Picture> {
   const format = sniff(head);
   const preview = URL.createObjectURL(file);
   if (format === "png" || format === "jpeg") {
-    const { width, height } = readDimensions(head);
+    const { width, height } = await readDimensions(head);
     return { name: file.name, kind: "image", images: [file], width, height, previews: [preview] };
   }
   try {

@@ -1,6 +1,7 @@
-// Writes shaders/**/*.wgsl into TypeScript, without comments and empty lines: a page downloads them. Those of shaders/cpu/, which only CPU
-// adapters run, go into src/ops/cpu/shaders.gen.ts, what only tools run (probes of benchmarks, synthetic weights) into
-// src/ops/tools/shaders.gen.ts, all others into src/gpu/shaders.gen.ts. With --check: exits 1 if one of them is not up to date.
+// Writes shaders/**/*.wgsl into TypeScript, without comments, empty lines and needless spaces: a page downloads them. Lines and names stay, for
+// compilers' messages. Those of shaders/cpu/, which only CPU adapters run, go into src/ops/cpu/shaders.gen.ts, what only tools run (probes of
+// benchmarks, synthetic weights) into src/ops/tools/shaders.gen.ts, what few models and devices run into src/gpu/shaders-late.gen.ts, all others
+// into src/gpu/shaders.gen.ts. With --check: exits 1 if one of them is not up to date.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,14 +10,27 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const TARGETS = [
   { path: "src/ops/cpu/shaders.gen.ts", type: "CpuShaderName", takes: (name) => name.startsWith("cpu/") },
   { path: "src/ops/tools/shaders.gen.ts", takes: (name) => /^(bench|synth)\./.test(name) },
+  {
+    path: "src/gpu/shaders-late.gen.ts",
+    type: "LateShaderName",
+    takes: (name) => /^(awq|lora)\.|^lib\/awq|^matmul\.(gemm_subgroup_matrix|gemm_dot4|quantize)\./.test(name),
+  },
   { path: "src/gpu/shaders.gen.ts", type: "ShaderName", takes: () => true },
 ];
+
+const isOperator = (character) => /[-+*/%=<>!&|^]/.test(character);
+/** A space stays between two words, and between two operators, which would become another: `vec4<f32> =`, `a - -b`. */
+const tight = (line) =>
+  line.trim().replace(/(.) +(?=(.))/g, (_, before, after) => {
+    const [one, other] = [before, after].map((character) => (/[\w@.]/.test(character) ? "word" : isOperator(character) ? "operator" : ""));
+    return one && one === other ? `${before} ` : before;
+  });
 
 /** WGSL has no strings and these files no block comments: whatever follows `//` is a comment. */
 const bare = (wgsl) =>
   wgsl
     .split("\n")
-    .map((line) => line.replace(/\s*\/\/.*/, ""))
+    .map((line) => tight(line.replace(/\/\/.*/, "")))
     .filter((line) => line !== "")
     .join("\n");
 

@@ -5,7 +5,7 @@ import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
 import { Arena } from "../../src/gpu/arena.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
-import { Program, STEP_BYTES } from "../../src/gpu/program.ts";
+import { type Precision, Program, STEP_BYTES } from "../../src/gpu/program.ts";
 import { kernelCases } from "../../src/harness/index.ts";
 import { operandsOf } from "../../src/harness/operands.ts";
 import { Random } from "../../src/harness/random.ts";
@@ -22,27 +22,25 @@ import { entryPoints, withSubgroupSize } from "./wgsl.ts";
 
 const CONTEXT = 8192; // the model's own default
 const SLOTS_CONTEXT = 512;
-const SAMPLING = { temperature: 1, topP: 0.9, topK: 40, minP: 0.1, repetitionPenalty: 1.1, seed: 1 };
+const PENALTIES = { repetitionPenalty: 1.1, presencePenalty: 0.5, frequencyPenalty: 0.5, logitBias: [[1, 1]] as const };
+const SAMPLING = { temperature: 1, topP: 0.9, topK: 40, minP: 0.1, ...PENALTIES, seed: 1 };
 
 /** Layers are alike, and drivers allow no more memory than the machine has: a model of few has the kernels of the whole one. */
 const LAYERS = 3;
 
-/**
- * Loads a model, of weights that nobody reads, with every program that answers need: greedy and drawn, of one slot and of eight, exact and
- * as users have it. */
-async function compileModel(gpu: Gpu, whole: ModelConfig, format: MatrixDtype): Promise<void> {
+/** Loads a model, of weights that nobody reads, with every program that answers need: greedy and drawn, of one slot and of eight. */
+async function compileModel(gpu: Gpu, whole: ModelConfig, format: MatrixDtype, precision: Precision): Promise<void> {
   const { vision, language } = whole;
   const few = <T extends { layers: number }>(each: T): T => ({ ...each, layers: Math.min(LAYERS, each.layers) });
   const config = { ...whole, vision: few(vision), language: few(language) };
   const origin = syntheticTensors(gpu, checkpointTensors(config), 0);
-  const maxContext = Math.min(CONTEXT, config.language.maxPositions);
-  for (const precision of ["exact", "auto"] as const)
-    await gpu.memory.temporarily(async () => {
-      const { model } = await loadModel(gpu, () => origin, config, { format, maxContext, kv: "f16", precision });
-      await model.recordVision(config.tileSize);
-      const together = await model.openDecoder(model.slotsIn(Number.POSITIVE_INFINITY, SLOTS_CONTEXT), SLOTS_CONTEXT);
-      for (const decoder of [model.decoder, together]) await decoder.prepareSampling(SAMPLING);
-    });
+  await gpu.memory.temporarily(async () => {
+    const maxContext = Math.min(CONTEXT, config.language.maxPositions);
+    const { model } = await loadModel(gpu, () => origin, config, { format, maxContext, kv: "f16", precision });
+    await model.recordVision(config.tileSize);
+    const together = await model.openDecoder(model.slotsIn(Number.POSITIVE_INFINITY, SLOTS_CONTEXT), SLOTS_CONTEXT);
+    for (const decoder of [model.decoder, together]) await decoder.prepareSampling(SAMPLING);
+  });
 }
 
 /** Nothing is computed: values need not be drawn. */
@@ -105,12 +103,14 @@ async function work(job: Job): Promise<void> {
   const gpu = await openGpu({ adapter: job.adapter, autotune: false });
   recorder.watch(gpu);
   const tokens: TokenCost[] = [];
-  for (const { name, config, weights } of job.models ?? []) {
+  for (const { name, config, weights, precisions } of job.models ?? []) {
     const parsed = parseConfig(new TextEncoder().encode(config));
     for (const format of weights) {
-      recorder.user = `${name} ${format}`;
-      await compileModel(gpu, parsed, format);
-      if (job.token) tokens.push(await measureToken(gpu, recorder.user, parsed, format));
+      for (const precision of precisions) {
+        recorder.user = `${name} ${format} ${precision}`;
+        await compileModel(gpu, parsed, format, precision);
+      }
+      if (job.token) tokens.push(await measureToken(gpu, `${name} ${format}`, parsed, format));
     }
   }
   if (job.cases) await compileCases(gpu, recorder, job.cases);

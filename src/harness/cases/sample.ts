@@ -1,30 +1,17 @@
 import type { Program } from "../../gpu/program.ts";
 import { type MatmulVariant, variantsOf } from "../../ops/choose.ts";
 import { matmul } from "../../ops/matmul.ts";
-import { blocksOf, GREEDY, type SampleState, type Sampling, sample, setSampling } from "../../ops/sample.ts";
+import { sample } from "../../ops/sample.ts";
+import { GREEDY, type SampleState, type Sampling, sampleState, setMask, setSampling, TOP } from "../../ops/sample-state.ts";
 import { argmax } from "../../reference/argmax.ts";
-import { draw, keptIds, penalised } from "../../reference/sample.ts";
+import { changed, draw, keptIds, probable } from "../../reference/sample.ts";
 import type { MatrixDtype } from "../../tensor/tensor.ts";
 import { defineCase, type Expectation, type KernelCase } from "../case.ts";
 import type { Random } from "../random.ts";
 
 /** The state of `slots` slots, its storage between guards. */
-function stateOf(program: Program, slots: number, vocabSize: number, seen?: SampleState["seen"]): SampleState {
-  const take = (bytes: number) => program.arena.take(bytes) as GPUBuffer;
-  const blocks = blocksOf(vocabSize);
-  return {
-    slots,
-    vocabSize,
-    next: take(slots * 4),
-    settings: take(slots * 32),
-    seen: seen ?? take(slots * Math.ceil(vocabSize / 32) * 4),
-    best: take(slots * blocks * 8),
-    gumbel: take(slots * blocks * 8),
-    histogram: take(slots * 8 * 256 * 12),
-    searches: take(slots * 9 * 16),
-    asked: Array.from({ length: slots }, () => GREEDY),
-  };
-}
+const stateOf = (program: Program, slots: number, vocabSize: number): SampleState =>
+  sampleState((_, bytes) => program.arena.take(bytes) as GPUBuffer, slots, vocabSize);
 
 /** Greedy sampling. `ties`: how many further places the largest value stands at, where the first must win. */
 export function argmaxCase(count: number, rows: number, ties: number, slots?: readonly number[]): KernelCase {
@@ -103,26 +90,36 @@ function decided(logits: ArrayLike<number>, sampling: Sampling): number | undefi
   return sizes[0] === sizes[1] && margin > LEAST_MARGIN ? id : undefined;
 }
 
-/** Logits of a row, about as wide as a model's, half the time with ties; what was seen before; and the id that must come. */
-function drawRow(random: Random, count: number, sampling: Sampling) {
+/** Logits of a row, about as wide as a model's, half the time with ties; what was drawn before, what is allowed; and the id that must come. */
+function drawRow(random: Random, count: number, { biases, masked, ...asked }: Sampling & Extra) {
+  const some = (share: number) => Array.from({ length: Math.ceil(count / share) }, () => random.integer(0, count - 1));
   for (let attempt = 0; attempt < 100; attempt++) {
     const ties = random.next() < 0.5;
     const logits = random.values(count).map((v) => {
       const wide = 4 * (v + random.next() * 2 - 1);
       return ties ? Math.round(wide * 8) / 8 : wide;
     });
-    const seen = new Set(Array.from({ length: Math.ceil(count / 5) }, () => random.integer(0, count - 1)));
-    const after = Float32Array.from(penalised(logits, seen, sampling.repetitionPenalty));
+    const counts = new Map(some(5).map((id) => [id, random.integer(1, 4)]));
+    const allowed = masked ? new Set(some(masked)) : undefined;
+    const ids = [...new Set(Array.from({ length: biases ?? 0 }, () => random.integer(0, count - 1)))];
     const seed = random.integer(0, 2 ** 53 - 1);
-    const id = decided(after, { ...sampling, seed });
-    if (id !== undefined) return { logits, seen, after, sampling: { ...sampling, seed }, id };
+    const sampling = { ...asked, seed, logitBias: ids.map((id) => [id, Math.fround(random.next() * 8 - 4)] as const) };
+    const after = Float32Array.from(changed(logits, counts, sampling, allowed));
+    const id = decided(after, sampling);
+    if (id !== undefined) return { logits, counts, allowed, after, sampling, id };
   }
-  throw new Error(`no draw among ${count} logits is decided: ${JSON.stringify(sampling)}`);
+  throw new Error(`no draw among ${count} logits is decided: ${JSON.stringify(asked)}`);
 }
 
-/** A draw in `rows` rows, each with a seed of its own; every second row is greedy where `mixed`. */
-function sampleCase(vocabulary: number, rows: number, some: Partial<Sampling>, mixed = false): KernelCase {
-  const asked: Sampling = { ...GREEDY, ...some };
+/** What a row asks for besides how it samples: how many biases, and a mask that allows one id in so many. */
+interface Extra {
+  biases?: number;
+  masked?: number;
+}
+
+/** A draw in `rows` rows, each with a seed of its own; every second row is greedy and asks for nothing where `mixed`. */
+function sampleCase(vocabulary: number, rows: number, some: Partial<Sampling> & Extra, mixed = false): KernelCase {
+  const asked = { ...GREEDY, ...some };
   const params = {
     vocabulary,
     rows,
@@ -131,49 +128,114 @@ function sampleCase(vocabulary: number, rows: number, some: Partial<Sampling>, m
     top_p: some.topP,
     min_p: some.minP,
     penalty: some.repetitionPenalty,
+    presence: some.presencePenalty,
+    frequency: some.frequencyPenalty,
+    biases: some.biases,
+    masked: some.masked,
     mixed,
   };
   return defineCase("sample", params, {
     step: { units: rows, start: 0 },
     record(program, operands): Expectation[] {
-      const { random, storage } = operands;
-      const all = Array.from({ length: rows }, (_, i) =>
-        drawRow(random, vocabulary, mixed && i % 2 ? { ...asked, temperature: 0 } : asked),
-      );
+      const { random } = operands;
+      const all = Array.from({ length: rows }, (_, i) => drawRow(random, vocabulary, mixed && i % 2 ? GREEDY : asked));
       const logits = new Float32Array(rows * vocabulary);
       const after = new Float32Array(rows * vocabulary);
-      const words = Math.ceil(vocabulary / 32);
-      const before = new Uint32Array(rows * words);
-      const bit = (bits: Uint32Array, row: number, id: number) => {
-        const at = row * words + (id >> 5);
-        bits[at] = bits[at]! | (1 << (id & 31));
-      };
+      const before = new Uint32Array(rows * vocabulary);
       for (const [row, each] of all.entries()) {
         logits.set(each.logits, row * vocabulary);
         after.set(each.after, row * vocabulary);
-        for (const id of each.seen) bit(before, row, id);
+        for (const [id, times] of each.counts) before[row * vocabulary + id] = times;
       }
-      const state = stateOf(program, rows, vocabulary, storage("seen", before) as GPUBuffer);
+      const state = stateOf(program, rows, vocabulary);
       const { memory } = program.gpu;
-      for (const [row, { sampling }] of all.entries()) setSampling(memory, state, row, sampling);
-      memory.write(state.seen, 0, before); // which a new request clears
+      for (const [row, { sampling, allowed }] of all.entries()) {
+        setSampling(memory, state, row, sampling);
+        if (!allowed) continue;
+        const mask = new Uint32Array(Math.ceil(vocabulary / 32));
+        for (const id of allowed) mask[id >> 5]! |= 1 << (id & 31);
+        setMask(memory, state, row, mask);
+      }
+      memory.write(state.counts, 0, before); // which a new request clears
       const x = operands.activation("logits", { base: 0, unit: 1 }, vocabulary, logits);
       sample(program, x, state);
-      const seen = () => {
-        const bits = before.slice();
-        for (const [row, { id }] of all.entries()) bit(bits, row, id);
-        return bits;
+      const counts = () => {
+        const counted = before.slice();
+        for (const [row, { id }] of all.entries()) counted[row * vocabulary + id]!++;
+        return counted;
       };
+      const finite = (values: Float32Array) => Uint32Array.from(values.keys()).filter((i) => values[i]! > -1e38);
+      const indices = finite(after);
       return [
         { label: "ids", buffer: state.next, kind: "u32", length: rows, expected: () => all.map(({ id }) => id) },
-        { label: "logits", buffer: x.buffer, kind: "f32", length: logits.length, expected: () => after },
-        { label: "seen", buffer: state.seen, kind: "u32", length: before.length, expected: seen },
+        {
+          label: "logits",
+          buffer: x.buffer,
+          kind: "f32",
+          length: logits.length,
+          indices,
+          expected: () => Float32Array.from(indices, (i) => after[i]!),
+        },
+        { label: "counts", buffer: state.counts, kind: "u32", length: before.length, expected: counts },
       ];
     },
   });
 }
 
-const SETTINGS: readonly Partial<Sampling>[] = [
+/** What probabilities follow from, of rows whose choice is changed by a mask. */
+function probabilityCase(vocabulary: number, rows: number, ties = false): KernelCase {
+  return defineCase(
+    "probability",
+    { vocabulary, rows, ties },
+    {
+      step: { units: rows, start: 0 },
+      record(program, operands): Expectation[] {
+        const logits = operands.random.values(rows * vocabulary).map((v) => (ties ? Math.round(v * 4) : v * 8));
+        const state = stateOf(program, rows, vocabulary);
+        const { memory } = program.gpu;
+        const chosen = Array.from({ length: rows }, (_, row) => (row * 37) % vocabulary);
+        for (const [row, id] of chosen.entries()) {
+          const mask = new Uint32Array(Math.ceil(vocabulary / 32));
+          mask[id >> 5] = 1 << (id & 31);
+          setSampling(memory, state, row, { ...GREEDY, logitBias: [[id, 0.5]] });
+          setMask(memory, state, row, mask);
+        }
+        state.tells = true;
+        const x = operands.activation("logits", { base: 0, unit: 1 }, vocabulary, logits);
+        sample(program, x, state);
+        const row = (i: number) => logits.subarray(i * vocabulary, (i + 1) * vocabulary);
+        const places = Uint32Array.from(chosen, (id, i) => i * vocabulary + id);
+        const of = chosen.map((id, i) => ({ id, ...probable(row(i), TOP), logits: row(i) }));
+        const found = Math.min(TOP, vocabulary);
+        const at = (i: number, word: number) => i * 2 * (1 + TOP) + word;
+        const values = of.flatMap((_, i) => [at(i, 0), at(i, 1), ...Array.from({ length: found }, (_, rank) => at(i, 2 + 2 * rank))]);
+        const ids = of.flatMap((_, i) => Array.from({ length: found }, (_, rank) => at(i, 3 + 2 * rank)));
+        const length = rows * 2 * (1 + TOP);
+        const common = { buffer: state.probabilities, length };
+        return [
+          {
+            ...common,
+            label: "values",
+            kind: "f32",
+            indices: Uint32Array.from(values),
+            expected: () => of.flatMap(({ norm, ids, id, logits }) => [norm, logits[id]! + 0.5, ...ids.map((each) => logits[each]!)]),
+          },
+          {
+            label: "logits",
+            buffer: x.buffer,
+            kind: "f32",
+            length: logits.length,
+            indices: places,
+            expected: () => Array.from(places, (at) => logits[at]! + 0.5),
+          },
+          { ...common, label: "ids", kind: "u32", indices: Uint32Array.from(ids), expected: () => of.flatMap((each) => each.ids) },
+        ];
+      },
+    },
+  );
+}
+
+const SETTINGS: readonly (Partial<Sampling> & Extra)[] = [
   {},
   { topK: 1 },
   { topK: 3 },
@@ -184,6 +246,11 @@ const SETTINGS: readonly Partial<Sampling>[] = [
   { minP: 0.05 },
   { minP: 0.5 },
   { repetitionPenalty: 1.3 },
+  { presencePenalty: 1.5 },
+  { frequencyPenalty: -0.7 },
+  { biases: 300 },
+  { masked: 7 },
+  { masked: 40, topK: 5, topP: 0.9, minP: 0.01, repetitionPenalty: 1.2, presencePenalty: 0.4, frequencyPenalty: 0.3, biases: 20 },
   { topK: 40, topP: 0.8 },
   { topK: 200, topP: 0.9, minP: 0.1, repetitionPenalty: 1.1 },
 ];
@@ -213,6 +280,10 @@ export function sampleCases(random: Random): KernelCase[] {
     }
     cases.push(
       sampleCase(vocabulary, 3, { repetitionPenalty: 2 }),
+      sampleCase(vocabulary, 2, { presencePenalty: 2, frequencyPenalty: 1 }),
+      sampleCase(vocabulary, 4, { masked: 9, biases: 3 }, true),
+      probabilityCase(vocabulary, 2),
+      probabilityCase(vocabulary, 3, true),
       sampleCase(vocabulary, 5, { temperature: 1, topK: 10, topP: 0.7 }, true),
     );
   }
@@ -227,6 +298,7 @@ export function sampleCases(random: Random): KernelCase[] {
     };
     cases.push(sampleCase(random.integer(1, 5000), random.integer(1, 6), some, random.next() < 0.3));
   }
+  cases.push(probabilityCase(151674, 1), sampleCase(151674, 2, { masked: 1000, frequencyPenalty: 0.5, biases: 300 }));
   cases.push(sampleCase(151674, 1, { temperature: 0.8, topK: 50, topP: 0.9, minP: 0.02, repetitionPenalty: 1.05 }));
   return cases;
 }

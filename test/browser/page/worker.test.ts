@@ -53,11 +53,13 @@ describe("InternVLWorker", () => {
     expect(control.take().length).toBeGreaterThan(0);
 
     const tasks = watchLongTasks();
-    const first = vlm.chat(DETAIL.turns[0]!, { images, maxTiles: DETAIL.maxTiles });
+    const told: string[] = [];
+    const first = vlm.chat(DETAIL.turns[0]!, { images, maxTiles: DETAIL.maxTiles, onProgress: ({ phase }) => told.push(phase) });
     const pieces: string[] = [];
     for await (const piece of first) pieces.push(piece);
     const { text, tokenIds, promptTokenIds, history, finishReason, usage, timings } = await first;
     expect(tasks.take()).toEqual([]);
+    expect([...new Set(told)]).toEqual(["vision", "prefill"]);
 
     expect(pieces.length).toBeGreaterThan(5);
     expect(pieces.join("").trim()).toBe(text);

@@ -25,6 +25,7 @@ import {
   type MatrixDtype,
   type Message,
   type Progress,
+  type PromptProgress,
   type RawImage,
   type Session,
   type SourceLike,
@@ -68,6 +69,8 @@ export const sources: SourceLike[] = ["./model", "org/name", "https://host/model
 const device: DeviceOptions = { adapter: "nvidia", powerPreference: "high-performance" };
 const loading: LoadOptions = {
   device,
+  devices: [device, { adapter: "amd" }],
+  split: [8, 24],
   weights: "auto",
   adapters: ["./my-lora", "org/lora"],
   precision: "exact",
@@ -97,6 +100,7 @@ const asked: ChatOptions = {
   maxSide: 20_000,
   allowTruncated: true,
   specialTokens: "parse",
+  onProgress: ({ phase, loaded, total }: PromptProgress) => seen.push(phase === "vision", loaded / total),
 };
 const reply: ChatReply = vlm.chat("What shape is it?", asked);
 for await (const piece of reply) seen.push(piece.length);
@@ -265,6 +269,8 @@ InternVL.load("./model", { context: 512 });
 InternVL.load();
 // @ts-expect-error: something to load
 InternVL.load(5);
+// @ts-expect-error: a worker opens its own devices
+InternVLWorker.load("./model", { devices: [gpu.device] });
 // @ts-expect-error: a worker opens its own device
 InternVLWorker.load("./model", { device: gpu.device });
 // @ts-expect-error: adapter

@@ -1,0 +1,94 @@
+import { EngineError } from "../errors.ts";
+import { Grammars, type Matcher } from "../text/grammar/engine.ts";
+import type { Format } from "../text/grammar/schema.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Allowed, Constraint } from "./constraint.ts";
+
+/** The formats of one model's answers. */
+export class Formats {
+  readonly #tokenizer: Tokenizer;
+  readonly #rows: number;
+  readonly #grammars: Grammars;
+
+  private constructor(tokenizer: Tokenizer, rows: number, grammars: Grammars) {
+    this.#tokenizer = tokenizer;
+    this.#rows = rows;
+    this.#grammars = grammars;
+  }
+
+  /** @param rows of the model's logits */
+  static async open(tokenizer: Tokenizer, rows: number, stopIds: ReadonlySet<number>): Promise<Formats> {
+    return new Formats(tokenizer, rows, await Grammars.open(tokenizer, rows, stopIds));
+  }
+
+  /** The constraint of one answer. @throws EngineError bad-input, where the format cannot be enforced */
+  async constraint(format: Format): Promise<GrammarConstraint> {
+    return new GrammarConstraint(await this.#grammars.matcher(format), this.#tokenizer, this.#rows);
+  }
+
+  dispose(): Promise<void> {
+    return this.#grammars.dispose();
+  }
+}
+
+/** The only id that a mask has; undefined where it has several. @throws EngineError where it has none */
+function onlyOf(mask: Uint32Array): number | undefined {
+  let only: number | undefined;
+  for (let i = 0; i < mask.length; i++) {
+    const word = mask[i]!;
+    if (word === 0) continue;
+    if (only !== undefined || (word & (word - 1)) !== 0) return undefined;
+    only = 32 * i + 31 - Math.clz32(word);
+  }
+  if (only === undefined) throw new EngineError("bad-weights", "no token of this tokenizer can go on with what the schema asks for");
+  return only;
+}
+
+/** An answer that follows a grammar. */
+class GrammarConstraint implements Constraint {
+  readonly #matcher: Matcher;
+  readonly #tokenizer: Tokenizer;
+  readonly #rows: number;
+
+  constructor(matcher: Matcher, tokenizer: Tokenizer, rows: number) {
+    this.#matcher = matcher;
+    this.#tokenizer = tokenizer;
+    this.#rows = rows;
+  }
+
+  async advance(id: number | undefined, force: boolean): Promise<Allowed> {
+    const matcher = this.#matcher;
+    if (id !== undefined && !matcher.acceptToken(id)) throw new Error(`the id ${id} was chosen against the grammar`);
+    const forced: number[] = [];
+    while (!matcher.isTerminated()) {
+      if (force) forced.push(...this.#jump());
+      const mask = new Uint32Array((await matcher.getNextTokenBitmask()).buffer as ArrayBuffer);
+      if (this.#rows % 32 > 0) mask[mask.length - 1]! &= 2 ** (this.#rows % 32) - 1;
+      const only = onlyOf(mask);
+      if (!force || only === undefined) return { forced, mask };
+      matcher.acceptToken(only);
+      forced.push(only);
+    }
+    return { forced, mask: new Uint32Array(Math.ceil(this.#rows / 32)) };
+  }
+
+  /**
+   * The tokens of the text that must come, as the tokenizer writes it, so far as the grammar has them; but for the last one, which may be
+   * longer together with what follows.
+   */
+  #jump(): number[] {
+    const text = this.#matcher.findJumpForwardString();
+    const taken: number[] = [];
+    if (text === "") return taken;
+    for (const id of this.#tokenizer.encodeParts([text]).slice(0, -1)) {
+      if (!this.#matcher.acceptToken(id)) break;
+      taken.push(id);
+    }
+    return taken;
+  }
+
+  /** Gives back WebAssembly's memory. */
+  dispose(): void {
+    this.#matcher.dispose();
+  }
+}

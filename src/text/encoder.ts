@@ -1,0 +1,177 @@
+import { Bpe } from "./bpe.ts";
+import { CHARACTERS } from "./pieces.ts";
+import type { AddedToken } from "./special-tokens.ts";
+
+// What a tokenizer.json describes, of the parts that check-json.ts lets pass. Why no library: @huggingface/tokenizers brings along every kind
+// of part that there is, which is 12 kB of a page's bundle (gzip); the tests hold this one against it.
+
+type Json = Record<string, unknown>;
+type Words = (words: string[], section: number) => string[];
+
+/** What a text becomes before words are looked for in it. */
+function normalizerOf(part: Json | null): ((text: string) => string) | undefined {
+  switch (part?.type) {
+    case undefined:
+      return undefined;
+    case "Sequence": {
+      const all = (part.normalizers as Json[]).map(normalizerOf);
+      return (text) => all.reduce((so, each) => each?.(so) ?? so, text);
+    }
+    case "NFC":
+      return (text) => text.normalize("NFC");
+    case "Prepend":
+      return (text) => (part.prepend as string) + text;
+    case "Replace": {
+      const [pattern, by] = [patternOf(part.pattern as Json), (part.content as string | undefined) ?? ""];
+      return (text) => text.replaceAll(pattern, by);
+    }
+    default:
+      throw new Error(`unknown normalizer ${part?.type}`);
+  }
+}
+
+const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+/** Oniguruma's white space is Unicode's, and letters of any case are spelled out: not every browser knows `(?i:)`. */
+function patternOf({ Regex: regex, String: text }: Json): RegExp {
+  if (regex === undefined) return new RegExp(escaped(text as string), "gu");
+  const source = (regex as string)
+    .replace(/\(\?i:(.*?)\)/g, (_, inner: string) => `(?:${inner.replace(/[a-z]/g, (letter) => `[${letter}${letter.toUpperCase()}]`)})`)
+    .replace(/\\([sS])/g, (_, kind) => `\\${kind === "s" ? "p" : "P"}{White_Space}`);
+  return new RegExp(source, "gu");
+}
+
+/** What a text is cut into before its bytes are merged. */
+function splitterOf(part: Json | null): Words {
+  switch (part?.type) {
+    case undefined:
+      return (words) => words;
+    case "Sequence": {
+      const all = (part.pretokenizers as Json[]).map(splitterOf);
+      return (words, section) => all.reduce((so, each) => each(so, section), words);
+    }
+    case "Split": {
+      const pattern = patternOf(part.pattern as Json);
+      if (part.invert) return (words) => words.flatMap((word) => word.match(pattern) ?? []).filter(Boolean);
+      const removed = /^removed$/i.test(String(part.behavior));
+      return (words) => words.flatMap((word) => (removed ? word.split(pattern) : between(word, pattern))).filter(Boolean);
+    }
+    case "ByteLevel": {
+      const pattern = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+      const own = (word: string) => ((part.use_regex ?? true) ? (word.match(pattern) ?? []) : [word]);
+      const led = (word: string) => (part.add_prefix_space && !word.startsWith(" ") ? ` ${word}` : word);
+      return (words) => words.flatMap((word) => own(led(word))).map(inBytes);
+    }
+    case "Metaspace": {
+      const { replacement = "▁", prepend_scheme: scheme = "always" } = part as { replacement?: string; prepend_scheme?: string };
+      const space = (part.str_rep as string | undefined) || replacement;
+      return (words, section) =>
+        words.map((word) => {
+          const text = word.replaceAll(" ", space);
+          return !text.startsWith(replacement) && (scheme === "always" || (scheme === "first" && section === 0)) ? space + text : text;
+        });
+    }
+    default:
+      throw new Error(`unknown pre_tokenizer ${part?.type}`);
+  }
+}
+
+const BYTES = new TextEncoder();
+const inBytes = (word: string): string => Array.from(BYTES.encode(word), (byte) => CHARACTERS[byte]).join("");
+
+/** What matches, and what stands between. */
+function between(word: string, pattern: RegExp): string[] {
+  const parts: string[] = [];
+  let end = 0;
+  for (const { 0: match, index } of word.matchAll(pattern)) {
+    parts.push(word.slice(end, index), match);
+    end = index + match.length;
+  }
+  return [...parts, word.slice(end)];
+}
+
+/** What stands around a text's tokens: InternLM2's and Llama's BOS. */
+function frameOf(part: Json | null): (tokens: string[]) => string[] {
+  if (part?.type === "Sequence") {
+    const all = (part.processors as Json[]).map(frameOf);
+    return (tokens) => all.reduce((so, each) => each(so), tokens);
+  }
+  if (part?.type !== "TemplateProcessing") return (tokens) => tokens;
+  const single = part.single as { SpecialToken?: { id: string }; Sequence?: { id: string } }[];
+  return (tokens) => single.flatMap(({ SpecialToken: special, Sequence: own }) => (special ? [special.id] : own?.id === "A" ? tokens : []));
+}
+
+/** Cuts a text at these tokens, the longest that begins at a place. */
+function cutterOf(contents: readonly string[]): (text: string) => string[] {
+  if (contents.length === 0) return (text) => [text];
+  const longest = [...contents].sort((a, b) => b.length - a.length);
+  const pattern = new RegExp(`(${longest.map(escaped).join("|")})`);
+  return (text) => text.split(pattern).filter(Boolean);
+}
+
+/** Text to ids. */
+export class Encoder {
+  readonly model: Bpe;
+  readonly #added = new Map<string, AddedToken>();
+  readonly #normalize: ReturnType<typeof normalizerOf>;
+  readonly #split: Words;
+  readonly #frame: (tokens: string[]) => string[];
+  readonly #cut: (text: string) => string[];
+  readonly #cutNormalized: (text: string) => string[];
+
+  /** @param model the vocabulary of another encoder, which is then left as it is. @throws what a broken file makes it throw */
+  constructor(json: Json, model?: Bpe) {
+    const part = (name: string) => {
+      if (!(name in json)) throw new Error(`it has no ${name}`);
+      return json[name] as Json | null;
+    };
+    this.#normalize = normalizerOf(part("normalizer"));
+    this.#split = splitterOf(part("pre_tokenizer"));
+    this.#frame = frameOf(part("post_processor"));
+    this.model = model ?? new Bpe(part("model") as never);
+    const plain: string[] = [];
+    const normalized: string[] = [];
+    for (const token of json.added_tokens as AddedToken[]) {
+      const { content, id } = token;
+      if (!model) {
+        this.model.ids.set(content, id);
+        this.model.tokens[id] = content;
+      }
+      this.#added.set(content, token);
+      if (!(token.normalized ?? !token.special) || !this.#normalize) plain.push(content);
+      else {
+        normalized.push(this.#normalize(content));
+        this.#added.set(normalized.at(-1)!, token);
+      }
+    }
+    this.#cut = cutterOf(plain);
+    this.#cutNormalized = cutterOf(normalized);
+  }
+
+  encode(text: string): number[] {
+    const tokens = this.#sections(this.#cut(text)).flatMap((part, section) => {
+      if (this.#added.has(part) || part === "") return part === "" ? [] : [part];
+      const words = this.#sections(this.#cutNormalized(this.#normalize?.(part) ?? part));
+      return words.flatMap((word) => (word === "" ? [] : this.#added.has(word) ? [word] : this.model.encode(this.#split([word], section))));
+    });
+    return this.#frame(tokens).map((token) => (this.#added.get(token)?.id ?? this.idOf(token) ?? this.model.unknown)!);
+  }
+
+  idOf(token: string): number | undefined {
+    return this.model.ids.get(token);
+  }
+
+  tokenOf(id: number): string | undefined {
+    return this.model.tokens[id];
+  }
+
+  /** Some tokens take the white space beside them. */
+  #sections(parts: string[]): string[] {
+    parts.forEach((part, i) => {
+      const { lstrip, rstrip } = this.#added.get(part) ?? {};
+      if (lstrip && i > 0) parts[i - 1] = parts[i - 1]!.trimEnd();
+      if (rstrip && i < parts.length - 1) parts[i + 1] = parts[i + 1]!.trimStart();
+    });
+    return parts;
+  }
+}

@@ -1,0 +1,302 @@
+import { EngineError } from "../../errors.ts";
+import { described, isRecord, quoted } from "../../options.ts";
+
+type Schema = Record<string, unknown> | boolean;
+type Node = Record<string, unknown>;
+
+/** What a schema says, once what it cannot say was refused. */
+type Read =
+  | { kind: "any" }
+  | { kind: "reference"; to: string; schema: Schema }
+  | { kind: "values"; values: readonly unknown[] }
+  | { kind: "alternatives"; schemas: readonly Schema[]; at: string }
+  | { kind: "types"; types: readonly string[]; schema: Node };
+
+/** Keywords that a text need not obey. */
+const SAID = [
+  "$schema",
+  "$id",
+  "$comment",
+  "title",
+  "description",
+  "default",
+  "examples",
+  "deprecated",
+  "readOnly",
+  "writeOnly",
+  "$defs",
+  "definitions",
+];
+/** Keywords of each type. */
+const OF: Readonly<Record<string, readonly string[]>> = {
+  string: ["minLength", "maxLength", "pattern", "format"],
+  number: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
+  integer: [],
+  boolean: [],
+  null: [],
+  array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems"],
+  object: ["properties", "required", "additionalProperties"],
+};
+const TYPES = Object.keys(OF);
+const CHOICES = ["anyOf", "oneOf", "allOf"] as const;
+const KNOWN = new Set([...SAID, ...Object.values(OF).flat(), ...CHOICES, "$ref", "type", "enum", "const"]);
+const MOST_DEPTH = 200;
+
+const typeOf = (value: unknown): string =>
+  value === null
+    ? "null"
+    : Array.isArray(value)
+      ? "array"
+      : typeof value !== "number"
+        ? typeof value
+        : Number.isInteger(value)
+          ? "integer"
+          : "number";
+
+const isType = (value: unknown, type: string): boolean => type === typeOf(value) || (type === "number" && typeof value === "number");
+
+/** Whether values of two types can be equal. */
+const meet = (a: string, b: string): boolean => a === b || (/^(number|integer)$/.test(a) && /^(number|integer)$/.test(b));
+
+/** Reads the parts of one JSON Schema (2020-12, and draft 7 as far as they agree) and refuses by name what cannot be enforced. */
+export class SchemaReader {
+  readonly #root: Schema;
+  readonly #name: string;
+  readonly #checked = new Set<string>(); // references
+
+  /** @param name how the caller calls it */
+  constructor(root: Schema, name: string) {
+    this.#root = root;
+    this.#name = name;
+  }
+
+  /** How a part is called: the caller's name, and where the part stands in the schema. */
+  place(at: string): string {
+    return at === "#" ? this.#name : `${this.#name} at ${at.length > 120 ? `${at.slice(0, 120)}…` : at}`;
+  }
+
+  refuse(at: string, what: string, hint?: string): EngineError {
+    return new EngineError("bad-input", `${this.place(at)} ${what}`, { hint, param: this.#name });
+  }
+
+  /** @throws EngineError bad-input */
+  node(schema: Schema, at: string): Read {
+    if (at.split("/").length > MOST_DEPTH) throw this.refuse("#", `is nested more than ${MOST_DEPTH} deep`);
+    if (schema === true) return { kind: "any" };
+    if (schema === false) throw this.refuse(at, "is false, which nothing obeys");
+    if (!isRecord(schema)) throw this.refuse(at, `is ${described(schema)}, needs a schema: an object, or true`);
+    const keys = Object.keys(schema).filter((key) => !SAID.includes(key) && schema[key] !== undefined);
+    const unknown = keys.find((key) => !KNOWN.has(key));
+    if (unknown !== undefined)
+      throw this.refuse(
+        at,
+        `has ${quoted(unknown)}, which cannot be enforced while text is generated`,
+        "leave it out, or check the answer for it",
+      );
+    if (schema.uniqueItems === true) throw this.refuse(at, "has uniqueItems, which cannot be enforced while text is generated");
+    const alone = (key: string, but: readonly string[] = []) => {
+      const beside = keys.find((each) => each !== key && !but.includes(each));
+      if (beside !== undefined) throw this.refuse(at, `has ${key} beside ${beside}: one of them can be enforced`);
+    };
+    if (keys.length === 0) return { kind: "any" };
+    if (schema.$ref !== undefined) {
+      alone("$ref");
+      const { to, target } = this.#resolve(schema.$ref, at);
+      // What is entered must have an end.
+      if (!this.#checked.has(to)) {
+        this.#checked.add(to);
+        if (!this.#ends(target, to, [to])) throw this.refuse(to, "allows no value that ends: it has to hold itself");
+      }
+      return { kind: "reference", to, schema: target };
+    }
+    const types = this.#stated(schema, at);
+    for (const key of ["const", "enum"] as const) {
+      if (!Object.hasOwn(schema, key) || schema[key] === undefined) continue;
+      alone(key, ["type"]);
+      const given = key === "const" ? [schema.const] : schema.enum;
+      if (!Array.isArray(given) || given.length === 0) throw this.refuse(at, `has enum ${described(given)}, needs a list of values`);
+      const values = given.filter((value) => !types || types.some((type) => isType(value, type)));
+      if (values.length === 0) throw this.refuse(at, `has no value in ${key} that is of its type`);
+      return { kind: "values", values };
+    }
+    for (const key of CHOICES) if (schema[key] !== undefined) return this.#choice(schema, key, types, at, alone);
+    return { kind: "types", types: types ?? TYPES.filter((type) => OF[type]!.some((key) => keys.includes(key))), schema };
+  }
+
+  #choice(
+    schema: Node,
+    key: (typeof CHOICES)[number],
+    types: readonly string[] | undefined,
+    at: string,
+    alone: (key: string, but?: readonly string[]) => void,
+  ): Read {
+    alone(key, ["type"]);
+    const schemas = schema[key] as Schema[];
+    if (!Array.isArray(schemas) || schemas.length === 0) throw this.refuse(at, `has ${key} ${described(schemas)}, needs a list of schemas`);
+    if (key === "allOf" && schemas.length > 1)
+      throw this.refuse(at, "has allOf of several schemas, which cannot be enforced while text is generated", "write them as one");
+    const within = (each: Schema, i: number) =>
+      types === undefined ||
+      this.#typesOf(each, `${at}/${key}/${i}`, []).every((type) =>
+        types.some((own) => own === type || (own === "number" && type === "integer")),
+      );
+    if (!schemas.every(within)) throw this.refuse(at, `has ${key} beside type, and types in it that this does not have`);
+    if (key === "oneOf") {
+      for (const [i, a] of schemas.entries()) {
+        for (const [j, b] of schemas.entries()) {
+          if (i < j && !this.#apart(a, b, `${at}/oneOf`)) {
+            throw this.refuse(
+              at,
+              `has oneOf whose schemas ${i + 1} and ${j + 1} may both allow a value`,
+              "write anyOf, or give each a property with a const of its own",
+            );
+          }
+        }
+      }
+    }
+    return { kind: "alternatives", schemas, at: `${at}/${key}` };
+  }
+
+  /** The types that a schema names. */
+  #stated(schema: Node, at: string): readonly string[] | undefined {
+    const { type } = schema;
+    if (type === undefined) return undefined;
+    const types = Array.isArray(type) ? type : [type];
+    const wrong = types.find((each) => !TYPES.includes(each as string));
+    if (types.length === 0 || wrong !== undefined) throw this.refuse(at, `has type ${described(wrong ?? type)}, needs ${TYPES.join(", ")}`);
+    return types.includes("number") ? types.filter((each) => each !== "integer") : types;
+  }
+
+  #resolve(ref: unknown, at: string): { to: string; target: Schema } {
+    if (typeof ref !== "string" || !/^#(\/|$)/.test(ref))
+      throw this.refuse(at, `has $ref ${described(ref)}, needs a place in the schema: #/$defs/…`);
+    let target: unknown = this.#root;
+    for (const part of decodeURIComponent(ref).split("/").slice(1)) {
+      const key = part.replaceAll("~1", "/").replaceAll("~0", "~");
+      target = (isRecord(target) || Array.isArray(target)) && Object.hasOwn(target, key) ? (target as Node)[key] : undefined;
+    }
+    if (target === undefined) throw this.refuse(at, `has $ref ${quoted(ref)}, which is nowhere`);
+    return { to: ref, target: target as Schema };
+  }
+
+  /** The types that values may have; what it refers to again has no others. */
+  #typesOf(schema: Schema, at: string, path: readonly string[]): readonly string[] {
+    const read = this.node(schema, at);
+    if (read.kind === "any") return TYPES;
+    if (read.kind === "types") return read.types;
+    if (read.kind === "values") return read.values.map(typeOf);
+    if (read.kind === "reference") return path.includes(read.to) ? [] : this.#typesOf(read.schema, read.to, [...path, read.to]);
+    return read.schemas.flatMap((each, i) => this.#typesOf(each, `${read.at}/${i}`, path));
+  }
+
+  /** Whether no value is of both schemas, as far as their types, values, or a required property of both tell. */
+  #apart(a: Schema, b: Schema, at: string, depth = 0): boolean {
+    const [left, right] = [a, b].map((each) => this.#typesOf(each, at, [])) as [string[], string[]];
+    if (!left.some((type) => right.some((other) => meet(type, other)))) return true;
+    const [x, y] = [a, b].map((each) => this.#followed(each, at));
+    if (!x || !y || depth > MOST_DEPTH) return false;
+    if (x.kind === "values" && y.kind === "values") {
+      const texts = new Set(x.values.map((value) => JSON.stringify(value)));
+      return !y.values.some((value) => texts.has(JSON.stringify(value)));
+    }
+    if (x.kind !== "types" || y.kind !== "types" || x.types.join() !== "object" || y.types.join() !== "object") return false;
+    const [one, other] = [x, y].map(({ schema }) => this.object(schema, at));
+    return one!.properties.some(([key, own]) => {
+      const theirs = other!.properties.find(([each]) => each === key);
+      return theirs && one!.required.has(key) && other!.required.has(key) && this.#apart(own, theirs[1], at, depth + 1);
+    });
+  }
+
+  #followed(schema: Schema, at: string): Read | undefined {
+    let read = this.node(schema, at);
+    for (let i = 0; read.kind === "reference"; i++) {
+      if (i > MOST_DEPTH) return undefined;
+      read = this.node(read.schema, read.to);
+    }
+    return read;
+  }
+
+  /** Whether some value of the schema is finite. A smallest one needs no reference inside itself. */
+  #ends(schema: Schema, at: string, path: readonly string[]): boolean {
+    const read = this.node(schema, at);
+    if (read.kind === "any" || read.kind === "values") return true;
+    if (read.kind === "reference") return !path.includes(read.to) && this.#ends(read.schema, read.to, [...path, read.to]);
+    if (read.kind === "alternatives") return read.schemas.some((each, i) => this.#ends(each, `${read.at}/${i}`, path));
+    return read.types.some((type) => this.#typeEnds(type, read.schema, at, path));
+  }
+
+  #typeEnds(type: string, schema: Node, at: string, path: readonly string[]): boolean {
+    if (type === "object") {
+      const { properties, required } = this.object(schema, at);
+      return properties.every(([key, each, where]) => !required.has(key) || this.#ends(each, where, path));
+    }
+    if (type !== "array") return true;
+    const { least, prefix, items } = this.array(schema, at);
+    const needed: [Schema, string][] = prefix.slice(0, least).map((each, i) => [each, `${at}/prefixItems/${i}`]);
+    if (items !== undefined && least > prefix.length) needed.push([items, `${at}/items`]);
+    return needed.every(([each, where]) => this.#ends(each, where, path));
+  }
+
+  #number(schema: Node, key: string, at: string): number | undefined {
+    const value = schema[key];
+    if (value !== undefined && (typeof value !== "number" || !Number.isFinite(value)))
+      throw this.refuse(at, `has ${key} ${described(value)}, needs a number`);
+    return value;
+  }
+
+  /** The narrower of each two bounds. */
+  bounds(schema: Node, at: string) {
+    const bound = (with_: string, without: string, sign: number) => {
+      const [closed, open] = [this.#number(schema, with_, at), this.#number(schema, without, at)];
+      if (closed === undefined && open === undefined) return undefined;
+      const excluded = open !== undefined && (closed === undefined || sign * open >= sign * closed);
+      return { value: (excluded ? open : closed)!, excluded };
+    };
+    return { least: bound("minimum", "exclusiveMinimum", 1), most: bound("maximum", "exclusiveMaximum", -1) };
+  }
+
+  counts(schema: Node, least: string, most: string, at: string): [least: number, most: number | undefined] {
+    const [low, high] = [least, most].map((key) => {
+      const value = this.#number(schema, key, at);
+      if (value !== undefined && !(Number.isInteger(value) && value >= 0))
+        throw this.refuse(at, `has ${key} ${value}, needs an integer from 0`);
+      return value;
+    });
+    if (low !== undefined && high !== undefined && low > high) throw this.refuse(at, `has ${least} ${low} over ${most} ${high}`);
+    return [low ?? 0, high];
+  }
+
+  /** An array's items: those of the first places, and of all others; undefined: none. */
+  array(schema: Node, at: string): { least: number; most: number | undefined; prefix: readonly Schema[]; items: Schema | undefined } {
+    const [least, most] = this.counts(schema, "minItems", "maxItems", at);
+    const { prefixItems = [], items: given } = schema;
+    if (!Array.isArray(prefixItems)) throw this.refuse(at, `has prefixItems ${described(prefixItems)}, needs a list of schemas`);
+    if (Array.isArray(given)) throw this.refuse(at, "has items that are a list", "write prefixItems");
+    const prefix = prefixItems.slice(0, most) as Schema[];
+    // Nothing says what may follow: nothing has to.
+    const items = (given ?? (prefix.length === 0 || least > prefix.length)) as Schema;
+    if (items !== false) return { least, most, prefix, items };
+    if (least > prefix.length) throw this.refuse(at, `has minItems ${least}, and allows no more than ${prefix.length} items`);
+    return { least, most: prefix.length, prefix, items: undefined };
+  }
+
+  /** An object's properties in their order with what they may be, those that it must have, and what others may be. */
+  object(
+    schema: Node,
+    at: string,
+  ): { properties: readonly [key: string, schema: Schema, at: string][]; required: ReadonlySet<string>; more: Schema } {
+    const { properties: own = {}, required: needed = [], additionalProperties } = schema;
+    if (!isRecord(own)) throw this.refuse(at, `has properties ${described(own)}, needs an object of schemas`);
+    if (!Array.isArray(needed) || needed.some((key) => typeof key !== "string"))
+      throw this.refuse(at, `has required ${described(needed)}, needs a list of names`);
+    const required = new Set(needed as string[]);
+    const properties = Object.entries(own).map(([key, each]): [string, Schema, string] => [key, each as Schema, `${at}/properties/${key}`]);
+    for (const key of required) {
+      if (Object.hasOwn(own, key)) continue;
+      if (additionalProperties === false) throw this.refuse(at, `requires ${quoted(key)}, which it does not allow`);
+      properties.push([key, (additionalProperties ?? true) as Schema, `${at}/additionalProperties`]);
+    }
+    // Where nothing is said of others, an object with properties has no others: all that is generated is then what was asked for.
+    return { properties, required, more: (additionalProperties ?? properties.length === 0) as Schema };
+  }
+}

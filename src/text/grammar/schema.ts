@@ -1,0 +1,215 @@
+import { described, isRecord, quoted } from "../../options.ts";
+import { ALL, ESCAPE, inJson, literal, one, plain, without } from "./characters.ts";
+import { FORMATS } from "./formats.ts";
+import { type Bounds, numberGrammar } from "./numbers.ts";
+import { regexGrammar } from "./regex.ts";
+import { SchemaReader } from "./schema-reader.ts";
+
+/** A schema as a caller gives it; `true` is any JSON. */
+type Schema = Record<string, unknown> | boolean;
+
+const CHARACTER = "character";
+const ANY = "any";
+const FREE = "object"; // any object
+const LEAST = `${ESCAPE}
+${CHARACTER} ::= ${inJson(ALL)}
+${ANY} ::= ${FREE} | array | "\\"" ${CHARACTER}* "\\"" | ${numberGrammar({}, false)} | "true" | "false" | "null"
+${FREE} ::= "{" ("\\"" ${CHARACTER}* "\\": " ${ANY} (", \\"" ${CHARACTER}* "\\": " ${ANY})*)? "}"
+array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
+
+/** JSON as Python's `json.dumps` writes it, and so the model has seen calls of tools in training: one form, little of it free. */
+export function pythonJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(pythonJson).join(", ")}]`;
+  if (!isRecord(value)) return JSON.stringify(value) ?? "null";
+  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
+  return `{${entries.map(([key, each]) => `${JSON.stringify(key)}: ${pythonJson(each)}`).join(", ")}}`;
+}
+
+/** Any character but `code`, then whatever follows: texts that are none of some names. */
+function otherThan(names: readonly string[]): string {
+  const ways: string[] = names.includes("") ? [] : ['""'];
+  const firsts = new Map<number, string[]>();
+  for (const name of names) {
+    const code = name.codePointAt(0);
+    if (code === undefined) continue;
+    const rest = name.slice(code > 0xffff ? 2 : 1);
+    firsts.set(code, [...(firsts.get(code) ?? []), rest]);
+  }
+  for (const [code, rests] of firsts) ways.push(`${inJson(one(code))} ${otherThan(rests)}`);
+  const others = without(
+    ALL,
+    [...firsts.keys()].map((code) => [code, code] as const).sort((a, b) => a[0] - b[0]),
+  );
+  return `(${[...ways, `${inJson(others)} ${CHARACTER}*`].join(" | ")})`;
+}
+
+/** `least` to `most` of something with commas between them; `most` undefined: any number. */
+function listed(item: string, least: number, most: number | undefined): string {
+  if (most === 0) return "";
+  const more = most === undefined ? `{${Math.max(0, least - 1)},}` : `{${Math.max(0, least - 1)},${most - 1}}`;
+  const list = `${item} (", " ${item})${more}`;
+  return least === 0 ? `(${list})?` : list;
+}
+
+/** Translates one JSON Schema; each part of it that is referred to becomes a rule. */
+class Translator {
+  readonly rules: string[] = [];
+  readonly #reader: SchemaReader;
+  readonly #prefix: string;
+  readonly #named = new Map<string, string>(); // references and their rules
+
+  constructor(root: Schema, prefix: string, name: string) {
+    this.#reader = new SchemaReader(root, name);
+    this.#prefix = prefix;
+  }
+
+  /** A rule of its own for some text: grammars are compiled rule by rule. */
+  #rule(body: string): string {
+    const name = `${this.#prefix}_${this.rules.length}`;
+    this.rules.push(`${name} ::= ${body}`);
+    return name;
+  }
+
+  translate(schema: Schema, at: string): string {
+    const reader = this.#reader;
+    const node = reader.node(schema, at);
+    switch (node.kind) {
+      case "any":
+        return ANY;
+      case "reference": {
+        const known = this.#named.get(node.to);
+        if (known) return known;
+        const name = `${this.#prefix}_ref${this.#named.size}`;
+        this.#named.set(node.to, name);
+        this.rules.push(`${name} ::= ${this.translate(node.schema, node.to)}`);
+        return name;
+      }
+      case "values":
+        return `(${node.values.map((value) => literal(pythonJson(value))).join(" | ")})`;
+      case "alternatives":
+        return this.#rule(node.schemas.map((each, i) => this.translate(each, `${node.at}/${i}`)).join(" | "));
+      case "types":
+        return node.types.length === 1
+          ? this.#typed(node.types[0]!, node.schema, at)
+          : this.#rule(node.types.map((type) => this.#typed(type, node.schema, at)).join(" | "));
+    }
+  }
+
+  #typed(type: string, schema: Record<string, unknown>, at: string): string {
+    switch (type) {
+      case "null":
+        return '"null"';
+      case "boolean":
+        return '("true" | "false")';
+      case "string":
+        return this.#string(schema, at);
+      case "array":
+        return this.#array(schema, at);
+      case "object":
+        return this.#object(schema, at);
+      default:
+        return this.#number(schema, type === "integer", at);
+    }
+  }
+
+  #number(schema: Record<string, unknown>, integer: boolean, at: string): string {
+    const { least, most } = this.#reader.bounds(schema, at) as Bounds;
+    const grammar = numberGrammar({ least, most }, integer);
+    if (grammar === undefined) throw this.#reader.refuse(at, `allows no number that has at most 15 digits`);
+    return this.#rule(grammar);
+  }
+
+  #string(schema: Record<string, unknown>, at: string): string {
+    const reader = this.#reader;
+    const [least, most] = reader.counts(schema, "minLength", "maxLength", at);
+    const { pattern, format } = schema;
+    if (pattern !== undefined || format !== undefined) {
+      const key = pattern === undefined ? "format" : "pattern";
+      if (least > 0 || most !== undefined) throw reader.refuse(at, `has ${key} beside a length: one of them can be enforced`);
+      if (typeof schema[key] !== "string") throw reader.refuse(at, `has ${key} ${described(schema[key])}, needs a text`);
+      const source = pattern === undefined ? FORMATS[format as string] : (pattern as string);
+      if (source === undefined)
+        throw reader.refuse(at, `has the format ${quoted(format as string)}`, `formats are ${Object.keys(FORMATS).join(", ")}`);
+      return this.#rule(`"\\"" ${regexGrammar(source, "u", `${reader.place(at)}: ${key}`, inJson, pattern === undefined)} "\\""`);
+    }
+    const times = least === 0 && most === undefined ? "*" : `{${least},${most ?? ""}}`;
+    return this.#rule(`"\\"" ${most === 0 ? "" : CHARACTER + times} "\\""`);
+  }
+
+  #array(schema: Record<string, unknown>, at: string): string {
+    const { least, most, prefix, items } = this.#reader.array(schema, at);
+    const first = prefix.map((each, i) => this.translate(each, `${at}/prefixItems/${i}`));
+    const item = items === undefined ? undefined : this.translate(items, `${at}/items`);
+    if (first.length === 0) return this.#rule(`"[" ${listed(item!, least, most)} "]"`);
+    // What may follow the first i items, from the last to the first.
+    const behind =
+      item === undefined ? '""' : `(", " ${item}){${Math.max(0, least - first.length)},${most === undefined ? "" : most - first.length}}`;
+    let rest = behind;
+    for (let i = first.length - 1; i >= 0; i--) {
+      const next = `${i > 0 ? '", "' : ""} ${first[i]} ${rest}`;
+      rest = i >= least ? `(${next})?` : `(${next})`;
+    }
+    return this.#rule(`"[" ${rest} "]"`);
+  }
+
+  #object(schema: Record<string, unknown>, at: string): string {
+    const { properties, required, more } = this.#reader.object(schema, at);
+    if (properties.length === 0 && more === true) return FREE;
+    const pairs = properties.map(([key, each, where]) => ({
+      pair: this.#rule(`${literal(`${JSON.stringify(key)}: `)} ${this.translate(each, where)}`),
+      needed: required.has(key),
+    }));
+    const extra =
+      more === false
+        ? undefined
+        : this.#rule(
+            `"\\"" ${this.#rule(otherThan(properties.map(([key]) => key)))} "\\": " ${this.translate(more, `${at}/additionalProperties`)}`,
+          );
+    const extras = (first: boolean) => (extra === undefined ? '""' : first ? `(${listed(extra, 0, undefined)})` : `(", " ${extra})*`);
+    // What may follow once the first i properties were there or left out, with and without a pair before it; from the last to the first.
+    let [begun, empty] = [extras(false), extras(true)];
+    for (const { pair, needed } of pairs.toReversed()) {
+      const [first, next] = [`${pair} ${begun}`, `", " ${pair} ${begun}`];
+      [begun, empty] = needed ? [next, first] : [`(${next} | ${begun})`, `(${first} | ${empty})`];
+      [begun, empty] = [this.#rule(begun), this.#rule(empty)];
+    }
+    return this.#rule(`"{" ${empty} "}"`);
+  }
+}
+
+/** The rule of a schema, and the rules that it needs. @param name how the caller calls it */
+function schemaRules(schema: unknown, name: string, prefix: string): { rule: string; rules: string[] } {
+  const translator = new Translator(schema as Schema, prefix, name);
+  const rule = translator.translate(schema as Schema, "#");
+  return { rule, rules: translator.rules };
+}
+
+/** What an answer may be. */
+export type Format =
+  /** JSON that a schema allows. */
+  | { kind: "json"; schema: unknown; name: string }
+  /** A text that a regular expression matches, all of it. */
+  | { kind: "regex"; source: string; flags: string; name: string }
+  /** Calls of functions in Qwen2.5's form: one, or several. */
+  | { kind: "calls"; functions: readonly { name: string; parameters: unknown }[]; several: boolean; name: string };
+
+/**
+ * A format as XGrammar's EBNF.
+ *
+ * @throws EngineError bad-input, where it asks for what cannot be enforced: nothing of it is left out silently
+ */
+export function grammarOf(format: Format): string {
+  if (format.kind === "regex") return `root ::= ${regexGrammar(format.source, format.flags, format.name, plain, true)}`;
+  if (format.kind === "json") {
+    const { rule, rules } = schemaRules(format.schema, format.name, "r");
+    return [`root ::= ${rule}`, ...rules, LEAST].join("\n");
+  }
+  const calls = format.functions.map(({ name, parameters }, i) => {
+    const { rule, rules } = schemaRules(parameters, `${format.name}[${i}].function.parameters`, `f${i}`);
+    return { rules, call: `${literal(`<tool_call>\n{"name": ${JSON.stringify(name)}, "arguments": `)} ${rule} "}\\n</tool_call>"` };
+  });
+  const root = format.several ? 'call ("\\n" call)*' : "call";
+  return [`root ::= ${root}`, `call ::= ${calls.map(({ call }) => call).join(" | ")}`, ...calls.flatMap(({ rules }) => rules), LEAST].join(
+    "\n",
+  );
+}

@@ -1,0 +1,130 @@
+import { Tokenizer } from "@huggingface/tokenizers";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Encoder } from "../../../src/text/encoder.ts";
+import { GPT2_WORDS, LLAMA3_WORDS, QWEN2_WORDS } from "../../../src/text/patterns.ts";
+import { tokenizerFiles } from "./fixtures.ts";
+import { SENTENCE_PIECE } from "./sentence-piece.ts";
+
+type Json = Record<string, unknown>;
+
+const tiny = JSON.parse(tokenizerFiles("tiny").fast["tokenizer.json"] as string) as Json;
+const piece = JSON.parse(SENTENCE_PIECE) as Json;
+const model = (of: Json, change: Json): Json => ({ model: { ...(of.model as Json), ...change } });
+
+const byteLevel = { type: "ByteLevel", use_regex: false };
+const split = (pattern: Json, more: Json = {}): Json => ({
+  pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "Split", pattern, behavior: "Isolated", ...more }, byteLevel] },
+});
+const added = (...tokens: Json[]): Json => ({ added_tokens: tokens.map((token, i) => ({ id: 2000 + i, special: false, ...token })) });
+const BESIDE = added(
+  { content: "<a>", lstrip: true },
+  { content: "<a>b", rstrip: true },
+  { content: "É", normalized: true },
+  { content: "e\u0301<", normalized: true, lstrip: true, rstrip: true },
+  { content: " x", special: true },
+  { content: ".*" },
+);
+
+/** Each part in every way that check-json.ts lets pass. */
+const KINDS: Record<string, Json> = {
+  "Qwen2's": tiny,
+  "with tokens that take space, overlap, are normalized": { ...tiny, ...BESIDE },
+  "the same without a normalizer": { ...tiny, ...BESIDE, normalizer: null },
+  "words of Llama 3": { ...tiny, ...split({ Regex: LLAMA3_WORDS }) },
+  "words of GPT-2, named": { ...tiny, ...split({ Regex: GPT2_WORDS }) },
+  "words of GPT-2, by default": { ...tiny, pre_tokenizer: { type: "ByteLevel" } },
+  "a space in front": { ...tiny, pre_tokenizer: { type: "ByteLevel", add_prefix_space: true } },
+  "matches alone": { ...tiny, ...split({ Regex: QWEN2_WORDS }, { invert: true }) },
+  "white space removed": { ...tiny, ...split({ Regex: "\\s+" }, { behavior: "Removed", invert: false }) },
+  "cut at a text": { ...tiny, ...split({ String: "a." }, { invert: false }) },
+  "one long word": { ...tiny, pre_tokenizer: byteLevel },
+  "whole words first": { ...tiny, ...model(tiny, { ignore_merges: true }) },
+  "merges as pairs": { ...tiny, ...model(tiny, { merges: ((tiny.model as Json).merges as string[]).map((each) => each.split(" ")) }) },
+  SentencePiece: piece,
+  "SentencePiece without bytes, unknown ones fused": {
+    ...piece,
+    ...model(piece, { byte_fallback: false, unk_token: "<unk>", fuse_unk: true }),
+  },
+  "SentencePiece without bytes, unknown ones apart": {
+    ...piece,
+    ...model(piece, { byte_fallback: false, unk_token: "<unk>", fuse_unk: false }),
+  },
+  "SentencePiece without an unknown token": { ...piece, ...model(piece, { byte_fallback: false, unk_token: null }) },
+  ...Object.fromEntries(
+    ["always", "first", "never"].map((scheme) => [
+      `Metaspace, ${scheme}`,
+      { ...piece, normalizer: null, pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: scheme } },
+    ]),
+  ),
+};
+
+const SNIPPETS = [
+  "don't",
+  "I'LL",
+  "'ſ",
+  " ",
+  "  ",
+  "\n",
+  "\r\n",
+  "\t",
+  "\u0085",
+  "\ufeff",
+  "\u3000",
+  "e\u0301",
+  "é",
+  "É",
+  "<",
+  "<a>",
+  "<a>b",
+  "a.",
+  ".*",
+];
+const MORE = [
+  "<|im_start|>",
+  "<img>",
+  "<s>",
+  "▁",
+  " x",
+  "12345",
+  "你好",
+  "🙂",
+  "👩‍👩‍👧",
+  "\ud800",
+  "the",
+  "ing",
+  "Hello",
+  "aaaa",
+  "$&",
+  "__proto__",
+];
+const text = fc.oneof(
+  { weight: 4, arbitrary: fc.array(fc.constantFrom(...SNIPPETS, ...MORE), { maxLength: 24 }).map((parts) => parts.join("")) },
+  { weight: 1, arbitrary: fc.string({ unit: "binary", maxLength: 40 }) },
+);
+
+describe("the encoder gives the ids that @huggingface/tokenizers gives", () => {
+  it.each(Object.entries(KINDS))("%s", (_, json) => {
+    const [ours, theirs] = [new Encoder(structuredClone(json)), new Tokenizer(structuredClone(json) as never, {})];
+    fc.assert(
+      fc.property(text, (each) => {
+        expect(ours.encode(each)).toEqual(theirs.encode(each).ids);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("a word of 200,000 characters too", () => {
+    const [ours, theirs] = [new Encoder(tiny), new Tokenizer(tiny as never, {})];
+    const word = "abcdefgh".repeat(25_000);
+    expect(ours.encode(word)).toEqual(theirs.encode(word).ids);
+  });
+
+  it("and leaves the vocabulary of another encoder as it is", () => {
+    const whole = new Encoder(tiny);
+    const other = new Encoder({ ...tiny, ...added({ content: "the" }) }, whole.model);
+    expect(other.encode("the")).toEqual([2000]);
+    expect(whole.idOf("the")).not.toBe(2000);
+    expect(whole.tokenOf(2000)).toBeUndefined();
+  });
+});
