@@ -89,7 +89,7 @@ fn row_max(s_row: u32, key0: u32, sees: u32) -> f32 {
 function emulatedAttention(spec: KernelSpec): KernelSpec {
   const { libs = [], ...rest } = spec;
   const f16 = libs.some((lib) => typeof lib === "object" && lib.code.includes("f16"));
-  const code = kernelSource({ ...spec, libs: [], consts: {}, directives: [] })
+  const code = wgsl(spec.shader)
     .replace(/^alias \w+ = subgroup_matrix_.*\n/gm, "")
     .replace(/subgroupMatrixLoad<Result, row_major>\(&ss, (.*), SPITCH\);/g, "loaded(lane, $1);")
     .replace(
