@@ -16,6 +16,10 @@ struct Params {
   kv_stride: u32,
   causal: u32,
   splits: u32, // of the keys, at most, where a kernel splits them
+  q_room: u32, // of attention.reals: queries and keys that there is room for, and the elements of a part of them, in units of 32
+  kv_room: u32,
+  q_part: u32,
+  kv_part: u32,
 }
 @group(0) @binding(1) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;

@@ -36,7 +36,7 @@ export const MAX_SLOTS = 8;
 /** lib/step: units, start, two words of nothing, the positions, the slots. */
 export const STEP_BYTES = 16 + 2 * 4 * MAX_SLOTS;
 
-const PARAMS_BYTES = 48; // the largest Params, rounded up to 16
+const PARAMS_BYTES = 64; // the largest Params, rounded up to 16
 const PARAMS_STRIDE = 256; // minUniformBufferOffsetAlignment is at most this
 
 export type Grid = readonly [number, number, number];

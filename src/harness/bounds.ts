@@ -45,6 +45,8 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   attention_decode: SUMS,
   "attention_decode outliers": LARGE_SCORES,
   attention_vision: SUMS,
+  "attention_prefill auto": F16,
+  "attention_vision auto": F16,
   patch_embedding: SUMS,
   layer_norm: ROWS,
   rms_norm: ROWS,

@@ -1,13 +1,15 @@
-import type { KernelSource, KernelSpec } from "../gpu/kernel.ts";
-import type { Program, Step } from "../gpu/program.ts";
+import type { KernelSource, KernelSpec, Library } from "../gpu/kernel.ts";
+import type { Grid, Precision, Program, Step } from "../gpu/program.ts";
 import type { ShaderName } from "../gpu/shaders.gen.ts";
 import type { Bindable } from "../tensor/tensor.ts";
 import { type KvCache, type KvDtype, kvReader } from "./kv-cache.ts";
+import { matrixDirectives, matrixOf, SUBGROUP_MATRIX } from "./matmul-gemm.ts";
 import type { Needs } from "./needs.ts";
 
 /** Attention of many rows, as every kernel for it has to know it; offsets and strides in elements. */
 export interface RowsAttention {
   causal: boolean;
+  precision: Precision;
   /** Queries, and keys, of a batch; if causal, the most that a step may have. */
   rows: number;
   keys: number;
@@ -40,26 +42,35 @@ interface Blocks {
   /** Queries a workgroup. */
   block: number;
   /** Libraries that read keys and values. */
-  libs: readonly ShaderName[];
+  libs: readonly Library[];
   /** Splits of the keys in a step, 0 where it needs none of this dispatch; and the most. */
   splits?: (step: Step) => number;
   most?: number;
+  /** Of operands in the type that matrix units take (attention.reals): where they lie, and the sizes that its kernels know. */
+  reals?: { buffer: Bindable; sizes: readonly number[]; binding: "r" | "w" };
+  /** Instead of a workgroup a block, head and batch. */
+  workgroups?: (step: Step) => Grid;
 }
 
 /** Records a kernel on lib/attention. */
 export function attendInBlocks(
   program: Program,
-  source: KernelSource & Pick<KernelSpec, "consts">,
+  source: KernelSource & Pick<KernelSpec, "consts" | "directives">,
   a: RowsAttention,
-  { block, libs, splits = () => 1, most = 1 }: Blocks,
+  { block, libs, splits = () => 1, most = 1, reals, workgroups }: Blocks,
 ): void {
   const { causal, rows, heads, group, headDim } = a;
   const sizes = [heads, group, causal ? 0 : rows, a.qStride, a.kOffset, a.vOffset, a.kvBatch, a.kvHead, a.kvStride];
   program.dispatch({
-    kernel: { ...source, libs: ["lib/step", ...libs, "lib/attention"], consts: { D: headDim, ...source.consts }, bindings: "uurrrw" },
-    params: [...sizes, causal ? 1 : 0, most],
-    buffers: [a.q, a.k, a.v, a.out],
-    workgroups: (step) => [Math.ceil((causal ? step.units : rows) / block), heads, causal ? splits(step) : step.units],
+    kernel: {
+      ...source,
+      libs: ["lib/step", ...libs, "lib/attention"],
+      consts: { D: headDim, ...source.consts },
+      bindings: `uurrrw${reals?.binding ?? ""}`,
+    },
+    params: [...sizes, causal ? 1 : 0, most, ...(reals?.sizes ?? [])],
+    buffers: [a.q, a.k, a.v, a.out, ...(reals ? [reals.buffer] : [])],
+    workgroups: workgroups ?? ((step) => [Math.ceil((causal ? step.units : rows) / block), heads, causal ? splits(step) : step.units]),
   });
 }
 
@@ -99,7 +110,11 @@ const SPLIT_KEYS = 256; // of a split, at least
 const MOST_SPLITS = 8;
 
 /** attention.flash: a short chunk of a prompt that sees many keys (a further question) has them split over workgroups. */
-function flash(program: Program, a: RowsAttention): void {
+function flash(
+  program: Program,
+  a: RowsAttention,
+  whole?: (program: Program, a: RowsAttention, wanted: (step: Step) => boolean) => void,
+): void {
   const { causal, rows, heads, headDim } = a;
   const blocks = { block: FLASH_BLOCK, libs: kvBlocks(a) };
   const most = causal ? Math.min(MOST_SPLITS, Math.floor(a.keys / SPLIT_KEYS)) : 1;
@@ -109,7 +124,8 @@ function flash(program: Program, a: RowsAttention): void {
     return Math.max(1, Math.min(most, wanted, Math.floor((start + units) / SPLIT_KEYS)));
   };
   const splits = (step: Step) => (splitsOf(step) === 1 ? 1 : 0);
-  attendInBlocks(program, { shader: "attention.flash", consts: { SPLIT: false } }, a, { ...blocks, splits });
+  if (whole) whole(program, a, (step) => splits(step) > 0);
+  else attendInBlocks(program, { shader: "attention.flash", consts: { SPLIT: false } }, a, { ...blocks, splits });
   if (most < 2) return;
   const parts = program.activation("attention parts", { base: Math.min(rows, SPLIT_ROWS) * heads * most, unit: 0 }, headDim + 4).buffer;
   attendInBlocks(
@@ -124,6 +140,57 @@ function flash(program: Program, a: RowsAttention): void {
   );
   const all = { parts, headDim, heads, splits: most, splitKeys: 0, few: 0 };
   combineSplits(program, all, a.out, (step) => (splitsOf(step) > 1 ? step.units : 0));
+}
+
+const REALS_BLOCK = 32; // queries or keys
+
+/** Attention on matrix units: operands in the type that these take, then attention.flash_subgroup_matrix. */
+function onMatrixUnits(program: Program, a: RowsAttention, wanted: (step: Step) => boolean): void {
+  const { gpu } = program;
+  const { causal, precision, rows, keys, heads, group, headDim, batches, dtype } = a;
+  const { M, N, K, componentType } = matrixOf(gpu)!;
+  const half = componentType === "f16";
+  const two = (needed: boolean) => (half && needed ? 2 : 1);
+  // In auto only the queries of the decoder keep two parts: with keys that are far from zero (Qwen2.5's) the error of one shows in logits.
+  const QPARTS = two(causal || precision === "exact");
+  const KPARTS = two(dtype === "f32" && precision === "exact");
+  const PPARTS = two(precision === "exact");
+  const block = 4 * M;
+  const room = (count: number, of: number) => Math.ceil(count / of) * of;
+  const [qRoom, kvRoom] = [room(rows, Math.max(block, REALS_BLOCK)), room(keys, REALS_BLOCK)];
+  const qPart = batches * heads * qRoom * headDim;
+  const kvPart = (batches * heads * kvRoom * headDim) / group;
+  program.arena.scope(() => {
+    const reals = {
+      buffer: program.arena.take((QPARTS * qPart + 2 * KPARTS * kvPart) * (half ? 2 : 4)),
+      sizes: [qRoom, kvRoom, qPart / 32, kvPart / 32],
+    };
+    const parts = { QPARTS, KPARTS };
+    attendInBlocks(program, { shader: "attention.reals", consts: parts }, a, {
+      block: REALS_BLOCK,
+      libs: [kvReader(a), `lib/reals.${half ? "f16" : "f32"}`],
+      reals: { ...reals, binding: "w" },
+      workgroups: (step) => {
+        const most = causal ? Math.max(room(step.units, block), step.start + step.units) : Math.max(qRoom, kvRoom);
+        return wanted(step) ? [Math.ceil(most / REALS_BLOCK), heads + (2 * heads) / group, causal ? 1 : step.units] : [0, 0, 0];
+      },
+    });
+    attendInBlocks(
+      program,
+      {
+        shader: "attention.flash_subgroup_matrix",
+        directives: matrixDirectives(componentType),
+        consts: { M, N, K, WIDTH: gpu.subgroups.size!, ...parts, PPARTS },
+      },
+      a,
+      {
+        block,
+        libs: [{ code: `alias Real = ${componentType};\n` }],
+        splits: (step) => (wanted(step) ? 1 : 0),
+        reals: { ...reals, binding: "r" },
+      },
+    );
+  });
 }
 
 /** The libraries that read keys and values in the largest loads that a head's width allows (lib/kv_block.*). */
@@ -141,7 +208,12 @@ const kvAppender = ({ dtype }: KvCache): readonly ShaderName[] => [
 /** Kernels for many rows that any adapter may run; CPU adapters have more (cpu/attention.ts). */
 export const ATTENTIONS = {
   /** Queries, keys and values through workgroup memory. Everywhere. */
-  flash: { needs: {}, record: flash },
+  flash: { needs: {}, record: (program, a) => flash(program, a) },
+  /** On matrix units, but for short chunks whose keys are split. Of smaller fragments (Intel's) a subgroup has too few registers: it spills. */
+  flash_subgroup_matrix: {
+    needs: { features: [SUBGROUP_MATRIX], widthMultipleOf: 32, workgroupBytes: 20480, device: (gpu) => matrixOf(gpu)?.M === 16 },
+    record: (program, a) => flash(program, a, onMatrixUnits),
+  },
 } satisfies Record<string, AttentionKernel>;
 
 type DecodeSpec = Omit<KernelSpec, "bindings"> & KernelSource;

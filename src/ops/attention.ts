@@ -1,4 +1,4 @@
-import type { Program } from "../gpu/program.ts";
+import type { Precision, Program } from "../gpu/program.ts";
 import type { Activation, Bindable } from "../tensor/tensor.ts";
 import { decodeAttention, decodeKernel, putSplitsTogether } from "./attention-decode.ts";
 import type { Splits } from "./attention-kernels.ts";
@@ -14,6 +14,8 @@ export interface AttentionOptions {
   variant?: AttentionVariant | undefined;
   /** The same for decoding, one token over the cache. */
   decode?: DecodeVariant | undefined;
+  /** What many rows' attention may do to its operands; by default what the program may. */
+  precision?: Precision | undefined;
   /** Leaves what splits of the keys leave to the product behind (`MatmulOptions.splits`): the result is none without them. */
   apart?: boolean;
 }
@@ -49,6 +51,7 @@ export function visionAttention(
   const out = program.activation("attention", qkv.rows, width);
   choose(program.gpu, "attention", op, { width: headDim }, options.variant).record(program, {
     causal: false,
+    precision: options.precision ?? program.precision,
     rows: tokens,
     keys: tokens,
     heads,
@@ -95,6 +98,7 @@ export function causalAttention(program: Program, q: Activation, cache: KvCache,
   const offset = slot * slotElements(cache);
   choose(program.gpu, "attention", op, { width: headDim }, options.variant).record(program, {
     causal: true,
+    precision: options.precision ?? program.precision,
     rows: program.maxRows(q.rows),
     keys: context,
     heads,

@@ -14,7 +14,7 @@ import { NORMS, type NormKernel } from "./norm-kernels.ts";
 export const VARIANTS = {
   // biome-ignore format: a line
   matmul: ["cpu_gemv_thread", "cpu_gemv_columns", "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32", "cpu_gemm_tile16", "cpu_gemm_panels", "gemv_workgroup", "gemv_subgroup", "gemm_tile", "gemm_subgroup_matrix", "gemm_dot4"],
-  attention: ["flash", "cpu_panels", "cpu_thread"],
+  attention: ["flash_subgroup_matrix", "flash", "cpu_panels", "cpu_thread"],
   decode: ["split", "cpu_vec4", "cpu_vec8"],
   norm: ["workgroup", "subgroups", "cpu_subgroup", "cpu_thread"],
   qkNorm: ["workgroup", "subgroups", "cpu_subgroup"],
@@ -54,7 +54,7 @@ const GPU: Table = {
     { rows: 8, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile"] }, // read the weights once and share them between the rows
     { tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile", "gemv_subgroup", "gemv_workgroup"] },
   ],
-  attention: [{ tries: ["flash"] }],
+  attention: [{ tries: ["flash"] }], // flash_subgroup_matrix goes first once all of its cases have passed
   decode: [{ tries: ["split"] }],
   norm: [{ tries: ["subgroups", "workgroup"] }],
   qkNorm: [{ tries: ["subgroups", "workgroup"] }],

@@ -44,10 +44,10 @@ const MATRIX_TILES: readonly Fragments[] = [
   { type: "f32", size: "8x8x8", tiles: [sized(64, 64, { BK: 32, GM: 2, GN: 2 })] }, // Apple: f16 is no faster
 ];
 
-const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
+export const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
 
-/** The adapter's fragments that the kernel takes. */
-function matrixOf({ matrixSyntax, subgroups }: Gpu): (MatrixConfig & Fragments) | undefined {
+/** The adapter's fragments that kernels on matrix units take. */
+export function matrixOf({ matrixSyntax, subgroups }: Gpu): (MatrixConfig & Fragments) | undefined {
   if (!matrixSyntax || subgroups.size === undefined) return undefined;
   for (const each of MATRIX_TILES) {
     const config = subgroups.matrices.find(
@@ -58,6 +58,15 @@ function matrixOf({ matrixSyntax, subgroups }: Gpu): (MatrixConfig & Fragments) 
   }
   return undefined;
 }
+
+export const matrixDirectives = (componentType: string): string[] => [
+  ...(componentType === "f16" ? ["enable f16;"] : []),
+  "enable subgroups;",
+  "enable chromium_experimental_subgroup_matrix;",
+  // Which subgroup a thread is in follows from its index; the analysis cannot know that this is the same for all of it.
+  "diagnostic(off, chromium.subgroup_matrix_uniformity);",
+  "diagnostic(off, subgroup_uniformity);",
+];
 
 /** Products of fragments for one of the operands: with x in two f16 parts 2, with weights in two parts besides 3. */
 function products({ componentType }: MatrixConfig, { dtype, precision = "exact", bounded }: Shape): number {
@@ -101,13 +110,7 @@ export const GEMMS = {
       return gemm(shape, matrixTiles(gpu, shape), {
         source: { shader: "matmul.gemm_subgroup_matrix" },
         libs: [{ code: `alias Real = ${componentType};\n` }],
-        directives: [
-          ...(componentType === "f16" ? ["enable f16;"] : []),
-          "enable subgroups;",
-          "enable chromium_experimental_subgroup_matrix;",
-          // Which subgroup a thread is in follows from its index; the analysis cannot know that this is the same for all of it.
-          "diagnostic(off, chromium.subgroup_matrix_uniformity);",
-        ],
+        directives: matrixDirectives(componentType),
         consts: { M, N, K, WIDTH: gpu.subgroups.size!, PRODUCTS, SHRINK: PRODUCTS > 1 && !shape.bounded },
       });
     },
@@ -120,7 +123,7 @@ export const GEMMS = {
       invocations: 256,
       workgroupBytes: 9984,
       storageBuffers: 8,
-      device: ({ vendor }) => vendor !== "apple",
+      device: ({ vendor, adapterName }) => !/apple/i.test(`${vendor} ${adapterName}`), // Mesa's driver names no such vendor
     },
     plan: (_, shape) => gemm(shape, DOT4, { source: { shader: "matmul.gemm_dot4" }, codes: true }),
   },

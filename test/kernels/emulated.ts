@@ -44,8 +44,80 @@ fn save(lane: u32, at: u32, result: Result) {
 }
 `;
 
-/** The product on matrix units as a kernel that needs none. */
+/** The same for attention, whose operands lie in a buffer too, two to a word in f16: an operand is which memory, whether turned, where, and its stride. */
+const OPERANDS = (f16: boolean) => `${ROUNDED(f16)}
+alias Left = vec4<u32>;
+alias Right = vec4<u32>;
+const EACH = M * N / WIDTH;
+alias Result = array<f32, EACH>;
+fn end(n: u32) -> u32 { return min(n, n * p.heads); }
+fn element(o: vec4<u32>, r: u32, c: u32) -> f32 {
+  let at = o.z + select(r * o.w + c, c * o.w + r, o.y == 1u);
+  if (o.x == 1u) { return ps[at]; }
+  return ${f16 ? "unpack2x16float(reals[at / 2u])[at % 2u]" : "reals[at]"};
+}
+fn multiply(lane: u32, left: Left, right: Right, sums: Result) -> Result {
+  var out = sums;
+  for (var e = 0u; e < end(EACH); e++) {
+    let row = (lane * EACH + e) / N;
+    let column = (lane * EACH + e) % N;
+    for (var k = 0u; k < end(K); k++) { out[e] += element(left, row, k) * element(right, k, column); }
+  }
+  return out;
+}
+fn place(lane: u32, e: u32) -> u32 { return (lane * EACH + e) / N * SPITCH + (lane * EACH + e) % N; }
+fn save(lane: u32, at: u32, result: Result) {
+  var all = result;
+  for (var e = 0u; e < end(EACH); e++) { ss[at + place(lane, e)] = all[e]; }
+}
+fn loaded(lane: u32, at: u32) -> Result {
+  var all: Result;
+  for (var e = 0u; e < end(EACH); e++) { all[e] = ss[at + place(lane, e)]; }
+  return all;
+}
+`;
+
+/** The largest score of a row: what the lanes of a real subgroup tell each other. */
+const ROW_MAX = `
+fn row_max(s_row: u32, key0: u32, sees: u32) -> f32 {
+  var high = LOWEST;
+  for (var i = 0u; i < end(KEYS); i++) { high = max(high, select(LOWEST, ss[s_row + i], key0 + i < sees)); }
+  return high;
+}
+`;
+
+function emulatedAttention(spec: KernelSpec): KernelSpec {
+  const { libs = [], ...rest } = spec;
+  const f16 = libs.some((lib) => typeof lib === "object" && lib.code.includes("f16"));
+  const code = wgsl(spec.shader)
+    .replace(/^alias \w+ = subgroup_matrix_.*\n/gm, "")
+    .replace(/subgroupMatrixLoad<Result, row_major>\(&ss, (.*), SPITCH\);/g, "loaded(lane, $1);")
+    .replace(
+      /subgroupMatrixLoad<\w+, (\w+)_major>\(&(\w+), (.*), (\w+)\);/g,
+      (_, layout: string, of: string, at: string, stride: string) => {
+        return `vec4<u32>(${of === "ps" ? 1 : 0}u, ${layout === "col" ? 1 : 0}u, ${at}, ${stride});`;
+      },
+    )
+    .replaceAll("subgroupMatrixMultiplyAccumulate(", "multiply(lane, ")
+    .replace(/subgroupMatrixStore<row_major>\(&ss, (.*), (s\[n\]|o\[.*\]), SPITCH\);/g, "save(lane, $1, $2);")
+    .replace(/var ([dk]) = (\w+ \/ K);/g, "var $1 = end($2);")
+    .replace("subgroupShuffleXor(high, i)", "row_max(s_row, key0, sees)")
+    .replaceAll("= Real(", "= rounded(")
+    .replace("reals: array<Real>", `reals: array<${f16 ? "u32" : "f32"}>`)
+    .replaceAll("<Real,", "<f32,");
+  return {
+    ...rest,
+    shader: `${spec.shader} emulated`,
+    code: OPERANDS(f16) + ROW_MAX + code,
+    consts: { ...spec.consts, WIDTH: 2 * (spec.consts.M as number) },
+    libs: libs.filter((lib) => typeof lib === "string"),
+    directives: [],
+  };
+}
+
+/** A kernel on matrix units as one that needs none. */
 export function emulated(spec: KernelSpec): KernelSpec {
+  if (spec.shader === "attention.flash_subgroup_matrix") return emulatedAttention(spec);
   if (spec.shader !== "matmul.gemm_subgroup_matrix") return spec;
   const { libs = [], consts, ...rest } = spec;
   const f16 = libs.some((lib) => typeof lib === "object" && lib.code.includes("f16"));

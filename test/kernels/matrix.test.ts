@@ -7,7 +7,7 @@ import { shaders } from "../../src/gpu/shaders-late.gen.ts";
 import type { MatrixConfig } from "../../src/gpu/subgroups.ts";
 import { kernelCases } from "../../src/harness/index.ts";
 import { runCases } from "../../src/harness/report.ts";
-import { GEMMS } from "../../src/ops/matmul-gemm.ts";
+import { GEMMS, matrixDirectives } from "../../src/ops/matmul-gemm.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
 import { fragments, withMatrixUnits } from "./emulated.ts";
 
@@ -77,6 +77,28 @@ describe("matmul.gemm_subgroup_matrix, as the compiler sees it", () => {
       }
   });
 
+  it.each(["f16", "f32"] as const)("so is attention on matrix units of %s, in both forms, for every precision and width", async (type) => {
+    const [M, K] = type === "f16" ? [16, 16] : [8, 8];
+    for (const D of [32, 64, 96, 128])
+      for (const [QPARTS, KPARTS, PPARTS] of type === "f16"
+        ? ([
+            [1, 1, 1],
+            [2, 1, 1],
+            [2, 1, 2],
+            [2, 2, 2],
+          ] as const)
+        : ([[1, 1, 1]] as const)) {
+        const spec: KernelSpec = {
+          shader: "attention.flash_subgroup_matrix",
+          libs: ["lib/step", { code: `alias Real = ${type};\n` }, "lib/attention"],
+          consts: { D, M, N: M, K, WIDTH: 32, QPARTS, KPARTS, PPARTS },
+          directives: matrixDirectives(type),
+          bindings: "uurrrwr",
+        };
+        for (const syntax of ["typed", "flag"] as const) expect(await valid(spec, syntax), JSON.stringify(spec.consts)).toBe(true);
+      }
+  });
+
   it("it is refused where something is wrong with it: that the above is a test at all", async () => {
     const [whole] = specs(GPUS["AMD and NVIDIA"]!, "bf16");
     const code = shaders["matmul.gemm_subgroup_matrix"];
@@ -86,7 +108,7 @@ describe("matmul.gemm_subgroup_matrix, as the compiler sees it", () => {
   });
 });
 
-describe("matmul.gemm_subgroup_matrix with emulated fragments", () => {
+describe("matmul.gemm_subgroup_matrix and attention.flash_subgroup_matrix with emulated fragments", () => {
   let gpu: Gpu;
   beforeAll(async () => {
     gpu = await openGpu();
@@ -108,5 +130,13 @@ describe("matmul.gemm_subgroup_matrix with emulated fragments", () => {
     expect(report.failures).toEqual([]);
     expect(report.passed + report.unsupported).toBe(chosen.length);
     expect(report.passed).toBeGreaterThan(chosen.length / 2);
+  });
+
+  it.runIf(full)("all cases of attention pass, exact and auto, but those of wide heads, which compile for minutes", async () => {
+    const units = withMatrixUnits(gpu, [fragments("f16", 16, 16, 16)]);
+    const chosen = kernelCases().filter(({ params: { variant, d } }) => variant === "flash_subgroup_matrix" && (d === 32 || d === 64));
+    const report = await runCases(units, chosen);
+    expect(report.failures).toEqual([]);
+    expect(report.passed).toBe(chosen.length);
   });
 });

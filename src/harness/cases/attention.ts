@@ -6,6 +6,7 @@ import { matmul } from "../../ops/matmul.ts";
 import * as reference from "../../reference/attention.ts";
 import { norm } from "../../reference/norm.ts";
 import type { Activation } from "../../tensor/tensor.ts";
+import { boundOf } from "../bounds.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands, stepOf, wholeOf } from "../case.ts";
 import { POISON } from "../guard.ts";
 import { indicesOf, pickFrom } from "../picks.ts";
@@ -36,6 +37,7 @@ interface Causal {
   product?: MatmulVariant;
   /** Of a prefill. */
   prefill?: AttentionVariant | undefined;
+  precision?: "auto";
   size?: "full" | undefined;
 }
 
@@ -63,8 +65,8 @@ function pickedHeads(
 const EPS = 1e-6;
 const COLUMNS = 24; // of a product behind: more than a workgroup's
 
-const lacks = (gpu: Gpu, variant: AttentionVariant | undefined): boolean =>
-  variant !== undefined && !variantsOf(gpu, "attention").includes(variant);
+const lacks = (gpu: Gpu, variant: AttentionVariant | undefined, width: number): boolean =>
+  variant !== undefined && !variantsOf(gpu, "attention", { width }).includes(variant);
 
 export function causalCase(spec: Causal): KernelCase {
   const {
@@ -81,6 +83,7 @@ export function causalCase(spec: Causal): KernelCase {
     normed,
     product,
     prefill,
+    precision,
     size,
   } = spec;
   const decoded = positions && stepOf(positions);
@@ -100,15 +103,17 @@ export function causalCase(spec: Causal): KernelCase {
     rope,
     normed,
     product,
+    precision,
     variant: variant ?? prefill,
   };
   return defineCase(positions ? "attention_decode" : "attention_prefill", params, {
     step: decoded ?? { units: tokens, start },
     maxUnits: tokens + spare,
+    ...(precision && { bound: boundOf("attention_prefill", precision) }),
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
       (variant && !variantsOf(gpu, "decode", { width: headDim }).includes(variant)) ||
-      lacks(gpu, prefill) ||
+      lacks(gpu, prefill, headDim) ||
       (product && !variantsOf(gpu, "matmul", { dtype: "bf16", rows: tokens, width: heads * headDim }).includes(product))
         ? `this adapter does not run the variant ${variant ?? prefill}${product ? ` or ${product}` : ""}`
         : undefined,
@@ -186,6 +191,7 @@ export function causalCase(spec: Causal): KernelCase {
         out = causalAttention(program, operands.activation("q", { base: 0, unit: 1 }, width, qs), cache, heads, {
           decode: variant,
           variant: prefill,
+          precision,
         });
       }
       const every = Array.from({ length: tokens }, (_, i) => i);
@@ -221,12 +227,14 @@ export function visionCase(
   tiles = 1,
   size?: "full" | undefined,
   variant?: AttentionVariant,
+  precision?: "auto",
 ): KernelCase {
   return defineCase(
     "attention_vision",
-    { tokens, heads, d: headDim, ...(tiles > 1 ? { tiles } : {}), variant },
+    { tokens, heads, d: headDim, ...(tiles > 1 ? { tiles } : {}), precision, variant },
     {
-      unsupported: (gpu) => (lacks(gpu, variant) ? `this adapter does not run the variant ${variant}` : undefined),
+      ...(precision && { bound: boundOf("attention_vision", precision) }),
+      unsupported: (gpu) => (lacks(gpu, variant, headDim) ? `this adapter does not run the variant ${variant}` : undefined),
       step: { units: tiles, start: 0 },
       ...(size ? { size } : {}),
       record(program, operands: Operands): Expectation[] {
@@ -235,6 +243,7 @@ export function visionCase(
         const qkv = random.values(tiles * tokens * 3 * width);
         const out = visionAttention(program, operands.activation("qkv", { base: 0, unit: tokens }, 3 * width, qkv), heads, tokens, {
           variant,
+          precision,
         });
         const every = Array.from({ length: tiles * tokens }, (_, row) => row);
         const sample = pickedHeads(every, heads, headDim, tokens, random, (row, head) => {
@@ -337,6 +346,8 @@ export function attentionCases(random: Random): KernelCase[] {
         const of = { heads: 6, kvHeads: 2, headDim, tokens, start, room: 2, spare: 1, prefill, size };
         cases.push(causalCase(of), causalCase({ ...of, kv: "f16", outliers: start === 62 }));
         cases.push(visionCase(3, headDim, tokens, 2, size, prefill));
+        if (prefill === "flash_subgroup_matrix")
+          cases.push(causalCase({ ...of, kv: "f16", precision: "auto" }), visionCase(3, headDim, tokens, 2, size, prefill, "auto"));
       }
       // Few queries after many keys, which are split: some rows do not see the last split, some splits are empty.
       for (const [tokens, start] of [
