@@ -1,5 +1,5 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { described, quoted, sizeText, wrong } from "../options.ts";
+import { described, NO_GGUF, quoted, sizeText, wrong } from "../options.ts";
 import { SafetensorsError } from "../safetensors/errors.ts"; // not all of the package, which comes when a model is loaded
 import type { ByteSource } from "../safetensors/types.ts";
 import type { StagedSource, WeightSource } from "./source-types.ts";
@@ -41,10 +41,6 @@ export function isPage(bytes: Uint8Array, saidToBe = false): boolean {
 
 /** Of this the first 9 bytes are enough: no other file of a checkpoint begins so. */
 const isPointer = (bytes: Uint8Array): boolean => /^version (h$|https:\/\/git-lfs)/.test(beginning(bytes));
-
-/** What to do where somebody has a GGUF file. */
-export const NO_GGUF =
-  "GGUF is llama.cpp's own format, which this engine neither reads nor writes: take the original checkpoint (OpenGVLab/InternVL2_5-4B, say); llama.cpp's converters make GGUF of what `internvl convert --layout hf --to bf16` writes";
 
 /** The error for what is a GGUF file. */
 export const isGguf = (what: string): EngineError =>

@@ -123,7 +123,7 @@ export const GEMMS = {
       invocations: 256,
       workgroupBytes: 9984,
       storageBuffers: 8,
-      device: ({ vendor, adapterName }) => !/apple/i.test(`${vendor} ${adapterName}`), // Mesa's driver names no such vendor
+      device: ({ vendor }) => vendor !== "apple",
     },
     plan: (_, shape) => gemm(shape, DOT4, { source: { shader: "matmul.gemm_dot4" }, codes: true }),
   },

@@ -82,7 +82,7 @@ describe("boxes of an answer", () => {
     };
     const parts = {
       tokenizer,
-      config: { template: "internvl2_5" },
+      config: { template: "internvl2_5", language: { vocabSize: 1000 } },
       stopIds: new Set(ids.slice(-1)),
       model: { maxContext: 100 },
       scheduler,
