@@ -116,7 +116,7 @@ describe("the tables of what is tried", () => {
       for (const op of Object.keys(VARIANTS) as (keyof typeof VARIANTS)[])
         for (const dtype of FORMATS)
           expect(variantsOf(gpu, op, { dtype, precision: "fast" }).filter((each) => each.startsWith("cpu_"))).toEqual([]);
-      expect(variantsOf(gpu, "attention")).toEqual(["flash"]);
+      expect(variantsOf(gpu, "attention").filter((variant) => variant !== "flash_subgroup_matrix")).toEqual(["flash"]);
       expect(variantsOf(gpu, "decode")).toEqual(["split"]);
     }
   });

@@ -126,7 +126,7 @@ describe("convertWeights", () => {
     ["nothing", undefined, /to is undefined, needs a format/],
     ["no folder", { to: "q4" }, /out is undefined, needs a folder/],
     ["no format", { out }, /to is undefined/],
-    ["another format", { to: "q3", out }, /to is "q3", needs one of q4, q8, f16, bf16/],
+    ["another format", { to: "q3", out }, /to is "q3", needs one of q4, q8, f32, f16, bf16/],
     ["an empty path", { to: "q4", out: " " }, /out is " ", needs a folder's path/],
     ["a list for a folder", { to: "q4", out: [] }, /out is an empty list, needs/],
     [

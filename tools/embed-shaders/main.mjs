@@ -13,7 +13,10 @@ const TARGETS = [
   {
     path: "src/gpu/shaders-late.gen.ts",
     type: "LateShaderName",
-    takes: (name) => /^(awq|lora)\.|^lib\/awq|^matmul\.(gemm_subgroup_matrix|gemm_dot4|quantize)\./.test(name),
+    takes: (name) =>
+      /^(awq|lora|quantize)\.|^lib\/awq|^matmul\.(gemm_subgroup_matrix|gemm_dot4|quantize)\.|^attention\.(flash_subgroup_matrix|reals)\./.test(
+        name,
+      ) || /^sample\.(bias|blocks|histogram|penalize|pick|probability)\./.test(name), // greedy answers need none of these
   },
   { path: "src/gpu/shaders.gen.ts", type: "ShaderName", takes: () => true },
 ];
