@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, inject, it } from "vitest";
 import { HF, hfFiles, sentencePieceFiles } from "../shared/layouts.ts";
-import { json, pathOf, readRepository, tinyCheckpoint } from "../support.ts";
+import { fixture, json, pathOf, readRepository, tinyCheckpoint } from "../support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "internvl-layouts-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -70,6 +70,19 @@ it("tiny-internlm2-sp from the command line: inspect, chat, convert, chat", asyn
   expect(internvl<Looked>("inspect", "tiny-internlm2-sp")).toMatchObject({ runs: true, family: "InternVL2_5-2B, -8B, -26B" });
   const c = json<{ cases: Case[] }>("tiny/tiny-internlm2-sp/expected.json").cases.find((each) => each.name === "text")!;
   chatsAsConverted("tiny-internlm2-sp", c, [c.question!]);
+});
+
+it("tiny-awq from the command line: inspect, chat, convert to bf16, chat", (context) => {
+  context.skip(!inject("full"), "five runs of the program: npm run test:full");
+  const files = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json"];
+  write("tiny-awq", Object.fromEntries(files.map((file) => [file, new Uint8Array(fixture(`tiny/tiny-awq/${file}`))])));
+  const c = json<{ cases: Case[] }>("tiny/tiny-awq/expected.json").cases.find((each) => each.name === "text")!;
+  const chat = (model: string) =>
+    internvl<Answer>("chat", "--model", model, "--max-tokens", String(c.new_ids.length), "--max-context", "512", c.question!);
+  expect(internvl<Looked>("inspect", "tiny-awq")).toMatchObject({ runs: true });
+  expect(chat("tiny-awq")).toMatchObject({ tokenIds: c.new_ids, promptTokenIds: c.input_ids });
+  internvl("convert", "--model", "tiny-awq", "--out", "tiny-awq-bf16", "--to", "bf16");
+  expect(chat("tiny-awq-bf16").promptTokenIds).toEqual(c.input_ids);
 });
 
 it("a LoRA adapter from the command line: chat --lora, convert --lora --layout hf, chat", (context) => {
