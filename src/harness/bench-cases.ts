@@ -4,7 +4,7 @@ import { chosenVariant } from "../ops/matmul.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
 import type { Ceilings } from "./bench-ceilings.ts";
 import type { KernelCase } from "./case.ts";
-import { causalCase, visionCase } from "./cases/attention.ts";
+import { causalCase, visionCase } from "./cases/attention-case.ts";
 import { matmulCase } from "./cases/matmul.ts";
 import { normCase } from "./cases/norm.ts";
 import { ropeCase } from "./cases/rope.ts";
