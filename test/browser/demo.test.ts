@@ -77,7 +77,7 @@ describe("the demo page", () => {
     const { page, problems } = await open({ viewport: { width: 1280, height: 900 } });
     await ready(page);
     const facts = await page.locator("#facts").innerText();
-    expect(facts).toMatch(/swiftshader/i);
+    expect(facts).toMatch(/swiftshader.*computes on the CPU, which is slow/i);
     expect(facts).toContain("bf16 (stored as bfloat16)");
     expect(facts).toMatch(/\d MB/);
 
@@ -87,15 +87,21 @@ describe("the demo page", () => {
     // How often the answer grew: once would be no stream.
     await page.evaluate(() => {
       const lengths = new Set<number>();
-      Object.assign(window, { lengths });
-      new MutationObserver(() => lengths.add(document.querySelector(".answer .text")?.textContent?.length ?? 0)).observe(
-        document.querySelector("#log")!,
-        { childList: true, subtree: true, characterData: true },
-      );
+      const told = new Set<string>();
+      Object.assign(window, { lengths, told });
+      new MutationObserver(() => {
+        lengths.add(document.querySelector(".answer .text")?.textContent?.length ?? 0);
+        told.add(document.querySelector(".answer .progress")?.textContent ?? "");
+      }).observe(document.querySelector("#log")!, { childList: true, subtree: true, characterData: true });
     });
     expect(await ask(page, withoutMarker(c.turns[0]!))).toBe(c.answers[0]);
     expect(await page.evaluate(() => (window as unknown as { lengths: Set<number> }).lengths.size)).toBeGreaterThan(5);
+    const told = await page.evaluate(() => [...(window as unknown as { told: Set<string> }).told]);
+    expect(told.some((text) => /^Looking at the pictures: \d+ of \d+ tiles…$/.test(text))).toBe(true);
+    expect(told.some((text) => /^Reading the question: \d+ of \d+ tokens…$/.test(text))).toBe(true);
     const answer = page.locator(".answer").first();
+    expect(await answer.locator(".progress").count()).toBe(0);
+    expect(await answer.getByRole("button", { name: "Copy" }).isVisible()).toBe(true);
     expect(await answer.getAttribute("aria-live")).toBe("polite");
     expect(await answer.getAttribute("aria-busy")).toBe("false");
     expect(await answer.locator(".statistics").innerText()).toMatch(
@@ -117,7 +123,25 @@ describe("the demo page", () => {
     await page.getByText("Stopped.", { exact: true }).waitFor();
     expect(await ask(page, c.turns[1]!)).toBe(c.answers[1]); // as if the stopped question had not been asked
     await picture(page, "conversation-1280-light");
+    await page.getByText("Questions that nano was trained on").click();
+    await page.getByRole("button", { name: "What shape is it?" }).click();
+    expect(await page.getByRole("textbox", { name: "Question" }).inputValue()).toBe("What shape is it?");
+    await picture(page, "questions-1280-light");
     expect(problems).toEqual([]);
+    await page.close();
+  });
+
+  it("is linked with a model and a question", async () => {
+    const { page } = await open();
+    await page.goto(`${served.address}?model=${ID}&q=${encodeURIComponent("What is it?")}`);
+    await ready(page);
+    expect(await page.getByRole("textbox", { name: "Question" }).inputValue()).toBe("What is it?");
+    expect(
+      await page
+        .getByRole("combobox", { name: /^Checkpoint|Model/i })
+        .first()
+        .inputValue(),
+    ).toContain(ID);
     await page.close();
   });
 });

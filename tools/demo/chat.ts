@@ -1,5 +1,5 @@
 import { EngineError } from "../../src/errors.ts";
-import type { ChatReply, ChatResult, ImageLike, Message } from "../../src/index.ts";
+import type { ChatReply, ChatResult, ImageLike, Message, PromptProgress } from "../../src/index.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import { make } from "./dom.ts";
 import { explain } from "./explain.ts";
@@ -39,6 +39,8 @@ export class Conversation {
     this.#abort = new AbortController();
     const answer = this.#addMessages(question, pictures, config);
     const text = answer.querySelector<HTMLElement>(".text")!;
+    const progress = make("p", { className: "note progress" });
+    text.before(progress);
     const images: ImageLike[] = pictures.filter(({ kind }) => kind === "image").flatMap((picture) => picture.images);
     const video = pictures.filter(({ kind }) => kind === "video").flatMap((picture) => picture.images);
     try {
@@ -47,18 +49,22 @@ export class Conversation {
         ...(video.length ? { video } : {}),
         history: this.#history,
         signal: this.#abort.signal,
+        onProgress: (at) => {
+          progress.textContent = progressText(at);
+        },
       });
-      await stream(reply, text);
+      await stream(reply, text, () => progress.remove());
       const result = await reply;
       this.#history = result.history;
       text.textContent = result.text;
-      answer.append(statistics(result));
+      answer.append(statistics(result), copyButton(result.text));
     } catch (error) {
       if (error instanceof EngineError && error.code === "aborted") {
         // What was not answered is not part of the conversation: the next question follows the last whole answer.
         answer.append(make("p", { className: "note" }, "Stopped."));
       } else answer.append(make("div", { className: "problem", role: "alert" }, explain(error)));
     } finally {
+      progress.remove();
       this.#abort = undefined;
       answer.setAttribute("aria-busy", "false");
       answer.classList.remove("busy");
@@ -80,8 +86,25 @@ export class Conversation {
   }
 }
 
-async function stream(reply: ChatReply, into: HTMLElement): Promise<void> {
+/** How far the prompt is: pictures first, then all of its tokens. */
+const progressText = ({ phase, loaded, total }: PromptProgress): string =>
+  phase === "vision" ? `Looking at the pictures: ${loaded} of ${total} tiles…` : `Reading the question: ${loaded} of ${total} tokens…`;
+
+function copyButton(text: string): HTMLElement {
+  const button = make("button", { type: "button", className: "quiet" }, "Copy");
+  button.addEventListener("click", () => {
+    navigator.clipboard.writeText(text).then(
+      () => button.replaceChildren("Copied"),
+      () => button.replaceChildren("The browser does not let it be copied"),
+    );
+  });
+  return button;
+}
+
+/** @param begins called before the first piece */
+async function stream(reply: ChatReply, into: HTMLElement, begins: () => void): Promise<void> {
   for await (const piece of reply) {
+    begins();
     into.append(piece);
     into.scrollIntoView({ block: "nearest" });
   }

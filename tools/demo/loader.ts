@@ -1,3 +1,4 @@
+import { kindOf } from "../../src/gpu/adapter-kind.ts";
 import type { Progress, WeightFormat } from "../../src/index.ts";
 import { cachedPanel, cachedSource, cachedValue } from "./cached.ts";
 import { byId, make, megabytes } from "./dom.ts";
@@ -56,7 +57,7 @@ export function modelPanel(onChange: (loaded: Loaded | undefined) => void): { lo
     if (!loaded) return;
     const { vlm, stored, config } = loaded;
     const rows: [string, string][] = [
-      ["Adapter", vlm.adapter],
+      ["Adapter", kindOf({ name: vlm.adapter }) === "cpu" ? `${vlm.adapter}: it computes on the CPU, which is slow` : vlm.adapter],
       ["Weights", `${vlm.weights} (stored as ${stored})`],
       ...(note ? [["Because", note] as [string, string]] : []),
       ["GPU memory", megabytes(vlm.memory().bytes)],
@@ -159,6 +160,13 @@ export function modelPanel(onChange: (loaded: Loaded | undefined) => void): { lo
   });
   cancel.addEventListener("click", () => loading?.abort.abort());
   void cached.show();
-  choose();
+  const linked = new URLSearchParams(location.search).get("model"); // a link to this page can name a model
+  if (linked === null) choose();
+  else {
+    picker.value = "hub";
+    hub.value = linked;
+    showFields();
+    loadNamed();
+  }
   return { loaded: () => loaded, refresh };
 }

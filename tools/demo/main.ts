@@ -53,6 +53,14 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") conversation.stop();
 });
 question.addEventListener("input", refresh);
+question.value = new URLSearchParams(location.search).get("q") ?? ""; // a link can bring a question along
+for (const sample of byId("questions").querySelectorAll("button")) {
+  sample.addEventListener("click", () => {
+    question.value = sample.textContent ?? "";
+    refresh();
+    question.focus();
+  });
+}
 stop.addEventListener("click", () => conversation.stop());
 reset.addEventListener("click", () => {
   conversation.reset();
