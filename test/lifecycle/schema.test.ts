@@ -6,6 +6,7 @@ import { partsOf } from "../../src/api/internvl.ts";
 import { type BatchItem, type ChatResult, InternVL } from "../../src/index.ts";
 import { memoryFiles, readJson, tinyFiles } from "../shared/checkpoints.ts";
 import { sentencePieceFiles } from "../shared/layouts.ts";
+import { isQuick } from "../shared/quick.ts";
 import { errorsOf, schemas } from "../shared/schemas.ts";
 import { pathOf } from "../support.ts";
 
@@ -23,7 +24,10 @@ async function load(name: "nano" | "tiny-qwen" | "tiny-internlm2-sp"): Promise<I
   return InternVL.load(memoryFiles(await tinyFiles(name, seed, read)), { maxContext: 1024, slots: 8 });
 }
 
-describe.each(["nano", "tiny-qwen", "tiny-internlm2-sp"] as const)("%s: every answer is JSON by its schema", (name) => {
+// Other tokenizers, which lavapipe and the full set run.
+const NAMES = ["nano", "tiny-qwen", "tiny-internlm2-sp"] as const;
+
+describe.each(isQuick ? NAMES.slice(0, 1) : NAMES)("%s: every answer is JSON by its schema", (name) => {
   let vlm: InternVL;
   beforeAll(async () => {
     vlm = await load(name);

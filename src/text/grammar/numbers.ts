@@ -32,14 +32,17 @@ function sameLength(low: string, high: string): string[] {
 /** Integers from `low` to `high`, both from 0 on, without sign. */
 function naturals(low: bigint, high: bigint): string[] {
   const ways: string[] = [];
+  let whole: [least: number, most: number] | undefined; // lengths of which all numbers are between them
   for (let from = low; from <= high; ) {
-    const length = from.toString().length;
+    const { length } = from.toString();
     const last = 10n ** BigInt(length) - 1n;
     const to = last < high ? last : high;
-    ways.push(...sameLength(from.toString(), to.toString()));
+    if (to === last && from === 10n ** BigInt(length - 1)) whole = [whole?.[0] ?? length, length];
+    else ways.push(...sameLength(from.toString(), to.toString()));
     from = to + 1n;
   }
-  return ways;
+  // One way for all of them: XGrammar takes too much where many begin alike.
+  return whole ? [...ways, `[1-9] ${some(whole[0] - 1, whole[1] - 1)}`] : ways;
 }
 
 interface Open {
