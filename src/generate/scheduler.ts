@@ -64,9 +64,7 @@ const MOST_AHEAD = 8;
  *
  * An answer with a constraint takes part in a step only when its last id has come back: what may follow is found on the CPU. Meanwhile others
  * go on; one step of theirs is then under way, no more. Ids that must come are put into its cache as a piece of a prompt is, without steps.
- *
- * So an answer waits for one small piece between two of its ids, however long another's prompt is, and a prompt gets on by a piece
- * each step. Prompts are prefilled one at a time, in the order in which they came.
+ * So an answer waits for one small piece between two of its ids, and a prompt gets on by a piece each step, in the order in which they came.
  *
  * Memory. There is one slot to begin with; more take memory when there are more requests than slots. They give it back when nothing is
  * under way; with `keep` they keep it, and what their caches hold. Those that were reserved (by a batch) give it back in any case.
