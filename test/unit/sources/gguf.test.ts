@@ -25,12 +25,12 @@ describe("GGUF is called by its name, with what to take instead", () => {
     ["a file that was renamed", memoryFiles({ ...tinyCheckpoint("tiny-qwen", 0), "model.safetensors": gguf })],
   ])("%s", async (_, source) => {
     const works = [
-      InternVL.load(source, { fetch: never }),
-      inspect(source, { fetch: never }),
-      convertWeights(source, { to: "bf16", out: memoryFolder(), fetch: never }),
+      () => InternVL.load(source, { fetch: never }),
+      () => inspect(source, { fetch: never }),
+      () => convertWeights(source, { to: "bf16", out: memoryFolder(), fetch: never }),
     ];
     for (const work of works) {
-      const error: unknown = await work.catch((reason: unknown) => reason);
+      const error: unknown = await work().catch((reason: unknown) => reason);
       expect(error).toBeInstanceOf(EngineError);
       expect(error).toMatchObject({
         message: expect.stringMatching(/GGUF file/),
