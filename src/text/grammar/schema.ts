@@ -188,11 +188,12 @@ export type Format =
   | { kind: "json"; schema: unknown; name: string }
   /** A text that a regular expression matches, all of it. */
   | { kind: "regex"; source: string; flags: string; name: string }
-  /** Calls of functions in Qwen2.5's form, one or several; or something else in their place. */
+  /** Calls of functions in Qwen2.5's form, one or several; or something else in their place; or `within` any text. */
   | {
       kind: "calls";
       functions: readonly CalledFunction[];
       several: boolean;
+      within?: boolean | undefined;
       instead?: Extract<Format, { kind: "json" }> | undefined;
       name: string;
     };
@@ -217,12 +218,16 @@ export function grammarOf(format: Format): string {
   }
   const calls = format.functions.map(({ name, parameters, at }, i) => {
     const { rule, rules } = schemaRules(parameters, at, `f${i}`);
-    return { rules, call: `${literal(`<tool_call>\n{"name": ${JSON.stringify(name)}, "arguments": `)} ${rule} "}\\n</tool_call>"` };
+    return { rules, call: `${literal(`\n{"name": ${JSON.stringify(name)}, "arguments": `)} ${rule} "}\\n</tool_call>"` };
   });
   const instead = format.instead && schemaRules(format.instead.schema, format.instead.name, "r");
+  const open = '"<tool_call>"';
   return [
-    `root ::= call${format.several ? ' ("\\n" call)*' : ""}${instead ? ` | ${instead.rule}` : ""}`,
-    `call ::= ${either(calls.map(({ call }) => call))}`,
+    format.within
+      ? `root ::= TagDispatch((${open}, inside), loop_after_dispatch=${format.several})`
+      : `root ::= call${format.several ? ' ("\\n" call)*' : ""}${instead ? ` | ${instead.rule}` : ""}`,
+    `call ::= ${open} inside`,
+    `inside ::= ${either(calls.map(({ call }) => call))}`,
     ...[...calls, ...(instead ? [instead] : [])].flatMap(({ rules }) => rules),
     LEAST,
   ].join("\n");
