@@ -7,7 +7,7 @@ const platform = (name: "node" | "web") => ({ "#platform": pathOf(`./src/platfor
 const times = { testTimeout: 240_000, hookTimeout: 240_000 };
 
 /** What runs dist/, as a user does: the command line, the packed package, a process's first use of the library. */
-const BUILT = ["test/**/*cli*.test.ts", "test/toolchains/**/*.test.ts", "test/lifecycle/first-use.test.ts"];
+const BUILT = ["test/**/*cli*.test.ts", "test/toolchains/**/*.test.ts", "test/lifecycle/{first-use,snippets}.test.ts"];
 
 /** A part of the tests that runs in Node, and alone with `--project NAME`. */
 const inNode = (
