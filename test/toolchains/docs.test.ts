@@ -73,6 +73,11 @@ it("commands in examples have flags that there are", () => {
   expect(unknown).toEqual([]);
 });
 
+it("the example for React is what the matrix runs", () => {
+  const { code } = snippetsOf("docs/browser.md", "jsx")[0]!;
+  expect(readFileSync(pathOf("test/toolchains/react/main.jsx"), "utf8")).toContain(code.slice(code.indexOf("/**")));
+});
+
 interface Reflection {
   name: string;
   kindString?: string;
