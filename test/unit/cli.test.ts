@@ -272,7 +272,7 @@ describe("internvl", () => {
       1,
       /^internvl: no-adapter: .*voodoo.*: --adapter "part of its name"\)$/,
     ],
-    ["a wrong flag", ["chat", "--wrong", "What?"], 2, /unknown option '--wrong'[^]*internvl chat --help/],
+    ["a wrong flag", ["chat", "--wrong", "What?"], 2, /unknown option '--wrong'[\s\S]*internvl chat --help/],
     ["a temperature that is no number", ["chat", "--temperature", "warm", "What?"], 2, /must be a number/],
     ["a wrong number", ["chat", "--max-tokens", "many", "What?"], 2, /must be a positive whole number/],
     ["an op that there is not", ["kernels", "test", "--op", "nope"], 2, /there is no op "nope"; there are matvec, matmul/],
