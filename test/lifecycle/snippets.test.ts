@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
@@ -15,7 +16,8 @@ const sources = (readdirSync(pathOf("src"), { recursive: true }) as string[]).fi
   (name) => name.endsWith(".ts") && !/\.gen\.|safetensors/.test(name),
 );
 const files = ["README.md", ...pages.map((name) => `docs/${name}`), ...sources.map((name) => `src/${name}`)];
-const snippets = files.flatMap((file) => snippetsOf(file, "ts|js")).filter(({ where }) => where !== "page");
+const snippets = files.flatMap((file) => snippetsOf(file, "ts|js"));
+const runnable = snippets.filter(({ where }) => where !== "page");
 
 const WGSL = `
 struct Step { units: u32 }
@@ -25,17 +27,48 @@ struct Step { units: u32 }
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { if (id.x < params.x) { y[id.x] = 2 * x[id.x]; } }`;
 
-/** What examples may speak of without having made it; then all of them, one after the other. */
+/** What examples may speak of without having made or imported it. */
+const IMPORTED = {
+  "internvl-webgpu": ["InternVL", "cachedModels", "parseBoxes"],
+  "internvl-webgpu/ai-sdk": ["internvl"],
+  "internvl-webgpu/convert": ["convertWeights", "inspect", "verify"],
+  "internvl-webgpu/server": ["createHandler"],
+  "internvl-webgpu/testing": [
+    ...["defineKernelCase", "kernelCases", "openGpu", "runKernelCase", "runKernelCases"],
+    ...["generateBatch", "generateTrace", "tiles", "tokenizer", "traceForward"],
+  ],
+  "internvl-webgpu/worker": ["InternVLWorker"],
+  ai: ["streamText"],
+  "node:fs/promises": ["readFile"],
+};
+const MADE: Record<string, [value: string, type: string]> = {
+  vlm: ['await InternVL.load("weights/nano")', "InstanceType<typeof InternVL>"],
+  gpu: ["await openGpu()", "Awaited<ReturnType<typeof openGpu>>"],
+  file: ['new File([], "photo.png")', "File"], // and the next: for pages
+  output: ["{ append() {} }", "{ append(text: string): void }"],
+  WGSL: [JSON.stringify(WGSL), "string"],
+  ...Object.fromEntries(["photo", "a", "b"].map((name) => [name, ['"photo.png"', "string"]])),
+  ...Object.fromEntries([1, 2, 3, 4].map((i) => [`frame${i}`, [`"frame${2 - (i % 2)}.png"`, "string"]])),
+  ...Object.fromEntries(["width", "height"].map((name) => [name, ["100", "number"]])),
+  ...Object.fromEntries(["show", "draw"].map((name) => [name, ["() => {}", "(...values: unknown[]) => void"]])),
+};
+
+const declared = (): string => {
+  const imported = Object.entries(IMPORTED).flatMap(([entry, names]) =>
+    names.map((name) => `var ${name}: typeof import("${entry}").${name};`),
+  );
+  return [...imported, ...Object.entries(MADE).map(([name, [, type]]) => `var ${name}: ${type};`)]
+    .map((line) => `declare ${line}`)
+    .join("\n");
+};
+
+/** All of them, one after the other. */
 const main = (list: readonly string[]): string => `
-import { readFile } from "node:fs/promises";
-import { streamText } from "ai";
-const entries = ["", "/ai-sdk", "/convert", "/server", "/testing"].map((name) => import("internvl-webgpu" + name));
-for (const entry of await Promise.all(entries)) Object.assign(globalThis, entry);
-const vlm = await InternVL.load("weights/nano");
-const [photo, a, b, frame1, frame2] = ["photo.png", "photo.png", "frame1.png", "frame1.png", "frame2.png"];
-const [width, height, show, draw] = [100, 100, () => {}, () => {}];
-Object.assign(globalThis, { readFile, streamText, vlm, photo, a, b, frame1, frame2, frame3: frame1, frame4: frame2, width, height, show, draw });
-Object.assign(globalThis, { WGSL: ${JSON.stringify(WGSL)}, gpu: await openGpu() });
+for (const [entry, names] of Object.entries(${JSON.stringify(IMPORTED)})) {
+  const module = await import(entry);
+  for (const name of names) globalThis[name] = module[name];
+}
+Object.assign(globalThis, { ${Object.entries(MADE).map(([name, [value]]) => `${name}: ${value}`)} });
 const results = [];
 const write = process.stdout.write;
 for (const file of ${JSON.stringify(list)}) {
@@ -51,20 +84,20 @@ process.exit();`;
 const ADAPTER = process.env.INTERNVL_ADAPTER ?? "swiftshader";
 
 it(`every example runs, and prints what it says (${ELSEWHERE})`, { skip: isQuick }, async () => {
-  expect(snippets.length).toBeGreaterThan(40);
+  expect(runnable.length).toBeGreaterThan(40);
   const hub = await hubServer("OpenGVLab/InternVL2_5-1B", filesBelow(pathOf("weights/nano")));
   const folder = snippetFolder();
   try {
     const here = ({ code }: Snippet) =>
       code.replaceAll("https://huggingface.co", hub.origin).replaceAll(/"(nvidia|amd)"/g, JSON.stringify(ADAPTER));
-    const list = snippets.map((each, i) => {
+    const list = runnable.map((each, i) => {
       const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
       writeFileSync(join(folder.path, `${i}.mjs`), ts.transpileModule(here(each), { compilerOptions: options }).outputText);
       return `${i}.mjs`;
     });
     const results: { printed: string; error?: string }[] = JSON.parse(await runScript(main(list), folder.path));
-    const found = results.map(({ printed, error }, i) => ({ at: snippets[i]!.at, error, printed: printed.trim() }));
-    const expected = snippets.map(({ at, code }, i) => {
+    const found = results.map(({ printed, error }, i) => ({ at: runnable[i]!.at, error, printed: printed.trim() }));
+    const expected = runnable.map(({ at, code }, i) => {
       const texts = promised(code);
       return { at, error: undefined, printed: texts.length > 0 ? texts.join("\n") : found[i]!.printed };
     });
@@ -72,6 +105,23 @@ it(`every example runs, and prints what it says (${ELSEWHERE})`, { skip: isQuick
   } finally {
     folder.remove();
     await hub.close();
+  }
+});
+
+it(`every example is right by its types (${ELSEWHERE})`, { skip: isQuick }, async () => {
+  const folder = snippetFolder();
+  try {
+    for (const [i, { code, at }] of snippets.entries()) writeFileSync(join(folder.path, `${i}.ts`), `// ${at}\nexport {};\n${code}`);
+    writeFileSync(join(folder.path, "given.d.ts"), declared());
+    const options = { noUnusedLocals: false, paths: {} };
+    writeFileSync(
+      join(folder.path, "tsconfig.json"),
+      JSON.stringify({ extends: "../../tsconfig.json", include: ["*.ts"], exclude: [], compilerOptions: options }),
+    );
+    const { stdout } = spawnSync(pathOf("node_modules/.bin/tsc"), ["-p", folder.path], { encoding: "utf8" });
+    expect(stdout).toBe("");
+  } finally {
+    folder.remove();
   }
 });
 
