@@ -40,12 +40,12 @@ describe("the choice of matmul's variant", () => {
     });
   });
 
-  const tuned = [
+  const tunings = [
     ["q8", 40],
     ["f32", 1],
     ["bf16", 16],
   ] as const; // the first is for panels, whose kernels take storage within storage
-  it.each(isQuick ? tuned.slice(0, 1) : tuned)("tunes every kernel that the device has: %s, %s rows", async (dtype, rows) => {
+  it.each(isQuick ? tunings.slice(0, 1) : tunings)("tunes every kernel that the device has: %s, %s rows", async (dtype, rows) => {
     vi.stubEnv("XDG_CACHE_HOME", mkdtempSync(join(tmpdir(), "internvl-tuned-")));
     const tuned = await openGpu({ autotune: true });
     try {
