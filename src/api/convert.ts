@@ -39,6 +39,7 @@ export interface ConvertProgress {
   note?: string;
 }
 
+/** Into which format a checkpoint is converted, and where to. */
 export interface ConvertOptions extends HubOptions {
   /** The format of the matrices; vectors stay as they are. */
   to: ConvertFormat;
@@ -56,6 +57,7 @@ export interface ConvertOptions extends HubOptions {
   /** A device of yours, or how to choose an adapter: the GPU's kernels convert, as they do while a model is loaded. */
   device?: GPUDevice | DeviceOptions | undefined;
   signal?: AbortSignal | undefined;
+  /** Called as the conversion gets on; what it throws ends it, as it is. */
   onProgress?: ((progress: ConvertProgress) => void) | undefined;
 }
 
@@ -195,6 +197,11 @@ async function smallFiles(
  *
  * @throws EngineError bad-input (an option; a folder that is not empty; a checkpoint that is quantised already), bad-weights (the original;
  * values that the format cannot hold; files that read back differently), limit-exceeded (no space), network, device errors, aborted
+ *
+ * @example
+ * ```ts
+ * const { bytes, sourceBytes } = await convertWeights("OpenGVLab/InternVL2_5-1B", { to: "q4", out: "./1b-q4" });
+ * ```
  */
 export async function convertWeights(source: SourceLike, options: ConvertOptions): Promise<Conversion> {
   const from = checkSource(source);

@@ -27,6 +27,7 @@ export interface Progress {
   note?: string;
 }
 
+/** How a model is loaded, onto which GPU, and what it may take there. */
 export interface LoadOptions extends HubOptions {
   /** A device of yours, or how to choose an adapter. */
   device?: GPUDevice | DeviceOptions | undefined;
@@ -71,6 +72,7 @@ export interface LoadOptions extends HubOptions {
    */
   worker?: boolean | Worker | undefined;
   signal?: AbortSignal | undefined;
+  /** Called as the load gets on; what it throws ends the load, as it is. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 

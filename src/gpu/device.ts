@@ -100,6 +100,12 @@ async function probe(device: GPUDevice, owned: boolean, lostReason: () => string
  * Opens a device, or wraps one that the caller owns.
  *
  * @throws EngineError no-webgpu, no-adapter, bad-input, limit-exceeded, device-lost
+ *
+ * @example
+ * ```ts
+ * const gpu = await openGpu({ powerPreference: "high-performance" });
+ * gpu.close();
+ * ```
  */
 export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<Gpu> {
   const given = deviceOption(choice ?? {}, "device");
