@@ -71,7 +71,7 @@ export default defineConfig(({ mode }) => ({
         together: "modules",
       }),
       inNode("media", ["test/media/**/*.test.ts"], { needs: "threads" }),
-      inNode("kernels", ["test/kernels/**/*.test.ts"], { except: BUILT }),
+      inNode("kernels", ["test/kernels/**/*.test.ts"], { except: BUILT, together: "device" }),
       inNode("model", ["test/{model,lifecycle,weights}/**/*.test.ts"], {
         except: [...BUILT, ...DEVICES],
         needs: "threads",

@@ -99,7 +99,7 @@ describe("visual tokens cached by content", () => {
     const seen = [];
     for (const each of others) seen.push(await ask(each));
     expect(seen.map(({ tiles }) => tiles)).toEqual([0, 0, 1, 0, 0, 0]); // the second card once
-    for (const [i, each] of others.entries()) if (i % 2) expect(seen[i]!.ids).toEqual(await fresh(each));
+    for (const [i, each] of others.entries()) if (isQuick ? i === 3 : i % 2) expect(seen[i]!.ids).toEqual(await fresh(each));
     // At the same time, each in a slot of its own.
     const { counters } = partsOf(vlm).gpu;
     const before = counters.tiles;

@@ -64,7 +64,8 @@ describe("adapters on tiny-qwen", () => {
     await vlm.dispose();
   });
 
-  it("rounded once to bf16 where the base is held so", async () => {
+  it("rounded once to bf16 where the base is held so", async (context) => {
+    context.skip(isQuick, `another rounding: ${ELSEWHERE}`);
     const vlm = await open(base, { adapters: [pathOf(`test/fixtures/${ROOT}/plain`)] });
     expect(vlm.weights).toBe("bf16");
     await compare("plain", vlm, 2e-2, 0.04, baseCases, FEW);
@@ -117,7 +118,8 @@ describe("upstream's unmerged checkpoint", () => {
     await vlm.dispose();
   });
 
-  it("converts into a merged one", async () => {
+  it("converts into a merged one", async (context) => {
+    context.skip(isQuick, `a conversion once more: ${ELSEWHERE}`);
     const out = memoryFolder();
     await convertWeights(memoryFiles(unmerged), { to: "f16", out });
     const found = await inspect(out);
@@ -261,7 +263,8 @@ describe("places", () => {
     await vlm.dispose();
   });
 
-  it("a third of q, k and v of the vision tower", async () => {
+  it("a third of q, k and v of the vision tower", async (context) => {
+    context.skip(isQuick, `several loads: ${ELSEWHERE}`);
     const names = {
       a: "model.vision_tower.encoder.layer.0.attention.k_proj.lora_A.weight",
       b: "model.vision_tower.encoder.layer.0.attention.k_proj.lora_B.weight",
