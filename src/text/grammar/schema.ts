@@ -18,7 +18,7 @@ ${ANY} ::= ${FREE} | array | "\\"" ${CHARACTER}* "\\"" | ${numberGrammar({}, fal
 ${FREE} ::= "{" ("\\"" ${CHARACTER}* "\\": " ${ANY} (", \\"" ${CHARACTER}* "\\": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
 
-/** Texts that are none of some names, as they stand in a JSON string. */
+/** Any text but these names, as it stands in a JSON string. */
 function otherThan(names: readonly string[]): string {
   const ways: string[] = names.includes("") ? [] : ['""'];
   const firsts = new Map<number, string[]>();
