@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import type { Rollup } from "vite";
 import { configDefaults, defineConfig } from "vitest/config";
 import { inChromium } from "./test/browser/provider.ts";
 
@@ -7,14 +8,30 @@ const platform = (name: "node" | "web") => ({ "#platform": pathOf(`./src/platfor
 const times = { testTimeout: 240_000, hookTimeout: 240_000 };
 
 /** What runs dist/, as a user does: the command line, the packed package, a process's first use of the library. */
-const BUILT = ["test/**/*cli*.test.ts", "test/toolchains/**/*.test.ts", "test/lifecycle/first-use.test.ts"];
+const BUILT = ["test/**/*cli*.test.ts", "test/toolchains/**/*.test.ts", "test/lifecycle/{first-use,snippets}.test.ts"];
+
+/** What mocks or looks at how a device is opened, or loses several: each file has a process and devices of its own. */
+const DEVICES = ["adapter", "device", "devices", "ready"].map((name) => `test/lifecycle/${name}.test.ts`);
+DEVICES.push("test/model/gpu-path.test.ts", "test/model/precision.test.ts");
+
+/** Gives all models of a process one device: compiling is most of a load on SwiftShader. */
+const oneDevice = {
+  name: "one-device",
+  enforce: "pre" as const,
+  async resolveId(this: Rollup.PluginContext, id: string, importer: string | undefined) {
+    const found = id.endsWith("/device.ts") ? await this.resolve(id, importer, { skipSelf: true }) : null;
+    const instead = pathOf("./test/shared/one-device.ts");
+    return found?.id === pathOf("./src/gpu/device.ts") && importer !== instead ? instead : null;
+  },
+};
 
 /** A part of the tests that runs in Node, and alone with `--project NAME`. */
 const inNode = (
   name: string,
   include: string[],
-  { except = [] as string[], needs }: { except?: string[]; needs?: "dist" | "threads" } = {},
+  { except = [], needs, together }: { except?: string[]; needs?: "dist" | "threads"; together?: "modules" | "device" } = {},
 ) => ({
+  plugins: together === "device" ? [oneDevice] : [],
   resolve: { alias: platform("node") },
   test: {
     name,
@@ -23,6 +40,7 @@ const inNode = (
     globalSetup: needs ? [`test/needs-${needs}.ts`] : [],
     pool: "forks" as const,
     maxWorkers: 2,
+    isolate: !together,
     ...times,
   },
 });
@@ -34,10 +52,16 @@ export default defineConfig(({ mode }) => ({
     projects: [
       inNode("unit", ["test/unit/**/*.test.ts", "test/security/**/*.test.ts", "test/*.test.ts", "src/safetensors/test/**/*.test.ts"], {
         except: BUILT,
+        together: "modules",
       }),
       inNode("media", ["test/media/**/*.test.ts"], { needs: "threads" }),
       inNode("kernels", ["test/kernels/**/*.test.ts"], { except: BUILT }),
-      inNode("model", ["test/{model,lifecycle,weights}/**/*.test.ts"], { except: BUILT, needs: "threads" }),
+      inNode("model", ["test/{model,lifecycle,weights}/**/*.test.ts"], {
+        except: [...BUILT, ...DEVICES],
+        needs: "threads",
+        together: "device",
+      }),
+      inNode("device", DEVICES),
       inNode("serve", ["test/serve/**/*.test.ts"], { except: BUILT }),
       inNode("built", BUILT, { needs: "dist" }),
       inNode("pages", ["test/browser/*.test.ts"]), // drive Chromium from Node

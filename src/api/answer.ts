@@ -1,3 +1,4 @@
+import { late } from "../errors.ts";
 import type { Told } from "../generate/engine.ts";
 import type { PromptProgress, Usage } from "../generate/request.ts";
 import type { Accept } from "../generate/scheduler.ts";
@@ -6,7 +7,6 @@ import { wrong } from "../options.ts";
 import { StreamDecoder } from "../text/stream.ts";
 import { TEMPLATES } from "../text/template.ts";
 import type { Ask } from "./asking.ts";
-import { constraintOf } from "./format.ts";
 import type { Generation } from "./generation.ts";
 import { pictureNames } from "./messages.ts";
 import type { Parts } from "./parts.ts";
@@ -74,7 +74,8 @@ export async function answerPrompt(
   const { tokenizer, config, imageContextId, stopIds, scheduler } = parts;
   const { sampling, maxTokens, format } = generation;
   checkBiases(parts, generation, "logitBias");
-  const constraint = format && (await constraintOf(parts, format));
+  const constraint =
+    format && (await (await late("what holds answers to a grammar", import("./constraint.ts"))).constraintOf(parts, format));
   // What follows a grammar is its text as it is, to the last space.
   const template = format ? { trimmed: false, exact: true } : raw ? { trimmed: false } : TEMPLATES[config.template];
   const answer = new Answer(prepared, generation, new StreamDecoder(tokenizer, generation.stop, template), stopIds, prepareMs, emit);

@@ -1,6 +1,6 @@
-import type { KernelSource, KernelSpec, Library } from "../gpu/kernel.ts";
+import type { KernelSource, KernelSpec, Library, ShaderName } from "../gpu/kernel.ts";
 import type { Grid, Precision, Program, Step } from "../gpu/program.ts";
-import type { ShaderName } from "../gpu/shaders.gen.ts";
+
 import type { Bindable } from "../tensor/tensor.ts";
 import { type KvCache, type KvDtype, kvReader } from "./kv-cache.ts";
 import { matrixDirectives, matrixOf, SUBGROUP_MATRIX } from "./matmul-gemm.ts";

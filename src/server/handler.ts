@@ -40,6 +40,13 @@ function answersOf(body: unknown): number {
  *
  * @param served a loaded model, or a service whose model comes and goes
  * @throws EngineError bad-input (options)
+ *
+ * @example
+ * ```ts
+ * const handler = createHandler(vlm, { model: "nano" });
+ * const response = await handler(new Request("http://localhost/v1/models"));
+ * console.log((await response.json()).data[0].id); // nano
+ * ```
  */
 export function createHandler(served: InternVL | Service, options?: ServerOptions): (request: Request) => Promise<Response> {
   const settings = settingsOf(options);

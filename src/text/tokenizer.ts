@@ -18,12 +18,20 @@ export interface Tokenizer {
   encodeParts(parts: readonly PromptPart[]): number[];
   /** A number of tokens that the text has at least, found in a fraction of the time that encoding takes. */
   atLeast(text: string): number;
-  /** Ids above the vocabulary (rows that pad the head) give nothing; bytes that are not UTF-8 give U+FFFD. */
+  /**
+   * Ids above the vocabulary (rows that pad the head) give nothing; bytes that are not UTF-8 give U+FFFD.
+   *
+   * @example
+   * ```ts
+   * const text = (await tokenizer("OpenGVLab/InternVL2_5-1B")).decode([1, 2, 3], { skipSpecialTokens: true });
+   * ```
+   */
   decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): string;
   /** What one token adds to a text. */
   piece(id: number): Piece;
   /** Joins such pieces to a text: as upstream does it, or (`exact`) to what they stand for, without a first space dropped or spaces tidied up. */
   joiner(exact?: boolean): PieceJoiner;
+  /** The id of a token, by its text as the vocabulary has it. */
   idOf(token: string): number | undefined;
   /** One more than the largest id. */
   readonly vocabSize: number;

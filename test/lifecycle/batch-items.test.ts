@@ -3,14 +3,12 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type BatchItem, type BatchResult, EngineError, type ImagePart, InternVL } from "../../src/index.ts";
 import { expectNoUnhandled } from "../shared/failures.ts";
 import { isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 const card = `${folder}/images/card-1.png`;

@@ -1,11 +1,9 @@
 import fc from "fast-check";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { InternVL } from "../../src/index.ts";
 import { doorSuite, keyOf, outcome, withKey } from "../shared/door.ts";
 import { anyValue } from "../shared/wrong.ts";
 import { pathOf } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 doorSuite(

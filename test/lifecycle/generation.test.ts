@@ -1,10 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type ChatOptions, InternVL, type Message } from "../../src/index.ts";
 import { failureOf as codeOf, expectNoUnhandled } from "../shared/failures.ts";
 import { pathOf } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 const card = `${folder}/images/card-1.png`;

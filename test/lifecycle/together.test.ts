@@ -1,13 +1,11 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type ChatOptions, type ChatResult, EngineError, InternVL } from "../../src/index.ts";
 import { platform } from "../../src/platform/node.ts";
 import { codeOf, expectNoUnhandled } from "../shared/failures.ts";
 import { isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 const image = (name: string) => `${folder}/images/${name}.png`;

@@ -1,12 +1,10 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type ChatOptions, InternVL } from "../../src/index.ts";
 import { VisualCache } from "../../src/model/visual-cache.ts";
 import { isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 const image = (name: string) => `${folder}/images/${name}.png`;

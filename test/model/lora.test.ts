@@ -1,11 +1,9 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { convertWeights, inspect } from "../../src/convert.ts";
 import { InternVL, type LoadOptions } from "../../src/index.ts";
 import { encodeHeader, parseHeader } from "../../src/safetensors/index.ts";
 import { generateTrace } from "../../src/testing.ts";
 import { fixture, json, memoryFiles, memoryFolder, pathOf, readF32, relativeL2, syntheticF32, tinyCheckpoint } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 interface Case {
   name: string;

@@ -1,12 +1,10 @@
 import { readdirSync } from "node:fs";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { EngineError, InternVL } from "../../src/index.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { ropeFrequencies } from "../../src/model/rope.ts";
 import { generateTrace } from "../../src/testing.ts";
 import { fixture, json, memoryFiles, pathOf, readF32, relativeL2, tinyCheckpoint } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 interface Run {
   attention_factor: number;

@@ -1,9 +1,6 @@
-import { vi } from "vitest";
 import { isQuick } from "../shared/quick.ts";
 import { tinySuite } from "../shared/tiny.ts";
 import { readRepository } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 // The cases differ in what is asked, the models in what is computed: one has them all, the others three in the ordinary run on SwiftShader.
 const some = isQuick ? ["single", "textturn", "batch"] : undefined;

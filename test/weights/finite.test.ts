@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
 import { EngineError, InternVL } from "../../src/index.ts";
@@ -9,8 +9,6 @@ import { encodeHeader, parseHeader } from "../../src/safetensors/index.ts";
 import { generateTrace } from "../../src/testing.ts";
 import { countNonFinite } from "../../src/weights/finite.ts";
 import { fixture, json, memoryFiles, syntheticF32, tinyCheckpoint } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const files = tinyCheckpoint("tiny-qwen", 0);
 const tensors = checkpointTensors(parseConfig(files["config.json"]!));

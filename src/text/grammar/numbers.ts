@@ -1,4 +1,5 @@
 /** Decimal numbers between bounds as EBNF: each in the one form without leading zeros, as JSON has it. */
+import { either } from "./characters.ts";
 
 /** What a bound is; what is open is absent. */
 export interface Bounds {
@@ -10,7 +11,6 @@ export interface Bounds {
 const DIGITS = 15;
 const FRACTION = 6; // digits behind the point, beyond those of a bound
 
-const either = (ways: readonly string[]): string => `(${ways.join(" | ")})`;
 const digit = (from: number, to: number): string => `[${from}-${to}]`;
 const some = (least: number, most: number): string => (most === 0 ? '""' : `[0-9]{${least},${most}}`);
 
@@ -41,7 +41,6 @@ function naturals(low: bigint, high: bigint): string[] {
     else ways.push(...sameLength(from.toString(), to.toString()));
     from = to + 1n;
   }
-  // One way for all of them: XGrammar takes too much where many begin alike.
   return whole ? [...ways, `[1-9] ${some(whole[0] - 1, whole[1] - 1)}`] : ways;
 }
 

@@ -1,16 +1,12 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { hubServer, temporaryFolder } from "../../hub-server.ts";
-import { pathOf } from "../../support.ts";
+import { filesIn, pathOf } from "../../support.ts";
 
 const nano = pathOf("weights/nano");
-const files = Object.fromEntries(
-  readdirSync(nano, { withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map(({ name }) => [name, new Uint8Array(readFileSync(join(nano, name)))]),
-);
+const files = filesIn(nano);
 const home = temporaryFolder();
 let server: Awaited<ReturnType<typeof hubServer>>;
 beforeAll(async () => {
