@@ -2,7 +2,7 @@ import { described, quoted } from "../../options.ts";
 import { pythonJson } from "../python-json.ts";
 import { ALL, both, either, inJson, literal, one, PLAIN, plain, RULES, without } from "./characters.ts";
 import { FORMATS } from "./formats.ts";
-import { type Bounds, numberGrammar } from "./numbers.ts";
+import { type Bounds, MOST_MULTIPLES, multiplesGrammar, numberGrammar } from "./numbers.ts";
 import { regexGrammar } from "./regex.ts";
 import { SchemaReader } from "./schema-reader.ts";
 
@@ -20,7 +20,7 @@ ${ANY} ::= ${FREE} | array | "\\"" ${REST} | ${numberGrammar({}, false)} | "true
 ${FREE} ::= "{" ("\\"" ${REST} ": " ${ANY} (", \\"" ${REST} ": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
 
-/** Texts that are none of some names, as they stand in a JSON string, with its end. */
+/** Any text but these names, as it stands in a JSON string, with its end. */
 function otherThan(names: readonly string[]): string {
   const ways: string[] = names.includes("") ? [] : ['"\\""'];
   const firsts = new Map<number, string[]>();
@@ -111,7 +111,14 @@ class Translator {
 
   #number(schema: Record<string, unknown>, integer: boolean, at: string): string {
     const { least, most } = this.#reader.bounds(schema, at) as Bounds;
-    const grammar = numberGrammar({ least, most }, integer);
+    const step = this.#reader.step(schema, at);
+    const grammar = step === undefined ? numberGrammar({ least, most }, integer) : multiplesGrammar(step, { least, most }, integer);
+    if (grammar === null)
+      throw this.#reader.refuse(
+        at,
+        `has multipleOf ${step}, which cannot be enforced over so many numbers`,
+        `give a minimum and a maximum with at most ${MOST_MULTIPLES} multiples between them; 0.1, 0.01, … also go without, or from 0`,
+      );
     if (grammar === undefined) throw this.#reader.refuse(at, `allows no number that has at most 15 digits`);
     return this.#rule(grammar);
   }

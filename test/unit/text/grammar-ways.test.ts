@@ -1,31 +1,16 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Grammars } from "../../../src/text/grammar/engine.ts";
 import type { Format } from "../../../src/text/grammar/schema.ts";
-import type { Tokenizer } from "../../../src/text/tokenizer.ts";
+import { openLetters } from "../../shared/letters.ts";
 
-// Ways that begin or end alike, over a vocabulary of single characters: every text that could be is tried.
+// Ways that begin or end alike: every text that could be is tried.
 
-const LETTERS = 'abcdq"{}: ,<>/\\_\ntolcrgumens[]0123456789.-é'.split("");
-const END = LETTERS.length;
-const tokenizer = {
-  vocabSize: END + 1,
-  isSpecial: (id: number) => id === END,
-  piece: (id: number) => LETTERS[id]!,
-} as unknown as Tokenizer;
-
-let grammars: Grammars;
+let letters: Awaited<ReturnType<typeof openLetters>>;
 beforeAll(async () => {
-  grammars = await Grammars.open(tokenizer, END + 1, new Set([END]));
+  letters = await openLetters('abcdq"{}: ,<>/\\_\ntolcrgumens[]0123456789.-é');
 });
-afterAll(() => grammars?.dispose());
-
-async function takes(format: Format, text: string): Promise<boolean> {
-  const matcher = await grammars.matcher(format);
-  const taken = Array.from(text, (each) => LETTERS.indexOf(each)).every((id) => matcher.accept(id)) && matcher.accept(END);
-  matcher.dispose();
-  return taken;
-}
+afterAll(() => letters?.dispose());
+const takes = (format: Format, text: string) => letters.takes(format, text);
 
 /** All texts of some letters, up to a length. */
 function textsOf(letters: string, most: number): string[] {
