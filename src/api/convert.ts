@@ -5,7 +5,6 @@ import { type OutputFolder, type OutputLike, openOutput, output, writeInto, writ
 import {
   checkSource,
   type HubOptions,
-  openAdapters,
   openSource,
   readSmall,
   type SourceLike,
@@ -13,6 +12,7 @@ import {
   type StagedSource,
   seldom,
 } from "../hub/source.ts";
+import { openAdapters } from "../hub/source-adapters.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
 import { relayout } from "../model/relayout.ts";
@@ -235,7 +235,7 @@ export async function convertWeights(source: SourceLike, options: ConvertOptions
   return abortable(signal, async () => {
     const folder = await openOutput(out); // before a download
     const opened = await openSource(from, { ...hub, signal, onProgress: tell });
-    const adapters = await openAdapters(sources, { ...hub, signal });
+    const adapters = await openAdapters(sources ?? [], { ...hub, signal });
     const checkpoint = await openCheckpoint(opened, { signal, adapters });
     try {
       const { small, config } = await smallFiles(opened, checkpoint, layout && LAYOUT[layout]);

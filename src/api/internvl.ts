@@ -2,7 +2,7 @@ import { EngineError, late } from "../errors.ts";
 import type { SourceLike } from "../hub/source.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
-import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
+import { acceptBatch, acceptChat } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
 import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch.ts";
 import type { LoadOptions } from "./load.ts";
@@ -160,6 +160,7 @@ export class InternVL {
    */
   async batch(items: readonly BatchItem[], options?: BatchOptions): Promise<BatchResult[]> {
     const { items: list, ...settings } = acceptBatch(items, options);
+    const { acceptItem } = await late("batches", import("./accept-item.ts"));
     return answerBatch(this, { count: list.length, read: (i) => acceptItem(list[i], i, settings) }, settings);
   }
 

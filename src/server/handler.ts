@@ -214,6 +214,11 @@ export function createHandler(served: InternVL | Service, options?: ServerOption
     if (c.req.param("name") === settings.model) return c.json(model());
     throw new Refusal(404, `The model '${c.req.param("name").slice(0, 100)}' does not exist`, "model_not_found");
   });
-  app.notFound((c) => refuse(new Refusal(404, `Invalid URL (${c.req.method} ${c.req.path.slice(0, 200)})`, "not_found")));
+  app.notFound((c) => {
+    const path = `/${c.req.path.slice(0, 200).split("/").filter(Boolean).join("/")}`;
+    const meant = [path, `/v1${path}`].find((each) => ROUTES.has(each));
+    const hint = meant ? `: did you mean ${meant}?` : "";
+    return refuse(new Refusal(404, `Invalid URL (${c.req.method} ${c.req.path.slice(0, 200)})${hint}`, "not_found"));
+  });
   return async (request) => app.fetch(request);
 }

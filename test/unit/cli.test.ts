@@ -112,6 +112,16 @@ describe("internvl", () => {
     expect(await ask(...drawn, "--max-tokens", "2")).toMatchObject({ seed: 7, usage: { completionTokens: 2 } });
   });
 
+  it("chat holds an answer to a schema, from a file too, and to a regular expression", async () => {
+    const schema = { type: "object", properties: { sides: { enum: [3, 4] } }, required: ["sides"] };
+    writeFileSync(join(folder, "schema.json"), JSON.stringify(schema));
+    const ask = async (...flags: string[]) =>
+      (await internvl("chat", "--image", `${images}/card-1.png`, "What shape is it?", ...flags)).stdout;
+    expect(await ask("--schema", JSON.stringify(schema))).toMatch(/^\{"sides": [34]\}\n$/);
+    expect(await ask("--schema", "schema.json")).toMatch(/^\{"sides": [34]\}\n$/);
+    expect(await ask("--regex", "A (square|triangle)!")).toBe("A triangle!\n");
+  });
+
   it("chat reads a pipe once, takes a file's address, and skips what macOS leaves in a folder of frames", async () => {
     const card = `${images}/card-1.png`;
     const ask = (command: string) => spawnSync("bash", ["-c", command], { encoding: "utf8", cwd: folder });
@@ -215,7 +225,7 @@ describe("internvl", () => {
     ["a text as a picture", ["chat", "--image", main, "What?"], 1, /bad-image: .*not a format known here(?!.*\{ data)/],
     ["a video as a picture", ["chat", "--image", "clip.png", "What?"], 1, /"clip\.png" is a video, not a picture .*--video/],
     ["a video that is damaged", ["chat", "--video", "clip.png", "What?"], 1, /bad-image: .*video/],
-    ["a picture as a video", ["chat", "--video", `${images}/card-1.png`, "What?"], 1, /bad-image: the video is no MP4, MOV, WebM/],
+    ["a picture as a video", ["chat", "--video", `${images}/card-1.png`, "What?"], 1, /bad-image: the video is not an MP4, MOV, WebM/],
     ["a damaged picture", ["chat", "--image", "cut.png", "What?"], 1, /^internvl: bad-image: "cut\.png": .*cut off/],
     ["a data URL that is none", ["chat", "--image", "data:nope", "What?"], 1, /^internvl: bad-input: "data:nope" is not a data URL/],
     ["a very long path", ["chat", "--image", "a".repeat(100_000), "What?"], 1, /"a{40}…" \(100000 characters\): the name is too long/],
@@ -234,6 +244,18 @@ describe("internvl", () => {
     ["a revision that is none", ["chat", "--model", "a/b", "--revision", "../x", "What?"], 2, /is not a branch, tag or commit/],
     ["a temperature below 0", ["chat", "--temperature", "-1", "What?"], 2, /'-1' is invalid\. It must be a number from 0 to 100/],
     ["a share above 1", ["chat", "--top-p", "2", "What?"], 2, /'2' is invalid\. It must be a number above 0, up to 1/],
+    ["a schema that is none", ["chat", "--schema", "[1]", "hi"], 2, /must be a JSON Schema, \{…\}, or a file with one: ENOENT/],
+    ["a schema that is cut", ["chat", "--schema", '{"type":', "hi"], 2, /It is no JSON/],
+    ["a schema in a picture", ["batch", "--schema", "cut.png", "in.jsonl"], 2, /It is no JSON/],
+    [
+      "a schema that cannot be held",
+      ["chat", "--schema", '{"type":"array","uniqueItems":true}', "hi"],
+      2,
+      /has uniqueItems, which cannot be/,
+    ],
+    ["a regular expression that is none", ["chat", "--regex", "(", "hi"], 2, /Invalid regular expression/],
+    ["a regular expression that looks ahead", ["batch", "--regex", "(?=a)", "in.jsonl"], 2, /looks ahead/],
+    ["a schema and a regular expression", ["chat", "--schema", "{}", "--regex", "a", "hi"], 2, /cannot be used with option/],
     ["a bias of nothing", ["chat", "--logit-bias", "x:1", "hi"], 2, /token ids as its keys/],
     ["a penalty too large", ["chat", "--presence-penalty", "3", "hi"], 2, /It must be a number from -2 to 2/],
     ["a share of everything", ["batch", "in.jsonl", "--min-p", "1.5"], 2, /It must be a number from 0 to 1/],

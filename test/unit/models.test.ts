@@ -7,7 +7,7 @@ import { memoryNeed } from "../../src/model/memory.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { TEMPLATES } from "../../src/text/template.ts";
 import { gibibytes } from "../../src/weights/fit.ts";
-import { FAMILY } from "../../tools/cli/family.ts";
+import { FAMILY } from "../../tools/family.ts";
 import { fixture, memoryFiles, pathOf, tinyCheckpoint } from "../support.ts";
 
 const LAYOUTS = { original: "original", huggingface: "Hugging Face" };
