@@ -81,7 +81,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var b = mat4x4<f32>(values(c0, e), values(c1, e), values(c2, e), values(c3, e));
         if (SCALED && !LATE) {
           for (var i = 0u; i < 4u; i++) {
-            b[i] = (b[i] - OFFSET) * scales[i];
+            b[i] = fma(b[i], vec4<f32>(scales[i]), vec4<f32>(-OFFSET * scales[i])); // exact, as each of its steps is
           }
         }
         let k = block * VEC4S + e;

@@ -37,7 +37,7 @@ const BINS = 256u;
 const COUNT_PASSES = 4u; // digits of 8 bits; the mass passes follow
 const PASSES = 8u;
 const LOWEST = -3.4028234e38;
-const TOP = 20u; // most probable ids that are told
+const TOP = 20u; // most probable ids that are reported
 
 // The better of two, ties to the smaller id; an id of `none` means nothing found.
 fn better(a: Best, b: Best, none: u32) -> Best {

@@ -13,11 +13,11 @@ import type { Parts } from "./parts.ts";
 import { type PreparedPrompt, preparePrompt } from "./prompt.ts";
 import type { ChatResult } from "./reply.ts";
 
-/** What else whoever has a prompt answered wants. */
+/** Options of answering a prompt. */
 export interface AnswerOptions {
   /** Tokens that prompt and answer may have; the model's by default. */
   maxContext?: number | undefined;
-  /** Called once the request was let in: what can be wrong with it is not. */
+  /** Called once the scheduler has taken the request: nothing is wrong with it. */
   admitted?: ((promptTokens: number) => void) | undefined;
   /** Called with each new id and how probable it was, the stop id included, before its text is emitted. */
   watch?: ((id: number, told: Told) => void) | undefined;

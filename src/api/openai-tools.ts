@@ -144,7 +144,7 @@ export class CallFinder {
     }
   }
 
-  /** What is no call after all. */
+  /** Text that turned out not to be a call. */
   end(): string {
     return this.#held + (this.#call?.join("") ?? "");
   }

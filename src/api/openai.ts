@@ -19,7 +19,7 @@ const MOST_IMAGES = 64;
 /** A request, read and checked. */
 export interface CompletionRequest {
   ask: Omit<Ask, "generation">;
-  /** How the i-th answer is generated, where the context has room for so many tokens. */
+  /** How the i-th answer is generated, where the context has room for `room` tokens. */
   generation(room: number): (index: number) => Generation;
   n: number;
   model: string;

@@ -224,7 +224,7 @@ export interface DecodeKernel {
   /** How many keys one workgroup (one split) takes, and more where there would be over `most` of them. */
   splitKeys: number;
   most?: number;
-  /** How many splits of one row a product behind may put together: up to so many while they need be no longer than four times `splitKeys`. */
+  /** How many splits of one row a product behind may put together, as long as none is longer than four times `splitKeys`. */
   few?: number;
   /** How many of the heads that share keys a workgroup takes; all where absent. */
   heads?: number;

@@ -54,7 +54,7 @@ const GPU: Table = {
     { rows: 8, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile"] }, // read the weights once and share them between the rows
     { tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile", "gemv_subgroup", "gemv_workgroup"] },
   ],
-  attention: [{ tries: ["flash"] }], // flash_subgroup_matrix goes first once all of its cases have passed
+  attention: [{ tries: ["flash_subgroup_matrix", "flash"] }],
   decode: [{ tries: ["split"] }],
   norm: [{ tries: ["subgroups", "workgroup"] }],
   qkNorm: [{ tries: ["subgroups", "workgroup"] }],

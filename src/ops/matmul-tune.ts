@@ -6,7 +6,7 @@ import type { MatmulVariant } from "./choose.ts";
 const ROUNDS = 3;
 const HOPELESS = 3; // slower than the best so far by this factor at first sight: not timed again
 const MARGIN = 0.95; // of the time that the table's choice takes: what is not clearly faster is not taken
-const SUBMIT_FLOPS = 5e9; // as many products as make so many in a command buffer: a GEMV alone takes a GPU less time than submitting takes the CPU
+const SUBMIT_FLOPS = 5e9; // in a command buffer, of one product many times: a GEMV alone takes a GPU less time than submitting takes the CPU
 const MOST_REPEATS = 64;
 const MOST_FLOPS = 4e15; // a second: no device makes as many, so where it seems so nothing was computed, or the clock is too coarse
 

@@ -213,7 +213,10 @@ describe.skipIf(isQuick)(`the demo page's downloads (${ELSEWHERE})`, () => {
     const { page: first } = await demo.open({}, context);
     demo.misbehave = halfOfWeights(weights, () => {}); // and then nothing more comes
     await loadNamed(first, ID);
-    await first.getByText(/^Downloading: 4\.[5-9] MB of 9\.\d MB/).waitFor();
+    await first
+      .locator("#load-state")
+      .filter({ hasText: /^Downloading: 4\.[5-9] MB of 9\.\d MB/ })
+      .waitFor();
     await picture(first, "downloading-1280-light");
     await first.close();
 
@@ -306,7 +309,10 @@ describe.skipIf(isQuick)(`the demo page's downloads (${ELSEWHERE})`, () => {
     const { page } = await demo.open(desktop);
     demo.misbehave = halfOfWeights(weights, () => {});
     await loadNamed(page, ID);
-    await page.getByText(/^Downloading: 4\.[5-9] MB of/).waitFor();
+    await page
+      .locator("#load-state")
+      .filter({ hasText: /^Downloading: 4\.[5-9] MB of/ })
+      .waitFor();
     await page.getByRole("button", { name: "Cancel" }).focus();
     await page.keyboard.press("Enter");
     await page.getByText("Stopped. What was fetched is kept").waitFor();
@@ -334,7 +340,10 @@ describe.skipIf(isQuick)(`the demo page's downloads (${ELSEWHERE})`, () => {
       return lost || half(request, response, server);
     };
     await loadNamed(page, ID);
-    await page.getByText(/^Downloading: 4\.[5-9] MB of/).waitFor(); // the line breaks when the half is here, and not still on its way
+    await page
+      .locator("#load-state")
+      .filter({ hasText: /^Downloading: 4\.[5-9] MB of/ })
+      .waitFor(); // the line breaks when the half is here, and not still on its way
     hanging!.destroy();
     await page.getByRole("button", { name: "Try again" }).waitFor();
     expect(await page.locator("#problem").innerText()).toMatch(/Cannot fetch .*model\.safetensors[\s\S]*what was fetched is kept/);

@@ -49,8 +49,12 @@ export async function give(how: "drop" | "paste", page: Page, ...paths: string[]
     }
     return data;
   }, files);
-  if (how === "drop") await page.dispatchEvent("#drop", "drop", { dataTransfer: transfer });
-  else await page.dispatchEvent("#question", "paste", { clipboardData: transfer });
+  if (how === "drop") return page.dispatchEvent("#drop", "drop", { dataTransfer: transfer });
+  await page.evaluate(
+    (clipboardData) =>
+      document.querySelector("#question")!.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true })),
+    transfer,
+  );
 }
 
 export const questionOf = (page: Page) => page.getByRole("textbox", { name: "Question" });

@@ -10,7 +10,9 @@ if (inject("full") && !firefox)
     "SKIPPED: the demo in Firefox: there is none here. Install it (Debian: apt-get install firefox-esr), or set FIREFOX to its path.",
   );
 
-describe.skipIf(!firefox)(`the demo page in Firefox (${inject("full") ? "skipped: there is none here" : "npm run test:full"})`, () => {
+const why = inject("full") ? (firefox ? "" : " (SKIPPED: there is none here)") : " (npm run test:full)";
+
+describe.skipIf(!firefox)(`the demo page in Firefox${why}`, () => {
   let served: Served;
   beforeAll(async () => {
     served = await servePage("tools/demo/vite.config.ts");
@@ -40,6 +42,7 @@ describe.skipIf(!firefox)(`the demo page in Firefox (${inject("full") ? "skipped
       { "dom.webgpu.enabled": false },
       /this browser has no WebGPU[\s\S]*a current Chrome or Edge, Safari 26, or Firefox 141/i,
     ],
+    ["as it is installed", {}, /this browser has no WebGPU|offers no WebGPU adapter/i],
     // Where the machine has no adapter for Firefox, that is what is said.
     ["with WebGPU, as far as it has an adapter", { "dom.webgpu.enabled": true }, /offers no WebGPU adapter|this browser has no WebGPU/i],
   ])("opens %s, and says what is missing", async (name, preferences, message) => {

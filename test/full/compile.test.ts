@@ -31,7 +31,7 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("internv
       const { status, kernels, fallsShort } = compile("--family", family, "--config", "1b", "--config", "4b");
       expect(fallsShort).toEqual([]);
       expect(status).toBe(0);
-      const users = new Set(kernels.flatMap(({ usedBy }) => usedBy));
+      const users = new Set(kernels.flatMap(({ usedBy }) => usedBy.map((user) => user.replace(/ \w+$/, "")))); // whatever the precision
       expect([...users].sort()).toEqual(["1b bf16", "1b q4", "1b q8", "4b bf16", "4b q4", "4b q8"]);
     },
   );

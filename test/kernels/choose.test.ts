@@ -102,6 +102,16 @@ describe("the tables of what is tried", () => {
       expect([best(arc, dtype, 512), best(arc, dtype, 512, "auto")]).toEqual([exact, "gemm_subgroup_matrix"]);
       for (const precision of ["exact", "auto"] as const) expect(best(iris, dtype, 512, precision)).toBe("gemm_tile");
     }
+    // Attention on matrix units is for the fragments of AMD and NVIDIA, and heads that they divide.
+    for (const [gpu, width, first] of [
+      [nvidia, 64, "flash_subgroup_matrix"],
+      [nvidia, 128, "flash_subgroup_matrix"],
+      [nvidia, 20, "flash"],
+      [amd, 128, "flash"],
+      [arc, 128, "flash"],
+      [plainGpu, 64, "flash"],
+    ] as const)
+      expect(triesOf(gpu, "attention", { width })[0]).toBe(first);
     expect(triesOf(amd, "norm", { rows: 100, width: 896 })[0]).toBe("subgroups");
     expect(triesOf(plainGpu, "norm", { rows: 100, width: 896 })[0]).toBe("workgroup");
   });

@@ -1,10 +1,9 @@
-import { readFileSync } from "node:fs";
+import attention from "../../shaders/attention.flash_subgroup_matrix.wgsl?raw";
+import gemm from "../../shaders/matmul.gemm_subgroup_matrix.wgsl?raw";
+import tiles from "../../shaders/matmul.gemm_tile.wgsl?raw";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { KernelSpec } from "../../src/gpu/kernel.ts";
 import type { MatrixConfig } from "../../src/gpu/subgroups.ts";
-import { pathOf } from "../support.ts";
-
-const wgsl = (shader: string): string => readFileSync(pathOf(`shaders/${shader}.wgsl`), "utf8");
 
 /** Lanes of an emulated subgroup, a share of a fragment each: few, so that the slices of large tiles may be short (emulated). */
 const widthOf = ({ M, N }: MatrixConfig): number => ((M * N) / 16 >= 8 ? 8 : 4);
@@ -44,36 +43,39 @@ fn save(lane: u32, at: u32, result: Result) {
 }
 `;
 
-/** The same for attention, whose operands lie in a buffer too, two to a word in f16: an operand is which memory, whether turned, where, and its stride. */
+/**
+ * The same for attention, whose operands lie in a buffer too, two to a word in f16: an operand is which memory, whether turned, where, and its stride.
+ * A result is where it lies in memory of the lane's own: copied as a value from loop to loop, wide heads' took minutes to compile.
+ */
 const OPERANDS = (f16: boolean) => `${ROUNDED(f16)}
 alias Left = vec4<u32>;
 alias Right = vec4<u32>;
 const EACH = M * N / WIDTH;
-alias Result = array<f32, EACH>;
+var<private> o_and_s: array<f32, (D + KEYS) / N * EACH>;
+fn o_at(n: u32) -> u32 { return n * EACH; }
+fn s_at(n: u32) -> u32 { return (D / N + n) * EACH; }
 fn end(n: u32) -> u32 { return min(n, n * p.heads); }
 fn element(o: vec4<u32>, r: u32, c: u32) -> f32 {
   let at = o.z + select(r * o.w + c, c * o.w + r, o.y == 1u);
   if (o.x == 1u) { return ps[at]; }
   return ${f16 ? "unpack2x16float(reals[at / 2u])[at % 2u]" : "reals[at]"};
 }
-fn multiply(lane: u32, left: Left, right: Right, sums: Result) -> Result {
-  var out = sums;
+fn multiply(lane: u32, left: Left, right: Right, sums: u32) {
   for (var e = 0u; e < end(EACH); e++) {
     let row = (lane * EACH + e) / N;
     let column = (lane * EACH + e) % N;
-    for (var k = 0u; k < end(K); k++) { out[e] += element(left, row, k) * element(right, k, column); }
+    for (var k = 0u; k < end(K); k++) { o_and_s[sums + e] += element(left, row, k) * element(right, k, column); }
   }
-  return out;
+}
+fn clear(result: u32) {
+  for (var e = 0u; e < end(EACH); e++) { o_and_s[result + e] = 0.0; }
 }
 fn place(lane: u32, e: u32) -> u32 { return (lane * EACH + e) / N * SPITCH + (lane * EACH + e) % N; }
-fn save(lane: u32, at: u32, result: Result) {
-  var all = result;
-  for (var e = 0u; e < end(EACH); e++) { ss[at + place(lane, e)] = all[e]; }
+fn save(lane: u32, at: u32, result: u32) {
+  for (var e = 0u; e < end(EACH); e++) { ss[at + place(lane, e)] = o_and_s[result + e]; }
 }
-fn loaded(lane: u32, at: u32) -> Result {
-  var all: Result;
-  for (var e = 0u; e < end(EACH); e++) { all[e] = ss[at + place(lane, e)]; }
-  return all;
+fn load(lane: u32, at: u32, result: u32) {
+  for (var e = 0u; e < end(EACH); e++) { o_and_s[result + e] = ss[at + place(lane, e)]; }
 }
 `;
 
@@ -89,18 +91,21 @@ fn row_max(s_row: u32, key0: u32, sees: u32) -> f32 {
 function emulatedAttention(spec: KernelSpec): KernelSpec {
   const { libs = [], ...rest } = spec;
   const f16 = libs.some((lib) => typeof lib === "object" && lib.code.includes("f16"));
-  const code = wgsl(spec.shader)
+  const code = attention
     .replace(/^alias \w+ = subgroup_matrix_.*\n/gm, "")
-    .replace(/subgroupMatrixLoad<Result, row_major>\(&ss, (.*), SPITCH\);/g, "loaded(lane, $1);")
+    .replace(/^ *var [os]: array<Result.*\n/gm, "")
+    .replace(/o\[(.*)\] = subgroupMatrixLoad<Result, row_major>\(&ss, (.*), SPITCH\);/g, "load(lane, $2, o_at($1));")
     .replace(
       /subgroupMatrixLoad<\w+, (\w+)_major>\(&(\w+), (.*), (\w+)\);/g,
       (_, layout: string, of: string, at: string, stride: string) => {
         return `vec4<u32>(${of === "ps" ? 1 : 0}u, ${layout === "col" ? 1 : 0}u, ${at}, ${stride});`;
       },
     )
-    .replaceAll("subgroupMatrixMultiplyAccumulate(", "multiply(lane, ")
-    .replace(/subgroupMatrixStore<row_major>\(&ss, (.*), (s\[n\]|o\[.*\]), SPITCH\);/g, "save(lane, $1, $2);")
+    .replace("s[n] = Result()", "clear(s_at(n))")
+    .replace(/(\w)\[n\] = subgroupMatrixMultiplyAccumulate\(left, right, .*\);/g, "multiply(lane, left, right, $1_at(n));")
+    .replace(/subgroupMatrixStore<row_major>\(&ss, (.*), ([os])\[(.*)\], SPITCH\);/g, "save(lane, $1, $2_at($3));")
     .replace(/var ([dk]) = (\w+ \/ K);/g, "var $1 = end($2);")
+    .replace(/; (\w+) < ([^;]+);/g, "; $1 < end($2);") // every loop
     .replace("subgroupShuffleXor(high, i)", "row_max(s_row, key0, sees)")
     .replaceAll("= Real(", "= rounded(")
     .replace("reals: array<Real>", `reals: array<${f16 ? "u32" : "f32"}>`)
@@ -125,7 +130,7 @@ export function emulated(spec: KernelSpec): KernelSpec {
     const { TM, TN, GM, GN, M, N, PRODUCTS } = consts as Record<string, number>;
     return 4 * (Math.min(PRODUCTS!, 2) * TM! + (Math.max(PRODUCTS!, 2) - 1) * TN!) * (BK + 8) + 4 * GM! * GN! * M! * N!;
   };
-  const code = wgsl(spec.shader)
+  const code = gemm
     .replace(/^alias \w+ = subgroup_matrix_.*\n/gm, "")
     .replace(/subgroupMatrixLoad<\w+, \w+>\(&\w+, (.*), PITCH\);/g, "$1;")
     .replace("subgroupMatrixMultiplyAccumulate(", "multiply(local.x % WIDTH, ")
@@ -158,7 +163,7 @@ fn w_value(v: f32) -> f32 { return select(rounded(v), split(v), PRODUCTS > 2u); 
 `;
   const each = (share: string, value: string) =>
     `let raw = ${share}; for (var q = 0u; q < 4u; q++) { for (var e = 0u; e < 4u; e++) { share[q][e] = ${value}(raw[q][e]); } }`;
-  const code = wgsl("matmul.gemm_tile")
+  const code = tiles
     .replace("share = x_share(at, k);", each("x_share(at, k)", "x_value"))
     .replace("share = expand(fetch(at, k));", each("expand(fetch(at, k))", "w_value"));
   const libs = (spec.libs ?? []).filter((lib) => typeof lib === "string");

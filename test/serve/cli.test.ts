@@ -133,20 +133,20 @@ describe("lmdeploy serve proxy", () => {
     proxy.refuse(true);
     const { child, url, code, said } = await serve("--proxy-url", `${proxy.url}/`, "--model-name", "internvl");
     await healthy(url);
-    await expect.poll(said, { timeout: 5000 }).toContain("does not take");
+    await expect.poll(said).toContain("does not take");
     proxy.refuse(false);
-    await expect.poll(() => Object.keys(proxy.nodes), { timeout: 5000 }).toEqual([url]);
+    await expect.poll(() => Object.keys(proxy.nodes)).toEqual([url]);
     const added = proxy.calls.filter(({ path }) => path === "/nodes/add").at(-1)!;
     expect(added).toEqual({ method: "POST", path: "/nodes/add", body: { url, status: { models: ["internvl"], role: 1 } } });
     await proxy.close();
-    await expect.poll(said, { timeout: 5000 }).toContain("does not answer");
+    await expect.poll(said).toContain("does not answer");
     const again = await lmdeployProxy(proxy.port);
-    await expect.poll(() => Object.keys(again.nodes), { timeout: 5000 }).toEqual([url]);
+    await expect.poll(() => Object.keys(again.nodes)).toEqual([url]);
     delete again.nodes[url]; // the proxy's own heart beat has dropped it
-    await expect.poll(() => Object.keys(again.nodes), { timeout: 5000 }).toEqual([url]);
+    await expect.poll(() => Object.keys(again.nodes)).toEqual([url]);
     const running = await post(url, { ...LONG, model: "internvl" });
     child.kill("SIGTERM");
-    await expect.poll(() => Object.keys(again.nodes), { timeout: 5000 }).toEqual([]);
+    await expect.poll(() => Object.keys(again.nodes)).toEqual([]);
     expect((await running.text()).trimEnd().endsWith("data: [DONE]")).toBe(true);
     expect(await code).toBe(0);
     expect(again.calls.filter(({ path }) => path.startsWith("/nodes/remove"))).toEqual([

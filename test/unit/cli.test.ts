@@ -225,7 +225,7 @@ describe("internvl", () => {
     ["a text as a picture", ["chat", "--image", main, "What?"], 1, /bad-image: .*not a format known here(?!.*\{ data)/],
     ["a video as a picture", ["chat", "--image", "clip.png", "What?"], 1, /"clip\.png" is a video, not a picture .*--video/],
     ["a video that is damaged", ["chat", "--video", "clip.png", "What?"], 1, /bad-image: .*video/],
-    ["a picture as a video", ["chat", "--video", `${images}/card-1.png`, "What?"], 1, /bad-image: the video is no MP4, MOV, WebM/],
+    ["a picture as a video", ["chat", "--video", `${images}/card-1.png`, "What?"], 1, /bad-image: the video is not an MP4, MOV, WebM/],
     ["a damaged picture", ["chat", "--image", "cut.png", "What?"], 1, /^internvl: bad-image: "cut\.png": .*cut off/],
     ["a data URL that is none", ["chat", "--image", "data:nope", "What?"], 1, /^internvl: bad-input: "data:nope" is not a data URL/],
     ["a very long path", ["chat", "--image", "a".repeat(100_000), "What?"], 1, /"a{40}…" \(100000 characters\): the name is too long/],

@@ -65,6 +65,7 @@ export class Conversation {
     this.reset();
     const config = this.#page.answering()?.loaded.config;
     for (const each of turns) this.#add(each.question, each.pictures, config).restore(each, this.#pictures());
+    window.scrollTo(0, document.documentElement.scrollHeight);
     this.#page.changed();
   }
 

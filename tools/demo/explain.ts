@@ -3,7 +3,8 @@ import { make } from "./dom.ts";
 
 /** What somebody at this page can do about an error, beyond the error's own hint. */
 const HELP: Partial<Record<string, string>> = {
-  "no-webgpu": "This page needs WebGPU: a current Chrome or Edge, Safari 26, or Firefox 141 or newer, opened over https or localhost.",
+  "no-webgpu":
+    "This page needs WebGPU: a current Chrome or Edge, Safari 26, or Firefox 141 or newer (on some systems it has to be turned on there: dom.webgpu.enabled in about:config), opened over https or localhost.",
   "no-adapter":
     "WebGPU is there, but no graphics adapter. Turn on “Use graphics acceleration” in the browser's settings, and update the graphics driver. On Linux, Chrome may need --enable-unsafe-webgpu --enable-features=Vulkan.",
   "out-of-memory": "Close other pages that use the graphics adapter, or take a smaller checkpoint.",

@@ -61,7 +61,7 @@ async function ask(): Promise<void> {
   question.value = "";
   await conversation.ask(text, pictures.take());
   model?.refresh();
-  question.focus({ preventScroll: true });
+  if (matchMedia("(pointer: fine)").matches) question.focus({ preventScroll: true }); // a phone would bring its keyboard up over the answer
 }
 
 /** Empties the composer. */

@@ -4,11 +4,13 @@ import { make } from "./dom.ts";
 // `marked` reads the Markdown, and nodes are made of its tokens here, one kind after the other: no text of a model's is ever read as HTML, so
 // that there is nothing to sanitise. Pictures are not shown either, which would tell their server that somebody read this.
 
-/** An answer's Markdown as nodes. */
+/** An answer's Markdown as nodes. What is nested deeper than the stack goes (`>>>>…`, a thousand times) stays as it was written. */
 export function markdown(text: string): DocumentFragment {
-  const fragment = document.createDocumentFragment();
-  fragment.append(...nodes(new Lexer({ gfm: true, breaks: true }).lex(text)));
-  return fragment;
+  try {
+    return group(nodes(new Lexer({ gfm: true, breaks: true }).lex(text)));
+  } catch {
+    return group([make("p", {}, text)]);
+  }
 }
 
 const nodes = (tokens: readonly Token[]): (Node | string)[] => tokens.map((token) => node(token as Known));

@@ -106,7 +106,11 @@ export class Turn {
   #tools(...names: ("Copy" | "Regenerate")[]): HTMLElement {
     const buttons = {
       Copy: () => copyButton(this.#written),
-      Regenerate: () => quietButton("Regenerate", () => this.#actions.regenerate(this), { className: "quiet again regenerate" }),
+      Regenerate: () =>
+        quietButton("Regenerate", () => this.#actions.regenerate(this), {
+          className: "quiet again regenerate",
+          title: "Asks again; at temperature 0 the answer is the same",
+        }),
     };
     return make("div", { className: "tools" }, ...names.map((name) => buttons[name]()));
   }

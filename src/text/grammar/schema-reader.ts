@@ -107,7 +107,7 @@ export class SchemaReader {
     if (schema.$ref !== undefined) {
       alone("$ref");
       const { to, target } = this.#resolve(schema.$ref, at);
-      // What is entered must have an end.
+      // A value of it must be able to end.
       if (!this.#checked.has(to)) {
         this.#checked.add(to);
         if (!this.#ends(target, to, [to])) throw this.refuse(to, "allows no value that ends: it has to hold itself");

@@ -20,7 +20,7 @@ ${ANY} ::= ${FREE} | array | "\\"" ${REST} | ${numberGrammar({}, false)} | "true
 ${FREE} ::= "{" ("\\"" ${REST} ": " ${ANY} (", \\"" ${REST} ": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
 
-/** Texts that are none of some names, as they stand in a JSON string, with its end. */
+/** Any text but these names, as it stands in a JSON string, with its end. */
 function otherThan(names: readonly string[]): string {
   const ways: string[] = names.includes("") ? [] : ['"\\""'];
   const firsts = new Map<number, string[]>();

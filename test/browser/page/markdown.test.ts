@@ -58,6 +58,15 @@ describe("an answer's Markdown", () => {
     element.remove();
   });
 
+  it.each([">", "- ", "1. ", "[", "*a ", "**a*", "[a](", "`a``", "<a ", "![", "> - "])(
+    "is shown, however often %s is repeated",
+    (piece) => {
+      const element = shown(`${piece.repeat(3000)}x`);
+      expect(element.textContent).toContain("x");
+      element.remove();
+    },
+  );
+
   it("is shown as it is meant", () => {
     const html = (text: string) => shown(text).innerHTML;
     expect(html("a **b** *c* `d` ~~e~~")).toBe("<p>a <strong>b</strong> <em>c</em> <code>d</code> <del>e</del></p>");

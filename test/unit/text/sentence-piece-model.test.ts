@@ -131,7 +131,7 @@ describe("tokenizer.model that is not read", () => {
 
   const cases: [string, Uint8Array, RegExp][] = [
     ["nothing", of(), /is a unigram model/],
-    ["half a file", whole.subarray(0, 5000), /is no SentencePiece model: it breaks off/],
+    ["half a file", whole.subarray(0, 5000), /is not a SentencePiece model: it breaks off/],
     ["JSON", new TextEncoder().encode('{"version": "1.0"}'), /SentencePiece model|unknown field/],
     ["a unigram model", of(pieces, trainer([3, 1]), normalizer()), /is a unigram model, only BPE/],
     ["a model of words", of(pieces, trainer([3, 3]), normalizer()), /is a word model/],
@@ -164,7 +164,7 @@ describe("tokenizer.model that is not read", () => {
     [{ tokenizer_class: "T5Tokenizer" }, /tokenizer_class is "T5Tokenizer"/],
     [{ add_eos_token: true }, /add_eos_token is true/],
     [{ tokenizer_class: "LlamaTokenizer", legacy: false }, /legacy is false/],
-    [{ bos_token: "<bos>" }, /bos_token is "<bos>", which is no token/],
+    [{ bos_token: "<bos>" }, /bos_token is "<bos>", which is not a token/],
     [{ bos_token: 5 }, /bos_token is 5, needs a token/],
     [{ added_tokens_decoder: { 5: { content: "<x>" } } }, /"<x>" takes the place of a byte, 5/],
     [{ added_tokens_decoder: { 900: { content: "<s>" } } }, /"<s>" has the id 900, and in tokenizer\.model 1/],
