@@ -70,7 +70,7 @@ export function requestOf(options: LanguageModelV3CallOptions): { request: ChatC
       ? [
           {
             type: "function" as const,
-            function: { name: tool.name, description: tool.description, parameters: tool.inputSchema as object },
+            function: { name: tool.name, description: tool.description, parameters: tool.inputSchema as object, strict: tool.strict },
           },
         ]
       : [],

@@ -44,6 +44,7 @@ export type ChatMessage =
 /** A function that the model may call; `parameters` is a JSON Schema. */
 export interface ChatTool {
   type: "function";
+  /** `strict`: what it is called with is by `parameters` also where `tool_choice` is auto. */
   function: { name: string; description?: string | undefined; parameters?: object | undefined; strict?: boolean | null | undefined };
 }
 

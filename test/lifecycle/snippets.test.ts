@@ -42,7 +42,7 @@ const IMPORTED = {
   "node:fs/promises": ["readFile"],
 };
 const MADE: Record<string, [value: string, type: string]> = {
-  vlm: ['await InternVL.load("weights/nano")', "InstanceType<typeof InternVL>"],
+  vlm: ['await InternVL.load("weights/nano")', 'import("internvl-webgpu").InternVL'],
   gpu: ["await openGpu()", "Awaited<ReturnType<typeof openGpu>>"],
   file: ['new File([], "photo.png")', "File"], // and the next: for pages
   output: ["{ append() {} }", "{ append(text: string): void }"],
@@ -85,7 +85,7 @@ const ADAPTER = process.env.INTERNVL_ADAPTER ?? "swiftshader";
 
 it(`every example runs, and prints what it says (${ELSEWHERE})`, { skip: isQuick }, async () => {
   expect(runnable.length).toBeGreaterThan(40);
-  const hub = await hubServer("OpenGVLab/InternVL2_5-1B", filesBelow(pathOf("weights/nano")));
+  const hub = await hubServer("OpenGVLab/InternVL2_5-2B", filesBelow(pathOf("weights/nano")));
   const folder = snippetFolder();
   try {
     const here = ({ code }: Snippet) =>

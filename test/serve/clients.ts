@@ -65,6 +65,23 @@ export function clientSuite(running: () => Running): void {
     await expect(refused).rejects.toMatchObject({ status: 400, param: "response_format.json_schema.schema" });
   });
 
+  it("openai's stream helper and ai's streamText: calls of strict tools", async () => {
+    const { tokenizer } = partsOf(running().vlm);
+    const count = zodFunction({ name: "count", parameters: z.object({ sides: z.int().min(1).max(9) }) });
+    const begun = { logit_bias: { [tokenizer.idOf("<tool_call>")!]: 100 }, parallel_tool_calls: false }; // the model begins a call by itself
+    const helper = openai().chat.completions.stream({ ...TRIANGLE, tools: [count], ...begun });
+    const done: unknown[] = [];
+    helper.on("tool_calls.function.arguments.done", ({ name, parsed_arguments }) => done.push([name, parsed_arguments]));
+    const { choices } = await helper.finalChatCompletion();
+    expect([choices[0]!.finish_reason, done]).toEqual(["tool_calls", [["count", { sides: expect.any(Number) }]]]);
+    const provider = createOpenAICompatible({ name: "internvl", baseURL: baseURL() });
+    const tools = { count: tool({ inputSchema: z.object({ sides: z.int().min(1).max(9) }) }) };
+    const providerOptions = { internvl: { parallel_tool_calls: false } };
+    const streamed = streamText({ model: provider(MODEL), tools, toolChoice: "required", prompt: SHAPE, temperature: 0, providerOptions });
+    expect(await streamed.toolCalls).toMatchObject([{ toolName: "count", input: { sides: expect.any(Number) } }]);
+    expect(await streamed.finishReason).toBe("tool-calls");
+  });
+
   it("openai: errors are its own classes", async () => {
     const failed = await openai()
       .chat.completions.create({ ...TRIANGLE, temperature: 9 })

@@ -1,10 +1,14 @@
 // Runs the built program many times in one process, as it is: what a start costs, and what SwiftShader compiles, is paid once. A message
 // { args, cwd } is answered by { status, stdout, stderr }. What is about signals, pipes and a process's end has processes of its own.
+import { setMaxListeners } from "node:events";
 import { readdirSync, readlinkSync } from "node:fs";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { globals } from "webgpu";
 
 const main = new URL("../../dist/tools/cli/main.js", import.meta.url).href;
+
+setMaxListeners(0); // a run counts on the end of its process to take what it listens to
 
 // One device an adapter, that keeps its pipelines: Dawn finds one that it has made before. It is destroyed at the end.
 const destroys = [];
@@ -53,6 +57,7 @@ async function run({ args, cwd }) {
       return true;
     };
   await import(`${main}?${runs++}`);
+  for (let i = 0; process.platform === "linux" && leaks().length > 0 && i < 100; i++) await sleep(20); // they are being closed
   if (process.platform === "linux") said.stderr += leaks().join("");
   forgetListeners();
   return { status: process.exitCode ?? 0, ...said };
