@@ -4,7 +4,7 @@ import { make } from "./dom.ts";
 // `marked` reads the Markdown, and nodes are made of its tokens here, one kind after the other: no text of a model's is ever read as HTML, so
 // that there is nothing to sanitise. Pictures are not shown either, which would tell their server that somebody read this.
 
-/** An answer's Markdown as nodes. What is nested deeper than the stack goes (`>>>>…`, a thousand times) stays as it was written. */
+/** An answer's Markdown as nodes. What is nested absurdly deep (`>>>>…`, a thousand times) stays as it was written. */
 export function markdown(text: string): DocumentFragment {
   try {
     return group(nodes(new Lexer({ gfm: true, breaks: true }).lex(text)));
@@ -13,7 +13,19 @@ export function markdown(text: string): DocumentFragment {
   }
 }
 
-const nodes = (tokens: readonly Token[]): (Node | string)[] => tokens.map((token) => node(token as Known));
+/** Deeper than any answer is meant to be. Browsers lay out what is nested by recursion, as `marked` reads it: both end at some depth. */
+const MOST_NESTED = 64;
+let depth = 0;
+
+function nodes(tokens: readonly Token[]): (Node | string)[] {
+  if (depth >= MOST_NESTED) throw new RangeError("nested too deep");
+  depth++;
+  try {
+    return tokens.map((token) => node(token as Known));
+  } finally {
+    depth--;
+  }
+}
 
 type Known =
   | Tokens.Blockquote

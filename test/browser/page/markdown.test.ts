@@ -63,6 +63,12 @@ describe("an answer's Markdown", () => {
     (piece) => {
       const element = shown(`${piece.repeat(3000)}x`);
       expect(element.textContent).toContain("x");
+      const depths = Array.from(element.querySelectorAll("*"), (each) => {
+        let depth = 1;
+        for (let up = each.parentElement!; up !== element; up = up.parentElement!) depth++;
+        return depth;
+      });
+      expect(Math.max(...depths)).toBeLessThan(200); // a browser lays that out
       element.remove();
     },
   );
