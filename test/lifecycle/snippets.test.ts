@@ -83,7 +83,7 @@ process.exit();`;
 
 const ADAPTER = process.env.INTERNVL_ADAPTER ?? "swiftshader";
 
-it(`every example runs, and prints what it says (${ELSEWHERE})`, { skip: isQuick }, async () => {
+it(`every example runs, and prints what it says (${ELSEWHERE})`, { skip: isQuick, timeout: 600_000 }, async () => {
   expect(runnable.length).toBeGreaterThan(40);
   const hub = await hubServer("OpenGVLab/InternVL2_5-2B", filesBelow(pathOf("weights/nano")));
   const folder = snippetFolder();
