@@ -84,7 +84,7 @@ export default defineConfig(({ mode }) => ({
       {
         plugins: [oneDevice], // of a file, which has a page of its own
         resolve: { alias: platform("web") },
-        optimizeDeps: { include: ["jpeg-js/lib/decoder.js", "@jsquash/jpeg/codec/dec/mozjpeg_dec.js", "mediabunny"] },
+        optimizeDeps: { include: ["jpeg-js/lib/decoder.js", "@jsquash/jpeg/codec/dec/mozjpeg_dec.js", "mediabunny", "marked"] },
         test: {
           name: "browser",
           include: ["test/browser/page/**/*.test.ts"], // run inside Chromium

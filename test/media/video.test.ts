@@ -116,8 +116,8 @@ describe.skipIf(!ffmpeg)("videos in Node", () => {
     expect(await refusal(clip("sound.m4a"))).toBe("bad-image: the file holds no video, only sound or less");
     expect(await refusal(clip("none.mp4"))).toMatch(/bad-input: cannot read the video .*ENOENT/);
     expect(await refusal(clip(""))).toMatch(/it is a folder/);
-    expect(await refusal(src("a.mp4", ""))).toMatch(/no MP4, MOV, WebM, Matroska or AVI file/);
-    expect(await refusal(src("b.mp4", "#EXTM3U\nfile:///etc/passwd\n"))).toMatch(/no MP4, MOV, WebM/);
+    expect(await refusal(src("a.mp4", ""))).toMatch(/not an MP4, MOV, WebM, Matroska or AVI file/);
+    expect(await refusal(src("b.mp4", "#EXTM3U\nfile:///etc/passwd\n"))).toMatch(/not an MP4, MOV, WebM/);
     expect(await refusal(clip("h264.mp4"), { maxPixels: 1000 })).toBe(
       "bad-image: the video is 96 x 64 = 6144 pixels, at most 1000 are allowed",
     );

@@ -109,7 +109,7 @@ export function securitySuite(running: () => Running): void {
       );
     expect(await fetched("/a.png", 1e6)).toBe(png.length);
     expect(await fetched("/redirect")).toContain("redirect");
-    expect(await fetched("/html")).toContain("no picture");
+    expect(await fetched("/html")).toContain("not a picture");
     expect(await fetched("/large")).toContain("limit-exceeded");
     expect(await fetched("/none")).toContain("404");
     expect(await fetched("/silent", 1000, 0.2)).toContain("in 0.2 s");
