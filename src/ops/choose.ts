@@ -88,7 +88,7 @@ const EVERYWHERE: Kernels = { matmul: { ...GEMVS, ...GEMMS }, attention: ATTENTI
 let onCpu: Kernels | undefined;
 
 whenOpened("cpu", async (gpu) => {
-  const cpu = await late("the kernels for adapters that compute on the CPU", import("./cpu/index.ts"));
+  const cpu = await late("the kernels of CPU adapters", import("./cpu/index.ts"));
   await cpu.prepare(gpu);
   onCpu = cpu.KERNELS;
 });

@@ -17,6 +17,7 @@ let shared: Promise<device.Gpu> | undefined;
 export const openGpu: typeof device.openGpu = async (choice) => {
   const given = choice instanceof Object && (!isPlain(choice) || Object.values(choice).some((each) => each !== undefined));
   if (given) return device.openGpu(choice);
+  await import("../../src/ops/choose.ts"); // it brings its kernels when a device is opened, and the first file may not need any
   const current = shared;
   const before = await current?.catch(() => undefined);
   if ((!before || before.lostReason() !== undefined) && shared === current) shared = device.openGpu();

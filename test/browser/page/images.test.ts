@@ -143,8 +143,11 @@ describe("images of a page", () => {
     const stream = canvas.captureStream();
     video.srcObject = stream;
     const played = new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+    // A stream has a frame whenever the canvas is drawn on; the first may come before anybody listens.
+    const again = setInterval(() => canvas.getContext("2d")!.drawImage(canvas, 0, 0), 100);
     await video.play();
     await played;
+    clearInterval(again);
     video.pause();
     // A stream may pass through YUV: a few levels. The element and a frame of it must agree to the byte.
     const seen = await tilesOf(video);
