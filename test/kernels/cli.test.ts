@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
+import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
 
 // The built program, as a user runs it: npm ci builds it.
@@ -71,9 +72,9 @@ describe("internvl kernels", () => {
   });
 
   // The ceilings, which every bench measures first, take SwiftShader more than a minute.
-  const quick = () => inject("full") || adapters.some((name) => !/swiftshader/i.test(name));
+  const SLOW = `bench measures every ceiling first: ${ELSEWHERE}`;
   it("bench --json prints the adapter's ceilings and the cases' speeds", async (context) => {
-    if (!quick()) context.skip("there is SwiftShader alone: npm run test:full");
+    context.skip(isQuick, SLOW);
     const adapter = adapters.find((name) => !/swiftshader/i.test(name)) ?? adapters[0]!;
     const { status, stdout } = await internvl("kernels", "bench", "--op", "rope", "--filter", "tokens=1,", "--json", "--adapter", adapter);
     expect(status).toBe(0);
@@ -92,7 +93,7 @@ describe("internvl kernels", () => {
   });
 
   it("bench --json tells of the whole model: first tokens with a picture, and which kernel each product takes", async (context) => {
-    if (!quick()) context.skip("there is SwiftShader alone: npm run test:full");
+    context.skip(isQuick, SLOW);
     const adapter = adapters.find((name) => !/swiftshader/i.test(name)) ?? adapters[0]!;
     const { status, stdout } = await internvl("bench", "--tokens", "4", "--prompt", "32", "--json", "--adapter", adapter);
     expect(status).toBe(0);

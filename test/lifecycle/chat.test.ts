@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { InternVL, type Progress, type PromptProgress } from "../../src/index.ts";
 import { failureOf as codeOf } from "../shared/failures.ts";
+import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
 
 const folder = pathOf("weights/nano");
@@ -97,7 +98,8 @@ describe("chat", () => {
     expect(card2.tokenIds).toEqual(own.tokenIds);
   });
 
-  it("two chats at once give what each gives alone", async () => {
+  it("two chats at once give what each gives alone", async (context) => {
+    context.skip(isQuick, `together.test.ts has many: ${ELSEWHERE}`);
     const both = await Promise.all([vlm.chat(QUESTION, { images: [card] }), vlm.chat("Hello, who are you?")]);
     expect(both[0].text).toBe(ANSWER);
     expect(both[1].tokenIds).toEqual((await vlm.chat("Hello, who are you?")).tokenIds);

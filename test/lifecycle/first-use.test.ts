@@ -66,7 +66,8 @@ await vlm.dispose();`;
     }
   });
 
-  it("a load beside one that is disposed and collected, and one that fails", async () => {
+  it("a load beside one that is disposed and collected, and one that fails", async (context) => {
+    context.skip(isQuick, `four loads more: ${ELSEWHERE}`);
     const script = `
 const slow = (async () => ask(await load()))();
 const gone = (async () => { await (await load()).dispose(); for (let i = 0; i < 20; i++) { gc(); await new Promise((done) => setTimeout(done, 5)); } })();

@@ -86,7 +86,8 @@ describe("chats at the same time", () => {
     expect(vlm.memory().bytes).toBe(before);
   });
 
-  it("a batch and a session decode with them", async () => {
+  it("a batch and a session decode with them", async (context) => {
+    context.skip(isQuick, `the same in other company: ${ELSEWHERE}`);
     const session = vlm.session();
     const [results, first, second, ...chats] = await Promise.all([
       vlm.batch(
@@ -157,7 +158,8 @@ describe("chats at the same time", () => {
 });
 
 describe("slots and kvBytes", () => {
-  it("bound how many there are; a slot that was named keeps what it holds", async () => {
+  it("bound how many there are; a slot that was named keeps what it holds", async (context) => {
+    context.skip(isQuick, `five models more: ${ELSEWHERE}`);
     const load = (options: object) => InternVL.load(folder, { maxContext: 256, ...options });
     expect(await codeOf(load({ slots: 0 }))).toBe("bad-input");
     await expect(load({ slots: 9 })).rejects.toThrow("slots is 9, needs an integer from 1 to 8");

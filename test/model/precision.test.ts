@@ -24,7 +24,8 @@ interface Golden {
 const BOUNDS: Readonly<Record<"exact" | "auto", readonly [number, number]>> = { exact: [1e-5, 2e-5], auto: [2e-3, 5e-3] };
 
 describe.each(["exact", "auto"] as const)("a model whose products are %s", (precision) => {
-  it("is as near to upstream as that allows, and answers the same", async () => {
+  it("is as near to upstream as that allows, and answers the same", async (context) => {
+    context.skip(isQuick && precision === "exact", `the goldens are exact: ${ELSEWHERE}`);
     const folder = "test/fixtures/tiny/tiny-qwen";
     const golden = await readJson<Golden>(readRepository, `${folder}/expected.json`);
     const expected = readF32(await readRepository(`${folder}/expected.safetensors`));

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import { parseAllDocuments } from "yaml";
+import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { runScript, type Snippet, snippetFolder, snippetsOf } from "../shared/snippets.ts";
 import { pathOf } from "./pictures.ts";
 import { lmdeployProxy, reverseProxy } from "./replicas.ts";
@@ -55,7 +56,8 @@ const post = (url: string, body: object) =>
 const LONG = { ...TRIANGLE, messages: [{ role: "user", content: "Count." }], temperature: 2, seed: 1, max_tokens: 60, stream: true };
 
 describe("docs/serving.md", () => {
-  it("its snippets work as they stand", async () => {
+  it("its snippets work as they stand", async (context) => {
+    context.skip(isQuick, `each client once more: ${ELSEWHERE}`);
     const { url } = await serve();
     await healthy(url);
     const here = ({ code }: Snippet) => code.replaceAll("http://127.0.0.1:23333", url);
