@@ -39,6 +39,7 @@ describe.each(isQuick ? NAMES.slice(0, 1) : NAMES)("%s: every answer is JSON by 
     ["drawn", { temperature: 1.2, topP: 0.98, seed: 11 }],
   ] as const)(
     "random schemas, %s",
+    { timeout: 1_800_000 }, // six minutes where much else runs on the two cores
     async ([kind, how], context) => {
       context.skip(isQuick && kind === "greedy", `drawn alone: ${ELSEWHERE}`);
       const items = SCHEMAS.map((schema): BatchItem => ({ prompt: GREETING, schema, maxTokens: 700, ...how }));
@@ -48,8 +49,7 @@ describe.each(isQuick ? NAMES.slice(0, 1) : NAMES)("%s: every answer is JSON by 
         expect(errorsOf(SCHEMAS[i]!, result.text), result.text).toEqual([]);
       }
     },
-    1_800_000,
-  ); // six minutes where much else runs on the two cores
+  );
 });
 
 describe("answers with a schema", () => {
