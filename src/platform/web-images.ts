@@ -4,15 +4,14 @@ import type { PortableImage, RgbaPixels, SizeCheck } from "./platform.ts";
 /** Pixels as they are stored: what a browser would do to them for showing is switched off. */
 export const AS_STORED: ImageBitmapOptions = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
 
-export const isElement = (image: object): image is HTMLImageElement => "naturalWidth" in image;
+const isElement = (image: object): image is HTMLImageElement => "naturalWidth" in image;
 const isCanvas = (image: object): boolean => "getContext" in image;
 const isFrame = (image: object): boolean => "displayWidth" in image;
 const isVideo = (image: object): image is HTMLVideoElement => "videoWidth" in image;
 
-/** What needs the browser's decoders, or a file that it has. */
-export const browserFiles = () => late("the browser's decoders", import("./web-decode.ts"));
+export const shown = () => late("what tells of a page's pictures", import("./web-shown.ts"));
 
-const unreadable = async (cause: unknown): Promise<EngineError> => (await browserFiles()).unreadable(cause);
+const unreadable = async (cause: unknown): Promise<EngineError> => (await shown()).unreadable(cause);
 
 /** The size of an image object in pixels; `undefined` for what is none. @throws EngineError bad-image for one without a picture */
 async function sizeOf(image: object): Promise<{ width: number; height: number } | undefined> {
@@ -22,7 +21,7 @@ async function sizeOf(image: object): Promise<{ width: number; height: number } 
   const width = first("displayWidth", "videoWidth", "naturalWidth", "width");
   const height = first("displayHeight", "videoHeight", "naturalHeight", "height");
   if (width === undefined || height === undefined) return undefined;
-  if (!width || !height || (isVideo(image) && image.readyState < 2)) throw (await browserFiles()).nothingShown(width, height);
+  if (!width || !height || (isVideo(image) && image.readyState < 2)) throw (await shown()).nothingShown(width, height);
   return { width, height };
 }
 
@@ -58,7 +57,7 @@ export async function pixelsOf(image: object, check: SizeCheck): Promise<RgbaPix
  */
 export async function portable(image: object): Promise<PortableImage> {
   if (isElement(image)) {
-    const file = await (await browserFiles()).fileOf(image);
+    const file = await (await shown()).fileOf(image);
     if (file) return { image: file, transfer: [] };
   }
   if (!isElement(image) && !isCanvas(image) && !isVideo(image)) return { image, transfer: [] };

@@ -32,6 +32,7 @@ const LIMITS = [90_000, 100_100];
 const LATER = {
   "pictures by address": "src/api/address.ts",
   "the browser's decoders": "src/platform/web-decode.ts",
+  "pictures that a page shows": "src/platform/web-shown.ts",
   "pictures through a texture": "src/platform/web-texture.ts",
   PNG: "src/media/png.ts",
   "arithmetic-coded JPEGs": "src/media/transcode.ts",
