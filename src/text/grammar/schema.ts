@@ -20,8 +20,21 @@ ${ANY} ::= ${FREE} | array | "\\"" ${REST} | ${numberGrammar({}, false)} | "true
 ${FREE} ::= "{" ("\\"" ${REST} ": " ${ANY} (", \\"" ${REST} ": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
 
-/** Any text but these names, as it stands in a JSON string, with its end. */
-function otherThan(names: readonly string[]): string {
+const MOST_BEGINNINGS = 16; // of names that others share: XGrammar looks at all of a vocabulary for each, a fifth of a second for Qwen's
+
+/** How many letters of their beginnings other names may share with these: all where that is quick to compile. */
+function sharedLetters(names: readonly string[]): number {
+  const begun = new Set<string>();
+  for (let length = 1; ; length++) {
+    const longer = names.filter((name) => name.length >= length);
+    for (const name of longer) begun.add(name.slice(0, length));
+    if (longer.length === 0) return length;
+    if (begun.size > MOST_BEGINNINGS) return length - 1;
+  }
+}
+
+/** Texts that are not these names, as they stand in a JSON string, with its end. None begins with more letters of one than `shared`. */
+function otherThan(names: readonly string[], shared = sharedLetters(names)): string {
   const ways: string[] = names.includes("") ? [] : ['"\\""'];
   const firsts = new Map<number, string[]>();
   for (const name of names) {
@@ -30,7 +43,7 @@ function otherThan(names: readonly string[]): string {
     const rest = name.slice(code > 0xffff ? 2 : 1);
     firsts.set(code, [...(firsts.get(code) ?? []), rest]);
   }
-  for (const [code, rests] of firsts) ways.push(`${inJson(one(code))} ${otherThan(rests)}`);
+  if (shared > 0) for (const [code, rests] of firsts) ways.push(`${inJson(one(code))} ${otherThan(rests, shared - 1)}`);
   const others = without(
     ALL,
     [...firsts.keys()].map((code) => [code, code] as const).sort((a, b) => a[0] - b[0]),

@@ -110,3 +110,21 @@ it("numbers between bounds, down to every digit", async () => {
     }
   }
 });
+
+it("other properties' names are none of those that are named; of many long names they share but the first letters", async () => {
+  const object = (names: string[]) =>
+    json({ type: "object", properties: Object.fromEntries(names.map((name) => [name, { const: 1 }])), additionalProperties: { const: 2 } });
+  const few = object(["ab", "abc"]);
+  for (const name of TEXTS) {
+    const own = ["ab", "abc"].includes(name);
+    expect([await takes(few, `{"${name}": 1}`), await takes(few, `{"${name}": 2}`)], name).toEqual([own, !own]);
+  }
+  const many = object(["abcdabcdabcd", "acbdacbdacbd", "adcbadcbadcb", "bacdbacdbacd"]);
+  for (const name of ["abcdabcdabcd", "bacdbacdbacd"])
+    expect([await takes(many, `{"${name}": 1}`), await takes(many, `{"${name}": 2}`)]).toEqual([true, false]);
+  expect([await takes(many, '{"c": 2}'), await takes(many, '{"abd": 2}'), await takes(many, '{"abcdabcdabce": 2}')]).toEqual([
+    true,
+    true,
+    false,
+  ]);
+});
