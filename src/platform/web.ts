@@ -1,7 +1,7 @@
 import { EngineError, late } from "../errors.ts";
 import { quoted } from "../options.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
-import { pixelsOf, portable, shown } from "./web-images.ts"; // not late: what a video shows is read at once
+import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
 import { jpegDecoder, startModel } from "./web-scripts.ts";
 import { startDecoder } from "./web-thread.ts";
 
@@ -56,8 +56,8 @@ export const platform: Platform = {
     (await late("the store for downloads", import("./web-store.ts"))).webStore(folder ?? `internvl-webgpu/${kind}`),
   readFile: async (path) => noFiles(path),
   pixelsOf,
-  fileOf: async (image) => (await shown()).fileOf(image),
-  decodeNative: async (job) => (await late("the browser's decoders", import("./web-decode.ts"))).decodeNative(job),
+  fileOf,
+  decodeNative,
   openVideo: async (job) => (await late("what reads videos", import("./web-video.ts"))).openVideo(job),
   startDecoder,
   startModel,
