@@ -346,7 +346,7 @@ export const ROWS: Row[] = [
     "JSON",
     "an object of JSON, or cut off by max_tokens",
     async (server) => {
-      const answer = await chat(server, { response_format: { type: "json_object" }, max_tokens: 40, temperature: 1, seed: 6 });
+      const answer = await chat(server, { response_format: { type: "json_object" }, max_tokens: 150, temperature: 1, seed: 6 });
       const { finish_reason, message } = answer.choices[0];
       if (finish_reason === "stop") expect(typeof JSON.parse(message.content)).toBe("object");
       expect(message.content).toMatch(/^\{/);

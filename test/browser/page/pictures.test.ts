@@ -10,8 +10,7 @@ const sha256 = async (bytes: Uint8Array): Promise<string> =>
 const json = async (path: string) => JSON.parse(new TextDecoder().decode(await readRepository(path)));
 
 describe("pictures in a page", () => {
-  // On a busy machine any task of the page may take 50 ms once, but not every time.
-  it("decodes a photo of a million pixels to Pillow's pixels, in a worker", { retry: 2 }, async () => {
+  it("decodes a photo of a million pixels to Pillow's pixels, in a worker", async () => {
     const { cases } = await json("test/fixtures/preprocess/cases.json");
     const { decoded_sha256 } = cases.find(({ file }: { file: string }) => file === "photo2.jpg");
     const file = await readRepository("test/fixtures/preprocess/photo2.jpg");
