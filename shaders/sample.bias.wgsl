@@ -1,7 +1,7 @@
 // Adds to some ids' logits what a row asks for, in place: OpenAI's logit_bias.
 //   settings: [state rows]   biases: (id, bias) [state rows, MOST], the first s.biases of each, no id twice   logits: f32 [rows, COUNT]
 // Workgroup (1, row) of 256 threads, a bias a thread and turn. State row = FIRST + row.
-// Libs wide, sample. Limits: 256 invocations. Reference: reference/sample.
+// Lib sample. Limits: 256 invocations. Reference: reference/sample.
 struct Params {
   count: u32,
   first: u32,

@@ -1,7 +1,7 @@
 // The largest logit of every block of 2048, with the first id that has it; clears the histograms for the searches that follow.
 //   settings: [state rows]   logits: f32 [rows, COUNT]   best: [rows, blocks]   histogram: u32 [rows, 8 passes, 256 bins, 3]
 // Workgroup (block, row) of 256 threads, of which each looks at 8 logits.
-// Libs wide, sample. Limits: 256 invocations. Reference: reference/sample.
+// Lib sample. Limits: 256 invocations. Reference: reference/sample.
 struct Params {
   count: u32,
   first: u32,

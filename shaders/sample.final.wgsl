@@ -3,7 +3,7 @@
 //   candidates: (value, id) [rows, CANDIDATES]   settings: [state rows]   counts: times drawn, u32 [state rows, COUNT]
 //   next: u32 [state rows]
 // Workgroup (1, row) of 256 threads, of which each looks at 8 candidates at a time.
-// Libs wide, sample. Limits: 256 invocations. Reference: reference/sample.
+// Lib sample. Limits: 256 invocations. Reference: reference/sample.
 struct Params {
   count: u32,
   first: u32,

@@ -5,7 +5,7 @@
 //   settings: [state rows]   logits: f32 [rows, COUNT]   best: [rows, blocks]
 //   histogram: u32 [rows, 8, 256, 3]   searches: [rows, 9], the state before each pass
 // Workgroup (block of 2048, row) of 256 threads. Every workgroup first works the last pass's histogram off by itself.
-// Libs wide, sample. Needs COUNT < 2^20. Limits: 256 invocations, 8 KiB of workgroup memory. Reference: reference/sample.
+// Libs sample, wide, search. Needs COUNT < 2^20. Limits: 256 invocations, 8 KiB of workgroup memory. Reference: reference/sample.
 struct Params {
   count: u32,
   first: u32,

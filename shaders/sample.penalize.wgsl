@@ -4,7 +4,7 @@
 //   settings: [state rows]   counts: times drawn, u32 [state rows, COUNT]   masks: a bit an id, u32 [masks, ceil(COUNT / 32)]
 //   logits: f32 [rows, COUNT]
 // Workgroup (block of 256, row), a thread an id. State row = FIRST + row.
-// Libs wide, sample. Limits: 256 invocations. Reference: reference/sample.
+// Lib sample. Limits: 256 invocations. Reference: reference/sample.
 struct Params {
   count: u32,
   first: u32,

@@ -3,7 +3,7 @@
 //   settings: [state rows]   logits: f32 [rows, COUNT]   histogram: u32 [rows, 8, 256, 3]   searches: [rows, 9], the last: where both ended
 //   best: [rows, blocks], the maxima   gumbel: [rows, blocks], the winners: of a greedy row the maxima
 // Workgroup (block of 2048, row) of 256 threads, 4 ids at a time: one call of the generator makes 4 random words.
-// Libs wide, sample. Limits: 256 invocations. Reference: reference/sample.
+// Libs sample, wide, search. Limits: 256 invocations. Reference: reference/sample.
 struct Params {
   count: u32,
   first: u32,

@@ -2,7 +2,7 @@
 // chosen, as penalties, biases and masks have left it.
 //   tops: (value, id) [rows, blocks, TOP]   sums: f32 [rows, blocks]   next: u32 [state rows]   logits: f32 [rows, COUNT]
 //   probabilities: (ln Σ, the chosen one's logit), then TOP (value, id) [state rows, 1 + TOP]; id = COUNT where there are no more
-// Workgroup (1, row) of 256 threads. Libs wide, sample. Limits: 256 invocations. Reference: reference/sample.
+// Workgroup (1, row) of 256 threads. Lib sample. Limits: 256 invocations. Reference: reference/sample.
 struct Params {
   count: u32,
   first: u32,

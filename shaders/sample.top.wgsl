@@ -1,7 +1,7 @@
 // Of every block of 2048 logits the TOP largest with their ids, in order (ties: the smaller id first), and Σ exp(l - the largest).
 //   logits: f32 [rows, COUNT]   tops: (value, id) [rows, blocks, TOP]; id = COUNT where the block has no more   sums: f32 [rows, blocks]
 // Workgroup (block, row) of 256 threads, of which each holds 8 logits; TOP rounds, each finds the best behind the last.
-// Libs wide, sample. Limits: 256 invocations. Reference: reference/sample.
+// Lib sample. Limits: 256 invocations. Reference: reference/sample.
 struct Params {
   count: u32,
 }

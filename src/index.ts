@@ -1,5 +1,12 @@
+/**
+ * The library: loads a model and asks it, in Node and in pages.
+ *
+ * @module internvl-webgpu
+ */
+
 export type { BatchItem, BatchOptions } from "./api/batch.ts";
 export { cachedModels } from "./api/cached-models.ts";
+export type { Schema } from "./api/format.ts";
 export type { GenerationOptions } from "./api/generation.ts";
 export type { ImageDecoder } from "./api/image-options.ts";
 export type { ImageLike, RawImage } from "./api/images.ts";
@@ -10,19 +17,31 @@ export type {
   ChatCompletion,
   ChatCompletionChunk,
   ChatCompletionRequest,
+  ChatDelta,
+  ChatImagePart,
   ChatMessage,
+  ChatPart,
+  ChatTextPart,
   ChatTool,
   ChatToolCall,
+  ChatVideoPart,
   Complete,
   CompletionOptions,
+  CompletionTimings,
+  CompletionUsage,
+  FinishReason,
+  Logprob,
+  ResponseFormat,
+  TokenLogprob,
 } from "./api/openai-types.ts";
-export type { StoredPixels } from "./api/pictures.ts";
+export type { Source as ImageSource, StoredPixels } from "./api/pictures.ts";
 export type { ChatOptions, PictureOptions, PromptOptions, VideoFile, VideoLike } from "./api/prompt.ts";
 export type { BatchAnswer, BatchFailure, BatchResult, ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";
 export type { SendOptions, Session, SessionOptions } from "./api/session.ts";
 export { EngineError, type ErrorCode } from "./errors.ts";
 export type { PromptProgress } from "./generate/request.ts";
 export type { DeviceOptions } from "./gpu/device.ts";
+export type { Precision } from "./gpu/program.ts";
 export type { CachedModel } from "./hub/cached.ts";
 export type { HubOptions, SourceLike, WeightSource } from "./hub/source.ts";
 export { type Box, parseBoxes } from "./media/boxes.ts";

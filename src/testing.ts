@@ -1,3 +1,9 @@
+/**
+ * A model's insides for tests: every intermediate, the logits of every step, tiles, tokens; and the harness for kernels.
+ *
+ * @module internvl-webgpu/testing
+ */
+
 import { InternVL, partsOf } from "./api/internvl.ts";
 import { tileCount } from "./api/messages.ts";
 import type { Parts } from "./api/parts.ts";
@@ -27,6 +33,7 @@ export type { Tokenizer } from "./text/tokenizer.ts";
 /** Normalised tiles: f32 [tiles, 3, size, size], flat for the model's own tile size, or with a shape. */
 export type PixelValues = Float32Array | { data: Float32Array; shape: readonly number[] };
 
+/** What goes into a traced pass: the ids of a prompt, and the tiles for its visual tokens. */
 export interface TraceRequest {
   pixelValues?: PixelValues | null | undefined;
   inputIds: ArrayLike<number>;
@@ -159,6 +166,12 @@ async function traceVision(model: Model, tiles: Tiles, result: Map<string, Float
  * One forward pass with every intermediate, by its name in `golden`: `pixel_values`, `vit.embeddings`, `vit.layer.i`,
  * `pixel_shuffle`, `mlp1`, `input_embeds`, `llm.layer.i`, `llm.norm`, `logits` (all positions), each flat and row-major.
  * Without `inputIds` (an empty list) only the vision part runs.
+ *
+ * @example
+ * ```ts
+ * const trace = await traceForward(vlm, { inputIds: [1, 2, 3] });
+ * trace.get("logits"); // [3, vocab]
+ * ```
  */
 export async function traceForward(vlm: InternVL, request: TraceRequest): Promise<Map<string, Float32Array>> {
   const parts = insides(vlm);
@@ -184,7 +197,14 @@ export async function traceForward(vlm: InternVL, request: TraceRequest): Promis
   });
 }
 
-/** Greedy generation of `steps` tokens, stop tokens not heeded: the ids, and for each the logits [vocab] it was chosen from. */
+/**
+ * Greedy generation of `steps` tokens, stop tokens not heeded: the ids, and for each the logits [vocab] it was chosen from.
+ *
+ * @example
+ * ```ts
+ * const { ids, logits } = await generateTrace(vlm, { inputIds: [1, 2, 3], steps: 2 });
+ * ```
+ */
 export async function generateTrace(
   vlm: InternVL,
   asked: TraceRequest & { steps: number },
@@ -214,6 +234,11 @@ export async function generateTrace(
 /**
  * Greedy generation for several prompts in one decode loop, a row each: at most `steps` ids a row, a row leaves with `stopId`.
  * @throws EngineError bad-input for more rows than decode together
+ *
+ * @example
+ * ```ts
+ * const rows = await generateBatch(vlm, [{ inputIds: [1, 2, 3] }, { inputIds: [4] }], { steps: 2, maxContext: 64 });
+ * ```
  */
 export async function generateBatch(
   vlm: InternVL,
@@ -247,7 +272,14 @@ export async function generateBatch(
   }
 }
 
-/** The tiles that the model would see of a PNG or JPEG file: the grid, and RGB bytes, tiles in order, each [tileSize, tileSize, 3]. */
+/**
+ * The tiles that the model would see of a PNG or JPEG file: the grid, and RGB bytes, tiles in order, each [tileSize, tileSize, 3].
+ *
+ * @example
+ * ```ts
+ * const { grid } = await tiles(await readFile("photo.png"), { maxTiles: 6 });
+ * ```
+ */
 export async function tiles(
   bytes: Uint8Array,
   options: { maxTiles?: number; tileSize?: number; thumbnail?: boolean } = {},
@@ -258,7 +290,15 @@ export async function tiles(
   return { grid, tiles };
 }
 
-/** The tokenizer of a checkpoint folder. */
+/**
+ * The tokenizer of a checkpoint folder.
+ *
+ * @example
+ * ```ts
+ * const { encode, decode } = await tokenizer("OpenGVLab/InternVL2_5-1B");
+ * console.log(decode(encode("What shape is it?"))); // What shape is it?
+ * ```
+ */
 export async function tokenizer(folder: string | WeightSource): Promise<Tokenizer> {
   const source = await openSource(folder);
   return loadTokenizer((name) => readSmall(source, name));

@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseConfig } from "../src/model/config.ts";
 import { checkpointTensors } from "../src/model/tensors.ts";
@@ -15,6 +16,14 @@ export const json = <T>(path: string): T => JSON.parse(fixture(path).toString("u
 
 /** A file of the repository, for what is shared with the tests in a page. */
 export const readRepository: ReadRepository = (path) => readFile(pathOf(path));
+
+/** The files of a folder, by name; not those of its folders. */
+export const filesIn = (folder: string): Record<string, Uint8Array> =>
+  Object.fromEntries(
+    readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ name }) => [name, new Uint8Array(readFileSync(join(folder, name)))]),
+  );
 
 /** A tiny checkpoint of test/fixtures, its weights made by the synthetic rule. */
 export function tinyCheckpoint(name: string, seed: number): Record<string, Uint8Array> {

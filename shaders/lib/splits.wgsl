@@ -1,5 +1,5 @@
-// How many keys each of the splits of decode attention has for a row of so many keys: `split_keys`, and more where there would be too many
-// splits. Up to `few` while they need be no longer than ROUNDS split_keys (a product behind may put so few together in front of itself:
+// How many keys each of the splits of decode attention has for a row: `split_keys`, and more where there would be too many
+// splits. Up to `few` while they need be no longer than ROUNDS split_keys (as few as a product behind may put together in front of itself:
 // lib/prologue.splits), else up to `splits`, which attention.combine puts together.
 const ROUNDS = 4u;
 

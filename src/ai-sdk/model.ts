@@ -53,8 +53,13 @@ export interface Completing {
 }
 
 /**
- * A loaded model as the AI SDK takes it: `streamText({ model: internvl(vlm), messages })`, in a page as in Node. Decoding is greedy where
- * no temperature is given.
+ * A loaded model as the AI SDK takes it, in a page as in Node. Decoding is greedy where no temperature is given.
+ *
+ * @example
+ * ```ts
+ * const { textStream } = streamText({ model: internvl(vlm), prompt: "Hello!" });
+ * for await (const piece of textStream) process.stdout.write(piece);
+ * ```
  */
 export function internvl(vlm: Completing, modelId = "internvl"): LanguageModelV3 {
   return {

@@ -16,10 +16,10 @@ import {
   text,
   wrong,
 } from "../options.ts";
-import type { Accepted, AcceptedItem, Ask, Clip, SessionStart } from "./asking.ts";
+import type { Accepted, Ask, Clip, SessionStart } from "./asking.ts";
 import { GENERATION, generation } from "./generation.ts";
 import { isBlob, isBuffer, isUrlObject } from "./images.ts";
-import { type Asked, at, type Conversation, conversation, history, type Message, oneSystem, tileCount } from "./messages.ts";
+import { type Asked, at, type Conversation, conversation, history, oneSystem, tileCount } from "./messages.ts";
 import { isList, type Picture, pictures } from "./pictures.ts";
 import type { BatchResult } from "./reply.ts";
 
@@ -84,12 +84,12 @@ const SEND = {
   onProgress: callback<(progress: PromptProgress) => void>(),
 };
 
-const CHAT = { ...SEND, history, system: text };
+export const CHAT = { ...SEND, history, system: text };
 
-type Sent = Read<Omit<typeof CHAT, "signal" | "onProgress">>;
+export type Sent = Read<Omit<typeof CHAT, "signal" | "onProgress">>;
 
 /** The conversation that a question stands for: a text, or messages that end with a user's. */
-function asked(question: unknown, name: string): Conversation & { open: Asked } {
+export function asked(question: unknown, name: string): Conversation & { open: Asked } {
   if (typeof question === "string") return { turns: [], open: { name: "the question", text: question, pictures: [] } };
   if (!isList(question)) throw wrong(name, question, "a text, or a list of messages { role, content }");
   const read = conversation(question, "messages");
@@ -100,7 +100,7 @@ function asked(question: unknown, name: string): Conversation & { open: Asked } 
   return { ...read, open: read.open };
 }
 
-function ask({ system, systemTexts, turns, open }: Conversation & { open: Asked }, sent: Sent): Ask {
+export function ask({ system, systemTexts, turns, open }: Conversation & { open: Asked }, sent: Sent): Ask {
   const { images = [], video, maxTiles, maxPixels, maxSide, allowTruncated, decoder, specialTokens = "text" } = sent;
   if (open.pictures.length > 0 && images.length > 0) {
     throw new EngineError(
@@ -158,35 +158,6 @@ export function continued(later: Ask, { system, systemTexts, systemSaid, turns }
     systemSaid: systemSaid || later.systemSaid,
     turns: [...turns, ...later.turns],
   };
-}
-
-const { signal: _, onProgress: __, ...ITEM_OPTIONS } = CHAT;
-const ITEM = { prompt: (value: unknown) => value, ...ITEM_OPTIONS };
-
-const isMessages = (prompt: readonly unknown[]): boolean => prompt.some((each) => typeof each === "object" && each !== null);
-
-/** The next question of the same conversation. */
-export function following(before: Ask, question: string, said: readonly Message[]): Ask {
-  const next = { name: "the question", text: question, pictures: [] };
-  return { ...before, turns: history(said, "history").turns, question: next, images: [], frames: [], clip: undefined };
-}
-
-/** One item, with the batch's options where it has none of its own. @throws EngineError bad-input */
-export function acceptItem(item: unknown, index: number, defaults: Read<typeof GENERATION>): AcceptedItem {
-  const name = `item ${index + 1}`;
-  const needs = "an object with a prompt: { prompt, images, … }";
-  if (item === undefined || item === null) throw wrong(name, item, needs);
-  const { prompt, ...sent } = readOptions(name, item, ITEM, needs);
-  return reading(`the prompt of ${name}`, () => prompted(prompt, name, { ...defaults, ...sent }));
-}
-
-function prompted(prompt: unknown, name: string, options: Sent): AcceptedItem {
-  if (isList(prompt) && !isMessages(Array.from(prompt))) {
-    const [first, ...more] = Array.from(prompt, (each, i) => text(each, `the prompt's question ${i + 1}`));
-    if (first === undefined) throw wrong(`the prompt of ${name}`, prompt, "at least one question");
-    return { ask: ask(asked(first, ""), options), more };
-  }
-  return { ask: ask(asked(prompt, `the prompt of ${name}`), options), more: [] };
 }
 
 const BATCH = {

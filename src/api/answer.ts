@@ -1,3 +1,4 @@
+import { late } from "../errors.ts";
 import type { Told } from "../generate/engine.ts";
 import type { PromptProgress, Usage } from "../generate/request.ts";
 import type { Accept } from "../generate/scheduler.ts";
@@ -6,18 +7,17 @@ import { wrong } from "../options.ts";
 import { StreamDecoder } from "../text/stream.ts";
 import { TEMPLATES } from "../text/template.ts";
 import type { Ask } from "./asking.ts";
-import { constraintOf } from "./format.ts";
 import type { Generation } from "./generation.ts";
 import { pictureNames } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { type PreparedPrompt, preparePrompt } from "./prompt.ts";
 import type { ChatResult } from "./reply.ts";
 
-/** What else whoever has a prompt answered wants. */
+/** Options of answering a prompt. */
 export interface AnswerOptions {
   /** Tokens that prompt and answer may have; the model's by default. */
   maxContext?: number | undefined;
-  /** Called once the request was let in: what can be wrong with it is not. */
+  /** Called once the scheduler has taken the request: nothing is wrong with it. */
   admitted?: ((promptTokens: number) => void) | undefined;
   /** Called with each new id and how probable it was, the stop id included, before its text is emitted. */
   watch?: ((id: number, told: Told) => void) | undefined;
@@ -74,7 +74,8 @@ export async function answerPrompt(
   const { tokenizer, config, imageContextId, stopIds, scheduler } = parts;
   const { sampling, maxTokens, format } = generation;
   checkBiases(parts, generation, "logitBias");
-  const constraint = format && (await constraintOf(parts, format));
+  const constraint =
+    format && (await (await late("what holds answers to a grammar", import("./constraint.ts"))).constraintOf(parts, format));
   // What follows a grammar is its text as it is, to the last space.
   const template = format ? { trimmed: false, exact: true } : raw ? { trimmed: false } : TEMPLATES[config.template];
   const answer = new Answer(prepared, generation, new StreamDecoder(tokenizer, generation.stop, template), stopIds, prepareMs, emit);

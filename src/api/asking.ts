@@ -22,7 +22,7 @@ export interface Clip {
   bound: readonly [start: number, end: number] | undefined;
 }
 
-/** A question as the engine takes it: everything a caller gave, read and checked. Plain data but for what pictures are. */
+/** A question as the engine takes it: everything a caller gave, read and checked. Plain data, except the pictures. */
 export interface Ask {
   system: string | undefined;
   systemTexts?: Texts;

@@ -1,7 +1,7 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { Model } from "../model/internvl.ts";
 import { doneOrAborted } from "./aborting.ts";
-import { following } from "./accept.ts";
+import { following } from "./accept-item.ts";
 import { answerWith } from "./answer.ts";
 import type { AcceptedItem } from "./asking.ts";
 import type { GenerationOptions } from "./generation.ts";

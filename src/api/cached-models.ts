@@ -8,6 +8,11 @@ import { readOptions, text } from "../options.ts";
  *
  * @param options `cacheDir`: where they are kept, as for `InternVL.load`
  * @throws EngineError bad-input, missing-feature where a browser keeps no files for the page
+ *
+ * @example
+ * ```ts
+ * for (const model of await cachedModels()) console.log(model.source, model.bytes, model.complete);
+ * ```
  */
 export async function cachedModels(options?: Pick<HubOptions, "cacheDir">): Promise<CachedModel[]> {
   const { cacheDir } = readOptions("cachedModels", options, { cacheDir: text });

@@ -5,7 +5,6 @@ import { type OutputFolder, type OutputLike, openOutput, output, writeInto, writ
 import {
   checkSource,
   type HubOptions,
-  openAdapters,
   openSource,
   readSmall,
   type SourceLike,
@@ -13,6 +12,7 @@ import {
   type StagedSource,
   seldom,
 } from "../hub/source.ts";
+import { openAdapters } from "../hub/source-adapters.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
 import { relayout } from "../model/relayout.ts";
@@ -39,6 +39,7 @@ export interface ConvertProgress {
   note?: string;
 }
 
+/** Into which format a checkpoint is converted, and where to. */
 export interface ConvertOptions extends HubOptions {
   /** The format of the matrices; vectors stay as they are. */
   to: ConvertFormat;
@@ -56,6 +57,7 @@ export interface ConvertOptions extends HubOptions {
   /** A device of yours, or how to choose an adapter: the GPU's kernels convert, as they do while a model is loaded. */
   device?: GPUDevice | DeviceOptions | undefined;
   signal?: AbortSignal | undefined;
+  /** Called as the conversion gets on; what it throws ends it, as it is. */
   onProgress?: ((progress: ConvertProgress) => void) | undefined;
 }
 
@@ -195,6 +197,11 @@ async function smallFiles(
  *
  * @throws EngineError bad-input (an option; a folder that is not empty; a checkpoint that is quantised already), bad-weights (the original;
  * values that the format cannot hold; files that read back differently), limit-exceeded (no space), network, device errors, aborted
+ *
+ * @example
+ * ```ts
+ * const { bytes, sourceBytes } = await convertWeights("OpenGVLab/InternVL2_5-1B", { to: "q4", out: "./1b-q4" });
+ * ```
  */
 export async function convertWeights(source: SourceLike, options: ConvertOptions): Promise<Conversion> {
   const from = checkSource(source);
@@ -228,7 +235,7 @@ export async function convertWeights(source: SourceLike, options: ConvertOptions
   return abortable(signal, async () => {
     const folder = await openOutput(out); // before a download
     const opened = await openSource(from, { ...hub, signal, onProgress: tell });
-    const adapters = await openAdapters(sources, { ...hub, signal });
+    const adapters = await openAdapters(sources ?? [], { ...hub, signal });
     const checkpoint = await openCheckpoint(opened, { signal, adapters });
     try {
       const { small, config } = await smallFiles(opened, checkpoint, layout && LAYOUT[layout]);

@@ -1,8 +1,6 @@
-import { EngineError, late } from "../errors.ts";
-import type { Constraint } from "../generate/constraint.ts";
+import { EngineError } from "../errors.ts";
 import { isRecord, type Reader, wrong } from "../options.ts";
 import type { Format } from "../text/grammar/schema.ts";
-import type { Parts } from "./parts.ts";
 
 /**
  * What an answer has to be: JSON by a JSON Schema, or a text that all of a regular expression matches (flags s and u). A schema of zod or
@@ -31,15 +29,3 @@ export const schema: Reader<Format> = (value, name) => {
   if (!isRecord(given)) throw wrong(name, value, "a JSON Schema, or a regular expression");
   return { kind: "json", schema: plainSchema(given, name), name };
 };
-
-/** What holds an answer to a format; the machinery for it comes when it is first asked for. @throws EngineError bad-input */
-export async function constraintOf(parts: Parts, format: Format): Promise<Constraint & { dispose(): void }> {
-  parts.formats ??= late("what holds answers to a grammar", import("../generate/grammar.ts")).then(({ Formats }) =>
-    Formats.open(parts.tokenizer, parts.config.language.vocabSize, parts.stopIds),
-  );
-  const opened = await parts.formats.catch((error: unknown) => {
-    parts.formats = undefined; // a script that did not load may do so the next time
-    throw error;
-  });
-  return opened.constraint(format);
-}

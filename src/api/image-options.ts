@@ -7,7 +7,7 @@ export const MOST_BYTES = 2 ** 29;
  * Who decodes pictures.
  *
  * `auto` (the default): PNG, JPEG and BMP are decoded by this library, to the same pixels in Node and in every browser, Pillow's, which upstream
- * uses, or for JPEG files of less than a million pixels a level or two from them; all published numbers are for it. WebP, GIF, TIFF, AVIF and
+ * uses, or for JPEG files of less than a million pixels up to 3 levels from them; all published numbers are for it. WebP, GIF, TIFF, AVIF and
  * HEIC are decoded by the browser, and in Node by the packages `sharp` and, for HEIC, `libheif-js`, where they are installed.
  *
  * `js`: what this library decodes itself, nothing else. `native`: JPEG, too, by the browser or by sharp; each browser rounds as it likes.

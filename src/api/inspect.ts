@@ -19,10 +19,12 @@ import type { StoredShape } from "../weights/tensor-source.ts";
 import { abortable } from "./abortable.ts";
 import { SOURCE } from "./accept-load.ts";
 
+/** Where the checkpoint comes from, and how to end it. */
 export interface InspectOptions extends HubOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** As `InspectOptions`, and who hears how far it is. */
 export interface VerifyOptions extends InspectOptions {
   /** Bytes read so far, of all. */
   onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
@@ -149,6 +151,11 @@ export async function verifyValues(
  * Tells what a checkpoint holds from config.json and the headers alone: of what lies on a server only those bytes are fetched.
  *
  * @throws EngineError bad-input, network, bad-weights where configuration, headers or index are not as they should be, aborted
+ *
+ * @example
+ * ```ts
+ * const { runs, problem, parameters } = await inspect("OpenGVLab/InternVL2_5-1B", { revision: "main" });
+ * ```
  */
 export async function inspect(source: SourceLike, options?: InspectOptions): Promise<Inspection> {
   const from = checkSource(source);
@@ -169,6 +176,11 @@ export async function inspect(source: SourceLike, options?: InspectOptions): Pro
  * byte, for infinities and NaN. Nothing of it is kept.
  *
  * @throws EngineError as `inspect`; bad-weights saying what is wrong
+ *
+ * @example
+ * ```ts
+ * const { tensors } = await verify("OpenGVLab/InternVL2_5-1B", { onProgress: ({ loaded, total }) => show("verify", loaded / total) });
+ * ```
  */
 export async function verify(source: SourceLike, options?: VerifyOptions): Promise<Verified> {
   const from = checkSource(source);

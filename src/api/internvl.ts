@@ -2,7 +2,7 @@ import { EngineError, late } from "../errors.ts";
 import type { SourceLike } from "../hub/source.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
-import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
+import { acceptBatch, acceptChat } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
 import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch.ts";
 import type { LoadOptions } from "./load.ts";
@@ -47,6 +47,11 @@ export class InternVL {
    * `File`s, an opened folder, or anything that opens files by name. What lies on a server is downloaded into the cache first.
    *
    * @throws EngineError no-webgpu, no-adapter, limit-exceeded, out-of-memory, bad-weights, bad-input, network, aborted
+   *
+   * @example
+   * ```ts
+   * const vlm = await InternVL.load("OpenGVLab/InternVL2_5-1B", { weights: "q8", onProgress: ({ phase, loaded, total }) => show(phase, loaded / total) });
+   * ```
    */
   static async load(source: SourceLike, options?: LoadOptions): Promise<InternVL> {
     const { source: from, worker, ...accepted } = acceptLoad(source, options);
@@ -91,6 +96,13 @@ export class InternVL {
    * for its pieces, or await it.
    *
    * @throws (from the reply) EngineError bad-input, bad-image, context-overflow, network, aborted, disposed, device-lost
+   *
+   * @example
+   * ```ts
+   * const reply = vlm.chat("What shape is it?", { images: ["photo.png"], maxTokens: 100 });
+   * for await (const piece of reply) process.stdout.write(piece); // A triangle.
+   * const { text, history } = await reply;
+   * ```
    */
   chat(question: string | readonly Message[], options?: ChatOptions): ChatReply {
     return startReply(
@@ -104,13 +116,28 @@ export class InternVL {
    * the chunks early aborts the answer.
    *
    * @throws EngineError bad-input (`param` names the field), bad-image, context-overflow, aborted, disposed, device-lost
+   *
+   * @example
+   * ```ts
+   * const chunks = await vlm.complete({ messages: [{ role: "user", content: "Hello!" }], max_tokens: 20, stream: true });
+   * for await (const { choices } of chunks) process.stdout.write(choices[0]?.delta.content ?? "");
+   * ```
    */
   complete: Complete = async (request: unknown, options?: CompletionOptions): Promise<never> => {
     const parts = partsOf(this);
     return (await late("what answers OpenAI's requests", import("./openai.ts"))).complete(parts, request, options) as Promise<never>;
   };
 
-  /** A conversation whose turns compute only what is new. @throws EngineError bad-input */
+  /**
+   * A conversation whose turns compute only what is new. @throws EngineError bad-input
+   *
+   * @example
+   * ```ts
+   * const session = vlm.session({ system: "You are terse." });
+   * await session.send("What shape is it?", { images: ["photo.png"] });
+   * await session.send("And what color is it?");
+   * ```
+   */
   session(options?: SessionOptions): Session {
     return new Session(
       (accept, ready) =>
@@ -124,9 +151,16 @@ export class InternVL {
    * item that fails has its `error` in the result and does not disturb the others. Chats that come meanwhile are decoded along with them.
    *
    * @throws EngineError what concerns all items: bad-input (options), aborted, out-of-memory, disposed, device-lost; and whatever `onResult` throws
+   *
+   * @example
+   * ```ts
+   * const results = await vlm.batch([{ prompt: "What shape is it?", images: ["photo.png"] }, { prompt: "Hello!" }], { maxTokens: 100 });
+   * for (const each of results) console.log("error" in each ? each.error.message : each.text);
+   * ```
    */
   async batch(items: readonly BatchItem[], options?: BatchOptions): Promise<BatchResult[]> {
     const { items: list, ...settings } = acceptBatch(items, options);
+    const { acceptItem } = await late("batches", import("./accept-item.ts"));
     return answerBatch(this, { count: list.length, read: (i) => acceptItem(list[i], i, settings) }, settings);
   }
 
@@ -141,6 +175,7 @@ export class InternVL {
     for (const gpu of found.gpus) gpu.close();
   }
 
+  /** `dispose`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }

@@ -1,19 +1,18 @@
 import { platform } from "#platform";
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { EngineError, late, throwIfAborted } from "../errors.ts";
 import { ModelEngine } from "../generate/engine.ts";
 import { Scheduler } from "../generate/scheduler.ts";
 import type { DeviceOptions, Gpu } from "../gpu/device.ts";
 import { openGpus } from "../gpu/devices.ts";
 import type { Precision } from "../gpu/program.ts";
-import { type HubOptions, openAdapters, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
+import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
 import { checkContext } from "../model/internvl.ts";
 import { usualContext } from "../model/memory.ts";
 import { openCheckpoint } from "../model/open-checkpoint.ts";
-import { splitLayers } from "../model/stages.ts";
 import { type KvDtype, kvBytes } from "../ops/kv-cache.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import type { WeightFormat } from "../weights/formats.ts";
-import { loadModel } from "./model-load.ts";
+import { layersOver, loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
 import { TileCache } from "./tile-cache.ts";
 
@@ -28,6 +27,7 @@ export interface Progress {
   note?: string;
 }
 
+/** How a model is loaded, onto which GPU, and what it may take there. */
 export interface LoadOptions extends HubOptions {
   /** A device of yours, or how to choose an adapter. */
   device?: GPUDevice | DeviceOptions | undefined;
@@ -72,6 +72,7 @@ export interface LoadOptions extends HubOptions {
    */
   worker?: boolean | Worker | undefined;
   signal?: AbortSignal | undefined;
+  /** Called as the load gets on; what it throws ends the load, as it is. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 
@@ -85,7 +86,9 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   const onProgress = options.onProgress && seldom(options.onProgress);
   throwIfAborted(signal);
   const source = await openSource(from, { ...options, onProgress });
-  const adapters = await openAdapters(options.adapters, options);
+  const adapters = options.adapters?.length
+    ? await (await late("what opens adapters", import("../hub/source-adapters.ts"))).openAdapters(options.adapters, options)
+    : [];
   const dtype = kv === "auto" ? "f16" : kv;
   const { config, files, tensors, between } = await openCheckpoint(source, {
     ...{ signal, adapters },
@@ -101,11 +104,10 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
           hint: "give at least that, or a smaller maxContext",
         });
       }
-      if (devices.length > 1)
-        splitLayers(
-          language.layers,
-          devices.map(() => 1),
-        ); // as many layers as that
+      await layersOver(
+        language.layers,
+        devices.map(() => 1),
+      ); // as many layers as that
       for (const each of devices) if (source.download && !("createBuffer" in each)) await platform.requestAdapter(each);
       return { tokenizer, maxContext, ...structuralIds(tokenizer, config) };
     },

@@ -2,6 +2,7 @@ import { EngineError } from "../errors.ts";
 import { isRecord, number, oneOf, type Reader, readOptions, text, wrong } from "../options.ts";
 import { isList, type Picture, picture, pictures, type Source } from "./pictures.ts";
 
+/** A text of a message. */
 export interface TextPart {
   type: "text";
   text: string;
@@ -21,6 +22,7 @@ export interface ImageUrlPart {
   image_url: string | { url: string; detail?: "auto" | "low" | "high" | undefined };
 }
 
+/** A part of a message. */
 export type ContentPart = TextPart | ImagePart | ImageUrlPart;
 
 /**

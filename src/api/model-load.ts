@@ -1,11 +1,11 @@
 import { platform } from "#platform";
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { whollyOn } from "../gpu/devices.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { Model, type ModelOptions } from "../model/internvl.ts";
 import { activationBytes, stateBytes } from "../model/memory.ts";
-import { layersOn, partOf, splitLayers } from "../model/stages.ts";
+import { layersOn, onOne, type Part, partOf } from "../model/stages.ts";
 import { layerOf } from "../model/tensors.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
@@ -29,6 +29,12 @@ export interface ModelLoadOptions extends Omit<ModelOptions, "parts"> {
   onNote?: ((note: string) => void) | undefined;
 }
 
+/** The layers over devices, by their memory. @throws EngineError bad-input for more devices than layers */
+export const layersOver = async (layers: number, memory: readonly number[]): Promise<Part[]> =>
+  memory.length === 1
+    ? onOne(layers)
+    : (await late("what splits layers over devices", import("../model/split-layers.ts"))).splitLayers(layers, memory);
+
 /**
  * Loads the weights in a format, or with `auto` in the best one that fits: as they are stored, else q8, else q4.
  *
@@ -43,7 +49,7 @@ export async function loadModel(
   const { format, maxContext, kv, signal, onBytes, onNote, beside = [], split, ...rest } = options;
   const gpus = [gpu, ...beside];
   const { language } = config;
-  const parts = splitLayers(
+  const parts = await layersOver(
     language.layers,
     gpus.map((_, i) => split?.[i] ?? 1),
   );

@@ -26,7 +26,7 @@ export interface AnswersOptions {
   observe?: Observe | undefined;
 }
 
-/** Is told of each answer that has ended: milliseconds from the request to its first token, and what came of it. */
+/** Called for each answer that has ended: milliseconds from the request to its first token, and what came of it. */
 export type Observe = (firstMs: number, result: ChatResult, finish: FinishReason) => void;
 
 /** What an answer has got since it was last asked for. */

@@ -66,7 +66,7 @@ export const SAMPLING = {
   logit_bias: GENERATION.logitBias,
 };
 
-/** What chat completions have besides; what nothing here depends on is read for its type alone. */
+/** What chat completions have besides. Fields without an effect here are only checked for their type. */
 export const CHAT = {
   ...SAMPLING,
   max_completion_tokens: positive,

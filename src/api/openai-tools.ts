@@ -1,4 +1,4 @@
-import { isRecord, oneOf, type Reader, text, wrong } from "../options.ts";
+import { flag, isRecord, oneOf, type Reader, text, wrong } from "../options.ts";
 import type { CalledFunction } from "../text/grammar/schema.ts";
 import { pythonJson } from "../text/python-json.ts";
 import { plainSchema } from "./format.ts";
@@ -26,6 +26,8 @@ export interface Tools {
   functions: readonly CalledFunction[];
   /** Whether one has to be called: any, or this one. */
   forced: boolean | string;
+  /** Whether calls that nobody forces are held to their form: some tool is `strict`. */
+  strict: boolean;
 }
 
 /** What `tool_choice` asks for. */
@@ -49,13 +51,16 @@ export function readTools(tools: unknown, choice: unknown): Tools | undefined {
     const at = `tools[${i}]`;
     const read = nested(tool, at, { type: oneOf("function"), function: record });
     if (!read.function) throw wrong(`${at}.function`, read.function, "an object with name, description, parameters");
-    const said = nested(read.function, `${at}.function`, { name, description: text, parameters: record, strict: any });
+    const said = nested(read.function, `${at}.function`, { name, description: text, parameters: record, strict: flag });
     if (said.name === undefined) throw wrong(`${at}.function.name`, said.name, "a text");
-    const { name: called, description, parameters } = said;
+    const { name: called, description, parameters, strict = false } = said;
     const none = { type: "object", properties: {}, additionalProperties: false }; // as OpenAI has it
+    const schema = plainSchema(parameters ?? none, `${at}.function.parameters`);
+    const held = strict || choosing !== "auto" ? schema : { type: "object" };
     return {
       line: pythonJson({ type: "function", function: { name: called, description, parameters } }),
-      function: { name: called, parameters: plainSchema(parameters ?? none, `${at}.function.parameters`), at: `${at}.function.parameters` },
+      function: { name: called, parameters: held, at: `${at}.function.parameters` },
+      strict,
     };
   });
   if (read.length === 0 && choosing !== "auto" && choosing !== "none") throw wrong("tools", tools, "a tool that tool_choice can force");
@@ -70,7 +75,7 @@ export function readTools(tools: unknown, choice: unknown): Tools | undefined {
     "</tools>\n\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:",
     `${OPEN}\n{"name": <function-name>, "arguments": <args-json-object>}\n${CLOSE}`,
   ];
-  return { text: lines.join("\n"), functions, forced: named ?? choosing === "required" };
+  return { text: lines.join("\n"), functions, forced: named ?? choosing === "required", strict: read.some((each) => each.strict) };
 }
 
 /** Calls of an assistant's message. @throws EngineError bad-input */
@@ -139,7 +144,7 @@ export class CallFinder {
     }
   }
 
-  /** What is no call after all. */
+  /** Text that turned out not to be a call. */
   end(): string {
     return this.#held + (this.#call?.join("") ?? "");
   }

@@ -1,5 +1,6 @@
-/** The forms of OpenAI's chat completions, as far as this library has them. Names are theirs. */
+// The forms of OpenAI's chat completions, as far as this library has them. Names are theirs.
 
+/** A text of a message. */
 export interface ChatTextPart {
   type: "text";
   text: string;
@@ -17,8 +18,10 @@ export interface ChatVideoPart {
   video_url: { url: string };
 }
 
+/** A part of a user's message. */
 export type ChatPart = ChatTextPart | ChatImagePart | ChatVideoPart;
 
+/** A call of a tool, as the model asks for it. */
 export interface ChatToolCall {
   id: string;
   type: "function";
@@ -26,6 +29,7 @@ export interface ChatToolCall {
   function: { name: string; arguments: string };
 }
 
+/** A message of a request, by who says it. */
 export type ChatMessage =
   | { role: "system" | "developer"; content: string | readonly ChatTextPart[]; name?: string | undefined }
   | { role: "user"; content: string | readonly ChatPart[]; name?: string | undefined }
@@ -37,11 +41,13 @@ export type ChatMessage =
     }
   | { role: "tool"; content: string | readonly ChatTextPart[]; tool_call_id: string };
 
+/** A function that the model may call; `parameters` is a JSON Schema. */
 export interface ChatTool {
   type: "function";
   function: { name: string; description?: string | undefined; parameters?: object | undefined; strict?: boolean | null | undefined };
 }
 
+/** What an answer has to be: a text, any JSON object, or JSON by a schema. */
 export type ResponseFormat =
   | { type: "text" }
   | { type: "json_object" }
@@ -88,6 +94,7 @@ export interface ChatCompletionRequest {
   user?: string | null | undefined;
 }
 
+/** What goes along with a request: how to end it, and what its pictures may be. */
 export interface CompletionOptions {
   signal?: AbortSignal | undefined;
   /** Pictures with more pixels are refused before they are decoded. */
@@ -103,10 +110,12 @@ export interface Logprob {
   bytes: number[];
 }
 
+/** A token of an answer, and the most probable ones in its place. */
 export interface TokenLogprob extends Logprob {
   top_logprobs: Logprob[];
 }
 
+/** How many tokens prompt and answers have. */
 export interface CompletionUsage {
   prompt_tokens: number;
   completion_tokens: number;
@@ -128,8 +137,10 @@ export interface CompletionTimings {
   predicted_per_second: number;
 }
 
+/** Why an answer ended: by itself or at a `stop`, at its limit, or with calls of tools. */
 export type FinishReason = "stop" | "length" | "tool_calls";
 
+/** A whole answer. */
 export interface ChatCompletion {
   id: string;
   object: "chat.completion";
@@ -146,12 +157,14 @@ export interface ChatCompletion {
   timings: CompletionTimings;
 }
 
+/** What a chunk adds to an answer. */
 export interface ChatDelta {
   role?: "assistant";
   content?: string | null;
   tool_calls?: (ChatToolCall & { index: number })[];
 }
 
+/** A piece of an answer that is streamed. */
 export interface ChatCompletionChunk {
   id: string;
   object: "chat.completion.chunk";

@@ -19,7 +19,7 @@ const MOST_IMAGES = 64;
 /** A request, read and checked. */
 export interface CompletionRequest {
   ask: Omit<Ask, "generation">;
-  /** How the i-th answer is generated, where the context has room for so many tokens. */
+  /** How the i-th answer is generated, where the context has room for `room` tokens. */
   generation(room: number): (index: number) => Generation;
   n: number;
   model: string;
@@ -69,10 +69,12 @@ const responseFormat: Reader<Json | undefined> = (value, name) => {
   };
 };
 
-/** What an answer has to be: a call that is forced, JSON, or, where tools may be called, either. */
+/** What an answer has to be: a call that is forced, JSON, or, where tools may be called, either; any text with calls in it, where these are strict. */
 function formatOf(json: Json | undefined, tools: Tools | undefined, several: boolean): Format | undefined {
-  if (!tools || (!json && tools.forced === false)) return json;
-  return { kind: "calls", functions: tools.functions, several, instead: tools.forced === false ? json : undefined, name: "tools" };
+  if (!tools || (!json && tools.forced === false && !tools.strict)) return json;
+  const { functions, forced } = tools;
+  const instead = forced === false ? json : undefined;
+  return { kind: "calls", functions, several, instead, within: forced === false && !json, name: "tools" };
 }
 
 /** Reads a chat completion's request. @throws EngineError bad-input, with `param` */

@@ -23,8 +23,8 @@ export interface Parts {
   stopIds: ReadonlySet<number>;
   /** Tiles of pictures that were looked at. */
   pictures: TileCache;
-  /** Whoever wants something of the model asks here. */
+  /** Every request to the model goes through it. */
   scheduler: Scheduler;
-  /** What answers can be held to, from when somebody asks for it. */
+  /** What holds answers to a schema; opened for the first one that has one. */
   formats?: Promise<Formats> | undefined;
 }

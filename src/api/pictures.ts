@@ -26,7 +26,7 @@ export interface Picture {
 }
 
 export const isPixels = (value: object): value is RawImage | StoredPixels => has(value, "data", "width", "height");
-/** What only a page has: an img, a canvas, a video, a frame of one, a bitmap. */
+/** Objects that only a page has: an img, a canvas, a video, a frame of one, a bitmap. */
 const isShown = (value: object): boolean =>
   ["naturalWidth", "getContext", "videoWidth", "displayWidth"].some((name) => name in value) || has(value, "width", "height", "close");
 

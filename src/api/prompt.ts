@@ -64,6 +64,7 @@ export interface PromptOptions extends PictureOptions {
   onProgress?: ((progress: PromptProgress) => void) | undefined;
 }
 
+/** What `chat` takes: pictures and what was said before, and how the answer is generated. */
 export interface ChatOptions extends PromptOptions, GenerationOptions {}
 
 export interface PreparedPrompt {

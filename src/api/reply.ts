@@ -5,6 +5,7 @@ import { described } from "../options.ts";
 import type { Accepted, Ask } from "./asking.ts";
 import type { Message } from "./messages.ts";
 
+/** How many tokens an answer took. */
 export interface Usage {
   promptTokens: number;
   completionTokens: number;
@@ -25,6 +26,7 @@ export interface Timings {
   decode: number;
 }
 
+/** A whole answer, and what it took. */
 export interface ChatResult {
   text: string;
   /** New ids, the stop token included. */
@@ -47,10 +49,12 @@ export interface BatchAnswer extends ChatResult {
   turns: ChatResult[];
 }
 
+/** An item of a batch that could not be answered. */
 export interface BatchFailure {
   error: EngineError;
 }
 
+/** What became of an item of a batch. */
 export type BatchResult = BatchAnswer | BatchFailure;
 
 /** Every failure of a request as this library's error: what the platform threw on an abort, and what nobody has foreseen. */
@@ -108,6 +112,7 @@ export class ChatReply extends Promise<ChatResult> implements AsyncIterable<stri
     return Promise;
   }
 
+  /** The answer's pieces, as they come. */
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
     let next = 0;
     let complete = false;

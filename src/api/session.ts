@@ -5,6 +5,7 @@ import { type History, type Message, messagesOf } from "./messages.ts";
 import type { PromptOptions } from "./prompt.ts";
 import type { ChatReply } from "./reply.ts";
 
+/** What a session begins with. */
 export interface SessionOptions {
   /** Replaces the model's system message. */
   system?: string | undefined;
@@ -45,6 +46,12 @@ export class Session {
    * Asks the next question, after the answers to those before. A turn that fails or is aborted is as if it had not been asked.
    *
    * @throws (from the reply) as `InternVL.chat`
+   *
+   * @example
+   * ```ts
+   * const { text } = await vlm.session().send("What shape is it?", { images: ["photo.png"] });
+   * console.log(text); // A triangle.
+   * ```
    */
   send(question: string | readonly Message[], options?: SendOptions): ChatReply {
     const before = this.#tail;

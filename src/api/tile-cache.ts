@@ -23,6 +23,7 @@ export class TileCache {
   readonly #byKey = new Map<string, Entry>();
   readonly #byTiles = new Map<Tiled, Entry>(); // the least recently used first
   readonly #ids = new WeakMap<object, string>();
+  readonly #name = crypto.randomUUID();
   #lastId = 0;
   #bytes = 0;
 
@@ -35,9 +36,9 @@ export class TileCache {
     return this.#bytes;
   }
 
-  /** A name for a part of a history, the same every time. */
+  /** A name for a part of a history, the same every time, and nobody else's: a history goes from one worker's model to another's. */
   idOf(part: object): string {
-    const id = this.#ids.get(part) ?? `part ${++this.#lastId}`;
+    const id = this.#ids.get(part) ?? `part ${++this.#lastId} of ${this.#name}`;
     this.#ids.set(part, id);
     return id;
   }

@@ -15,7 +15,7 @@ export interface Port {
 /** The page asks. `id` names the request in every message that belongs to it. */
 export type Request =
   | { id: number; op: "load"; source: unknown; options: object }
-  /** `tells`: whether somebody wants to know how far the prompt is. */
+  /** `tells`: whether the page wants to know how far the prompt is. */
   | { id: number; op: "chat"; ask: Ask; tells: boolean }
   | { id: number; op: "batch"; items: readonly AcceptedItem[]; settings: Omit<BatchSettings, "signal" | "onResult"> }
   | { id: number; op: "complete"; request: unknown; options: object }

@@ -1,3 +1,9 @@
+/**
+ * The model in a worker of its own: the class behind `InternVL.load(source, { worker })`.
+ *
+ * @module internvl-webgpu/worker
+ */
+
 import { platform } from "#platform";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
@@ -6,7 +12,8 @@ import { readOptions } from "../options.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
-import { acceptBatch, acceptChat, acceptItem } from "./accept.ts";
+import { acceptBatch, acceptChat } from "./accept.ts";
+import { acceptItem } from "./accept-item.ts";
 import { acceptWorkerLoad } from "./accept-load.ts";
 import type { AcceptedItem, Ask } from "./asking.ts";
 import type { BatchItem, BatchOptions } from "./batch.ts";
@@ -191,6 +198,11 @@ export class InternVLWorker {
    * As `InternVL.load`. Without `options.worker` it starts the library's own worker.
    *
    * @throws EngineError as `InternVL.load` does, and network where the worker's script does not load
+   *
+   * @example
+   * ```ts page
+   * const vlm = await InternVLWorker.load("OpenGVLab/InternVL2_5-1B", { weights: "q4" });
+   * ```
    */
   static async load(source: SourceLike, options?: WorkerLoadOptions): Promise<InternVLWorker> {
     const { source: from, adapters, worker, signal, onProgress, ...rest } = acceptWorkerLoad(source, options);
@@ -327,6 +339,7 @@ export class InternVLWorker {
     }
   }
 
+  /** `dispose`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }

@@ -76,7 +76,8 @@ class GrammarConstraint implements Constraint {
     const text = this.#matcher.forced;
     const taken: number[] = [];
     if (text === "") return taken;
-    for (const id of this.#tokenizer.encodeParts([text]).slice(0, -1)) {
+    const ids = this.#tokenizer.encodeParts([text]).filter((id) => !this.#tokenizer.isSpecial(id)); // some put the beginning of a text before it
+    for (const id of ids.slice(0, -1)) {
       if (!this.#matcher.accept(id)) break;
       taken.push(id);
     }

@@ -22,9 +22,9 @@ export interface GenerateRequest {
   maxContext?: number | undefined;
   /** What the answer may be; all by default. */
   constraint?: Constraint | undefined;
-  /** Whether `accept` is told how probable each id was. */
+  /** Whether `accept` also gets how probable each id was. */
   tell?: boolean | undefined;
-  /** Told of each piece of the prompt that is done. What is in a cache is no part of it: where all tiles are, there is no `vision`. */
+  /** Called for each part of the prompt that is done. What a cache holds does not count: if it holds all tiles, there is no `vision`. */
   onProgress?: ((progress: PromptProgress) => void) | undefined;
 }
 

@@ -40,7 +40,7 @@ interface Flight {
   jobs: readonly (Job | undefined)[];
 }
 
-/** Somebody who wants the model to himself. */
+/** Work that needs the model alone. */
 interface Guest {
   run(): Promise<void>;
   settle(outcome: { error: unknown }): void;
@@ -57,7 +57,7 @@ const MOST_AHEAD = 8;
  *
  * Turns. One loop submits everything, round after round; in a round:
  *
- *   1. whoever waits longest is given a slot, if one is free and no other prompt is being prefilled;
+ *   1. the request that has waited longest gets a slot, if one is free and no other prompt is being prefilled;
  *   2. one piece of the prompt that is being prefilled is submitted: some tiles, or a chunk; a quarter of the usual size while others decode;
  *   3. decode steps are submitted: one behind a piece (and one before it is on its way), several ahead where there is no prompt to prefill;
  *   4. the oldest ids that are on their way are awaited and handed out.

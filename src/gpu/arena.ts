@@ -68,4 +68,9 @@ export class Arena implements Scratch {
       this.#taken = outer;
     }
   }
+
+  /** Frees what is not taken. */
+  clear(): void {
+    for (const { storage } of this.#free.splice(0)) this.#memory.destroy(storage);
+  }
 }

@@ -3,8 +3,8 @@ import { EngineError, late } from "../errors.ts";
 import { type AdapterKind, isMobile, isNullHardware, kindOf, makerOf } from "./adapter-kind.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { checkLimits, type DeviceOptions, deviceOption } from "./device-options.ts";
-import { Kernels } from "./kernel.ts";
-import { type MatrixSyntax, matrixSyntaxOf } from "./language.ts";
+import { bringLanguage, Kernels } from "./kernel.ts";
+import type { MatrixSyntax } from "./language.ts";
 import { Memory } from "./memory.ts";
 import { pacingOf } from "./pacing.ts";
 import { type Subgroups, subgroupsOf } from "./subgroups.ts";
@@ -75,9 +75,12 @@ export function whenOpened(kind: AdapterKind, load: Loader): void {
 
 /** How this device's compiler takes what differs, asked by compiling. @throws EngineError device-lost for a device that does not work any more */
 async function probe(device: GPUDevice, owned: boolean, lostReason: () => string | undefined): Promise<MatrixSyntax | undefined> {
+  const { features } = device;
+  const matrices = features.has("chromium-experimental-subgroup-matrix" as GPUFeatureName) && features.has("shader-f16");
+  const language = matrices ? await bringLanguage() : undefined;
   let cause: unknown;
   try {
-    const found = await matrixSyntaxOf(device);
+    const found = await language?.matrixSyntaxOf(device);
     if (lostReason() === undefined) return found; // Dawn tells of a device that was destroyed once it is asked for anything
   } catch (error) {
     cause = error;
@@ -97,6 +100,12 @@ async function probe(device: GPUDevice, owned: boolean, lostReason: () => string
  * Opens a device, or wraps one that the caller owns.
  *
  * @throws EngineError no-webgpu, no-adapter, bad-input, limit-exceeded, device-lost
+ *
+ * @example
+ * ```ts
+ * const gpu = await openGpu({ powerPreference: "high-performance" });
+ * gpu.close();
+ * ```
  */
 export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<Gpu> {
   const given = deviceOption(choice ?? {}, "device");

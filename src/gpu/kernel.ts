@@ -1,7 +1,7 @@
 import { EngineError, late } from "../errors.ts";
 import { type Bindable, bindingOf } from "../tensor/tensor.ts";
 import type { Counters } from "./counters.ts";
-import { type MatrixSyntax, withFlags } from "./language.ts";
+import type { MatrixSyntax } from "./language.ts";
 import type { Wait } from "./pacing.ts";
 import { type ShaderName as EarlyShaderName, shaders } from "./shaders.gen.ts";
 import type { LateShaderName } from "./shaders-late.gen.ts";
@@ -9,7 +9,7 @@ import type { LateShaderName } from "./shaders-late.gen.ts";
 /** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written, `t` a texture of vec4s that is read. */
 export type BindingKind = "u" | "r" | "w" | "t";
 
-type ShaderName = EarlyShaderName | LateShaderName;
+export type ShaderName = EarlyShaderName | LateShaderName;
 
 /** The library's WGSL as far as it is here. */
 const texts: Partial<Record<ShaderName, string>> = { ...shaders };
@@ -20,6 +20,9 @@ export async function bringTexts({ libs = [], ...source }: KernelSpec): Promise<
   if (parts.every((part) => typeof part === "object" || texts[part] !== undefined)) return;
   Object.assign(texts, (await late("kernels that this model or device needs", import("./shaders-late.gen.ts"))).shaders);
 }
+
+/** What knows the forms of matrix units' WGSL comes where a device has them. */
+export const bringLanguage = () => late("what knows matrix units", import("./language.ts"));
 
 /** The WGSL of a kernel: one of shaders.gen.ts, or a kernel from elsewhere with a name for messages. */
 export type KernelSource = { shader: ShaderName } | { shader: string; code: string };
@@ -98,7 +101,7 @@ export class Kernels {
   async get(spec: KernelSpec): Promise<Kernel> {
     await bringTexts(spec);
     const typed = kernelSource(spec, this.#pinned);
-    const source = this.#syntax === "flag" ? withFlags(typed) : typed;
+    const source = this.#syntax === "flag" ? (await bringLanguage()).withFlags(typed) : typed;
     const key = `${spec.bindings}\n${source}`;
     let kernel = this.#kernels.get(key);
     if (!kernel) {

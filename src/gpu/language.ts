@@ -20,12 +20,10 @@ fn probe() {
 `;
 
 /**
- * Which form of the experimental extension the compiler takes: it changed in 2026.
- * Undefined where the device has no subgroup matrices, or where neither form compiles.
+ * Which form of the experimental extension the compiler of a device that has it takes: it changed in 2026. Undefined where neither form
+ * compiles.
  */
 export async function matrixSyntaxOf(device: GPUDevice): Promise<MatrixSyntax | undefined> {
-  if (!device.features.has("chromium-experimental-subgroup-matrix" as GPUFeatureName) || !device.features.has("shader-f16"))
-    return undefined;
   const left = "subgroup_matrix_left<f16, 8, 8>";
   for (const [syntax, load] of [
     ["typed", `subgroupMatrixLoad<${left}, row_major>(&tile, 0u, 8u)`],

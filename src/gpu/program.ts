@@ -41,12 +41,14 @@ const PARAMS_STRIDE = 256; // minUniformBufferOffsetAlignment is at most this
 
 export type Grid = readonly [number, number, number];
 
+/** One run of a kernel in a program. */
 export interface Dispatch {
   kernel: KernelSpec;
   /** The kernel's own sizes: the words of its `Params` at binding 1. They never change. */
   params: readonly number[];
   /** Bound at 2, 3, …; binding 0 is the step, binding 1 the params. */
   buffers: readonly (Bindable | GPUTexture)[];
+  /** How many workgroups a step takes, by three dimensions. */
   workgroups: (step: Step) => Grid;
   /** Most steps leave it out (no workgroups). A program built with `defer` compiles it only when `prepare` is called. */
   optional?: boolean;
@@ -74,6 +76,7 @@ interface Built {
   workgroups: (step: Step) => Grid;
 }
 
+/** What a run of a program does besides. */
 export interface RunOptions {
   /** Adds commands to the end of the program's command buffer. */
   tail?: ((encoder: GPUCommandEncoder) => void) | undefined;
@@ -127,6 +130,7 @@ export class Program {
     return { label, rows, width, buffer: this.arena.take(this.maxRows(rows) * width * 4) };
   }
 
+  /** Rows of an activation in the largest step. */
   maxRows(rows: Rows): number {
     return rows.base + rows.unit * this.maxUnits;
   }
@@ -139,6 +143,7 @@ export class Program {
     this.#items.push(dispatch);
   }
 
+  /** Records a copy between buffers. */
   copy({ from, to, range }: Copy): void {
     const [source, target] = [bindingOf(from), bindingOf(to)];
     this.command({
@@ -149,6 +154,7 @@ export class Program {
     });
   }
 
+  /** Records a command between dispatches. */
   command(command: Command): void {
     this.#items.push(command);
   }

@@ -1,5 +1,5 @@
 import { platform } from "#platform";
-import { shaders } from "./shaders.gen.ts";
+import { version } from "./shaders.gen.ts";
 
 /** Milliseconds that measuring may take on a device, from its opening on. */
 const BUDGET = 2000;
@@ -73,16 +73,9 @@ export class Tuning {
 
 const FILE = "tuning.json";
 
-/** FNV-1a of every kernel's text: what was measured of others says nothing. */
-function kernelsHash(): string {
-  let hash = 0x811c9dc5;
-  for (const text of Object.values(shaders)) for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0).toString(16);
-}
-
 /** Choices in the store of downloads. Where it cannot be read or written, they last as long as the program. */
 export function storedChoices(adapter: string): Choices {
-  const key = `${adapter}, kernels ${kernelsHash()}`;
+  const key = `${adapter}, kernels ${version}`; // what was measured of other kernels says nothing
   const all = async (): Promise<Record<string, Record<string, string>>> => {
     try {
       const found: unknown = JSON.parse((await (await platform.openStore("urls")).readText(FILE)) ?? "{}");

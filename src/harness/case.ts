@@ -14,6 +14,7 @@ export interface Operands {
   readonly random: Random;
   /** Values for the step's rows [rows, width]; what the buffer has room for beyond them is poison. */
   activation(label: string, rows: Rows, width: number, values: Float32Array<ArrayBuffer>): Activation;
+  /** A vector of given values. */
   vector(label: string, values: Float32Array<ArrayBuffer>): Vector;
   /**
    * A random matrix [out, inner] in [-1, 1], and what its bits stand for. `parts`: how many bindings it is split over, at least. `small`: a third
@@ -95,7 +96,27 @@ function caseName(op: string, params: CaseParams): string {
   return `${op}(${parts.join(",")})`;
 }
 
-/** Puts a case together; its name follows from its parameters. */
+/**
+ * Puts a case together; its name follows from its parameters. A kernel of your own is tested with the same guards, poison and measures as ours.
+ *
+ * @example
+ * ```ts
+ * const gpu = await openGpu();
+ * const mine = defineKernelCase("double", { n: 100 }, {
+ *   step: { units: 100, start: 0 },
+ *   bound: { nmse: 0, largest: 0 },
+ *   record(program, { random, activation }) {
+ *     const xs = random.values(100);
+ *     const x = activation("x", { base: 0, unit: 1 }, 1, xs); // one value a unit
+ *     const y = program.activation("y", x.rows, 1);
+ *     const kernel = { shader: "double", code: WGSL, consts: {}, bindings: "uurw" }; // step, params, x, y
+ *     program.dispatch({ kernel, params: [100], buffers: [x.buffer, y.buffer], workgroups: () => [2, 1, 1] });
+ *     return [{ label: "y", buffer: y.buffer, kind: "f32", length: 100, expected: () => xs.map((v) => 2 * v) }];
+ *   },
+ * });
+ * console.log((await runKernelCase(gpu, mine)).status); // passed
+ * ```
+ */
 export function defineCase(op: string, params: CaseParams, rest: Omit<KernelCase, "op" | "params" | "name">): KernelCase {
   return { op, params, name: caseName(op, params), ...rest };
 }

@@ -21,6 +21,7 @@ export class Random {
     return low + Math.floor(this.next() * (high - low + 1));
   }
 
+  /** One of a list. */
   pick<T>(list: readonly T[]): T {
     return list[this.integer(0, list.length - 1)]!;
   }

@@ -13,6 +13,7 @@ export interface OpReport {
   worstCase: string | undefined;
 }
 
+/** What became of one case. */
 export interface Result {
   name: string;
   op: string;
@@ -31,7 +32,14 @@ export interface Report {
   lacking: { name: string; reason: string }[];
 }
 
-/** Runs cases one after the other; `each` hears of every one. */
+/**
+ * Runs cases one after the other; `each` hears of every one.
+ *
+ * @example
+ * ```ts
+ * const { passed, failed } = await runKernelCases(gpu, kernelCases().slice(0, 3), { each: ({ name, outcome }) => console.log(name, outcome.status) });
+ * ```
+ */
 export async function runCases(
   gpu: Gpu,
   cases: readonly KernelCase[],

@@ -92,6 +92,11 @@ function judge(test: KernelCase, outputs: readonly Expectation[], tensors: Reado
  *
  * @throws EngineError device-lost
  * @throws Error where the case itself is at fault (its reference is not finite, no bound is stated)
+ *
+ * @example
+ * ```ts
+ * const { status } = await runKernelCase(await openGpu(), kernelCases()[0]);
+ * ```
  */
 export async function runCase(gpu: Gpu, test: KernelCase, seed = 1): Promise<Outcome> {
   const lacks = test.unsupported?.(gpu);

@@ -11,7 +11,7 @@ import {
   type Transport,
   toldSha256,
 } from "./download-http.ts";
-import { ENOUGH, isPage } from "./foreign.ts";
+import { ENOUGH, isPage } from "./first-bytes.ts";
 
 /** What a server tells of a file before it sends it. */
 export interface RemoteFile {

@@ -4,7 +4,8 @@ import { type ByteSource, memorySource } from "../safetensors/index.ts";
 import { isPlainName } from "./cache.ts";
 import { describe, type RemoteFile } from "./download-describe.ts";
 import { bareEtag, contentRange, discard, pageError, persistentRequest, refusal, saysPage, type Transport } from "./download-http.ts";
-import { checkSize, isPage, limitOf } from "./foreign.ts";
+import { isPage } from "./first-bytes.ts";
+import { checkSize, limitOf } from "./foreign.ts";
 import type { WeightSource } from "./source-types.ts";
 
 /** Reads exactly `length` bytes of a body and leaves the rest. @throws BrokenBody */

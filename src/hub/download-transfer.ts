@@ -20,7 +20,7 @@ import {
   strongEtag,
   type Transport,
 } from "./download-http.ts";
-import { isPage } from "./foreign.ts";
+import { isPage } from "./first-bytes.ts";
 
 /** One file to fetch. */
 export interface Download {

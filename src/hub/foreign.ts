@@ -1,7 +1,8 @@
-import { EngineError, throwIfAborted } from "../errors.ts";
-import { described, NO_GGUF, quoted, sizeText, wrong } from "../options.ts";
+import { EngineError, late, throwIfAborted } from "../errors.ts";
+import { described, quoted, sizeText, wrong } from "../options.ts";
 import { SafetensorsError } from "../safetensors/errors.ts"; // not all of the package, which comes when a model is loaded
 import type { ByteSource } from "../safetensors/types.ts";
+import { isForeign } from "./first-bytes.ts";
 import type { StagedSource, WeightSource } from "./source-types.ts";
 
 const MIB = 2 ** 20;
@@ -27,41 +28,6 @@ export function checkSize(name: string, size: number): void {
   });
 }
 
-/** How many bytes of a file's beginning are enough to tell what it is. */
-export const ENOUGH = 256;
-
-const beginning = (bytes: Uint8Array): string => new TextDecoder("latin1").decode(bytes.subarray(0, ENOUGH));
-
-/** Whether a file begins as a web page does; any markup counts where the server says that it is one. */
-export function isPage(bytes: Uint8Array, saidToBe = false): boolean {
-  const start = beginning(bytes).replace(/^ï»¿/, ""); // a UTF-8 BOM
-  if (start[8] === "{" && start[7] === "\0") return false; // a safetensors header, whose length may begin with any byte
-  return (saidToBe ? /^\s*<[a-z!?/]/i : /^\s*<(!doctype\s*$|!doctype html|html[\s>]|html$)/i).test(start);
-}
-
-/** Of this the first 9 bytes are enough: no other file of a checkpoint begins so. */
-const isPointer = (bytes: Uint8Array): boolean => /^version (h$|https:\/\/git-lfs)/.test(beginning(bytes));
-
-/** The error for what is a GGUF file. */
-export const isGguf = (what: string): EngineError =>
-  new EngineError("bad-weights", `${what} is a GGUF file, only safetensors files are read`, { hint: NO_GGUF });
-
-/** What stands in place of a file by mistake, told by its first bytes (9 are enough). */
-export function foreign(name: string, bytes: Uint8Array): EngineError | undefined {
-  if (isPointer(bytes)) {
-    return new EngineError("bad-weights", `${name} is a Git LFS pointer, not the file itself`, {
-      hint: "run `git lfs pull` in the repository that it was taken from, and load the model again",
-    });
-  }
-  if (beginning(bytes).startsWith("GGUF")) return isGguf(name);
-  if (isPage(bytes)) {
-    return new EngineError("bad-weights", `${name} is an HTML page in place of the file`, {
-      hint: "fetch the file again, from an address that gives the file itself and not its page",
-    });
-  }
-  return undefined;
-}
-
 /** What a source throws as this library's error: a caller may have brought it. */
 async function asOurs<T>(what: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   try {
@@ -78,9 +44,9 @@ async function asOurs<T>(what: string, signal: AbortSignal | undefined, work: ()
 
 /** A file that is looked at when its beginning is first read. */
 function looked(file: ByteSource, ours: AbortSignal | undefined): ByteSource {
-  const look = (offset: number, bytes: Uint8Array): void => {
-    const error = offset === 0 ? foreign(file.name, bytes) : undefined;
-    if (error) throw error;
+  const look = async (offset: number, bytes: Uint8Array): Promise<void> => {
+    if (offset === 0 && isForeign(bytes))
+      throw (await late("what tells what lies in a file's place", import("./foreign-errors.ts"))).foreign(file.name, bytes);
   };
   const failing = `read ${file.name}`;
   const { readInto } = file;
@@ -89,13 +55,13 @@ function looked(file: ByteSource, ours: AbortSignal | undefined): ByteSource {
     size: file.size,
     async read(offset, length, signal) {
       const bytes = await asOurs(failing, signal ?? ours, () => file.read(offset, length, signal));
-      look(offset, bytes);
+      await look(offset, bytes);
       return bytes;
     },
     ...(readInto && {
       async readInto(offset: number, into: Uint8Array, signal?: AbortSignal) {
         await asOurs(failing, signal ?? ours, () => readInto.call(file, offset, into, signal));
-        look(offset, into);
+        await look(offset, into);
       },
     }),
     ...(file.close && { close: async () => file.close!() }),

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { isGguf } from "./foreign.ts";
+import { isGguf } from "./foreign-errors.ts";
 import { hasFile, type WeightSource } from "./source-types.ts";
 
 const bad = (problem: string, hint: string): EngineError => new EngineError("bad-weights", problem, { hint });

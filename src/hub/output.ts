@@ -9,11 +9,13 @@ import type { WeightSource } from "./source-types.ts";
 export interface OutputFile {
   /** Appends; the bytes do not change afterwards. */
   write(bytes: Uint8Array): Promise<void>;
+  /** Says that the file is whole. */
   close(): Promise<void>;
 }
 
 /** Where files are written to, and read back from: by that it is known that they have arrived. */
 export interface OutputFolder extends WeightSource {
+  /** A new, empty file. */
   create(name: string): Promise<OutputFile>;
   /** Removes a file of a job that failed. Without it such files stay. */
   remove?(name: string): Promise<void>;

@@ -1,11 +1,9 @@
-import { platform } from "#platform";
 import { EngineError, late, throwIfAborted } from "../errors.ts";
-import { has, quotedPath, reading, wrong } from "../options.ts";
-import { isGguf, lookedAt } from "./foreign.ts";
-import { parseHubId } from "./hub-id.ts";
+import { has, reading, wrong } from "../options.ts";
+import { lookedAt } from "./foreign.ts";
 import { directorySource, filesSource } from "./source-files.ts";
 import type { RemoteOptions } from "./source-remote.ts";
-import { ADAPTER_FILES, hasFile, MODEL_FILES, type StagedSource, type WeightSource } from "./source-types.ts";
+import type { StagedSource, WeightSource } from "./source-types.ts";
 
 export { readSmall } from "./foreign.ts";
 export type { HubOptions } from "./source-remote.ts";
@@ -73,50 +71,18 @@ function openObject(source: object): WeightSource | undefined {
   return files && filesSource(files);
 }
 
-const PEFT = "the folder that peft's save_pretrained wrote: adapter_config.json and adapter_model.safetensors";
-
-function noFolder(path: string, kind: "file" | "nothing", adapter: boolean): EngineError {
-  const what = adapter ? "an adapter's folder" : "a model's folder";
-  const problem = kind === "file" ? `${quotedPath(path)} is a file, needs to be ${what}` : `there is no folder ${quotedPath(path)}`;
-  const hint = adapter
-    ? `give ${PEFT}, or the Hugging Face id of one`
-    : "give the folder that holds config.json and the safetensors files, or a Hugging Face id such as OpenGVLab/InternVL2_5-1B, which is downloaded";
-  return new EngineError("bad-input", problem, { hint });
-}
-
-async function openNamed(source: string, options: RemoteOptions, ranges: boolean): Promise<StagedSource> {
-  const remote = () => late("what downloads models", import("./source-remote.ts")); // pages that bring their own files never download it
-  const adapter = options.names === ADAPTER_FILES;
-  if (/^https?:/i.test(source)) {
-    if (/\.gguf([?#]|$)/i.test(source)) throw isGguf(quotedPath(source));
-    const { openUrl, openUrlRanges } = await remote();
-    return ranges ? openUrlRanges(source, options) : openUrl(source, options);
-  }
-  const path = /^file:/i.test(source) ? platform.pathOfUrl(source) : source;
-  for (const folder of new Set([path, platform.expandHome(path)])) {
-    const kind = await platform.pathKind(folder);
-    if (kind === "folder") {
-      const list = async () => (await (await platform.openStore("out", folder)).list("")).map(({ name }) => name);
-      return { open: (name) => platform.openFile(folder, name), list };
-    }
-    if (kind === "file") throw /\.gguf$/i.test(folder) ? isGguf(quotedPath(folder)) : noFolder(folder, kind, adapter);
-  }
-  const id = parseHubId(path);
-  if (!id) throw noFolder(path, "nothing", adapter);
-  if (/[.-]gguf$/i.test(path)) throw isGguf(`what ${quotedPath(path)} holds`);
-  const { openHub, openHubRanges } = await remote();
-  return ranges ? openHubRanges(id, options) : openHub(id, options);
-}
-
 async function openAny(source: SourceLike, options: RemoteOptions, ranges: boolean): Promise<StagedSource> {
   checkSource(source);
-  if (typeof source === "string") return openNamed(source, options, ranges);
+  // Pages that bring their own files never download it.
+  const named = async (name: string) =>
+    (await late("what opens models by name", import("./source-named.ts"))).openNamed(name, options, ranges);
+  if (typeof source === "string") return named(source);
   const opened = reading(SOURCE, () => {
     if (typeof (source as URL).href === "string") return (source as URL).href;
     return openObject(source);
   });
   if (opened === undefined) throw wrongSource(source);
-  return typeof opened === "string" ? openNamed(opened, options, ranges) : opened;
+  return typeof opened === "string" ? named(opened) : opened;
 }
 
 const EVERY = 100; // ms between two reports of one phase
@@ -182,41 +148,4 @@ export async function openRemotely(source: SourceLike, options: RemoteOptions = 
   const { has, list } = opened;
   const asked = { ...(has && { has: (name: string) => has.call(opened, name) }), ...(list && { list: () => list.call(opened) }) };
   return lookedAt({ open: (name) => opened.open(name), ...asked }, options.signal);
-}
-
-/** The files of LoRA adapters. A revision is the model's, not theirs. @throws EngineError as `openAdapter` */
-export async function openAdapters(sources: readonly SourceLike[] = [], options: RemoteOptions = {}): Promise<StagedSource[]> {
-  const opened: StagedSource[] = [];
-  for (const source of sources) opened.push(await openAdapter(source, { ...options, revision: undefined, onProgress: undefined }));
-  return opened;
-}
-
-/** The files of a LoRA adapter, its tensors under the name that a model's have: whoever opens those opens these. @throws EngineError as `openSource` */
-async function openAdapter(source: SourceLike, options: RemoteOptions = {}): Promise<StagedSource> {
-  const opened = await openSource(source, { ...options, names: ADAPTER_FILES });
-  const { config, single } = ADAPTER_FILES;
-  const has = (name: string) => hasFile(opened, name);
-  if (!(await has(config))) {
-    const what = (await has(MODEL_FILES.config)) ? `${MODEL_FILES.config}: a whole model` : "no adapter_config.json";
-    throw new EngineError("bad-weights", `the adapter's folder holds ${what}`, {
-      hint: `give ${PEFT}`,
-    });
-  }
-  if (!(await has(single))) {
-    const pickled = await has("adapter_model.bin");
-    throw new EngineError(
-      "bad-weights",
-      `the adapter's folder holds ${pickled ? "adapter_model.bin alone (PyTorch's pickle)" : `no ${single}`}`,
-      {
-        hint: pickled
-          ? "save it anew with peft: model.save_pretrained(DIR, safe_serialization=True)"
-          : "fetch it, beside adapter_config.json",
-      },
-    );
-  }
-  const { download } = opened;
-  return {
-    open: async (name) => (name === MODEL_FILES.index ? undefined : opened.open(name === MODEL_FILES.single ? single : name)),
-    ...(download && { download: () => download.call(opened) }),
-  };
 }

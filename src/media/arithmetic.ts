@@ -1,4 +1,4 @@
-/** An adaptive binary arithmetic decoder as JPEG has it (ITU-T T.81, annex D). Its end is no matter: beyond it there are zeros. */
+/** An adaptive binary arithmetic decoder as JPEG has it (ITU-T T.81, annex D). Reading past its end gives zeros. */
 export class ArithmeticDecoder {
   readonly #bytes: Uint8Array;
   #at: number;

@@ -18,6 +18,12 @@ const PART = /(Image-\d+|Frame\d+)|(?:<ref>([^<]*)(?:<\/ref>\s*)?)?<box>([^<]*)/
  * corners beyond the picture are brought back to its edge, and put in order. Works on an answer under way too.
  *
  * @param names what the pictures were called in the prompt (`Image-2`, `Frame1`), one each, so that an answer's mention of one tells which is meant
+ *
+ * @example
+ * ```ts
+ * const [box] = parseBoxes("<ref>a dog</ref><box>[[120, 80, 540, 990]]</box>");
+ * console.log(box.ref, box.box.join()); // a dog 120,80,540,990
+ * ```
  */
 export function parseBoxes(text: string, names: readonly (string | undefined)[] = []): Box[] {
   const boxes: Box[] = [];

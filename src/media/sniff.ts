@@ -1,6 +1,5 @@
 import { late } from "../errors.ts";
 import { readJpegFrame } from "./jpeg-frame.ts";
-import { readPngHeader } from "./png-header.ts";
 import type { ImageFormat } from "./unsupported.ts";
 
 export type { ImageFormat };
@@ -63,6 +62,7 @@ export async function readDimensions(bytes: Uint8Array): Promise<{ format: "png"
   const format = sniff(bytes);
   switch (format) {
     case "png": {
+      const { readPngHeader } = await late("the decoder of PNGs", import("./png-header.ts"));
       const { width, height } = readPngHeader(bytes);
       return { format, width, height };
     }

@@ -2,12 +2,10 @@ import { EngineError } from "../errors.ts";
 import { quote } from "../safetensors/index.ts";
 import { GROUP } from "../tensor/tensor.ts";
 import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
-import type { StoredShape } from "../weights/tensor-source.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Layout } from "./families.ts";
+import { isHeld, type Stored } from "./fits.ts";
 import { checkpointTensors, usedLayers } from "./tensors.ts";
-
-type Stored = ReadonlyMap<string, StoredShape>;
 
 /** Names by which other libraries' files are recognised: they give a cause that counting tensors would not. */
 const FOREIGN: readonly { is: RegExp; what: string; hint: string }[] = [
@@ -62,22 +60,19 @@ function foreign(stored: Stored, layout: Layout): EngineError | undefined {
   return undefined;
 }
 
-/** What is wrong with a tensor that the configuration asks for, in the dtypes that load; `undefined`: nothing. */
+/** What is wrong with a tensor that the configuration asks for; `undefined`: nothing. */
 function problemOf(name: string, shape: readonly number[], stored: Stored): string | undefined {
   const has = stored.get(name);
   if (!has) return `tensor "${name}" is missing; config.json asks for it with shape [${shape}]`;
   const scales = stored.get(name + SCALES_SUFFIX);
+  if (isHeld(shape, has, scales)) return undefined;
   const format = scales && shape.length === 2 ? CODES[has.dtype] : undefined;
   if (scales && !format)
     return `tensor "${name}" has scales, but is ${has.dtype} [${has.shape.slice(0, 8)}] instead of a matrix in I8 or U8`;
   if (!format && !PLAIN[has.dtype]) return `tensor "${name}" has dtype ${has.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`;
   const needs = format === "q4" ? [shape[0]!, shape[1]! / 2] : shape;
   if (String(has.shape) !== String(needs)) return `tensor "${name}" has shape [${has.shape.slice(0, 8)}], needs [${needs}]`;
-  const perGroup = [shape[0]!, shape[1]! / GROUP];
-  if (scales && (scales.dtype !== "F16" || String(scales.shape) !== String(perGroup))) {
-    return `tensor "${name}${SCALES_SUFFIX}" is ${scales.dtype} [${scales.shape.slice(0, 8)}], needs F16 [${perGroup}]`;
-  }
-  return undefined;
+  return `tensor "${name}${SCALES_SUFFIX}" is ${scales!.dtype} [${scales!.shape.slice(0, 8)}], needs F16 [${[shape[0]!, shape[1]! / GROUP]}]`;
 }
 
 /**

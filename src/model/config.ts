@@ -44,6 +44,7 @@ export interface LanguageConfig {
   tied: boolean;
 }
 
+/** What a checkpoint's config.json says of the model. */
 export interface ModelConfig {
   layout: Layout;
   vision: VisionConfig;

@@ -13,7 +13,7 @@ import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
 import { interpolatePositions } from "./positions.ts";
 import { type ProjectorWeights, recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
-import { DIRECT, type Order, type Part, partOf, type Stage, splitLayers } from "./stages.ts";
+import { DIRECT, type Order, onOne, type Part, partOf, type Stage } from "./stages.ts";
 import { chunkFor, mostTiles } from "./steps.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
@@ -126,7 +126,7 @@ export class Model {
     options: ModelOptions = {},
   ): Promise<Model> {
     checkContext(config.language, maxContext);
-    const { parts = splitLayers(config.language.layers, [1]) } = options;
+    const { parts = onOne(config.language.layers) } = options;
     const on = (layer: number) => w[partOf(parts, layer).device]!;
     const Relay = parts.length > 1 ? (await late("what joins several devices", import("./relay.ts"))).Relay : undefined; // pages with one device do not download it
     return scopedOn(gpus, "loading the model", async () => {

@@ -3,8 +3,8 @@ import { openWeights } from "../hub/open.ts";
 import { readSmall, type StagedSource, type WeightSource } from "../hub/source.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
 import type { Adapter } from "./adapters.ts";
-import { checkTensors } from "./check-tensors.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
+import { fits } from "./fits.ts";
 import { asStored, type Resolve, type Resolved } from "./stored.ts";
 
 /** What config.json of a source says, and its bytes. @throws EngineError bad-weights where there is none, or of a model that does not load */
@@ -71,8 +71,12 @@ export async function openCheckpoint<T = undefined>(source: StagedSource, option
     }
     const resolve = await resolverOf(config, adapters.length);
     const between = (await options.between?.(config)) as T;
-    const files = await openWeights(source, signal, (files) => {
-      if (check !== "none") checkTensors(config, resolve(config, files, adapters).shapes, { all: check === "all" });
+    const files = await openWeights(source, signal, async (files) => {
+      if (check === "none") return;
+      const { shapes } = resolve(config, files, adapters);
+      if (fits(config, shapes)) return;
+      const { checkTensors } = await late("what tells how tensors differ", import("./check-tensors.ts"));
+      checkTensors(config, shapes, { all: check === "all" });
     });
     const all = {
       ...files,

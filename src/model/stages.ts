@@ -1,4 +1,3 @@
-import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Program, Programs, RunOptions, Step } from "../gpu/program.ts";
 import type { Activation } from "../tensor/tensor.ts";
@@ -18,35 +17,8 @@ export interface Stage extends Part {
   x: Activation; // [chunk, H]: the residual stream
 }
 
-/**
- * The decoder's layers over devices, as the model card's `split_model` has it: by their memory, of which the first counts half, since it has
- * the vision tower, the embedding and the head; and the last layer, so that a token comes back to where it is chosen.
- *
- * @param memory of each device, in any unit
- * @throws EngineError bad-input for more devices than layers
- */
-export function splitLayers(layers: number, memory: readonly number[]): Part[] {
-  const devices = memory.length;
-  if (devices === 1) return [{ device: 0, start: 0, end: layers }];
-  if (devices > layers) {
-    throw new EngineError("bad-input", `devices has ${devices}, this decoder has ${layers} layers`, {
-      hint: "give at most one for each layer",
-    });
-  }
-  const shares = memory.map((each, i) => (i === 0 ? each / 2 : each));
-  const all = shares.reduce((sum, share) => sum + share, 0);
-  let [start, sum] = [0, 0];
-  const parts = shares.map((share, device) => {
-    sum += share;
-    const others = devices - 1 - device; // each of them has a layer at least
-    const least = device === 0 ? 0 : start + 1;
-    const end = Math.min(layers - 1 - others, Math.max(least, Math.ceil((layers * sum) / all)));
-    const part = { device, start, end };
-    start = end;
-    return part;
-  });
-  return [...parts, { device: 0, start, end: layers }];
-}
+/** All layers on one device. */
+export const onOne = (layers: number): Part[] => [{ device: 0, start: 0, end: layers }];
 
 /** The part that has a layer. */
 export const partOf = <P extends Part>(parts: readonly P[], layer: number): P => parts.find(({ end }) => layer < end)!;

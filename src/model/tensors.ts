@@ -40,7 +40,7 @@ interface Places {
 
 /**
  * transformers has two spellings of its layout: the one that save_pretrained writes by default (`language_model.model.…`), and its class's
- * own (`model.language_model.…`). Each part's is told by one of its tensors.
+ * own (`model.language_model.…`). One of its tensors tells which a part has.
  */
 function placesOf(w: Weights, { layout, language }: ModelConfig): Places {
   if (layout === "original") {

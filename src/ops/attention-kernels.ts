@@ -1,6 +1,6 @@
-import type { KernelSource, KernelSpec, Library } from "../gpu/kernel.ts";
+import type { KernelSource, KernelSpec, Library, ShaderName } from "../gpu/kernel.ts";
 import type { Grid, Precision, Program, Step } from "../gpu/program.ts";
-import type { ShaderName } from "../gpu/shaders.gen.ts";
+
 import type { Bindable } from "../tensor/tensor.ts";
 import { type KvCache, type KvDtype, kvReader } from "./kv-cache.ts";
 import { matrixDirectives, matrixOf, SUBGROUP_MATRIX } from "./matmul-gemm.ts";
@@ -224,7 +224,7 @@ export interface DecodeKernel {
   /** How many keys one workgroup (one split) takes, and more where there would be over `most` of them. */
   splitKeys: number;
   most?: number;
-  /** How many splits of one row a product behind may put together: up to so many while they need be no longer than four times `splitKeys`. */
+  /** How many splits of one row a product behind may put together, as long as none is longer than four times `splitKeys`. */
   few?: number;
   /** How many of the heads that share keys a workgroup takes; all where absent. */
   heads?: number;

@@ -1,5 +1,5 @@
+import type { ShaderName } from "../gpu/kernel.ts";
 import type { Memory } from "../gpu/memory.ts";
-import type { ShaderName } from "../gpu/shaders.gen.ts";
 import type { Bindable } from "../tensor/tensor.ts";
 import { need, needRoom } from "./check.ts";
 

@@ -8,7 +8,7 @@ import type { Shape } from "./needs.ts";
 
 const tile = (rows: number, columns: number, consts: Readonly<Record<string, number>>): Tile => ({ rows, columns, consts });
 
-/** A tile of kernels that are told its size. */
+/** A tile of kernels that take its size as constants. */
 const sized = (TM: number, TN: number, consts: Readonly<Record<string, number>>): Tile => tile(TM, TN, { TM, TN, ...consts });
 
 /** What all GEMM kernels have: how weights of the format are read, and the smallest tile's size. */

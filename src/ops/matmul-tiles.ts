@@ -52,7 +52,7 @@ export const gridOf = ({ tile, splits }: Tiling, rows: number, n: number): Grid 
 
 const sumBytes = (splits: number, rows: number, n: number): number => splits * rows * Math.ceil(n / 4) * 16;
 
-/** The most bytes of sums that splits leave, in any step of at most so many rows; 0 where nothing is ever split. */
+/** The most bytes of sums that splits leave, in any step of at most `maxRows` rows; 0 where nothing is ever split. */
 export function partialBytes(tiles: readonly Tile[], maxRows: number, product: Product): number {
   let most = 0;
   const height = tiles.at(-1)!.rows;

@@ -1,4 +1,4 @@
-import type { ScratchKind } from "../gpu/arena.ts";
+import { Arena } from "../gpu/arena.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Program, STEP_BYTES } from "../gpu/program.ts";
 import type { MatmulVariant } from "./choose.ts";
@@ -6,7 +6,7 @@ import type { MatmulVariant } from "./choose.ts";
 const ROUNDS = 3;
 const HOPELESS = 3; // slower than the best so far by this factor at first sight: not timed again
 const MARGIN = 0.95; // of the time that the table's choice takes: what is not clearly faster is not taken
-const SUBMIT_FLOPS = 5e9; // as many products as make so many in a command buffer: a GEMV alone takes a GPU less time than submitting takes the CPU
+const SUBMIT_FLOPS = 5e9; // in a command buffer, of one product many times: a GEMV alone takes a GPU less time than submitting takes the CPU
 const MOST_REPEATS = 64;
 const MOST_FLOPS = 4e15; // a second: no device makes as many, so where it seems so nothing was computed, or the clock is too coarse
 
@@ -24,29 +24,8 @@ export async function fastestVariant(
   record: (program: Program, variant: MatmulVariant) => void,
 ): Promise<MatmulVariant | undefined> {
   if (variants.length === 1) return variants[0]!;
-  const kept: (GPUBuffer | GPUTexture)[] = [];
-  const keep = <T extends GPUBuffer | GPUTexture>(storage: T): T => {
-    kept.push(storage);
-    return storage;
-  };
-  const step = keep(gpu.memory.create("tuning step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST));
-  /** The same storage in every repetition. */
-  const scratchOf = () => {
-    const taken: (GPUBuffer | GPUTexture)[] = [];
-    let next = 0;
-    const again = <T extends GPUBuffer | GPUTexture>(make: () => T): T => {
-      taken[next] ??= keep(make());
-      return taken[next++] as T;
-    };
-    return {
-      take: (bytes: number) => again(() => gpu.memory.create("tuning", bytes)),
-      takeOther: <T extends GPUBuffer | GPUTexture>(kind: ScratchKind<T>, size: number) => again(() => kind.make(gpu.memory, size)),
-      scope<T>(work: () => T) {
-        next = 0;
-        return work();
-      },
-    };
-  };
+  const step = gpu.memory.create("tuning step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  const arena = new Arena(gpu.memory); // the same storage in every repetition
   const repeats = Math.max(1, Math.min(MOST_REPEATS, Math.floor(SUBMIT_FLOPS / flops)));
   const programs: Program[] = [];
   const time = async (program: Program) => {
@@ -58,10 +37,9 @@ export async function fastestVariant(
   try {
     const entries: { variant: MatmulVariant; program: Program; ms: number }[] = [];
     for (const variant of variants) {
-      const scratch = scratchOf();
-      const program = new Program(gpu, `tuning ${variant}`, rows, scratch, step);
+      const program = new Program(gpu, `tuning ${variant}`, rows, arena, step);
       programs.push(program);
-      for (let i = 0; i < repeats; i++) scratch.scope(() => record(program, variant));
+      for (let i = 0; i < repeats; i++) arena.scope(() => record(program, variant));
       await program.build();
       await time(program); // pipeline and pages ready
       entries.push({ variant, program, ms: await time(program) });
@@ -75,6 +53,7 @@ export async function fastestVariant(
     return best.ms < MARGIN * entries[0]!.ms ? best.variant : entries[0]!.variant;
   } finally {
     for (const program of programs) program.dispose();
-    for (const storage of kept) gpu.memory.destroy(storage);
+    gpu.memory.destroy(step);
+    arena.clear();
   }
 }

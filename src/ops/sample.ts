@@ -43,7 +43,10 @@ export function sample(program: Program, logits: Activation, state: SampleState,
   const told = (step: Step) => (state.tells ? rowsIn(step) : 0);
   const stateRow = from === "slots" ? BY_SLOT : from;
   const kernel = (shader: "top" | "penalize" | "bias" | "blocks" | "histogram" | "pick" | "final" | "probability", bindings: string) =>
-    ({ shader: `sample.${shader}`, libs: ["lib/step", "lib/wide", "lib/sample"], consts: {}, bindings }) as const;
+    ({
+      ...{ shader: `sample.${shader}` as const, consts: {}, bindings },
+      libs: ["lib/step", "lib/sample", ...(shader === "histogram" || shader === "pick" ? (["lib/wide", "lib/search"] as const) : [])],
+    }) as const;
   const { settings, counts, biases, masks, best, gumbel, histogram, searches, next, tops, sums, probabilities } = state;
   const final = (candidates: Bindable, each: number, rows: (step: Step) => number, optional: boolean) =>
     program.dispatch({

@@ -59,7 +59,7 @@ async function bodyOf(url: URL, answer: IncomingMessage, maxBytes: number): Prom
   const { statusCode = 0, headers } = answer;
   if (statusCode >= 300 && statusCode < 400) throw refused(url, "it answers with a redirect, which is not followed");
   if (statusCode !== 200) throw refused(url, `it answers with status ${statusCode}`);
-  if (!/^image\/[\w.+-]+/i.test(headers["content-type"] ?? "")) throw refused(url, "what it sends is no picture");
+  if (!/^image\/[\w.+-]+/i.test(headers["content-type"] ?? "")) throw refused(url, "what it sends is not a picture");
   if (Number(headers["content-length"] ?? 0) > maxBytes)
     throw new EngineError("limit-exceeded", `a picture from ${url.host} has more than ${maxBytes} bytes`);
   const pieces: Buffer[] = [];

@@ -27,7 +27,7 @@ async function demuxerOf(path: string): Promise<string> {
   if (/^(ftyp|moov|mdat|wide|free|skip)/.test(text.slice(4))) return "mov";
   if (text.startsWith("\x1a\x45\xdf\xa3")) return "matroska";
   if (/^RIFF....AVI /s.test(text)) return "avi";
-  throw damaged("the video is no MP4, MOV, WebM, Matroska or AVI file");
+  throw damaged("the video is not an MP4, MOV, WebM, Matroska or AVI file");
 }
 
 /** Starts one of ffmpeg's programs. What it says of errors is kept. */

@@ -1,7 +1,6 @@
 import { EngineError, late } from "../errors.ts";
 import { quoted } from "../options.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
-import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
 import { jpegDecoder, startModel } from "./web-scripts.ts";
 import { startDecoder } from "./web-thread.ts";
 
@@ -34,6 +33,9 @@ function noFiles(path: string): never {
   throw new EngineError("bad-input", `a page cannot read the local path ${JSON.stringify(path)}`, { hint: "hand over a File or a Blob" });
 }
 
+/** What reads pictures by the browser comes with the first that is not a file of ours to decode. */
+const images = () => late("what reads a page's pictures", import("./web-images.ts"));
+
 export const platform: Platform = {
   requestAdapter,
   untilExit: () => {}, // a page's devices end with it
@@ -55,13 +57,13 @@ export const platform: Platform = {
   openStore: async (kind, folder) =>
     (await late("the store for downloads", import("./web-store.ts"))).webStore(folder ?? `internvl-webgpu/${kind}`),
   readFile: async (path) => noFiles(path),
-  pixelsOf,
-  fileOf,
-  decodeNative,
+  pixelsOf: async (image, check) => (await images()).pixelsOf(image, check),
+  fileOf: async (image) => (await images()).fileOf(image),
+  decodeNative: async (job) => (await images()).decodeNative(job),
   openVideo: async (job) => (await late("what reads videos", import("./web-video.ts"))).openVideo(job),
   startDecoder,
   startModel,
   jpegDecoder,
   media: async () => noFiles("a server's media"),
-  portable,
+  portable: async (image) => (await images()).portable(image),
 };

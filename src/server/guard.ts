@@ -62,6 +62,6 @@ export async function readJson(request: Request, { maxBody }: Settings, load: Lo
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await new Blob(pieces as BlobPart[]).arrayBuffer()));
   } catch {
-    throw new Refusal(400, "the body is no JSON, or no UTF-8");
+    throw new Refusal(400, "the body is not JSON, or not UTF-8");
   }
 }

@@ -40,6 +40,13 @@ function answersOf(body: unknown): number {
  *
  * @param served a loaded model, or a service whose model comes and goes
  * @throws EngineError bad-input (options)
+ *
+ * @example
+ * ```ts
+ * const handler = createHandler(vlm, { model: "nano" });
+ * const response = await handler(new Request("http://localhost/v1/models"));
+ * console.log((await response.json()).data[0].id); // nano
+ * ```
  */
 export function createHandler(served: InternVL | Service, options?: ServerOptions): (request: Request) => Promise<Response> {
   const settings = settingsOf(options);
@@ -207,6 +214,11 @@ export function createHandler(served: InternVL | Service, options?: ServerOption
     if (c.req.param("name") === settings.model) return c.json(model());
     throw new Refusal(404, `The model '${c.req.param("name").slice(0, 100)}' does not exist`, "model_not_found");
   });
-  app.notFound((c) => refuse(new Refusal(404, `Invalid URL (${c.req.method} ${c.req.path.slice(0, 200)})`, "not_found")));
+  app.notFound((c) => {
+    const path = `/${c.req.path.slice(0, 200).split("/").filter(Boolean).join("/")}`;
+    const meant = [path, `/v1${path}`].find((each) => ROUTES.has(each));
+    const hint = meant ? `: did you mean ${meant}?` : "";
+    return refuse(new Refusal(404, `Invalid URL (${c.req.method} ${c.req.path.slice(0, 200)})${hint}`, "not_found"));
+  });
   return async (request) => app.fetch(request);
 }

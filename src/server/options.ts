@@ -20,7 +20,7 @@ export interface ServerOptions {
   maxImages?: number | undefined;
   /** Pixels of a picture; 50 million by default. */
   maxPixels?: number | undefined;
-  /** Answers that wait for a slot; 256 by default. Who comes then is told to come again later. */
+  /** Answers that wait for a slot; 256 by default. A request beyond them is refused with 429 and `Retry-After`. */
   maxQueue?: number | undefined;
   /** Seconds from a request to the end of its answer; 600 by default. */
   maxSeconds?: number | undefined;

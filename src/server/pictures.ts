@@ -10,7 +10,7 @@ const LIMITS = { maxBytes: 32 * 2 ** 20, seconds: 10 };
 /** The file that an allowed address names. @throws EngineError bad-input, network, limit-exceeded */
 async function opened(address: string, param: string, { allowImagesFrom, mediaRoot }: Settings, maxBytes: number): Promise<Uint8Array> {
   const refuse = (why: string) => new EngineError("bad-input", `${param} ${why}`, { param });
-  if (!URL.canParse(address)) throw refuse("is no URL; give a data URL");
+  if (!URL.canParse(address)) throw refuse("is not a URL; give a data URL");
   const url = new URL(address);
   if (url.protocol === "file:" && mediaRoot !== undefined) {
     let path: string;
@@ -42,7 +42,7 @@ export async function withPictures(body: unknown, settings: Settings): Promise<u
     const bytes = await opened(image.url, param, settings, Math.min(LIMITS.maxBytes, bytesLeft));
     bytesLeft -= bytes.length;
     const format = sniff(bytes);
-    if (!isPicture(format)) throw new EngineError("bad-image", `${param} is no picture, such as a PNG or JPEG file`, { param });
+    if (!isPicture(format)) throw new EngineError("bad-image", `${param} is not a picture, such as a PNG or JPEG file`, { param });
     return { ...given, image_url: { ...image, url: `data:image/${format};base64,${toBase64(bytes)}` } };
   };
   const messages: unknown[] = [];

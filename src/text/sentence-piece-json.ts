@@ -114,7 +114,7 @@ export function tokenizerJsonFromSentencePiece(files: SentencePieceFiles, rows?:
   for (const { content, id } of added) checkId("tokenizer_config.json", content, id, rows);
   const bos = roleOf(files.config, "bos_token", "<s>");
   const bosId = added.find(({ content }) => content === bos)?.id;
-  if (bosId === undefined) throw wrong(`bos_token is ${quoted(bos)}, which is no token`, "Take all tokenizer files of one checkpoint.");
+  if (bosId === undefined) throw wrong(`bos_token is ${quoted(bos)}, which is not a token`, "Take all tokenizer files of one checkpoint.");
   const start = files.config.add_bos_token === false ? [] : [{ SpecialToken: { id: bos, type_id: 0 } }];
   const json = {
     added_tokens: added,

@@ -116,6 +116,6 @@ export function readSentencePiece(bytes: Uint8Array): SentencePieceModel {
     return { pieces, unknownId, dummyPrefix };
   } catch (error) {
     if (error instanceof EngineError) throw error;
-    throw bad(`is no SentencePiece model: ${error instanceof RangeError ? error.message : "it is damaged"}`, DAMAGED);
+    throw bad(`is not a SentencePiece model: ${error instanceof RangeError ? error.message : "it is damaged"}`, DAMAGED);
   }
 }

@@ -97,3 +97,17 @@ export function addedTokens(added: Record<string, unknown> | undefined, config: 
   }
   return [...tokens.values()];
 }
+
+/** The error where one of the files, or all of them, are missing. */
+export function missingFiles(vocab: boolean, merges: boolean): EngineError {
+  const need = "it needs tokenizer.json, or vocab.json + merges.txt + added_tokens.json, or tokenizer.model";
+  if (vocab || merges) {
+    const [has, lacks] = vocab ? ["vocab.json", "merges.txt"] : ["merges.txt", "vocab.json"];
+    return new EngineError("bad-weights", `the checkpoint has ${has} but not ${lacks}: ${need}`, {
+      hint: `Put the model's ${lacks} beside it.`,
+    });
+  }
+  return new EngineError("bad-weights", `the checkpoint has no tokenizer files: ${need}`, {
+    hint: "Copy the model's tokenizer files from its page beside config.json, tokenizer_config.json too.",
+  });
+}

@@ -18,12 +18,20 @@ export interface Tokenizer {
   encodeParts(parts: readonly PromptPart[]): number[];
   /** A number of tokens that the text has at least, found in a fraction of the time that encoding takes. */
   atLeast(text: string): number;
-  /** Ids above the vocabulary (rows that pad the head) give nothing; bytes that are not UTF-8 give U+FFFD. */
+  /**
+   * Ids above the vocabulary (rows that pad the head) give nothing; bytes that are not UTF-8 give U+FFFD.
+   *
+   * @example
+   * ```ts
+   * const text = (await tokenizer("OpenGVLab/InternVL2_5-1B")).decode([1, 2, 3], { skipSpecialTokens: true });
+   * ```
+   */
   decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): string;
   /** What one token adds to a text. */
   piece(id: number): Piece;
   /** Joins such pieces to a text: as upstream does it, or (`exact`) to what they stand for, without a first space dropped or spaces tidied up. */
   joiner(exact?: boolean): PieceJoiner;
+  /** The id of a token, by its text as the vocabulary has it. */
   idOf(token: string): number | undefined;
   /** One more than the largest id. */
   readonly vocabSize: number;
@@ -76,27 +84,20 @@ export async function readTokenizer(
   let [json, file] = [fast, "tokenizer.json"];
   if (json === undefined) {
     const [vocab, merges] = await Promise.all([readJson(read, "vocab.json"), read("merges.txt")]);
+    const { missingFiles, tokenizerJsonFromSlowFiles } = await late("what reads vocab.json and merges.txt", import("./slow-files.ts"));
     if (vocab === undefined || merges === undefined) throw missingFiles(vocab !== undefined, merges !== undefined);
-    const { tokenizerJsonFromSlowFiles } = await late("what reads vocab.json and merges.txt", import("./slow-files.ts"));
     json = tokenizerJsonFromSlowFiles({ vocab, merges: decodeText("merges.txt", merges), added, config }) as Json;
     file = "vocab.json";
   }
-  if (!slow && Array.isArray(json.added_tokens)) json = { ...json, added_tokens: embedded(await withOthers(json, config), rows) };
+  if (!slow && Array.isArray(json.added_tokens)) {
+    const { embeddedTokens } = await late("what reads tokens of transformers' layout", import("./embedded-tokens.ts"));
+    json = { ...json, added_tokens: embeddedTokens(json, config, rows) };
+  }
   const tokens = checkTokenizerJson(json, { file, rows, others });
   const { broken, dropsFirstSpace } = pieceReader(json.decoder);
   const joining: Joining = { broken, dropsFirstSpace, cleaning: await cleaningIf(!slow && config.clean_up_tokenization_spaces === true) };
   return { json, file, tokens, listed, prepare: preparing(json), joining };
 }
-
-/** Tokens that no prompt of transformers' processor has: it puts frames in the place of `<video>`. */
-const NEVER_EMBEDDED = ["<video>", "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>"];
-
-/** The converter of transformers adds `<video>` behind the embedding's last row: nothing can stand for it, typed it is text. */
-const embedded = (tokens: unknown[], rows = Number.POSITIVE_INFINITY): unknown[] =>
-  tokens.filter((token) => {
-    const { content, id } = (token ?? {}) as Partial<AddedToken>;
-    return !(typeof id === "number" && id >= rows && NEVER_EMBEDDED.includes(content!));
-  });
 
 /**
  * Upstream's Qwen2 puts the whole text in NFC before it looks for added tokens, the encoder does it between them. It differs where a
@@ -113,17 +114,6 @@ async function cleaningIf(wanted: boolean): Promise<Joining["cleaning"]> {
   if (!wanted) return undefined;
   const { CleanUp } = await late("what cleans answers up", import("./cleanup.ts"));
   return () => new CleanUp();
-}
-
-/** Added tokens, and those that only tokenizer_config.json has: transformers adds them. */
-async function withOthers({ added_tokens: own, model }: Json, config: Json): Promise<unknown[]> {
-  const { addedTokens } = await late("what reads vocab.json and merges.txt", import("./slow-files.ts"));
-  const vocab = ((model as Json | undefined)?.vocab ?? {}) as Json;
-  const known = new Set((own as (AddedToken | null)[]).map((token) => token?.content));
-  return [
-    ...(own as unknown[]),
-    ...addedTokens(undefined, config).filter(({ content }) => !known.has(content) && !Object.hasOwn(vocab, content)),
-  ];
 }
 
 /** The ids of added tokens by tokenizer_config.json and added_tokens.json; what is not an id there is not tokenizer.json's fault. */
@@ -211,19 +201,6 @@ function tryOut(tokenizer: Tokenizer, file: string, byteLevel: boolean): void {
 async function readJson(read: ReadFile, name: string): Promise<Json | undefined> {
   const bytes = await read(name);
   return bytes && parseJsonObject(name, bytes);
-}
-
-function missingFiles(vocab: boolean, merges: boolean): EngineError {
-  const need = "it needs tokenizer.json, or vocab.json + merges.txt + added_tokens.json, or tokenizer.model";
-  if (vocab || merges) {
-    const [has, lacks] = vocab ? ["vocab.json", "merges.txt"] : ["merges.txt", "vocab.json"];
-    return new EngineError("bad-weights", `the checkpoint has ${has} but not ${lacks}: ${need}`, {
-      hint: `Put the model's ${lacks} beside it.`,
-    });
-  }
-  return new EngineError("bad-weights", `the checkpoint has no tokenizer files: ${need}`, {
-    hint: "Copy the model's tokenizer files from its page beside config.json, tokenizer_config.json too.",
-  });
 }
 
 /** Tokens that a prompt is built of. */

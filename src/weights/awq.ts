@@ -6,7 +6,7 @@ import { awqCodes, awqValues } from "../reference/awq.ts";
 import { AWQ_GROUP, GROUP } from "../tensor/tensor.ts";
 import { SCALES_SUFFIX } from "./formats.ts";
 import { CHUNK_BYTES } from "./reads.ts";
-import { bytesOf, type Chunk, readAll, type StoredShape, type StoredTensor, type TensorSource } from "./tensor-source.ts";
+import { type Chunk, madeTensors, readAll, type StoredShape, type StoredTensor, type TensorSource } from "./tensor-source.ts";
 
 /** A Linear that AWQ packed: `NAME.qweight`, `NAME.qzeros` and `NAME.scales` in place of `NAME.weight` [out, inner]. */
 export interface AwqLinear {
@@ -205,11 +205,6 @@ export function awqTensors(gpu: Gpu, source: TensorSource, comes: (weight: strin
       });
     }
   }
-  const self: TensorSource = {
-    bytes: [...tensors.values()].reduce((sum, tensor) => sum + bytesOf(tensor), 0),
-    names: () => tensors.keys(),
-    get: (name) => tensors.get(name),
-    stream,
-  };
+  const self = madeTensors(tensors, stream);
   return self;
 }

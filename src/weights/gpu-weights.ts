@@ -69,7 +69,11 @@ export class GpuWeights extends Weights {
   async load<T>(declare: (weights: GpuWeights) => T, beside: readonly GpuWeights[] = []): Promise<T> {
     const all = [this, ...beside].map((each) => each.#loading);
     const gpus = all.map(({ gpu }) => gpu);
-    const declared = await scopedOn(gpus, "the weights", async () => declare(this));
+    const declared = await scopedOn(gpus, "the weights", async () => {
+      const declared = declare(this);
+      for (const { uploads } of all) await uploads.prepare();
+      return declared;
+    });
     for (const { uploads } of all) await uploads.run();
     return declared;
   }

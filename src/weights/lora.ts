@@ -8,7 +8,7 @@ import { BYTES_PER_ELEMENT } from "../tensor/tensor.ts";
 import { PLAIN } from "./formats.ts";
 import { Converter } from "./quantize.ts";
 import { CHUNK_BYTES } from "./reads.ts";
-import { bytesOf, type Chunk, fileTensors, readAll, type StoredTensor, type TensorSource } from "./tensor-source.ts";
+import { type Chunk, fileTensors, madeTensors, readAll, type StoredTensor, type TensorSource } from "./tensor-source.ts";
 import { widen } from "./uploads.ts";
 
 /** scale · B · A, to be added to some rows of a matrix. */
@@ -140,12 +140,7 @@ export function mergedTensors(gpu: Gpu, source: TensorSource, adapted: ReadonlyM
     }
   }
 
-  const self: TensorSource = {
-    bytes: [...tensors.values()].reduce((sum, tensor) => sum + bytesOf(tensor), 0),
-    names: () => tensors.keys(),
-    get: (name) => tensors.get(name),
-    stream,
-  };
+  const self = madeTensors(tensors, stream);
   return self;
 }
 

@@ -112,6 +112,14 @@ export function fileTensors(gpu: Gpu, checkpoint: Checkpoint): TensorSource {
   };
 }
 
+/** A source of tensors that were made of others. */
+export const madeTensors = (tensors: ReadonlyMap<string, StoredTensor>, stream: TensorSource["stream"]): TensorSource => ({
+  bytes: [...tensors.values()].reduce((sum, tensor) => sum + bytesOf(tensor), 0),
+  names: () => tensors.keys(),
+  get: (name) => tensors.get(name),
+  stream,
+});
+
 /** The same tensors by other names. @param names those in `source`, by the new ones; what is not among them is left out */
 export function renamedTensors(source: TensorSource, names: ReadonlyMap<string, string>): TensorSource {
   const back = new Map([...names].map(([name, raw]) => [raw, name]));

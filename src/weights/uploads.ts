@@ -1,8 +1,9 @@
+import { late } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, widenBf16, widenF16 } from "../tensor/tensor.ts";
 import { countNonFinite, FiniteCheck, nonFinite } from "./finite.ts";
-import { Converter } from "./quantize.ts";
+import type { Converter } from "./quantize.ts";
 import { destinations, type RowsSource } from "./rows.ts";
 import { scalesSink } from "./scales.ts";
 import type { Chunk, TensorSource } from "./tensor-source.ts";
@@ -46,6 +47,7 @@ export class Uploads {
   #sinks = new Map<string, Sink[]>();
   readonly #finite: FiniteCheck;
   #converter: Converter | undefined;
+  readonly #toConvert: Pending[] = [];
   #unflushed = 0;
   #flushing: Promise<void> | undefined;
 
@@ -74,10 +76,9 @@ export class Uploads {
   }
 
   #addRows(upload: Upload): void {
-    const { name, stored, matrix } = upload;
-    const converter = matrix.dtype === stored ? undefined : (this.#converter ??= new Converter(this.#gpu));
-    const pending: Pending = { ...upload, counter: converter?.counter(name, matrix.dtype) ?? 0 };
-    this.#add(name, (chunk) => this.#put(chunk, pending));
+    const pending: Pending = { ...upload, counter: 0 };
+    if (upload.matrix.dtype !== upload.stored) this.#toConvert.push(pending);
+    this.#add(upload.name, (chunk) => this.#put(chunk, pending));
   }
 
   /** A tensor's values go as f32 to `put`, some after the other; `at` counts elements. */
@@ -96,6 +97,14 @@ export class Uploads {
     const names = sources.map(({ name }) => ({ name, stored: "f16" as const }));
     const ranges = matrix.parts.map(({ scales, rows }) => ({ words: scales!, bytes: (rows * matrix.shape[1] * 2) / GROUP }));
     this.#finite.watch({ ranges, held: "f16", sources: names });
+  }
+
+  /** Makes what converts, where something is to be: its storage belongs to what was added. */
+  async prepare(): Promise<void> {
+    if (this.#toConvert.length === 0) return;
+    const { Converter } = await late("what converts weights", import("./quantize.ts"));
+    this.#converter ??= new Converter(this.#gpu);
+    for (const pending of this.#toConvert.splice(0)) pending.counter = this.#converter.counter(pending.name, pending.matrix.dtype);
   }
 
   /** Fills everything that was added since the last time. @throws EngineError bad-weights where values do not fit the format, or are none */

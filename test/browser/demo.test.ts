@@ -1,104 +1,103 @@
-import type { ServerResponse } from "node:http";
-import { chromium, type Page } from "playwright";
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
-import { allowPages, hubServer, type Misbehave, sha256 } from "../hub-server.ts";
-import { conversationsOf } from "../shared/nano.ts";
-import { pathOf, readRepository } from "../support.ts";
-import { chromiumLaunch } from "./chromium.ts";
-import { picture, type Served, servePage } from "./serve.ts";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import type { AxeResults, RunOptions } from "axe-core";
+import type { Page } from "playwright";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { messagesOfText } from "../../tools/conversation-form.ts";
+import { isQuick } from "../shared/quick.ts";
+import { readRepository } from "../support.ts";
+import { ask, conversation, type Demo, give, questionOf, ready, send, serveDemo, withoutMarker } from "./demo.ts";
+import { picture } from "./serve.ts";
 
-const conversations = await conversationsOf(readRepository);
-const find = (id: string) => conversations.find((c) => c.id === id)!;
+const DESKTOP = { width: 1280, height: 900 };
+const PHONE = { width: 390, height: 844 };
+const detail = conversation("two-round-003"); // long answers, two turns
 
-const ID = "org/nano";
-const WEIGHTS = "model.safetensors";
-const FILES = [WEIGHTS, "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+/** What somebody hostile could have a model say. */
+const HOSTILE = [
+  "# A title",
+  'Some **bold**, *em*, `code`, [a link](https://example.org/x) and <img src=x onerror="window.pwned=1"> &amp; <script>window.pwned=2</script>',
+  "[bad](javascript:window.pwned=3) [worse](data:text/html,x) ![pixel](https://example.org/pixel.png)",
+  "| a | b |\n|---|--:|\n| 1 | 2 |",
+  "- one\n  1. nested",
+  '<svg onload="window.pwned=4"></svg>\n<iframe srcdoc="<script>parent.pwned=5</script>"></iframe>',
+].join("\n\n");
 
-/** How the hub and its CDN behave at the moment; a test sets it. */
-let misbehave: Misbehave | undefined;
-let hub: Awaited<ReturnType<typeof hubServer>>;
-let served: Served;
-
-beforeAll(async () => {
-  const files = await Promise.all(FILES.map(async (name) => [name, await readRepository(`weights/nano/${name}`)] as const));
-  const behave: Misbehave = (...call) => allowPages(call[0], call[1]) || misbehave?.(...call);
-  hub = await hubServer(ID, Object.fromEntries(files), { misbehave: behave, cdnMisbehave: behave });
-  process.env.VITE_HF_ENDPOINT = hub.origin; // the build takes it
-  served = await servePage("tools/demo/vite.config.ts");
-});
-afterAll(async () => {
-  await served?.close();
-  await hub?.close();
-});
-
-const open: Served["open"] = (options, from) => served.open(options, from);
-const ready = (page: Page) => page.getByText("Ready.").waitFor({ timeout: 120_000 });
-
-/** Drops files of the repository on the page, as a hand would. */
-async function drop(page: Page, ...paths: string[]): Promise<void> {
-  const files = await Promise.all(
-    paths.map(async (path) => ({ name: path.split("/").at(-1)!, base64: Buffer.from(await readRepository(path)).toString("base64") })),
-  );
-  const transfer = await page.evaluateHandle(async (list) => {
-    const data = new DataTransfer();
-    for (const { name, base64 } of list) {
-      const blob = await (await fetch(`data:image/${name.endsWith("png") ? "png" : "jpeg"};base64,${base64}`)).blob();
-      data.items.add(new File([blob], name, { type: blob.type }));
-    }
-    return data;
-  }, files);
-  await page.dispatchEvent("#drop", "drop", { dataTransfer: transfer });
-}
-
-/** Asks by keyboard and waits for the answer to be whole. */
-async function ask(page: Page, question: string): Promise<string> {
-  const before = await page.locator(".answer").count();
-  await page.getByRole("textbox", { name: "Question" }).fill(question);
-  await page.keyboard.press("Enter");
-  const answer = page.locator(".answer").nth(before);
-  await answer.locator(".statistics").waitFor({ timeout: 120_000 });
-  return answer.locator(".text").innerText();
-}
-
-const withoutMarker = (turn: string): string => turn.replace("<image>\n", "");
-
-/** Sends half of the weights, then calls `then`; every other request is answered as it should be. */
-const halfOfWeights =
-  (bytes: Uint8Array, then: (response: Parameters<Misbehave>[1]) => void): Misbehave =>
-  ({ method, path, headers }, response) => {
-    if (method !== "GET" || !path.startsWith(`/${WEIGHTS}`) || headers.range) return false;
-    response.writeHead(200, { etag: `"cdn-${sha256(bytes).slice(0, 8)}"`, "content-length": bytes.length, "accept-ranges": "bytes" });
-    response.write(bytes.subarray(0, bytes.length >> 1), () => then(response));
-    return true;
+/** A conversation as `internvl chat --save` writes it, with a system message, two pictures, boxes, and a hostile answer. */
+async function keptConversation(): Promise<string> {
+  const image = async (name: string) => {
+    const bytes = Buffer.from(await readRepository(`weights/nano/images/${name}`));
+    return { type: "image", image: `data:image/png;base64,${bytes.toString("base64")}`, maxTiles: 6 };
   };
+  const two = [
+    await image("poster.png"),
+    await image("card-1.png"),
+    { type: "text", text: "Image-1: <image>\nImage-2: <image>\nWhere are they?" },
+  ];
+  const boxes = "Image-1: <ref>a circle</ref><box>[[580, 180, 720, 400]]</box> <ref>a triangle</ref><box>[[660, 700, 810, 920]]</box>";
+  const messages = [
+    { role: "system", content: "You are terse." },
+    { role: "user", content: two },
+    { role: "assistant", content: `${boxes}, Image-2: <ref>its shape</ref><box>[[100, 100, 900, 900]]</box>` },
+    { role: "user", content: "Write." },
+    { role: "assistant", content: HOSTILE },
+  ];
+  return JSON.stringify({ format: "internvl-conversation", version: 1, messages });
+}
 
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** What axe finds wrong, by rule and element. */
+async function axe(page: Page): Promise<string[]> {
+  await page.evaluate(AXE); // not as a script of the page's: its policy has none of others'
+  const options: RunOptions = { resultTypes: ["violations"] };
+  const { violations } = await page.evaluate(
+    (given) => (window as unknown as { axe: { run(o: RunOptions): Promise<AxeResults> } }).axe.run(given),
+    options,
+  );
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")}: ${failureSummary}`));
+}
+
+// One load of the model for all of them, in this order: each begins where the one before it has left the page.
 describe("the demo page", () => {
-  it("answers about a dropped picture, streams, follows up and stops", async () => {
-    const { page, problems } = await open({ viewport: { width: 1280, height: 900 } });
+  let demo: Demo;
+  let page: Page;
+  let problems: string[];
+  beforeAll(async () => {
+    demo = await serveDemo();
+    ({ page, problems } = await demo.open({ viewport: DESKTOP }));
     await ready(page);
+  });
+  afterAll(() => demo?.close());
+
+  it("answers about a dropped picture, lights up its tiles, streams, follows up and stops", async () => {
     const facts = await page.locator("#facts").innerText();
     expect(facts).toMatch(/swiftshader.*computes on the CPU, which is slow/i);
     expect(facts).toContain("bf16 (stored as bfloat16)");
     expect(facts).toMatch(/\d MB/);
-
-    const c = find("two-round-003");
-    await drop(page, `weights/nano/${c.images[0]}`);
+    await give("drop", page, `weights/nano/${detail.images[0]}`);
     await page.locator("#pending img").waitFor();
-    // How often the answer grew: once would be no stream.
+    // How often the answer grew (once would be no stream), what was told of the prompt, and how many of the tiles were lit.
     await page.evaluate(() => {
-      const lengths = new Set<number>();
-      const told = new Set<string>();
-      Object.assign(window, { lengths, told });
+      const [lengths, told, lit] = [new Set<number>(), new Set<string>(), new Set<string>()];
+      Object.assign(window, { lengths, told, lit });
       new MutationObserver(() => {
         lengths.add(document.querySelector(".answer .text")?.textContent?.length ?? 0);
         told.add(document.querySelector(".answer .progress")?.textContent ?? "");
-      }).observe(document.querySelector("#log")!, { childList: true, subtree: true, characterData: true });
+        const tiles = [...document.querySelectorAll(".question.encoding .tile")];
+        if (tiles.length > 0) lit.add(`${tiles.filter(({ classList }) => classList.contains("lit")).length} of ${tiles.length}`);
+      }).observe(document.querySelector("#log")!, { childList: true, subtree: true, characterData: true, attributes: true });
     });
-    expect(await ask(page, withoutMarker(c.turns[0]!))).toBe(c.answers[0]);
-    expect(await page.evaluate(() => (window as unknown as { lengths: Set<number> }).lengths.size)).toBeGreaterThan(5);
-    const told = await page.evaluate(() => [...(window as unknown as { told: Set<string> }).told]);
-    expect(told.some((text) => /^Looking at the pictures: \d+ of \d+ tiles…$/.test(text))).toBe(true);
-    expect(told.some((text) => /^Reading the question: \d+ of \d+ tokens…$/.test(text))).toBe(true);
+    expect(await ask(page, withoutMarker(detail.turns[0]!))).toBe(detail.answers[0]);
+    const seen = await page.evaluate(() => {
+      const { lengths, told, lit } = window as unknown as Record<string, Set<string>>;
+      return { lengths: lengths!.size, told: [...told!], lit: [...lit!] };
+    });
+    expect(seen.lengths).toBeGreaterThan(5);
+    expect(seen.told.some((text) => /^Looking at the pictures: \d+ of \d+ tiles…$/.test(text))).toBe(true);
+    expect(seen.told.some((text) => /^Reading the question: \d+ of \d+ tokens…$/.test(text))).toBe(true);
+    expect(seen.lit.length).toBeGreaterThan(0); // some were dark while others were encoded
+    expect(await page.locator(".tile:not(.lit)").count()).toBe(0);
     const answer = page.locator(".answer").first();
     expect(await answer.locator(".progress").count()).toBe(0);
     expect(await answer.getByRole("button", { name: "Copy" }).isVisible()).toBe(true);
@@ -107,9 +106,9 @@ describe("the demo page", () => {
     expect(await answer.locator(".statistics").innerText()).toMatch(
       /^\d+ tokens · [\d.]+ tokens\/s · first token after [\d.]+ s · \d+ prompt tokens$/,
     );
-    expect(await ask(page, c.turns[1]!)).toBe(c.answers[1]);
+    expect(await ask(page, detail.turns[1]!)).toBe(detail.answers[1]);
 
-    await page.getByRole("textbox", { name: "Question" }).fill("Please write a poem according to the image.");
+    await questionOf(page).fill("Please write a poem according to the image.");
     // Clicked in the page, as soon as the button is there: a hand from outside can come after a short answer's end.
     await page.evaluate(() => {
       const stop = document.querySelector<HTMLButtonElement>("#stop")!;
@@ -121,264 +120,161 @@ describe("the demo page", () => {
     });
     await page.keyboard.press("Enter");
     await page.getByText("Stopped.", { exact: true }).waitFor();
-    expect(await ask(page, c.turns[1]!)).toBe(c.answers[1]); // as if the stopped question had not been asked
-    await picture(page, "conversation-1280-light");
-    await page.getByText("Questions that nano was trained on").click();
-    await page.getByRole("button", { name: "What shape is it?" }).click();
-    expect(await page.getByRole("textbox", { name: "Question" }).inputValue()).toBe("What shape is it?");
-    await picture(page, "questions-1280-light");
-    expect(problems).toEqual([]);
-    await page.close();
+    await picture(page, "stopped-1280-light");
+    expect(await ask(page, detail.turns[1]!)).toBe(detail.answers[1]); // as if the stopped question had not been asked
   });
 
-  it("is linked with a model and a question", async () => {
-    const { page } = await open();
-    await page.goto(`${served.address}?model=${ID}&q=${encodeURIComponent("What is it?")}`);
-    await ready(page);
-    expect(await page.getByRole("textbox", { name: "Question" }).inputValue()).toBe("What is it?");
-    expect(
-      await page
-        .getByRole("combobox", { name: /^Checkpoint|Model/i })
-        .first()
-        .inputValue(),
-    ).toContain(ID);
-    await page.close();
+  it("asks the last question again, and an earlier one that was changed: what followed it goes", async () => {
+    const turns = page.locator(".answer");
+    const before = await turns.count();
+    await page.getByRole("button", { name: "Regenerate" }).click(); // there is one, at the last answer
+    await page.locator(".answer.busy").waitFor({ state: "detached" });
+    expect(await turns.last().locator(".text").innerText()).toBe(detail.answers[1]);
+    expect(await turns.count()).toBe(before);
+
+    const edit = page.getByRole("button", { name: `Edit the question: ${withoutMarker(detail.turns[0]!)}` });
+    await edit.click();
+    expect(await questionOf(page).inputValue()).toBe(withoutMarker(detail.turns[0]!));
+    expect(await page.locator("#pending img").count()).toBe(1);
+    await picture(page, "editing-1280-light");
+    await page.keyboard.press("Escape");
+    expect(await questionOf(page).inputValue()).toBe("");
+    expect(await page.locator("#editing").isHidden()).toBe(true);
+    expect(await turns.count()).toBe(before);
+    await edit.click();
+    await page.locator("#settings summary").click();
+    await page.getByLabel("Most tokens").fill("2");
+    expect(await ask(page, "What shape is it?")).not.toBe("");
+    expect(await turns.count()).toBe(1);
+    expect(await page.locator(".statistics").innerText()).toMatch(/^2 tokens .* cut off at the limit$/);
+    await page.getByLabel("Most tokens").fill("");
   });
-});
 
-// A minute more on SwiftShader.
-describe.runIf(inject("full"))("the demo page, all of it (npm run test:full)", () => {
-  it("draws the tiles over the picture, takes several pictures, and fits a phone", async () => {
-    const { page, problems } = await open({ viewport: { width: 390, height: 844 }, colorScheme: "dark" });
-    await picture(page, "start-390-dark");
-    await ready(page);
-    await drop(page, "weights/nano/images/poster.png", "weights/nano/images/card-1.png");
-    const poster = page.locator("#pending li", { hasText: "poster.png" });
-    await expect.poll(() => poster.locator(".tiles span").count()).toBe(6);
-    const [image, grid] = await Promise.all([poster.locator("img").boundingBox(), poster.locator(".tiles").boundingBox()]);
-    for (const side of ["x", "y", "width", "height"] as const) expect(Math.abs(image![side] - grid![side])).toBeLessThan(1);
-    await picture(page, "pictures-390-dark");
-    const wide = () => page.evaluate(() => document.documentElement.scrollWidth);
-    expect(await wide()).toBeLessThanOrEqual(390);
-    await page.getByRole("button", { name: "Remove poster.png" }).click();
-    expect(await page.locator("#pending li").count()).toBe(1);
-    await drop(page, "weights/nano/images/card-2.png");
-    await page.locator("#pending li", { hasText: "card-2.png" }).waitFor();
-    const c = find("multi-image-001");
-    expect(await ask(page, c.turns[0]!.replaceAll(/Image-\d: <image>\n/g, ""))).toBe(c.answers[0]);
-    expect(await wide()).toBeLessThanOrEqual(390);
-    await picture(page, "conversation-390-dark");
-
+  it("takes the settings: tiles at once, and says what is wrong with one", async () => {
     await page.getByRole("button", { name: "New conversation" }).click();
-    expect(await page.locator("#log li").count()).toBe(0);
-    await drop(page, "README.md");
-    await page.getByText("README.md is not a picture or video that this browser can read").waitFor();
-    await page.locator("#files").focus(); // reached by Tab, opened by Space or Enter: it must not be taken out of the order
-    expect(await page.evaluate(() => document.activeElement?.id)).toBe("files");
-    await page.keyboard.press("Tab");
-    expect(await page.evaluate(() => document.activeElement?.getAttribute("aria-label"))).toMatch(/^Take the sample/);
-    await picture(page, "problem-390-dark");
-    expect(problems).toEqual([]);
-    await page.close();
+    await page.getByRole("button", { name: "Take the sample poster.png" }).click();
+    const tiles = page.locator("#pending span.tile");
+    await expect.poll(() => tiles.count()).toBe(6);
+    await page.getByLabel("Most tiles a picture").fill("2");
+    await expect.poll(() => tiles.count()).toBe(2);
+    await page.getByLabel("Most tiles a picture").fill("");
+    await page.getByRole("button", { name: "Remove poster.png" }).click();
+    await page.getByLabel("Temperature").fill("-1");
+    await questionOf(page).fill("What shape is it?");
+    await questionOf(page).press("Enter");
+    await page.locator(".answer .problem").filter({ hasText: "temperature" }).waitFor();
+    await page.getByLabel("Temperature").fill("");
+    await page.getByRole("button", { name: "New conversation" }).click();
   });
 
-  it("takes a short video", async () => {
-    const { page, problems } = await open({ viewport: { width: 1280, height: 900 }, colorScheme: "dark" });
-    await ready(page);
-    const c = find("video-005");
-    const frames = await Promise.all(
-      c.video!.map(async (path) => Buffer.from(await readRepository(`weights/nano/${path}`)).toString("base64")),
-    );
-    const transfer = await page.evaluateHandle(async (list) => {
-      const images = await Promise.all(
-        list.map(async (base64) => createImageBitmap(await (await fetch(`data:image/png;base64,${base64}`)).blob())),
-      );
-      const canvas = Object.assign(document.createElement("canvas"), { width: images[0]!.width, height: images[0]!.height });
-      const context = canvas.getContext("2d")!;
-      const recorder = new MediaRecorder(canvas.captureStream(20), { mimeType: "video/webm", videoBitsPerSecond: 4e6 });
-      const chunks: Blob[] = [];
-      recorder.ondataavailable = ({ data }) => chunks.push(data);
-      const stopped = new Promise((resolve) => {
-        recorder.onstop = resolve;
-      });
-      recorder.start();
-      for (const image of images) {
-        for (let i = 0; i < 10; i++) {
-          context.drawImage(image, 0, 0);
-          await new Promise((resolve) => setTimeout(resolve, 50));
-        }
-      }
-      recorder.stop();
-      await stopped;
-      const data = new DataTransfer();
-      data.items.add(new File(chunks, "walk.webm", { type: "video/webm" }));
-      return data;
-    }, frames);
-    await page.dispatchEvent("#drop", "drop", { dataTransfer: transfer });
-    await page.locator("#pending .video, #picture-problem:not([hidden])").first().waitFor({ timeout: 120_000 });
-    expect(await page.locator("#picture-problem").innerText()).toBe("");
-    expect(await page.locator("#pending .video img").count()).toBe(4);
-    expect(await ask(page, c.turns[0]!)).toBe(c.answers[0]);
-    await picture(page, "video-1280-dark");
-    expect(problems).toEqual([]);
-    await page.close();
+  it("imports what the command line has kept, draws its boxes, and no answer's HTML is ever HTML", async () => {
+    await page.locator("#import-file").setInputFiles({ name: "broken.json", mimeType: "application/json", buffer: Buffer.from("{") });
+    await page.getByText(/broken\.json is no conversation that can be read/i).waitFor();
+    const kept = await keptConversation();
+    await page.locator("#import-file").setInputFiles({ name: "kept.json", mimeType: "application/json", buffer: Buffer.from(kept) });
+    await page.locator(".grounding").nth(1).waitFor();
+    expect(await page.getByText(/no conversation that can be read/i).isHidden()).toBe(true);
+    expect(await page.getByLabel("System message").inputValue()).toBe("You are terse.");
+
+    const first = page.locator(".grounding").first();
+    const [frame, box] = await Promise.all([first.locator("img").boundingBox(), first.locator(".box").first().boundingBox()]);
+    expect((box!.x - frame!.x) / frame!.width).toBeCloseTo(0.58, 2);
+    expect((box!.y - frame!.y) / frame!.height).toBeCloseTo(0.18, 2);
+    expect(box!.width / frame!.width).toBeCloseTo(0.14, 2);
+    expect(await first.locator("figcaption li").allInnerTexts()).toEqual([
+      expect.stringMatching(/^1 a circle 580, 180/),
+      expect.stringMatching(/^2 a triangle/),
+    ]);
+    expect(await page.locator(".grounding").nth(1).innerText()).toMatch(/3 its shape 100, 100, 900, 900/);
+
+    const hostile = page.locator(".answer").nth(1).locator(".text");
+    expect(await page.locator(".answer").first().locator(".text").innerText()).toMatch(/^Image-1: a circle \[\[580, 180/);
+    expect(await hostile.locator("script, img, iframe, svg, [onerror], [onload]").count()).toBe(0);
+    const links = await hostile
+      .locator("a")
+      .evaluateAll((all) => all.map((a) => [a.getAttribute("href"), a.getAttribute("target"), a.getAttribute("rel")]));
+    expect(links).toEqual([["https://example.org/x", "_blank", "noopener noreferrer nofollow"]]);
+    expect(await hostile.locator("strong, em, code, h3, table, ul ol").count()).toBe(6);
+    expect(await hostile.innerText()).toContain('<img src=x onerror="window.pwned=1"> & <script>window.pwned=2</script>');
+    expect(await page.evaluate(() => (window as unknown as { pwned?: number }).pwned)).toBeUndefined();
+    await picture(page, "imported-1280-light");
+
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
+    const text = await readFile(await download.path(), "utf8");
+    expect(messagesOfText(text, "the export")).toEqual(JSON.parse(kept).messages);
   });
 
-  it("says what is missing and what to do", async () => {
-    const launch = await chromiumLaunch();
-    const bare = await chromium.launch({
-      ...launch,
-      args: [...launch.args, "--disable-gpu", "--disable-software-rasterizer", "--use-webgpu-adapter=none"],
-    });
-    try {
-      const { page } = await open({ viewport: { width: 390, height: 844 } }, bare);
-      const problem = page.locator("#problem");
-      await problem.waitFor({ timeout: 60_000 });
-      expect(await problem.innerText()).toMatch(/offers no WebGPU adapter[\s\S]*graphics acceleration/);
-      await picture(page, "no-adapter-390-light");
-    } finally {
-      await bare.close();
+  it("is right for everybody: axe finds nothing, at any size, in light and dark", async () => {
+    const looks = ([DESKTOP, PHONE] as const).flatMap((size) => (["light", "dark"] as const).map((colorScheme) => ({ size, colorScheme })));
+    for (const { size, colorScheme } of isQuick ? [looks[0]!, looks[3]!] : looks) {
+      await page.setViewportSize(size);
+      await page.emulateMedia({ colorScheme });
+      if (size === PHONE && (await page.locator("#model-line").getAttribute("aria-expanded")) === "false")
+        await page.locator("#model-line").click();
+      expect(await axe(page), `${size.width} ${colorScheme}`).toEqual([]);
+      await picture(page, `axe-${size.width}-${colorScheme}`);
     }
-    const { page } = await open({ viewport: { width: 1280, height: 900 } });
-    await ready(page);
-    await page.getByLabel("Checkpoint").selectOption("folder");
-    await page.locator("#folder").setInputFiles(pathOf("weights/nano/images"));
-    await page.getByText("There is no config.json in the model's folder.").waitFor();
-    await page.locator("#folder").setInputFiles(pathOf("weights/nano"));
-    await ready(page);
-    expect(await ask(page, find("text-only-001").turns[0]!)).toBe(find("text-only-001").answers[0]);
-    await picture(page, "folder-1280-light");
-    await page.close();
-  });
-});
-
-/** Chooses “Hugging Face…”, types what to load, and presses Enter. */
-async function loadNamed(page: Page, name: string): Promise<void> {
-  await page.getByLabel("Checkpoint").selectOption("hub");
-  await page.getByLabel("Hugging Face id").fill(name);
-  await page.keyboard.press("Enter");
-}
-
-describe("the demo page's downloads", () => {
-  const desktop = { viewport: { width: 1280, height: 900 } };
-  let weights: Uint8Array;
-  beforeAll(async () => {
-    weights = await readRepository(`weights/nano/${WEIGHTS}`);
-  });
-  afterEach(() => {
-    misbehave = undefined;
+    await page.locator("#model-line").click();
   });
 
-  it("a tab that is closed half-way: another one goes on, answers, finds the model again, deletes it", async () => {
-    const context = await served.browser.newContext(desktop);
-    const { page: first } = await open({}, context);
-    misbehave = halfOfWeights(weights, () => {}); // and then nothing more comes
-    await loadNamed(first, ID);
-    await first.getByText(/^Downloading: 4\.[5-9] MB of 9\.\d MB/).waitFor();
-    await picture(first, "downloading-1280-light");
-    await first.close();
-
-    misbehave = undefined;
-    const { page, problems } = await open({}, context);
-    await page.getByText(/^org\/nano 4\.\d MB, unfinished$/).waitFor();
-    await picture(page, "unfinished-1280-light");
-    hub.cdn.log.length = 0;
-    await page.getByLabel("Checkpoint").selectOption(`cached:${ID}`);
-    await ready(page);
-    const resumed = hub.cdn.gets(WEIGHTS).map(({ headers }) => headers.range);
-    expect(resumed.filter((range) => /^bytes=[1-9]\d{6}-$/.test(range ?? ""))).toHaveLength(1); // not from the start
-    const c = find("text-only-001");
-    expect(await ask(page, c.turns[0]!)).toBe(c.answers[0]);
-    expect(await page.getByLabel("Checkpoint").inputValue()).toBe(`cached:${ID}`);
-
-    await page.reload();
-    hub.cdn.log.length = 0;
-    await page.getByLabel("Weights on the GPU").selectOption("q8");
-    await page.getByLabel("Checkpoint").selectOption(`cached:${ID}`);
-    await page.getByText("q8 (stored as bfloat16)").waitFor();
-    expect(hub.cdn.gets(WEIGHTS)).toEqual([]);
-    await page.getByText(/^org\/nano 9\.\d MB$/).waitFor();
-    await picture(page, "cached-1280-light");
-    page.once("dialog", (dialog) => dialog.accept());
-    await page.getByRole("button", { name: `Delete ${ID}` }).click();
-    await page.locator("#cached").waitFor({ state: "hidden" });
-    expect(await page.locator("#source option").allInnerTexts()).toEqual(["nano (10 MB)", "local folder…", "Hugging Face…"]);
-    expect(problems.filter((text) => !text.includes("404"))).toEqual([]); // a checkpoint need not have every file that is asked for
-    await context.close();
+  it("on a phone the model is one line, the conversation comes first, and the composer stays in sight", async () => {
+    const boxOf = async (selector: string) => (await page.locator(selector).boundingBox())!;
+    expect((await boxOf("#model")).height).toBeLessThan(64);
+    expect(await page.locator("#model-line").innerText()).toMatch(/^nano\s*bf16, ready, slow: on the CPU$/);
+    expect((await boxOf("#chat")).y).toBeGreaterThanOrEqual(0); // of a page that is scrolled to its start
+    for (const where of [0, 1e6, 300]) {
+      await page.evaluate((y) => window.scrollTo(0, y), where);
+      const { y, height } = await boxOf("#composer");
+      expect(y).toBeGreaterThan(0);
+      expect(y + height).toBeLessThanOrEqual(PHONE.height);
+    }
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(PHONE.width);
+    await picture(page, "imported-390-dark");
   });
 
-  it("what cannot be had is told, with what to do", async () => {
-    const bare = await served.browser.newContext();
-    await bare.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
-    const { page: old } = await open({}, bare);
-    await old
-      .locator("#problem")
-      .filter({ hasText: /this browser has no WebGPU.*a current Chrome/i })
-      .waitFor();
-    await bare.close();
-
-    const { page } = await open({ viewport: { width: 390, height: 844 }, colorScheme: "dark" });
-    const told = (text: RegExp) => page.locator("#problem").filter({ hasText: text }).waitFor();
-    await ready(page);
-    await loadNamed(page, "not a model");
-    await told(/"not a model" names no model\.Give a Hugging Face id such as/);
-    await loadNamed(page, "org/unknown");
-    await told(/No model "org\/unknown" \(main\).*401.*No repository has this name.*the option `token`/);
-
-    // Less room than the model needs.
-    const devtools = await page.context().newCDPSession(page);
-    await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(served.address).origin, quotaSize: 3e6 });
-    await loadNamed(page, ID);
-    await told(
-      /org\/nano at main needs 9\.\d MB more in the browser's storage, which has room for [\d.]+ [kM]B\.Delete models that are kept here/,
+  it("goes by keyboard alone: everything is reached, and what has the focus is seen", async () => {
+    await page.getByRole("button", { name: "New" }).click();
+    await page.setViewportSize(DESKTOP);
+    await page.locator("#source").focus();
+    const reached: string[] = [];
+    for (let i = 0; i < 40 && !reached.includes("question"); i++) {
+      await page.keyboard.press("Tab");
+      const [name, seen] = await page.evaluate(() => {
+        const focused = document.activeElement as HTMLElement;
+        const shown = focused.id === "files" ? document.querySelector<HTMLElement>(".choose")! : focused;
+        return [focused.id || focused.ariaLabel || focused.textContent!.trim(), getComputedStyle(shown).outlineStyle] as const;
+      });
+      expect(seen, name).toBe("solid");
+      reached.push(name);
+    }
+    expect(reached).toEqual(
+      expect.arrayContaining(["weights", "precision", "What fits this adapter", "temperature", "system", "import", "files", "question"]),
     );
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
-    await picture(page, "quota-390-dark");
-    await page.close();
-  });
-
-  it.runIf(inject("full"))("Cancel keeps what was fetched (npm run test:full)", async () => {
-    const { page } = await open(desktop);
-    misbehave = halfOfWeights(weights, () => {});
-    await loadNamed(page, ID);
-    await page.getByText(/^Downloading: 4\.[5-9] MB of/).waitFor();
-    await page.getByRole("button", { name: "Cancel" }).focus();
+    await page.keyboard.press("Shift+Tab"); // a sample
     await page.keyboard.press("Enter");
-    await page.getByText("Stopped. What was fetched is kept").waitFor();
-    expect(await page.evaluate(() => document.activeElement?.id)).toBe("source"); // the focus is not lost with the button
-    misbehave = undefined;
-    hub.cdn.log.length = 0;
-    await page.getByRole("button", { name: "Load" }).click();
-    await ready(page);
-    expect(hub.cdn.gets(WEIGHTS).some(({ headers }) => /^bytes=[1-9]\d{6}-$/.test(headers.range ?? ""))).toBe(true);
-    await page.close();
+    await page.locator("#pending img").waitFor();
+    await questionOf(page).focus();
+    await page.keyboard.type("What shape is it?");
+    expect(await send(page)).not.toBe("");
+    await page.keyboard.press("Shift+Tab"); // over the composer to the answer's last button, and to the question's
+    for (let i = 0; i < 12 && (await page.evaluate(() => document.activeElement?.textContent)) !== "Edit"; i++)
+      await page.keyboard.press("Shift+Tab");
+    await page.keyboard.press("Enter");
+    expect(await questionOf(page).inputValue()).toBe("What shape is it?");
+    await page.keyboard.press("Escape");
   });
 
-  // The library waits longer after each of five failures: ten seconds and more.
-  it.runIf(inject("full"))("the network is lost half-way: a message, and the rest on “Try again” (npm run test:full)", async () => {
-    const { page } = await open(desktop);
-    await ready(page);
-    let lost = false;
-    let hanging: ServerResponse | undefined;
-    const half = halfOfWeights(weights, (response) => {
-      lost = true;
-      hanging = response;
-    });
-    misbehave = (request, response, server) => {
-      if (lost) response.destroy();
-      return lost || half(request, response, server);
-    };
-    await loadNamed(page, ID);
-    await page.getByText(/^Downloading: 4\.[5-9] MB of/).waitFor(); // the line breaks when the half is here, and not still on its way
-    hanging!.destroy();
-    await page.getByRole("button", { name: "Try again" }).waitFor();
-    expect(await page.locator("#problem").innerText()).toMatch(/Cannot fetch .*model\.safetensors[\s\S]*what was fetched is kept/);
-    await picture(page, "network-1280-light");
-    misbehave = undefined;
-    hub.cdn.log.length = 0;
-    await page.getByRole("button", { name: "Try again" }).click();
-    await ready(page);
-    expect(hub.cdn.gets(WEIGHTS).some(({ headers }) => /^bytes=[1-9]\d{6}-$/.test(headers.range ?? ""))).toBe(true);
-    await page.close();
+  it("fills in a model of the family with its size, and fetches nothing before “Load”", async () => {
+    const requests: string[] = [];
+    page.on("request", (request) => requests.push(request.url()));
+    await page.getByLabel("Checkpoint").selectOption("family:OpenGVLab/InternVL2_5-4B");
+    expect(await page.getByLabel("Hugging Face id").inputValue()).toBe("OpenGVLab/InternVL2_5-4B");
+    await page.getByText("It takes 7.8 GiB of GPU memory as published, 4.6 GiB in q8, 2.8 GiB in q4.").waitFor();
+    expect(requests).toEqual([]);
+    await picture(page, "family-1280-dark");
+  });
+
+  it("has written nothing to the console", () => {
+    expect(problems).toEqual([]);
   });
 });

@@ -1,15 +1,9 @@
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { expect, inject, it } from "vitest";
+import { expect, it } from "vitest";
 import { pathOf } from "../support.ts";
 
 const packageJson = JSON.parse(readFileSync(pathOf("package.json"), "utf8"));
 const { dependencies, optionalDependencies, peerDependencies, peerDependenciesMeta, exports } = packageJson;
-
-it.runIf(inject("full"))("the API reference is made without a warning (npm run test:full)", () => {
-  const made = spawnSync(pathOf("node_modules/.bin/typedoc"), ["--emit", "none"], { cwd: pathOf(""), encoding: "utf8" });
-  expect(made.status, made.stdout + made.stderr).toBe(0);
-});
 
 it("package.json: at most six run-time dependencies, two of them the server's; Dawn and peers optional; types first, Node before what is left", () => {
   expect(Object.keys(dependencies).length).toBeLessThanOrEqual(6);

@@ -7,13 +7,19 @@ import { Programs } from "../../src/gpu/program.ts";
 import { triesOf, variantsOf } from "../../src/ops/choose.ts";
 import { matmul } from "../../src/ops/matmul.ts";
 import { type Activation, BYTES_PER_ELEMENT, type Matrix } from "../../src/tensor/tensor.ts";
+import { isQuick } from "../shared/quick.ts";
 
 /** What each variant computes is the harness's business (matmul.test.ts). */
 describe("the choice of matmul's variant", () => {
   let gpu: Gpu;
-  const matrixOf = ({ memory }: Gpu, dtype: "f32" | "bf16", side: number): Matrix => ({
+  const matrixOf = ({ memory }: Gpu, dtype: "f32" | "bf16" | "q8", side: number): Matrix => ({
     ...{ label: "w", shape: [side, side], dtype },
-    parts: [{ buffer: memory.create("w", side * side * BYTES_PER_ELEMENT[dtype]), rowStart: 0, rows: side }],
+    parts: [
+      {
+        ...{ buffer: memory.create("w", side * side * BYTES_PER_ELEMENT[dtype]), rowStart: 0, rows: side },
+        ...(dtype === "q8" ? { scales: memory.create("scales", (side * side) / 16) } : {}),
+      },
+    ],
   });
   beforeAll(async () => {
     gpu = await openGpu();
@@ -32,6 +38,27 @@ describe("the choice of matmul's variant", () => {
     await expect(record((p) => void matmul(p, tall, matrix, { variant: "cpu_gemv_thread" }))).rejects.toMatchObject({
       code: "limit-exceeded",
     });
+  });
+
+  const tunings = [
+    ["q8", 40],
+    ["f32", 1],
+    ["bf16", 16],
+  ] as const; // the first is for panels, whose kernels take storage within storage
+  it.each(isQuick ? tunings.slice(0, 1) : tunings)("tunes every kernel that the device has: %s, %s rows", async (dtype, rows) => {
+    vi.stubEnv("XDG_CACHE_HOME", mkdtempSync(join(tmpdir(), "internvl-tuned-")));
+    const tuned = await openGpu({ autotune: true });
+    try {
+      const matrix = matrixOf(tuned, dtype, 128);
+      const x: Activation = { label: "x", rows: { base: 0, unit: 1 }, width: 128, buffer: tuned.memory.create("x", rows * 128 * 4) };
+      await new Programs(tuned).record("tuned", rows, (p) => void matmul(p, x, matrix));
+      expect(Object.keys(tuned.tuning.toJSON())).toHaveLength(1);
+      expect(tuned.memory.entries().filter(({ label }) => label.startsWith("tuning"))).toEqual([]);
+    } finally {
+      tuned.close();
+      rmSync(process.env.XDG_CACHE_HOME!, { recursive: true });
+      vi.unstubAllEnvs();
+    }
   });
 
   it("tunes when asked, and tells what it chose", async () => {

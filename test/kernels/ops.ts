@@ -3,12 +3,33 @@ import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import type { KernelCase } from "../../src/harness/case.ts";
 import { kernelCases } from "../../src/harness/index.ts";
 import { type OpReport, type Report, runCases } from "../../src/harness/report.ts";
+import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 
 const SEED = 1;
 const CHUNK = 60; // cases of a test: none may come near the time limit, on the slowest adapter either
 
 /** What is left out unless everything runs (`npm run test:full`, `internvl kernels test`): what takes a CPU adapter seconds. */
 const isFull = ({ size }: KernelCase): boolean => size === "full";
+
+const EACH = 6; // of a kind at least, and a quarter of many
+
+/** What a case is of, its sizes and numbers apart. */
+const kindOf = ({ op, params }: KernelCase): string =>
+  [op, ...Object.entries(params).map(([key, value]) => (key === "d" || typeof value === "string" ? `${key}=${value}` : key))].join();
+
+/** Of the cases of a kind the ordinary run on SwiftShader has some, evenly over their list. */
+function someOf(cases: readonly KernelCase[]): readonly KernelCase[] {
+  if (!isQuick) return cases;
+  const count = new Map<string, number>();
+  for (const test of cases) count.set(kindOf(test), (count.get(kindOf(test)) ?? 0) + 1);
+  const at = new Map<string, number>();
+  return cases.filter((test) => {
+    const kind = kindOf(test);
+    const i = at.get(kind) ?? 0;
+    at.set(kind, i + 1);
+    return i % Math.min(4, Math.ceil(count.get(kind)! / EACH)) === 0;
+  });
+}
 
 /** Cases by what they compile, since that is what takes time; no chunk has too many. */
 function chunksOf(cases: readonly KernelCase[]): { name: string; chunk: KernelCase[] }[] {
@@ -38,7 +59,7 @@ interface Cost {
 /** Runs the cases of the ops that are asked for; in the ordinary run those that are cheap. */
 export function testOps(wanted: (op: string) => boolean): void {
   const all = kernelCases(SEED).filter(({ op }) => wanted(op));
-  const chosen = all.filter((test) => inject("full") || !isFull(test));
+  const chosen = someOf(all.filter((test) => inject("full") || !isFull(test)));
   const reports: (Report & Cost)[] = [];
   let gpu: Gpu;
   beforeAll(async () => {
@@ -72,14 +93,13 @@ export function testOps(wanted: (op: string) => boolean): void {
 function tell(all: readonly KernelCase[], reports: readonly (Report & Cost)[]): void {
   const lines: string[] = [];
   let ran = 0;
-  const leftOf = (op?: string) => (inject("full") ? 0 : all.filter((test) => isFull(test) && (op === undefined || test.op === op)).length);
   for (const op of new Set(all.map((test) => test.op))) {
     const own = reports.filter(({ ops }) => ops[op]);
     if (!own.length) continue; // a filter on the command line
     const sum = (value: (report: Report & Cost, line: OpReport) => number) => own.reduce((total, r) => total + value(r, r.ops[op]!), 0);
     const cases = sum((_, line) => line.cases);
     ran += cases;
-    const left = leftOf(op);
+    const left = all.filter((test) => test.op === op).length - cases;
     const worst = own.map(({ ops }) => ops[op]!).reduce((a, b) => ((b.worstNmse ?? -1) > (a.worstNmse ?? -1) ? b : a));
     const unsupported = sum((_, line) => line.unsupported);
     const reasons = [...new Set(own.flatMap(({ lacking }) => lacking.map(({ reason }) => reason)))];
@@ -87,10 +107,10 @@ function tell(all: readonly KernelCase[], reports: readonly (Report & Cost)[]): 
       `${op}: ${sum((_, line) => line.passed)} cases passed, worst NMSE ${worst.worstNmse?.toExponential(1)} in ${worst.worstCase}; ` +
         `${sum((r) => r.cpuSeconds).toFixed(1)} s of CPU, ${sum((r) => r.pipelines)} pipelines` +
         (unsupported ? `; ${unsupported} unsupported: ${reasons.join("; ")}` : "") +
-        (left ? `; ${left} left to the full set` : ""),
+        (left ? `; ${left} left out` : ""),
     );
   }
-  const left = leftOf();
-  const rest = left ? `, ${left} are left to the full set (npm run test:full, internvl kernels test)` : "";
+  const elsewhere = `${isQuick ? `other sizes ${ELSEWHERE}; ` : ""}large ones with npm run test:full, internvl kernels test`;
+  const rest = ran < all.length ? ` (the rest: ${elsewhere})` : "";
   console.log(`${reports[0]?.adapter}: ${ran} of ${all.length} cases ran${rest}\n${lines.join("\n")}`);
 }

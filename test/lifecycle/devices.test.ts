@@ -3,7 +3,7 @@ import { create, globals } from "webgpu";
 import { acceptWorkerLoad } from "../../src/api/accept-load.ts";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type EngineError, InternVL, type LoadOptions } from "../../src/index.ts";
-import { splitLayers } from "../../src/model/stages.ts";
+import { splitLayers } from "../../src/model/split-layers.ts";
 import { platform } from "../../src/platform/node.ts";
 import { generateBatch, generateTrace } from "../../src/testing.ts";
 import { expectNoUnhandled } from "../shared/failures.ts";

@@ -1,11 +1,10 @@
 import fc from "fast-check";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { InternVL } from "../../src/index.ts";
 import { doorSuite, keyOf, outcome, withKey } from "../shared/door.ts";
+import { isQuick } from "../shared/quick.ts";
 import { anyValue } from "../shared/wrong.ts";
 import { pathOf } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 doorSuite(
@@ -50,6 +49,6 @@ it("load: sources and options", async () => {
       const count = Object.hasOwn(counts, key) && Number.isSafeInteger(value) && (value as number) >= counts[key]!;
       expect(value === undefined || value === null || callback || text || chosen || count, `${key} is taken as it is`).toBe(true);
     }),
-    { numRuns: 300, seed: 11 },
+    { numRuns: isQuick ? 120 : 300, seed: 11 },
   );
 });

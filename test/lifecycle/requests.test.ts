@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type ChatResult, EngineError, type History, InternVL, type Message } from "../../src/index.ts";
 import { decodeImage } from "../../src/media/decode.ts";
+import { isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
 
 const folder = pathOf("weights/nano");
@@ -93,7 +94,7 @@ describe("requests", () => {
     expect(json.length).toBeLessThan(most);
     const copies: History[] = [JSON.parse(json), structuredClone(first.history)];
     copies.push(JSON.parse(JSON.stringify(copies[0])));
-    for (const history of copies) {
+    for (const history of isQuick ? copies.slice(-1) : copies) {
       await forget();
       const second = await vlm.chat(AGAIN, { history, maxTokens: 4, maxTiles: 1 }); // of the new pictures only
       expect(ids(second)).toEqual(expected);

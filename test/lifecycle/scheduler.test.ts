@@ -4,6 +4,7 @@ import { EngineError } from "../../src/errors.ts";
 import type { GenerateRequest, Usage } from "../../src/generate/request.ts";
 import { Scheduler } from "../../src/generate/scheduler.ts";
 import { GREEDY } from "../../src/ops/sample-state.ts";
+import { isQuick } from "../shared/quick.ts";
 import { alone, CONTEXT, FakeConstraint, FakeEngine, PICTURE } from "./fake-engine.ts";
 
 const pause = async (ticks: number) => {
@@ -107,7 +108,7 @@ describe("the scheduler, on a model that tells every wrong value", () => {
           expect(engine.slots).toBeLessThanOrEqual(most);
         },
       ),
-      { numRuns: 500 },
+      { numRuns: isQuick ? 150 : 500 },
     );
     expect(together).toBeGreaterThan(50); // schedules with steps of several slots
     expect(extended).toBeGreaterThan(1000); // ids that had to come

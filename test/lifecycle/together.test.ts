@@ -1,13 +1,11 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type ChatOptions, type ChatResult, EngineError, InternVL } from "../../src/index.ts";
 import { platform } from "../../src/platform/node.ts";
 import { codeOf, expectNoUnhandled } from "../shared/failures.ts";
-import { isQuick } from "../shared/quick.ts";
+import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 const image = (name: string) => `${folder}/images/${name}.png`;
@@ -81,7 +79,7 @@ describe("chats at the same time", () => {
         }
         await Promise.all(running);
       }),
-      { numRuns: isQuick ? 8 : 20, seed: 12 },
+      { numRuns: isQuick ? 3 : 20, seed: 12 },
     );
     expect(counters.decodeSteps - decodeSteps).toBeLessThan(ids); // several ids a step
     await idle();
@@ -105,7 +103,8 @@ describe("chats at the same time", () => {
     expect(chats.map(({ tokenIds }) => tokenIds)).toEqual([3, 4, 0].map((i) => expected[i]!.tokenIds));
   });
 
-  it("a long prompt lets the others go on", async () => {
+  it("a long prompt lets the others go on", async (context) => {
+    context.skip(isQuick, `long prompts with large pictures: ${ELSEWHERE}`);
     const gaps = async (other: () => PromiseLike<unknown>) => {
       const reply = vlm.chat(STORY, { maxTokens: 200, temperature: 1, seed: 3 });
       let last: number | undefined;
@@ -132,7 +131,7 @@ describe("chats at the same time", () => {
       () => vlm.chat(LONG, { images: [picture], maxTokens: 1 }),
       () => vlm.chat(`${LONG} Now.`, { maxTokens: 1, system: "Another beginning." }),
     ];
-    for (const other of isQuick ? others.slice(0, 1) : others) {
+    for (const other of others) {
       const began = performance.now();
       const alone = await Promise.resolve(other()).then(() => performance.now() - began);
       await vlm.chat("Hi", { maxTokens: 1, system: "Yet another." });

@@ -1,12 +1,10 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type ChatOptions, InternVL } from "../../src/index.ts";
 import { VisualCache } from "../../src/model/visual-cache.ts";
-import { isQuick } from "../shared/quick.ts";
+import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 const image = (name: string) => `${folder}/images/${name}.png`;
@@ -101,7 +99,7 @@ describe("visual tokens cached by content", () => {
     const seen = [];
     for (const each of others) seen.push(await ask(each));
     expect(seen.map(({ tiles }) => tiles)).toEqual([0, 0, 1, 0, 0, 0]); // the second card once
-    for (const [i, each] of others.entries()) if (i % 2) expect(seen[i]!.ids).toEqual(await fresh(each));
+    for (const [i, each] of others.entries()) if (isQuick ? i === 3 : i % 2) expect(seen[i]!.ids).toEqual(await fresh(each));
     // At the same time, each in a slot of its own.
     const { counters } = partsOf(vlm).gpu;
     const before = counters.tiles;
@@ -119,9 +117,10 @@ describe("visual tokens cached by content", () => {
     expect(ids).toEqual(await fresh(page));
   });
 
-  it("pictures that have no room together take turns, with the ids that they have alone", async () => {
-    // Three pages never find a tile of theirs again, two find those that the other one left.
-    const pages = (isQuick ? [50, 150] : [50, 100, 150]).map((level) => ({
+  it("pictures that have no room together take turns, with the ids that they have alone", async (context) => {
+    context.skip(isQuick, `more than a hundred tiles: ${ELSEWHERE}`);
+    // Three pages never find a tile of theirs again.
+    const pages = [50, 100, 150].map((level) => ({
       images: Array.from({ length: 9 }, (_, i) => grey(112, 112, level + i)),
       maxTiles: 1,
     }));
@@ -133,7 +132,7 @@ describe("visual tokens cached by content", () => {
         counts.push(tiles);
       }
     }
-    expect(counts).toEqual(isQuick ? [9, 9, 2, 2] : [9, 9, 9, 9, 9, 9]);
+    expect(counts).toEqual([9, 9, 9, 9, 9, 9]);
     expect((await ask({ images: [pages.at(-1)!.images[0]!, grey(112, 112, 7)], maxTiles: 1 }, small)).tiles).toBe(1);
   });
 });

@@ -1,11 +1,9 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EngineError, InternVL } from "../../src/index.ts";
 import { generateBatch, generateTrace, tiles, tokenizer, traceForward } from "../../src/testing.ts";
 import { expectNoUnhandled } from "../shared/failures.ts";
 import { pathOf } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 const card = `${folder}/images/card-1.png`;

@@ -1,12 +1,10 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { EngineError, InternVL } from "../../src/index.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors, type TensorShape } from "../../src/model/tensors.ts";
 import { encodeHeader } from "../../src/safetensors/index.ts";
 import { generateTrace, traceForward } from "../../src/testing.ts";
 import { fixture, json, memoryFiles, readF32, relativeL2, syntheticF32, syntheticFile, tinyCheckpoint } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const seed = 0;
 const files = tinyCheckpoint("tiny-qwen", seed);

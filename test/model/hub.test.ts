@@ -1,17 +1,12 @@
-import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { type EngineError, InternVL, type Progress } from "../../src/index.ts";
 import { fetchSource } from "../fetched.ts";
 import { fileServer, filesBelow, hubServer, sendFile, temporaryFolder } from "../hub-server.ts";
-import { pathOf } from "../support.ts";
+import { filesIn, pathOf } from "../support.ts";
 
 const nano = pathOf("weights/nano");
-const files = Object.fromEntries(
-  readdirSync(nano, { withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map(({ name }) => [name, new Uint8Array(readFileSync(join(nano, name)))]),
-);
+const files = filesIn(nano);
 const home = temporaryFolder();
 let server: Awaited<ReturnType<typeof hubServer>>;
 

@@ -20,6 +20,7 @@ import { widenBf16 } from "../../src/tensor/tensor.ts";
 import { GpuWeights } from "../../src/weights/gpu-weights.ts";
 import { synthesize } from "../../src/weights/synthetic.ts";
 import { syntheticTensors } from "../../src/weights/synthetic-source.ts";
+import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { fixture, relativeL2, syntheticF32 } from "../support.ts";
 
 /** One layer at the shapes of the large models, weights by the synthetic rule, against a float64 twin that makes them once more, row by row. */
@@ -230,7 +231,8 @@ describe("one layer of a large model", () => {
   const LONG = 1_800_000;
   const WHOLE = "a layer of 0.1 to 0.9 billion weights: with npm run test:full";
 
-  it("InternViT-6B: 25 heads of 128, q and k normed over all 3200, with a narrow MLP", async () => {
+  it("InternViT-6B: 25 heads of 128, q and k normed over all 3200, with a narrow MLP", async (context) => {
+    context.skip(isQuick, `a large layer: ${ELSEWHERE}`);
     const config = configOf("26b");
     expect(config.vision).toMatchObject({ hiddenSize: 3200, heads: 25, qkNorm: true, qkvBias: false, norm: "rms_norm" });
     await vision({ ...config, vision: { ...config.vision, intermediateSize: 64 } }, 3, [0, 2]);

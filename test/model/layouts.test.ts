@@ -1,11 +1,8 @@
-import { vi } from "vitest";
 import { HF, hfSuite, sentencePieceSuite } from "../shared/layouts.ts";
 import { isQuick } from "../shared/quick.ts";
 import { readRepository } from "../support.ts";
 
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
-
 // The cases differ in what is asked, the models in what is computed: the first has them all, the others some in the ordinary run on SwiftShader.
-const some = isQuick ? ["text", "image", "image-1x1", "multiturn"] : undefined;
+const some = isQuick ? ["image", "multiturn"] : undefined;
 for (const [i, name] of HF.entries()) await hfSuite(name, readRepository, i > 0 ? some : undefined);
 await sentencePieceSuite(readRepository);

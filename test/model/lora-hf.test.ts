@@ -1,12 +1,10 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { InternVL } from "../../src/index.ts";
 import { decodeImage } from "../../src/media/decode.ts";
 import { normalizeTiles } from "../../src/media/normalize.ts";
 import { generateTrace } from "../../src/testing.ts";
 import { hfFiles } from "../shared/layouts.ts";
 import { fixture, json, memoryFiles, pathOf, readF32, readRepository, relativeL2 } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 interface Case {
   name: string;

@@ -1,12 +1,11 @@
 import { readdirSync } from "node:fs";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { EngineError, InternVL } from "../../src/index.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { ropeFrequencies } from "../../src/model/rope.ts";
 import { generateTrace } from "../../src/testing.ts";
+import { isQuick } from "../shared/quick.ts";
 import { fixture, json, memoryFiles, pathOf, readF32, relativeL2, tinyCheckpoint } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 interface Run {
   attention_factor: number;
@@ -50,7 +49,9 @@ describe("rope as transformers computes it (golden/tiny-rope)", () => {
     const { maxPositions } = parseConfig(configOf(name)).language;
     const vlm = await InternVL.load(memoryFiles({ ...files, "config.json": configOf(name) }), { maxContext: Math.min(256, maxPositions) });
     try {
-      for (const prompt of ["short", "long"] as const) {
+      // The long one reaches what the short one does, where there is room for it.
+      const some = isQuick && golden.prompts.long.length < maxPositions ? (["long"] as const) : (["short", "long"] as const);
+      for (const prompt of some) {
         const inputIds = golden.prompts[prompt];
         if (inputIds.length >= maxPositions) {
           await expect(generateTrace(vlm, { inputIds, steps: 1 })).rejects.toBeInstanceOf(EngineError);

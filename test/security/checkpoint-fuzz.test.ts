@@ -7,6 +7,7 @@ import { parseConfig } from "../../src/model/config.ts";
 import { storedShapes } from "../../src/model/stored.ts";
 import { parseHeader } from "../../src/safetensors/index.ts";
 import { loadTokenizer, structuralIds } from "../../src/text/tokenizer.ts";
+import { fewer } from "../shared/quick.ts";
 import { fixture, memoryFiles, tinyCheckpoint } from "../support.ts";
 
 const nano = (name: string): Uint8Array => new Uint8Array(fixture(`../../weights/nano/${name}`));
@@ -117,8 +118,8 @@ describe("damaged small files are refused with EngineError, or are still right",
       expect(l.eps > 0 && l.eps < 1 && v.eps > 0 && v.eps < 1 && l.rope.theta > 1).toBe(true);
       expect(Number.isInteger(tokensPerTile)).toBe(true);
     };
-    await tally(mutations(parsed(config)), read, 1500);
-    await tally(damages(config), read, 500);
+    await tally(mutations(parsed(config)), read, fewer(1500));
+    await tally(damages(config), read, fewer(500));
   });
 
   it("a key of llm_config with another value is another model, or none", async () => {
@@ -148,7 +149,7 @@ describe("damaged small files are refused with EngineError, or are still right",
     expect(typeof tokenizer.decode(ids, { skipSpecialTokens: true })).toBe("string");
   };
   it.each(Object.keys(files))("%s: what is accepted gives ids of the model", async (name) => {
-    const runs = name === "tokenizer.json" ? 250 : 150;
+    const runs = fewer(name === "tokenizer.json" ? 250 : 150);
     const count = { accepted: 0, refused: 0 };
     const either = fc.oneof(mutations(parsed(files[name]!)), damages(files[name]!));
     await fc.assert(
@@ -175,7 +176,7 @@ describe("damaged small files are refused with EngineError, or are still right",
           expect(tokenizer.encode(text).every((id) => id >= 0 && id < 1031)).toBe(true);
         });
       }),
-      { numRuns: 200, seed: 13 },
+      { numRuns: fewer(200), seed: 13 },
     );
   });
 });
@@ -205,7 +206,7 @@ describe("damaged headers and indices", () => {
       fc.asyncProperty(mutations(header), async (text) => {
         if (await judged(() => read({ "model.safetensors": withHeader(text) }))) accepted++;
       }),
-      { numRuns: 300, seed: 14 },
+      { numRuns: fewer(300), seed: 14 },
     );
     expect(accepted).toBeLessThan(60); // nearly all of a header counts
     await read({ "model.safetensors": whole });
@@ -221,7 +222,7 @@ describe("damaged headers and indices", () => {
       fc.asyncProperty(fc.oneof(mutations(index), damages(encode(index))), async (bytes) => {
         await judged(() => read({ "model.safetensors.index.json": bytes, "a.safetensors": whole }));
       }),
-      { numRuns: 300, seed: 15 },
+      { numRuns: fewer(300), seed: 15 },
     );
   });
 });

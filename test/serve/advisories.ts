@@ -1,8 +1,7 @@
 import dns from "node:dns/promises";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
 import { syncBuiltinESMExports } from "node:module";
-import { type AddressInfo, connect } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { deflateSync } from "node:zlib";
@@ -13,7 +12,7 @@ import type { ByteSource } from "../../src/safetensors/types.ts";
 import { createHandler, type ServerOptions } from "../../src/server.ts";
 import { memoryFiles, tinyCheckpoint } from "../support.ts";
 import { fixtureUrl } from "./pictures.ts";
-import { MODEL, type Running, TRIANGLE } from "./server.ts";
+import { innerServer, MODEL, type Running, TRIANGLE } from "./server.ts";
 
 const word = (value: number) => {
   const bytes = Buffer.alloc(4);
@@ -69,13 +68,8 @@ export function advisorySuite(running: () => Running): void {
     });
 
   it("vLLM GHSA-v359-jj2v-j536 (CVE-2026-25960), GHSA-pf3h-qjgv-vcpr (CVE-2026-34753): however an inner address is written, nobody asks there", async () => {
-    let asked = 0;
-    const inner = createServer((_, response) => {
-      asked++;
-      response.end("secret");
-    });
-    await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
-    const { port } = inner.address() as AddressInfo;
+    const inner = await innerServer();
+    const { port } = inner;
     const hosts = [
       "2130706433",
       "0x7f000001",
@@ -98,7 +92,7 @@ export function advisorySuite(running: () => Running): void {
     }
     for (const odd of [`http://127.0.0.1:${port}\\@pictures.example/a.png`, `http://pictures.example\\@127.0.0.1:${port}/a.png`])
       expect((await ask(picture(odd), { allowImagesFrom: ["pictures.example"] })).status, odd).toBe(400);
-    expect(asked).toBe(0);
+    expect(inner.asked).toBe(0);
     inner.close();
   });
 

@@ -1,9 +1,9 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import { parseAllDocuments } from "yaml";
+import { runScript, type Snippet, snippetFolder, snippetsOf } from "../shared/snippets.ts";
 import { pathOf } from "./pictures.ts";
 import { lmdeployProxy, reverseProxy } from "./replicas.ts";
 import { chunksOf, TRIANGLE } from "./server.ts";
@@ -54,35 +54,21 @@ const post = (url: string, body: object) =>
 
 const LONG = { ...TRIANGLE, messages: [{ role: "user", content: "Count." }], temperature: 2, seed: 1, max_tokens: 60, stream: true };
 
-/** The blocks of docs/serving.md in a language, each with the line before it. */
-const snippets = (language: string): string[] =>
-  [...readFileSync(pathOf("docs/serving.md"), "utf8").matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, "gms"))].map(
-    ([, code]) => code!,
-  );
-
 describe("docs/serving.md", () => {
   it("its snippets work as they stand", async () => {
     const { url } = await serve();
     await healthy(url);
-    const here = (code: string) => code.replaceAll("http://127.0.0.1:23333", url);
-    const run = async (command: string, ...args: string[]) =>
-      (
-        await promisify(execFile)(command, args, { cwd: pathOf("") }).catch((error) =>
-          Promise.reject(new Error(`${args}: ${error.stderr}`)),
-        )
-      ).stdout;
-    const folder = mkdtempSync(pathOf("test/serve/snippets-")); // where packages are found
+    const here = ({ code }: Snippet) => code.replaceAll("http://127.0.0.1:23333", url);
+    const folder = snippetFolder();
     try {
-      const shell = snippets("sh").filter((code) => code.includes("curl"));
-      const scripts = snippets("js");
+      const shell = snippetsOf("docs/serving.md", "sh").filter(({ code }) => code.includes("curl"));
+      const scripts = snippetsOf("docs/serving.md", "js");
       expect([shell.length, scripts.length]).toEqual([1, 7]);
-      for (const code of shell) expect(await run("bash", "-c", here(code))).toContain('"content":"A triangle."');
-      for (const [i, code] of scripts.entries()) {
-        writeFileSync(join(folder, `${i}.mjs`), here(code));
-        expect((await run(process.execPath, join(folder, `${i}.mjs`))).trim(), code).toBe("A triangle.");
-      }
+      const asked = await promisify(execFile)("bash", ["-c", here(shell[0]!)], { cwd: folder.path });
+      expect(asked.stdout).toContain('"content":"A triangle."');
+      for (const snippet of scripts) expect((await runScript(here(snippet), folder.path)).trim(), snippet.at).toBe("A triangle.");
     } finally {
-      rmSync(folder, { recursive: true });
+      folder.remove();
     }
   });
 });
@@ -147,20 +133,20 @@ describe("lmdeploy serve proxy", () => {
     proxy.refuse(true);
     const { child, url, code, said } = await serve("--proxy-url", `${proxy.url}/`, "--model-name", "internvl");
     await healthy(url);
-    await expect.poll(said, { timeout: 5000 }).toContain("does not take");
+    await expect.poll(said).toContain("does not take");
     proxy.refuse(false);
-    await expect.poll(() => Object.keys(proxy.nodes), { timeout: 5000 }).toEqual([url]);
+    await expect.poll(() => Object.keys(proxy.nodes)).toEqual([url]);
     const added = proxy.calls.filter(({ path }) => path === "/nodes/add").at(-1)!;
     expect(added).toEqual({ method: "POST", path: "/nodes/add", body: { url, status: { models: ["internvl"], role: 1 } } });
     await proxy.close();
-    await expect.poll(said, { timeout: 5000 }).toContain("does not answer");
+    await expect.poll(said).toContain("does not answer");
     const again = await lmdeployProxy(proxy.port);
-    await expect.poll(() => Object.keys(again.nodes), { timeout: 5000 }).toEqual([url]);
+    await expect.poll(() => Object.keys(again.nodes)).toEqual([url]);
     delete again.nodes[url]; // the proxy's own heart beat has dropped it
-    await expect.poll(() => Object.keys(again.nodes), { timeout: 5000 }).toEqual([url]);
+    await expect.poll(() => Object.keys(again.nodes)).toEqual([url]);
     const running = await post(url, { ...LONG, model: "internvl" });
     child.kill("SIGTERM");
-    await expect.poll(() => Object.keys(again.nodes), { timeout: 5000 }).toEqual([]);
+    await expect.poll(() => Object.keys(again.nodes)).toEqual([]);
     expect((await running.text()).trimEnd().endsWith("data: [DONE]")).toBe(true);
     expect(await code).toBe(0);
     expect(again.calls.filter(({ path }) => path.startsWith("/nodes/remove"))).toEqual([

@@ -13,7 +13,7 @@ export interface Row {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked at, whatever they are
-type Json = any;
+export type Json = any;
 
 const CHAT = "/v1/chat/completions";
 const TEXT = "/v1/completions";
@@ -25,18 +25,18 @@ const SHAPE_SCHEMA = {
   additionalProperties: false,
 };
 
-async function ok(server: Running, path: string, body: object): Promise<Json> {
+export async function ok(server: Running, path: string, body: object): Promise<Json> {
   const response = await server.post(path, body);
   const answer: Json = await response.json();
   expect(response.status, JSON.stringify(answer)).toBe(200);
   return answer;
 }
-const chat = (server: Running, more: object = {}) => ok(server, CHAT, { ...TRIANGLE, ...more });
+export const chat = (server: Running, more: object = {}) => ok(server, CHAT, { ...TRIANGLE, ...more });
 const complete = (server: Running, more: object = {}) =>
   ok(server, TEXT, { model: MODEL, prompt: "The shape is", temperature: 0, ...more });
 const textOf = (answer: Json, i = 0): string => answer.choices[i].message.content;
 
-async function streamed(server: Running, more: object = {}, path = CHAT, base: object = TRIANGLE): Promise<Json[]> {
+export async function streamed(server: Running, more: object = {}, path = CHAT, base: object = TRIANGLE): Promise<Json[]> {
   const response = await server.post(path, { ...base, stream: true, ...more });
   const text = await response.text();
   expect(response.status, text).toBe(200);
@@ -46,7 +46,14 @@ async function streamed(server: Running, more: object = {}, path = CHAT, base: o
 }
 
 /** An error in OpenAI's form, about a parameter. */
-async function refused(server: Running, path: string, body: unknown, status: number, param: string | null, code: string | null = null) {
+export async function refused(
+  server: Running,
+  path: string,
+  body: unknown,
+  status: number,
+  param: string | null,
+  code: string | null = null,
+) {
   const response = await server.post(path, body);
   const { error }: Json = await response.json();
   expect({ status: response.status, param: error.param, code: error.code }).toEqual({ status, param, code });
@@ -58,7 +65,7 @@ const wrong = (param: string, more: object) => (server: Running) =>
   refused(server, CHAT, { ...TRIANGLE, ...more }, 400, param).then(() => {});
 const answers = (more: object) => async (server: Running) => expect(textOf(await chat(server, more))).toBe("A triangle.");
 
-const row = (endpoint: string, field: string, openai: string, llama: string, ours: string, check: Row["check"]): Row => ({
+export const row = (endpoint: string, field: string, openai: string, llama: string, ours: string, check: Row["check"]): Row => ({
   endpoint,
   field,
   openai,
@@ -66,11 +73,12 @@ const row = (endpoint: string, field: string, openai: string, llama: string, our
   ours,
   check,
 });
-const c = (field: string, openai: string, llama: string, ours: string, check: Row["check"]) => row(CHAT, field, openai, llama, ours, check);
+export const c = (field: string, openai: string, llama: string, ours: string, check: Row["check"]) =>
+  row(CHAT, field, openai, llama, ours, check);
 const t = (field: string, openai: string, llama: string, ours: string, check: Row["check"]) => row(TEXT, field, openai, llama, ours, check);
 
-const SAME = "the same";
-const user = (content: unknown) => [{ role: "user", content }];
+export const SAME = "the same";
+export const user = (content: unknown) => [{ role: "user", content }];
 
 export const ROWS: Row[] = [
   c("the answer", "id, object, created, model, choices, usage", SAME, SAME, async (server) => {
@@ -338,7 +346,7 @@ export const ROWS: Row[] = [
     "JSON",
     "an object of JSON, or cut off by max_tokens",
     async (server) => {
-      const answer = await chat(server, { response_format: { type: "json_object" }, max_tokens: 150, temperature: 1, seed: 6 });
+      const answer = await chat(server, { response_format: { type: "json_object" }, max_tokens: 40, temperature: 1, seed: 6 });
       const { finish_reason, message } = answer.choices[0];
       if (finish_reason === "stop") expect(typeof JSON.parse(message.content)).toBe("object");
       expect(message.content).toMatch(/^\{/);

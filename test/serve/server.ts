@@ -1,4 +1,4 @@
-import type { Server } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import { InternVL } from "../../src/index.ts";
@@ -19,6 +19,23 @@ export async function listening(handler: (request: Request) => Promise<Response>
   const server = createAdaptorServer({ fetch: handler, overrideGlobalObjects: false }) as Server;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server };
+}
+
+/** A server of an inner network, whose secret nobody may fetch. */
+export async function innerServer() {
+  let asked = 0;
+  const server = createServer((_, response) => {
+    asked++;
+    response.end("secret");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    get asked() {
+      return asked;
+    },
+    close: () => server.close(),
+  };
 }
 
 export async function startServer(options: ServerOptions = {}): Promise<Running> {

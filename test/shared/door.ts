@@ -1,11 +1,12 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EngineError, type ImageLike, type InternVL } from "../../src/index.ts";
+import { isQuick } from "./quick.ts";
 import { anyValue } from "./wrong.ts";
 
 const QUESTION = "What shape is it?";
 const ANSWER = "A triangle.";
-const RUNS = 300;
+const RUNS = isQuick ? 120 : 300;
 
 /** Chatting, alone or in a worker. */
 type Model = Pick<InternVL, "chat" | "session" | "batch" | "memory" | "dispose">;

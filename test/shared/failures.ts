@@ -1,4 +1,4 @@
-import { afterEach, expect } from "vitest";
+import { afterAll, afterEach, expect } from "vitest";
 import { EngineError } from "../../src/errors.ts";
 
 /** `code: message` of the EngineError that some work ends with; `no error` where it ends well. Whatever else is thrown is thrown. */
@@ -17,7 +17,9 @@ export const codeOf = async (work: PromiseLike<unknown>): Promise<string> => (aw
 /** Every test of the file fails that leaves a rejection which nobody heard of. */
 export function expectNoUnhandled(): void {
   const unhandled: unknown[] = [];
-  process.on("unhandledRejection", (reason) => unhandled.push(reason));
+  const hear = (reason: unknown) => unhandled.push(reason);
+  process.on("unhandledRejection", hear);
+  afterAll(() => void process.off("unhandledRejection", hear)); // other files have the same process
   afterEach(async () => {
     await new Promise((resolve) => setTimeout(resolve, 0));
     expect(unhandled.splice(0)).toEqual([]);

@@ -1,26 +1,27 @@
 import { newCounters } from "../../src/gpu/counters.ts";
-import type * as device from "../../src/gpu/device.ts";
+import * as device from "../../src/gpu/device.ts";
 import { pacingOf } from "../../src/gpu/pacing.ts";
 
-type Device = typeof device;
+export * from "../../src/gpu/device.ts";
+
+type Storage = new (...args: ConstructorParameters<typeof import("../../src/gpu/memory.ts").Memory>) => device.Gpu["memory"];
+
+const isPlain = (value: object): boolean => Object.getPrototypeOf(value) === Object.prototype;
+
+let shared: Promise<device.Gpu> | undefined;
 
 /**
- * `gpu/device.ts` for files that load many models: all get one device, whose pipelines are compiled once, with memory of their own on it. It is
- * for `vi.mock` of files that do not look at the device's life.
+ * Takes the place of `gpu/device.ts` in parts of the tests that do not look at the device's life (vitest.config.ts): all models of a process get one
+ * device, whose pipelines are compiled once, with memory of their own on it. One that a test destroys is opened anew for the next.
  */
-export async function oneDevice(original: () => Promise<unknown>): Promise<Device> {
-  const actual = (await original()) as Device;
-  let shared: Promise<device.Gpu> | undefined;
-  const openGpu: Device["openGpu"] = async (choice) => {
-    if (choice && Object.values(choice).some((each) => each !== undefined)) return actual.openGpu(choice);
-    shared ??= actual.openGpu();
-    const gpu = await shared;
-    const counters = newCounters();
-    const Storage = gpu.memory.constructor as new (
-      ...args: ConstructorParameters<typeof import("../../src/gpu/memory.ts").Memory>
-    ) => typeof gpu.memory;
-    const memory = new Storage(gpu.device, gpu.lostReason, pacingOf(gpu.kind), counters);
-    return { ...gpu, memory, counters, close: () => memory.clear() };
-  };
-  return { ...actual, openGpu };
-}
+export const openGpu: typeof device.openGpu = async (choice) => {
+  const given = choice instanceof Object && (!isPlain(choice) || Object.values(choice).some((each) => each !== undefined));
+  if (given) return device.openGpu(choice);
+  const current = shared;
+  const before = await current?.catch(() => undefined);
+  if ((!before || before.lostReason() !== undefined) && shared === current) shared = device.openGpu();
+  const gpu = await shared!;
+  const counters = newCounters();
+  const memory = new (gpu.memory.constructor as Storage)(gpu.device, gpu.lostReason, pacingOf(gpu.kind), counters);
+  return { ...gpu, memory, counters, close: () => memory.clear() };
+};

@@ -1,6 +1,7 @@
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { snippetsOf } from "../shared/snippets.ts";
 import { pathOf } from "../support.ts";
 import { files, inProject, look, reachable, run, serve, tarball } from "./projects.ts";
 
@@ -79,6 +80,26 @@ describe.runIf(reachable)("the packed package (npm run test:full)", () => {
     },
   });
   of("import-map", (project) => {
+    const examples = ["docs/browser.md", "src/api/worker.ts"]
+      .flatMap((file) => snippetsOf(file, "ts"))
+      .filter(({ where }) => where === "page");
+    it.each(examples)("the example of $at", async ({ code }) => {
+      const map = readFileSync(join(project(), "index.html"), "utf8");
+      const setting = `const { InternVLWorker } = await import("internvl-webgpu/worker");
+        const file = await (await fetch("/nano/images/card-1.png")).blob();
+        const output = document.createElement("p");
+        Object.assign(globalThis, { InternVLWorker, file, output, show() {} });
+        await import("/example.js").catch(({ stack }) => output.append(stack));
+        document.title = JSON.stringify({ text: output.textContent });`;
+      writeFileSync(
+        join(project(), "example.html"),
+        map.replace(/<script type="module".*/, `<body><script type="module">${setting}</script>`),
+      );
+      writeFileSync(join(project(), "example.js"), code.replace('"OpenGVLab/InternVL2_5-1B"', 'new URL("/nano", location.href)'));
+      const { found } = await look(`${await files(project(), ".", "public")}/example.html`);
+      expect(found).toEqual({ text: code.includes("output") ? "A triangle." : "" });
+    });
+
     it("a page whose rules forbid Blobs: a clear error, and a worker of its own", async () => {
       const { found } = await look(`${await files(project(), ".", "public")}/csp.html`);
       const hint = expect.stringContaining("allow worker-src blob: or give a worker of yours");

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { acceptBatch, acceptChat, acceptItem, acceptSend, acceptSession } from "../../src/api/accept.ts";
+import { acceptBatch, acceptChat, acceptSend, acceptSession } from "../../src/api/accept.ts";
+import { acceptItem } from "../../src/api/accept-item.ts";
 import { acceptLoad, acceptWorkerLoad } from "../../src/api/accept-load.ts";
 import { placePictures } from "../../src/api/placing.ts";
 import { EngineError } from "../../src/errors.ts";

@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { type Ended, hostedCli } from "../shared/cli.ts";
 import { pathOf } from "../support.ts";
 
 // The built program, as a user runs it: npm ci builds it.
@@ -24,14 +25,16 @@ const good = (id: unknown, question = "What shape is it?") => JSON.stringify({ i
 const write = (name: string, ...lines: string[]) => writeFileSync(join(folder, name), lines.map((line) => `${line}\n`).join(""));
 const byId = (rows: Row[]): Map<unknown, Row> => new Map(rows.map((row) => [row.id, row]));
 
-function batch(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, "batch", ...args], { encoding: "utf8", cwd: folder });
-  const own = stderr.split("\n").filter((line) => line && !/^(Warning: max|no --model: the embedded toy)/.test(line));
-  return { status, stdout, stderr: own.join("\n") };
+const host = hostedCli();
+afterAll(() => host.close());
+
+async function batch(...args: string[]): Promise<Ended> {
+  const { stderr, ...ended } = await host.run(["batch", ...args], folder);
+  return { ...ended, stderr: stderr.replace(/^no --model: the embedded toy.*\n?/m, "") };
 }
 
 describe("internvl batch", () => {
-  it("a bad line fails alone, whatever its shape, and keeps its id", () => {
+  it("a bad line fails alone, whatever its shape, and keeps its id", async () => {
     const bad: [line: string, id: unknown, message: RegExp][] = [
       ['{"turns":["Hi"],"images":[1]}', 2, /line 2: images\[0\] is 1, needs a text/],
       ['{"id":"s","turns":["Hi"],"images":"a.png"}', "s", /images is "a\.png", needs a list/],
@@ -53,7 +56,7 @@ describe("internvl batch", () => {
       ['{"id":"a","turns":["Hi"]}', "a", /its id "a" is line 1's already/],
     ];
     write("in.jsonl", good("a"), ...bad.map(([line]) => line));
-    const { status, stdout, stderr } = batch("in.jsonl");
+    const { status, stdout, stderr } = await batch("in.jsonl");
     const rows = rowsOf(stdout);
     expect(rows).toHaveLength(1 + bad.length);
     expect(rows.find(({ answers }) => answers)).toEqual({ id: "a", answers: ["A triangle."], tokenIds: [[32, 334, 13, 1002]] });
@@ -65,26 +68,28 @@ describe("internvl batch", () => {
     expect(status).toBe(1);
   });
 
-  it("takes stdin, UTF-16, a byte order mark, CRLF, empty lines and a last line without its end", () => {
+  it("takes stdin, UTF-16, a byte order mark, CRLF, empty lines and a last line without its end", async () => {
     const text = `\ufeff${good("a")}\r\n\r\n   \n${good("b", "What color is it?")}`;
     const answers = { a: ["A triangle."], b: ["Red."] };
-    for (const input of [Buffer.from(text, "utf8"), Buffer.from(text, "utf16le")]) {
-      const { status, stdout } = spawnSync(process.execPath, [main, "batch", "-", "--in-order"], { input, encoding: "utf8" });
+    writeFileSync(join(folder, "in.jsonl"), text);
+    const input = Buffer.from(text, "utf16le");
+    const piped = spawnSync(process.execPath, [main, "batch", "-", "--in-order"], { input, encoding: "utf8" });
+    for (const { status, stdout } of [await batch("in.jsonl", "--in-order"), piped]) {
       expect(Object.fromEntries(rowsOf(stdout).map(({ id, answers: said }) => [id, said]))).toEqual(answers);
       expect(rowsOf(stdout).map(({ id }) => id)).toEqual(["a", "b"]);
       expect(status).toBe(0);
     }
   });
 
-  it("goes on by id and content: asks what is new, failed or was cut, and nothing twice", () => {
+  it("goes on by id and content: asks what is new, failed or was cut, and nothing twice", async () => {
     write("in.jsonl", good("a"), '{"id":"b","turns":["Hi"],"image":1}', good("c"));
-    expect(batch("in.jsonl", "-o", "out.jsonl").status).toBe(1);
+    expect((await batch("in.jsonl", "-o", "out.jsonl")).status).toBe(1);
     const first = byId(out());
     expect([...first.keys()].sort()).toEqual(["a", "b", "c"]);
     // The bad line is mended, one is put in front, and the earlier run was killed in its last row, behind a whole one.
     write("in.jsonl", good("new"), good("a"), good("b"), good("c"));
     writeFileSync(join(folder, "out.jsonl"), `${JSON.stringify(first.get("b"))}\n${JSON.stringify(first.get("a"))}\n{"id":"c","answ`);
-    expect(batch("in.jsonl", "-o", "out.jsonl", "--in-order")).toMatchObject({
+    expect(await batch("in.jsonl", "-o", "out.jsonl", "--in-order")).toMatchObject({
       status: 0,
       stderr: "4 conversations, 1 of them done before, 0 failed",
     });
@@ -92,14 +97,14 @@ describe("internvl batch", () => {
     // A whole row without the end of its line is not lost, nor glued to the next one.
     const [a, ...rest] = out();
     writeFileSync(join(folder, "out.jsonl"), JSON.stringify(a));
-    expect(batch("in.jsonl", "-o", "out.jsonl").stderr).toContain("1 of them done before");
+    expect((await batch("in.jsonl", "-o", "out.jsonl")).stderr).toContain("1 of them done before");
     expect(new Set(out().map(({ id }) => id))).toEqual(new Set([a, ...rest].map((row) => row?.id)));
     // All is answered: no model is needed.
-    expect(batch("in.jsonl", "-o", "out.jsonl", "--model", "nope")).toMatchObject({ status: 0 });
+    expect(await batch("in.jsonl", "-o", "out.jsonl", "--model", "nope")).toMatchObject({ status: 0 });
     expect(readdirSync(folder).sort()).toEqual(["in.jsonl", "out.jsonl"]);
   });
 
-  it("refuses an output that is another's before anything is touched", () => {
+  it("refuses an output that is another's before anything is touched", async () => {
     write("in.jsonl", good("a"), good("b"));
     const answered = (id: unknown, hash?: string) => JSON.stringify({ id, answers: ["x"], tokenIds: [[1]], hash });
     const others: [text: string, message: RegExp][] = [
@@ -113,7 +118,7 @@ describe("internvl batch", () => {
     ];
     for (const [text, message] of others) {
       writeFileSync(join(folder, "out.jsonl"), text);
-      const { status, stderr } = batch("in.jsonl", "-o", "out.jsonl");
+      const { status, stderr } = await batch("in.jsonl", "-o", "out.jsonl");
       expect(stderr).toMatch(message);
       expect(status).toBe(1);
       expect(readFileSync(join(folder, "out.jsonl"), "utf8")).toBe(text);
@@ -122,7 +127,7 @@ describe("internvl batch", () => {
     symlinkSync("in.jsonl", join(folder, "soft"));
     linkSync(join(folder, "in.jsonl"), join(folder, "hard"));
     for (const name of ["in.jsonl", "./in.jsonl", "soft", "hard"])
-      expect(batch("in.jsonl", "-o", name)).toMatchObject({ status: 1, stderr: expect.stringMatching(/is the input itself/) });
+      expect(await batch("in.jsonl", "-o", name)).toMatchObject({ status: 1, stderr: expect.stringMatching(/is the input itself/) });
     expect(readFileSync(join(folder, "in.jsonl"), "utf8")).toBe(input);
   });
 
@@ -132,10 +137,10 @@ describe("internvl batch", () => {
     ["that is a folder", ".", /cannot write "\.": it is a folder/],
     ["that is nothing", "", /-o is an empty text/],
     ["on a full disk", "/dev/full", /cannot write "\/dev\/full": no space is left on the disk/],
-  ])("an output %s is told in a line", (_, path, message) => {
+  ])("an output %s is told in a line", async (_, path, message) => {
     write("in.jsonl", good("a"));
     const model = path === "/dev/full" ? [] : ["--model", "nope"]; // told before the model is looked for
-    const { status, stderr } = batch("in.jsonl", "-o", path, ...model);
+    const { status, stderr } = await batch("in.jsonl", "-o", path, ...model);
     expect(stderr).toMatch(message);
     expect(stderr.split("\n")).toHaveLength(1);
     expect(status).toBe(1);
@@ -154,7 +159,7 @@ describe("internvl batch", () => {
     const ended = new Promise((resolve) => child.once("close", resolve));
     const lines = () => (existsSync(join(folder, "out.jsonl")) ? out().length : 0);
     while (lines() < 12 && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(batch("in.jsonl", "-o", "out.jsonl")).toMatchObject({
+    expect(await batch("in.jsonl", "-o", "out.jsonl")).toMatchObject({
       status: 1,
       stderr: expect.stringMatching(/another internvl \(process \d+\) writes "out\.jsonl"/),
     });
@@ -166,7 +171,7 @@ describe("internvl batch", () => {
     expect(existsSync(join(folder, "out.jsonl.lock"))).toBe(false);
     writeFileSync(join(folder, "out.jsonl.lock"), `${child.pid} 1\n`); // of a run that was killed
     write("in.jsonl", good("hang"), ...others);
-    expect(batch("in.jsonl", "-o", "out.jsonl").stderr).toBe("13 conversations, 12 of them done before, 0 failed");
+    expect((await batch("in.jsonl", "-o", "out.jsonl")).stderr).toBe("13 conversations, 12 of them done before, 0 failed");
     expect(new Set(out().map(({ id }) => id)).size).toBe(13);
     expect(existsSync(join(folder, "out.jsonl.lock"))).toBe(false);
   });

@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { type Ended, hostedCli } from "../shared/cli.ts";
 import { pathOf } from "../support.ts";
 
 // The built program, as a user runs it: npm ci builds it.
@@ -30,43 +31,49 @@ writeFileSync(
   });`,
 );
 
-function internvl(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", leaks, main, ...args], {
+const env = { INTERNVL_ORT: folder, HF_HOME: folder, XDG_CACHE_HOME: folder }; // nothing lies there
+const host = hostedCli(env);
+afterAll(() => host.close());
+const internvl = (...args: string[]): Promise<Ended> => host.run(args, folder);
+
+/** The same in a process of its own. */
+function alone(...args: string[]): Ended {
+  const program = ["--import", leaks, main, ...args];
+  const { status, stdout, stderr } = spawnSync(process.execPath, program, {
     encoding: "utf8",
     cwd: folder,
-    env: { ...process.env, INTERNVL_ORT: folder, HF_HOME: folder, XDG_CACHE_HOME: folder }, // nothing lies there
+    env: { ...process.env, ...env },
   });
-  // lavapipe makes Dawn itself warn about limits; that is not ours to tell
   const own = stderr.split("\n").filter((line) => line && !line.startsWith("Warning: max"));
   return { status, stdout, stderr: own.join("\n") };
 }
 
 describe("internvl", () => {
-  it("chat answers on stdout and says nothing else, but that a toy answers where no model is named", () => {
-    const ask = (...flags: string[]) => internvl("chat", "--image", `${images}/card-1.png`, "What shape is it?", ...flags);
-    expect(ask("--model", nano, "--kv", "f32", "--stats")).toEqual({
+  it("chat answers on stdout and says nothing else, but that a toy answers where no model is named", async () => {
+    const args = ["chat", "--image", `${images}/card-1.png`, "What shape is it?"];
+    expect(alone(...args, "--model", nano, "--kv", "f32", "--stats")).toEqual({
       status: 0,
       stdout: "A triangle.\n",
       stderr: expect.stringMatching(/^prompt 42 tokens, first token after .* s; answer 4 tokens in .* tokens\/s$/),
     });
     const toy = /^no --model: the embedded toy model answers \(.*\); a real one: --model OpenGVLab\/InternVL2_5-1B$/;
-    expect(ask()).toEqual({ status: 0, stdout: "A triangle.\n", stderr: expect.stringMatching(toy) });
+    expect(await internvl(...args)).toEqual({ status: 0, stdout: "A triangle.\n", stderr: expect.stringMatching(toy) });
   });
 
-  it("chat --system stands in the prompt, and in what --save keeps", () => {
+  it("chat --system stands in the prompt, and in what --save keeps", async () => {
     const kept = join(folder, "kept.json");
-    const ask = (...flags: string[]) =>
-      JSON.parse(internvl("chat", "--json", "What shape is it?", ...flags).stdout) as { promptTokenIds: number[] };
-    const plain = ask().promptTokenIds;
-    const short = ask("--system", "Be short.", "--save", kept).promptTokenIds;
+    const ask = async (...flags: string[]) =>
+      (JSON.parse((await internvl("chat", "--json", "What shape is it?", ...flags)).stdout) as { promptTokenIds: number[] }).promptTokenIds;
+    const plain = await ask();
+    const short = await ask("--system", "Be short.", "--save", kept);
     expect(short).not.toEqual(plain);
     const { messages } = JSON.parse(readFileSync(kept, "utf8")) as { messages: object[] };
     expect(messages[0]).toEqual({ role: "system", content: "Be short." });
-    expect(ask("--load", kept).promptTokenIds.slice(0, short.length - 1)).toEqual(short.slice(0, -1));
+    expect((await ask("--load", kept)).slice(0, short.length - 1)).toEqual(short.slice(0, -1));
   });
 
-  it("chat --json prints one object", () => {
-    const { status, stdout } = internvl("chat", "--json", "--image", `${images}/card-1.png`, "What shape is it?");
+  it("chat --json prints one object", async () => {
+    const { status, stdout } = await internvl("chat", "--json", "--image", `${images}/card-1.png`, "What shape is it?");
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({
       text: "A triangle.",
@@ -75,9 +82,10 @@ describe("internvl", () => {
     });
   });
 
-  it("chat takes how to generate: a stop string, a seed", () => {
-    const ask = (...flags: string[]) => internvl("chat", "--json", "--image", `${images}/card-1.png`, "What shape is it?", ...flags);
-    const stopped = JSON.parse(ask("--stop", "angle", "--stop", "never").stdout) as object;
+  it("chat takes how to generate: a stop string, a seed", async () => {
+    const ask = async (...flags: string[]) =>
+      JSON.parse((await internvl("chat", "--json", "--image", `${images}/card-1.png`, "What shape is it?", ...flags)).stdout) as object;
+    const stopped = await ask("--stop", "angle", "--stop", "never");
     expect(stopped).toMatchObject({ text: "A tri", finishReason: "stop" });
     const drawn = [
       "--temperature",
@@ -101,19 +109,29 @@ describe("internvl", () => {
       "--seed",
       "7",
     ];
-    expect(JSON.parse(ask(...drawn, "--max-tokens", "2").stdout)).toMatchObject({ seed: 7, usage: { completionTokens: 2 } });
+    expect(await ask(...drawn, "--max-tokens", "2")).toMatchObject({ seed: 7, usage: { completionTokens: 2 } });
   });
 
-  it("chat reads a pipe once, takes a file's address, and skips what macOS leaves in a folder of frames", () => {
+  it("chat holds an answer to a schema, from a file too, and to a regular expression", async () => {
+    const schema = { type: "object", properties: { sides: { enum: [3, 4] } }, required: ["sides"] };
+    writeFileSync(join(folder, "schema.json"), JSON.stringify(schema));
+    const ask = async (...flags: string[]) =>
+      (await internvl("chat", "--image", `${images}/card-1.png`, "What shape is it?", ...flags)).stdout;
+    expect(await ask("--schema", JSON.stringify(schema))).toMatch(/^\{"sides": [34]\}\n$/);
+    expect(await ask("--schema", "schema.json")).toMatch(/^\{"sides": [34]\}\n$/);
+    expect(await ask("--regex", "A (square|triangle)!")).toBe("A triangle!\n");
+  });
+
+  it("chat reads a pipe once, takes a file's address, and skips what macOS leaves in a folder of frames", async () => {
     const card = `${images}/card-1.png`;
     const ask = (command: string) => spawnSync("bash", ["-c", command], { encoding: "utf8", cwd: folder });
     const chat = `"${process.execPath}" "${main}" chat`;
     expect(ask(`${chat} --image <(cat "${card}") "What shape is it?"`).stdout).toBe("A triangle.\n");
-    expect(ask(`${chat} --image "file://${card}" "What shape is it?"`).stdout).toBe("A triangle.\n");
+    expect((await internvl("chat", "--image", `file://${card}`, "What shape is it?")).stdout).toBe("A triangle.\n");
     mkdirSync(join(folder, "frames/thumbs.png"), { recursive: true });
     copyFileSync(card, join(folder, "frames/1.png"));
     writeFileSync(join(folder, "frames/._1.png"), "AppleDouble");
-    const { stdout } = internvl("chat", "--json", "--video", "frames", "What shape is it?");
+    const { stdout } = await internvl("chat", "--json", "--video", "frames", "What shape is it?");
     expect(JSON.parse(stdout)).toMatchObject({ text: "A triangle." });
   });
 
@@ -135,8 +153,8 @@ describe("internvl", () => {
     expect(status).toBe(1);
   });
 
-  it("inspect takes --adapter as every command does", () => {
-    expect(internvl("inspect", pathOf("weights/nano"), "--json", "--adapter", "none").status).toBe(0);
+  it("inspect takes --adapter as every command does", async () => {
+    expect((await internvl("inspect", pathOf("weights/nano"), "--json", "--adapter", "none")).status).toBe(0);
   });
 
   it("ends quietly when nobody reads on", () => {
@@ -146,26 +164,16 @@ describe("internvl", () => {
     expect({ stdout, stderr }).toEqual({ stdout: "0\n", stderr: "" });
   });
 
-  it("doctor says how GPUs of one name are told apart", () => {
-    const { stdout } = internvl("doctor");
+  it("doctor says how GPUs of one name are told apart", async () => {
+    const { stdout } = await internvl("doctor");
     expect(stdout).toMatch(/cannot be told apart within a process/);
     if (process.platform === "linux") expect(stdout).toMatch(/DRI_PRIME=pci-.*MESA_VK_DEVICE_SELECT=list/);
   });
 
-  it("--devices splits a model over adapters, and what is wrong with them is said before anything is loaded", () => {
-    const adapter = process.env.INTERNVL_ADAPTER ?? "";
-    const { name = "" } = { name: (JSON.parse(internvl("doctor", "--json").stdout) as { adapter: string }).adapter };
-    const part = (adapter || name).replace(/[^\w].*$/, "");
-    const answer = internvl(
-      "chat",
-      "--devices",
-      `${part}, ${part}`,
-      "--split",
-      "3,1",
-      "--image",
-      `${images}/card-1.png`,
-      "What shape is it?",
-    );
+  it("--devices splits a model over adapters, and what is wrong with them is said before anything is loaded", async () => {
+    const { adapter } = JSON.parse((await internvl("doctor", "--json")).stdout) as { adapter: string };
+    const part = (process.env.INTERNVL_ADAPTER || adapter).replace(/[^\w].*$/, "");
+    const answer = alone("chat", "--devices", `${part}, ${part}`, "--split", "3,1", "--image", `${images}/card-1.png`, "What shape is it?");
     expect(answer).toMatchObject({ status: 0, stdout: "A triangle.\n" });
     for (const [flags, message] of [
       [["--devices", "a,,b"], "parts of adapters' names"],
@@ -175,16 +183,16 @@ describe("internvl", () => {
       [["--devices", "a,b", "--split", "1,0"], "numbers above 0"],
     ] as const) {
       for (const command of message === "parts of adapters' names" ? ["chat", "batch", "serve", "bench"] : ["serve"]) {
-        const { status, stdout, stderr } = internvl(command, ...(command === "batch" ? ["none.jsonl"] : []), ...flags);
+        const { status, stdout, stderr } = await internvl(command, ...(command === "batch" ? ["none.jsonl"] : []), ...flags);
         expect([status, stdout], `${command} ${flags}`).toEqual([2, ""]);
         expect(stderr).toContain(message);
       }
     }
-    const none = internvl("chat", "--devices", `${part},no-such-adapter`, "Hello?");
+    const none = await internvl("chat", "--devices", `${part},no-such-adapter`, "Hello?");
     expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("no-such-adapter")]);
   });
 
-  it("doctor lists adapters and limits, the machine's memory, and which sizes of the family fit", () => {
+  it("doctor lists adapters and limits, the machine's memory, and which sizes of the family fit", async () => {
     interface Report {
       adapters: string[];
       kind: string;
@@ -192,16 +200,16 @@ describe("internvl", () => {
       memory: { total: number; available: number };
       models: { bytes: number; fits: boolean }[];
     }
-    const report = JSON.parse(internvl("doctor", "--json").stdout) as Report;
+    const report = JSON.parse((await internvl("doctor", "--json")).stdout) as Report;
     expect(report.adapters.length).toBeGreaterThan(0);
     expect(report.limits.maxStorageBufferBindingSize).toBeGreaterThanOrEqual(2 ** 27);
     expect(report.memory.total).toBeGreaterThanOrEqual(report.memory.available);
     if (report.kind === "cpu") for (const { bytes, fits } of report.models) expect(fits).toBe(bytes <= report.memory.available);
-    const { stdout } = internvl("doctor", "--verbose");
+    const { stdout } = alone("doctor", "--verbose");
     expect(stdout).toMatch(/^Node v\S+ on \S+, \d+\.\d GiB of memory, \d+\.\d GiB free\n/);
     expect(stdout).toMatch(/^ {2}InternVL2_5-4B +7\.8 GiB (fits|no) +4\.6 GiB (fits|no) +2\.8 GiB (fits|no)/m);
     expect(stdout).toMatch(/^what Dawn says: /m);
-    expect(internvl("inspect", nano).stdout).toMatch(
+    expect((await internvl("inspect", nano)).stdout).toMatch(
       /memory +0\.\d GiB in bf16, .* in q4 on the GPU, of that .* for a context of \d+ tokens/,
     );
   });
@@ -217,7 +225,7 @@ describe("internvl", () => {
     ["a text as a picture", ["chat", "--image", main, "What?"], 1, /bad-image: .*not a format known here(?!.*\{ data)/],
     ["a video as a picture", ["chat", "--image", "clip.png", "What?"], 1, /"clip\.png" is a video, not a picture .*--video/],
     ["a video that is damaged", ["chat", "--video", "clip.png", "What?"], 1, /bad-image: .*video/],
-    ["a picture as a video", ["chat", "--video", `${images}/card-1.png`, "What?"], 1, /bad-image: the video is no MP4, MOV, WebM/],
+    ["a picture as a video", ["chat", "--video", `${images}/card-1.png`, "What?"], 1, /bad-image: the video is not an MP4, MOV, WebM/],
     ["a damaged picture", ["chat", "--image", "cut.png", "What?"], 1, /^internvl: bad-image: "cut\.png": .*cut off/],
     ["a data URL that is none", ["chat", "--image", "data:nope", "What?"], 1, /^internvl: bad-input: "data:nope" is not a data URL/],
     ["a very long path", ["chat", "--image", "a".repeat(100_000), "What?"], 1, /"a{40}…" \(100000 characters\): the name is too long/],
@@ -236,6 +244,18 @@ describe("internvl", () => {
     ["a revision that is none", ["chat", "--model", "a/b", "--revision", "../x", "What?"], 2, /is not a branch, tag or commit/],
     ["a temperature below 0", ["chat", "--temperature", "-1", "What?"], 2, /'-1' is invalid\. It must be a number from 0 to 100/],
     ["a share above 1", ["chat", "--top-p", "2", "What?"], 2, /'2' is invalid\. It must be a number above 0, up to 1/],
+    ["a schema that is none", ["chat", "--schema", "[1]", "hi"], 2, /must be a JSON Schema, \{…\}, or a file with one: ENOENT/],
+    ["a schema that is cut", ["chat", "--schema", '{"type":', "hi"], 2, /It is no JSON/],
+    ["a schema in a picture", ["batch", "--schema", "cut.png", "in.jsonl"], 2, /It is no JSON/],
+    [
+      "a schema that cannot be held",
+      ["chat", "--schema", '{"type":"array","uniqueItems":true}', "hi"],
+      2,
+      /has uniqueItems, which cannot be/,
+    ],
+    ["a regular expression that is none", ["chat", "--regex", "(", "hi"], 2, /Invalid regular expression/],
+    ["a regular expression that looks ahead", ["batch", "--regex", "(?=a)", "in.jsonl"], 2, /looks ahead/],
+    ["a schema and a regular expression", ["chat", "--schema", "{}", "--regex", "a", "hi"], 2, /cannot be used with option/],
     ["a bias of nothing", ["chat", "--logit-bias", "x:1", "hi"], 2, /token ids as its keys/],
     ["a penalty too large", ["chat", "--presence-penalty", "3", "hi"], 2, /It must be a number from -2 to 2/],
     ["a share of everything", ["batch", "in.jsonl", "--min-p", "1.5"], 2, /It must be a number from 0 to 1/],
@@ -274,7 +294,7 @@ describe("internvl", () => {
       1,
       /^internvl: no-adapter: .*voodoo.*: --adapter "part of its name"\)$/,
     ],
-    ["a wrong flag", ["chat", "--wrong", "What?"], 2, /unknown option '--wrong'/],
+    ["a wrong flag", ["chat", "--wrong", "What?"], 2, /unknown option '--wrong'[\s\S]*internvl chat --help/],
     ["a temperature that is no number", ["chat", "--temperature", "warm", "What?"], 2, /must be a number/],
     ["a wrong number", ["chat", "--max-tokens", "many", "What?"], 2, /must be a positive whole number/],
     ["an op that there is not", ["kernels", "test", "--op", "nope"], 2, /there is no op "nope"; there are matvec, matmul/],
@@ -312,8 +332,8 @@ describe("internvl", () => {
     ["GGUF", ["convert", "--model", nano, "--out", "x", "--to", "gguf"], 2, /GGUF is llama\.cpp's own format/],
     ["a missing LoRA adapter", ["chat", "--lora", "nope", "What?"], 1, /there is no folder "nope" \(give .*adapter_config\.json/],
     ["a wrong command", ["chant"], 2, /unknown command 'chant'/],
-  ] as const)("%s ends with a line and an exit code", (_, args, code, message) => {
-    const { status, stdout, stderr } = internvl(...args);
+  ] as const)("%s ends with a line and an exit code", async (_, args, code, message) => {
+    const { status, stdout, stderr } = await internvl(...args);
     expect(status).toBe(code);
     expect(stdout).toBe("");
     expect(stderr).toMatch(message);
@@ -321,10 +341,10 @@ describe("internvl", () => {
     if (code === 1) expect(stderr.split("\n")).toHaveLength(1);
   });
 
-  it("pictures and frames in one question go to their own markers", () => {
+  it("pictures and frames in one question go to their own markers", async () => {
     const swap = pathOf("test/fixtures/swap");
     const files = ["--image", `${swap}/wide-red.png`, "--image", `${swap}/tall-blue.png`, "--video", `${swap}/video`];
-    const { promptTokenIds } = JSON.parse(internvl("chat", "--json", ...files, "Compare.").stdout) as { promptTokenIds: number[] };
+    const { promptTokenIds } = JSON.parse((await internvl("chat", "--json", ...files, "Compare.")).stdout) as { promptTokenIds: number[] };
     const [img, end, context, tokensPerTile] = [1022, 1023, 1024, 16]; // nano's
     const tiles: number[] = [];
     for (const id of promptTokenIds) {

@@ -3,7 +3,7 @@ import { parseConfig } from "../../src/model/config.ts";
 import { memoryNeed } from "../../src/model/memory.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import type { StoredShapes } from "../../src/weights/tensor-source.ts";
-import { FAMILY } from "../../tools/cli/family.ts";
+import { FAMILY } from "../../tools/family.ts";
 import { fixture } from "../support.ts";
 
 it.each(FAMILY)("doctor's sizes of $model are those of its published configuration", ({ model, bytes }) => {

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import { cp } from "node:fs/promises";
@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { parseHeader } from "../../src/safetensors/index.ts";
+import { type Ended, hostedCli } from "../shared/cli.ts";
 import { fixture, pathOf, syntheticFile } from "../support.ts";
 
 // The built program, as a user runs it: npm ci builds it.
@@ -17,12 +18,9 @@ const tinyConfig = pathOf("test/fixtures/tiny/tiny-qwen/config.json");
 const folder = mkdtempSync(join(tmpdir(), "internvl-formats-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function internvl(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8", cwd: folder });
-  // lavapipe makes Dawn itself warn about limits; that is not ours to tell
-  const own = stderr.split("\n").filter((line) => line && !line.startsWith("Warning: max"));
-  return { status, stdout, stderr: own.join("\n") };
-}
+const host = hostedCli();
+afterAll(() => host.close());
+const internvl = (...args: string[]): Promise<Ended> => host.run(args, folder);
 
 /** Starts a command that makes the folder `name` and kills it once it has a file in its hidden folder; how to list the hidden ones. */
 async function killedHalfway(name: string, args: string[]): Promise<() => string[]> {
@@ -50,8 +48,8 @@ interface Inspected {
 }
 
 describe("internvl inspect", () => {
-  it("tells config, tensors, totals and licences", () => {
-    const { status, stdout, stderr } = internvl("inspect", nano, "--verify", "--json");
+  it("tells config, tensors, totals and licences", async () => {
+    const { status, stdout, stderr } = await internvl("inspect", nano, "--verify", "--json");
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     const report = JSON.parse(stdout) as Inspected;
     expect(report.config).toMatchObject({ language: { layers: 4 }, tokensPerTile: 16 });
@@ -66,7 +64,7 @@ describe("internvl inspect", () => {
       shard: "model.safetensors",
     });
     expect(report.licences).toMatch(/MIT.*Qwen2\.5-3B.*publisher/);
-    const text = internvl("inspect", nano).stdout;
+    const text = await (await internvl("inspect", nano)).stdout;
     expect(text).toContain("vision_model.embeddings.patch_embedding.weight");
     expect(text).toContain(report.licences);
   });
@@ -80,28 +78,28 @@ describe("internvl inspect", () => {
       await writeFile(join(folder, name, "model.safetensors"), change(syntheticFile(checkpointTensors(config), 0)));
     };
     await write("extra", () => syntheticFile([...checkpointTensors(config), { name: "lost", shape: [2] }], 0));
-    expect(internvl("inspect", "extra", "--verify")).toMatchObject({
+    expect(await internvl("inspect", "extra", "--verify")).toMatchObject({
       status: 1,
       stderr: expect.stringMatching(/bad-weights: .*"lost".*config/),
     });
-    expect(internvl("inspect", "extra").status).toBe(0);
+    expect((await internvl("inspect", "extra")).status).toBe(0);
     await write("nan", (bytes) => {
       const { tensors } = parseHeader(bytes, bytes.length, "nan");
       bytes.set([0xc0, 0x7f], tensors.get("mlp1.1.weight")!.begin + 20);
       return bytes;
     });
-    expect(internvl("inspect", "nan", "--verify").stderr).toMatch(/bad-weights: .*"mlp1\.1\.weight" holds 1 infinities or NaN/);
+    expect((await internvl("inspect", "nan", "--verify")).stderr).toMatch(/bad-weights: .*"mlp1\.1\.weight" holds 1 infinities or NaN/);
     await write("short", (bytes) => bytes);
     truncateSync(join(folder, "short/model.safetensors"), 2_000_000);
-    expect(internvl("inspect", "short").stderr).toMatch(/bad-weights: .*damaged or incomplete/);
+    expect((await internvl("inspect", "short")).stderr).toMatch(/bad-weights: .*damaged or incomplete/);
   });
 });
 
 describe("internvl synth", () => {
-  it("writes shards and index by the rule, and refuses to overwrite", () => {
+  it("writes shards and index by the rule, and refuses to overwrite", async () => {
     const out = join(folder, "synth");
     const args = ["synth", "--config", tinyConfig, "--seed", "7", "--shard-size", "1MB", "--tokenizer", nano, "--out", out];
-    const { status, stdout } = internvl(...args, "--json");
+    const { status, stdout } = await internvl(...args, "--json");
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ tensors: 91, bytes: 2288000 });
     const index = JSON.parse(readFileSync(join(out, "model.safetensors.index.json"), "utf8")) as { weight_map: Record<string, string> };
@@ -117,7 +115,7 @@ describe("internvl synth", () => {
       }
     }
     expect(existsSync(join(out, "tokenizer.json"))).toBe(true);
-    const again = internvl(...args);
+    const again = await internvl(...args);
     expect(again).toMatchObject({ status: 1, stdout: "", stderr: expect.stringMatching(/^internvl: bad-input: .*exists already/) });
   });
 
@@ -127,7 +125,7 @@ describe("internvl synth", () => {
     const left = await killedHalfway("killed", args);
     expect(existsSync(out)).toBe(false);
     expect(left()).toHaveLength(1);
-    expect(internvl("synth", "--config", tinyConfig, "--out", out).status).toBe(0);
+    expect((await internvl("synth", "--config", tinyConfig, "--out", out)).status).toBe(0);
     expect(left()).toEqual([]);
     expect(existsSync(join(out, "model.safetensors"))).toBe(true);
   });
@@ -140,13 +138,13 @@ describe("internvl convert", () => {
     tensors: { name: string; from: string; to: string; bytes: number; nmse: number }[];
   }
   let report: Report;
-  beforeAll(() => {
-    const { status, stdout, stderr } = internvl("convert", "--model", nano, "--out", "q4", "--to", "q4", "--json");
+  beforeAll(async () => {
+    const { status, stdout, stderr } = await internvl("convert", "--model", nano, "--out", "q4", "--to", "q4", "--json");
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     report = JSON.parse(stdout) as Report;
   });
 
-  it("reports bytes and error of every tensor", () => {
+  it("reports bytes and error of every tensor", async () => {
     expect(report.tensors).toHaveLength(117);
     expect(report.sourceBytes).toBe(9757312);
     expect(report.bytes).toBeLessThan(0.32 * report.sourceBytes);
@@ -158,8 +156,8 @@ describe("internvl convert", () => {
     expect(patch).toMatchObject({ to: "BF16", nmse: 0 }); // rows of 588 are not whole groups
   });
 
-  it("gives a checkpoint that inspect verifies, with source, licence and format", () => {
-    const inspected = JSON.parse(internvl("inspect", "q4", "--verify", "--json").stdout) as Inspected;
+  it("gives a checkpoint that inspect verifies, with source, licence and format", async () => {
+    const inspected = JSON.parse((await internvl("inspect", "q4", "--verify", "--json")).stdout) as Inspected;
     expect(inspected.quantization).toMatchObject({ format: "q4", group_size: 32 });
     expect(inspected.totals.bytes).toBe(report.bytes);
     expect(inspected.parameters).toBe(9757312 / 2);
@@ -170,26 +168,28 @@ describe("internvl convert", () => {
     expect(inspected.metadata.licence).toContain("MIT");
   });
 
-  it("answers with the ids of weights that were quantised while loading", () => {
-    const ask = (...args: string[]) => {
-      const { stdout, stderr } = internvl("chat", ...args, "--json", "--image", `${nano}/images/card-1.png`, "What shape is it?");
+  it("answers with the ids of weights that were quantised while loading", async () => {
+    const ask = async (...args: string[]) => {
+      const { stdout, stderr } = await internvl("chat", ...args, "--json", "--image", `${nano}/images/card-1.png`, "What shape is it?");
       if (!stdout) throw new Error(stderr);
       return (JSON.parse(stdout) as { tokenIds: number[] }).tokenIds;
     };
-    expect(ask("--model", "q4")).toEqual(ask("--weights", "q4"));
+    expect(await ask("--model", "q4")).toEqual(await ask("--weights", "q4"));
   });
 
   it("refuses to overwrite, to convert twice, and to load as what it is not", async () => {
-    expect(internvl("convert", "--model", nano, "--out", "q4", "--to", "q8").stderr).toMatch(/^internvl: bad-input: "q4" exists already/);
-    expect(internvl("convert", "--model", "q4", "--out", "twice", "--to", "q8").stderr).toMatch(
+    expect((await internvl("convert", "--model", nano, "--out", "q4", "--to", "q8")).stderr).toMatch(
+      /^internvl: bad-input: "q4" exists already/,
+    );
+    expect((await internvl("convert", "--model", "q4", "--out", "twice", "--to", "q8")).stderr).toMatch(
       /^internvl: bad-input: .*q4.*can be converted/,
     );
     expect(existsSync(join(folder, "twice"))).toBe(false);
-    const asked = internvl("chat", "--model", "q4", "--weights", "bf16", "What?");
+    const asked = await internvl("chat", "--model", "q4", "--weights", "bf16", "What?");
     expect(asked.stderr).toMatch(/^internvl: bad-input: the checkpoint holds .* in q4, asked was bf16/);
     await cp(join(folder, "q4"), join(folder, "moved"), { recursive: true });
     truncateSync(join(folder, "moved/model.safetensors"), 1_000_000);
-    expect(internvl("chat", "--model", "moved", "What?").stderr).toMatch(/^internvl: bad-weights/);
+    expect((await internvl("chat", "--model", "moved", "What?")).stderr).toMatch(/^internvl: bad-weights/);
   });
 
   it("leaves nothing with the folder's name when killed", async () => {

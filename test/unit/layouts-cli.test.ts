@@ -1,19 +1,19 @@
-import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, inject, it } from "vitest";
+import { hostedCli } from "../shared/cli.ts";
 import { HF, hfFiles, sentencePieceFiles } from "../shared/layouts.ts";
 import { fixture, json, pathOf, readRepository, tinyCheckpoint } from "../support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "internvl-layouts-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function internvl<T>(...args: string[]): T {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [pathOf("dist/tools/cli/main.js"), ...args, "--json"], {
-    encoding: "utf8",
-    cwd: folder,
-  });
+const host = hostedCli();
+afterAll(() => host.close());
+
+async function internvl<T>(...args: string[]): Promise<T> {
+  const { status, stdout, stderr } = await host.run([...args, "--json"], folder);
   expect(status, stderr).toBe(0);
   return JSON.parse(stdout) as T;
 }
@@ -37,14 +37,14 @@ interface Looked {
 }
 
 /** Runs a folder from the command line as it is, and converted to f16 in shards. */
-function chatsAsConverted(name: string, c: Case, ask: readonly string[]): void {
+async function chatsAsConverted(name: string, c: Case, ask: readonly string[]): Promise<void> {
   const chat = (model: string) =>
     internvl<Answer>("chat", "--model", model, "--max-tokens", String(c.new_ids.length), "--max-context", "512", ...ask);
   const want = { tokenIds: c.new_ids, promptTokenIds: c.input_ids, text: c.response };
-  expect(chat(name)).toMatchObject(want);
-  internvl("convert", "--model", name, "--out", `${name}-f16`, "--to", "f16", "--shard-size", "300000");
-  expect(internvl<Looked>("inspect", `${name}-f16`, "--verify")).toMatchObject({ runs: true });
-  expect(chat(`${name}-f16`)).toMatchObject(want);
+  expect(await chat(name)).toMatchObject(want);
+  await internvl("convert", "--model", name, "--out", `${name}-f16`, "--to", "f16", "--shard-size", "300000");
+  expect(await internvl<Looked>("inspect", `${name}-f16`, "--verify")).toMatchObject({ runs: true });
+  expect(await chat(`${name}-f16`)).toMatchObject(want);
 }
 
 function write(name: string, files: Record<string, Uint8Array>): void {
@@ -55,37 +55,37 @@ function write(name: string, files: Record<string, Uint8Array>): void {
 // The others differ in names, which the models' tests see.
 it.each(inject("full") ? HF : HF.slice(2))("%s from the command line: inspect, chat, convert, chat", async (name) => {
   write(name, await hfFiles(name, readRepository));
-  expect(internvl<Looked>("inspect", name)).toMatchObject({
+  expect(await internvl<Looked>("inspect", name)).toMatchObject({
     runs: true,
     family: expect.stringMatching(/-hf/i),
     config: { layout: "huggingface" },
   });
   const c = json<{ cases: Case[] }>(`tiny/${name}/expected.json`).cases.find((each) => each.name === "image")!;
   const { text } = (c as unknown as { messages: { content: { text?: string }[] }[] }).messages[0]!.content[1]!;
-  chatsAsConverted(name, c, ["--image", pathOf(`test/fixtures/tiny/${name}/pictures/a.png`), text!]);
+  await chatsAsConverted(name, c, ["--image", pathOf(`test/fixtures/tiny/${name}/pictures/a.png`), text!]);
 });
 
 it("tiny-internlm2-sp from the command line: inspect, chat, convert, chat", async () => {
   write("tiny-internlm2-sp", await sentencePieceFiles(readRepository));
-  expect(internvl<Looked>("inspect", "tiny-internlm2-sp")).toMatchObject({ runs: true, family: "InternVL2_5-2B, -8B, -26B" });
+  expect(await internvl<Looked>("inspect", "tiny-internlm2-sp")).toMatchObject({ runs: true, family: "InternVL2_5-2B, -8B, -26B" });
   const c = json<{ cases: Case[] }>("tiny/tiny-internlm2-sp/expected.json").cases.find((each) => each.name === "text")!;
-  chatsAsConverted("tiny-internlm2-sp", c, [c.question!]);
+  await chatsAsConverted("tiny-internlm2-sp", c, [c.question!]);
 });
 
-it("tiny-awq from the command line: inspect, chat, convert to bf16, chat", (context) => {
+it("tiny-awq from the command line: inspect, chat, convert to bf16, chat", async (context) => {
   context.skip(!inject("full"), "five runs of the program: npm run test:full");
   const files = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json"];
   write("tiny-awq", Object.fromEntries(files.map((file) => [file, new Uint8Array(fixture(`tiny/tiny-awq/${file}`))])));
   const c = json<{ cases: Case[] }>("tiny/tiny-awq/expected.json").cases.find((each) => each.name === "text")!;
   const chat = (model: string) =>
     internvl<Answer>("chat", "--model", model, "--max-tokens", String(c.new_ids.length), "--max-context", "512", c.question!);
-  expect(internvl<Looked>("inspect", "tiny-awq")).toMatchObject({ runs: true });
-  expect(chat("tiny-awq")).toMatchObject({ tokenIds: c.new_ids, promptTokenIds: c.input_ids });
-  internvl("convert", "--model", "tiny-awq", "--out", "tiny-awq-bf16", "--to", "bf16");
-  expect(chat("tiny-awq-bf16").promptTokenIds).toEqual(c.input_ids);
+  expect(await internvl<Looked>("inspect", "tiny-awq")).toMatchObject({ runs: true });
+  expect(await chat("tiny-awq")).toMatchObject({ tokenIds: c.new_ids, promptTokenIds: c.input_ids });
+  await internvl("convert", "--model", "tiny-awq", "--out", "tiny-awq-bf16", "--to", "bf16");
+  expect((await chat("tiny-awq-bf16")).promptTokenIds).toEqual(c.input_ids);
 });
 
-it("a LoRA adapter from the command line: chat --lora, convert --lora --layout hf, chat", (context) => {
+it("a LoRA adapter from the command line: chat --lora, convert --lora --layout hf, chat", async (context) => {
   context.skip(!inject("full"), "five runs of the program: npm run test:full");
   write("tiny-qwen", tinyCheckpoint("tiny-qwen", 0));
   const lora = pathOf("test/fixtures/tiny/tiny-lora/plain");
@@ -96,8 +96,8 @@ it("a LoRA adapter from the command line: chat --lora, convert --lora --layout h
   const chat = (...args: string[]) =>
     internvl<Answer>("chat", "--max-tokens", String(new_ids.length), "--max-context", "512", "--weights", "f32", ...args, c.question!);
   const want = { tokenIds: new_ids, promptTokenIds: c.input_ids };
-  expect(chat("--model", "tiny-qwen", "--lora", lora)).toMatchObject(want);
-  internvl("convert", "--model", "tiny-qwen", "--lora", lora, "--to", "f32", "--layout", "hf", "--out", "merged");
-  expect(internvl<Looked>("inspect", "merged", "--verify")).toMatchObject({ runs: true, config: { layout: "huggingface" } });
-  expect(chat("--model", "merged")).toMatchObject(want); // transformers' files carry the model's own system message
+  expect(await chat("--model", "tiny-qwen", "--lora", lora)).toMatchObject(want);
+  await internvl("convert", "--model", "tiny-qwen", "--lora", lora, "--to", "f32", "--layout", "hf", "--out", "merged");
+  expect(await internvl<Looked>("inspect", "merged", "--verify")).toMatchObject({ runs: true, config: { layout: "huggingface" } });
+  expect(await chat("--model", "merged")).toMatchObject(want); // transformers' files carry the model's own system message
 });

@@ -7,6 +7,7 @@ import { type ConvertFormat, type ConvertOptions, type ConvertProgress, convertW
 import { EngineError, InternVL } from "../../src/index.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
+import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { memoryFiles, memoryFolder, syntheticFile, tinyCheckpoint } from "../support.ts";
 
 const whole = tinyCheckpoint("tiny-qwen", 0);
@@ -23,7 +24,8 @@ async function refusal(work: Promise<unknown>): Promise<EngineError> {
 }
 
 describe("convertWeights", () => {
-  it.each(["q4", "q8", "f16"] as const)("writes a checkpoint in %s that loads, and reports it", async (to) => {
+  it.for(["q4", "q8", "f16"] as const)("writes a checkpoint in %s that loads, and reports it", async (to, context) => {
+    context.skip(isQuick && to === "f16", `more of the same: ${ELSEWHERE}`);
     const out = memoryFolder();
     const told: ConvertProgress[] = [];
     const report = await convertWeights(memoryFiles(whole), { to, out, onProgress: (progress) => told.push(progress) });

@@ -1,10 +1,8 @@
-import { describe, expect, inject, it, vi } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { InternVL } from "../../src/index.ts";
 import { generateTrace } from "../../src/testing.ts";
 import { conversationsOf, nanoSuite } from "../shared/nano.ts";
 import { json, memoryFiles, pathOf, readRepository, relativeL2, syntheticF32, tinyCheckpoint } from "../support.ts";
-
-vi.mock("../../src/gpu/device.ts", async (original) => (await import("../shared/one-device.ts")).oneDevice(original));
 
 const folder = pathOf("weights/nano");
 

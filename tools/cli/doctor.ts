@@ -2,8 +2,8 @@ import { totalmem } from "node:os";
 import { platform } from "#platform";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { driverFor } from "../../src/platform/no-adapter.ts";
-import { gibibytes, misfit } from "../../src/weights/fit.ts";
-import { FAMILY } from "./family.ts";
+import { gibibytes } from "../../src/weights/fit.ts";
+import { FAMILY, FORMATS, type Need, needs } from "../family.ts";
 import { kept } from "./quiet.ts";
 import { status } from "./status.ts";
 
@@ -14,15 +14,6 @@ const LIMITS = [
   "maxComputeWorkgroupStorageSize",
   "maxComputeInvocationsPerWorkgroup",
 ] as const;
-const FORMATS = ["bf16", "q8", "q4"] as const;
-
-interface Need {
-  model: string;
-  format: (typeof FORMATS)[number];
-  /** Weights, keys and values of 8192 tokens, activations. */
-  bytes: number;
-  fits: boolean;
-}
 
 interface Report {
   node: string;
@@ -47,18 +38,6 @@ interface Report {
 const ONE_OF_EQUALS = `in a container with one of them${process.platform === "linux" ? ", or, with Mesa's device-select layer, by DRI_PRIME=pci-0000_02_00_0! (its slot; MESA_VK_DEVICE_SELECT=list lists them)" : ""}`;
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
-
-/** What each size of the family needs, and whether this adapter has it: asked from the smallest on, up to the first that it has not. */
-async function needs(gpu: Gpu, available: number): Promise<Need[]> {
-  const all = FAMILY.flatMap(({ model, bytes }) => FORMATS.map((format) => ({ model, format, bytes: bytes[format], fits: false })));
-  for (const need of [...all].sort((a, b) => a.bytes - b.bytes)) {
-    status(`asking for ${gibibytes(need.bytes)}`);
-    need.fits = (await misfit(gpu, need.bytes, available)) === undefined;
-    if (!need.fits) break;
-  }
-  status("");
-  return all;
-}
 
 function familyLines({ models, kind }: Report): string[] {
   const cell = ({ bytes, fits }: Need) => `${gibibytes(bytes).padStart(9)} ${fits ? "fits" : "no  "}`;
@@ -121,11 +100,12 @@ export async function doctor(flags: { adapter?: string; json?: boolean; verbose?
       kind: gpu.kind,
       features: Object.fromEntries(FEATURES.map((feature) => [feature, adapter.features.has(feature)])),
       limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
-      models: await needs(gpu, memory.available),
+      models: await needs(gpu, memory.available, (bytes) => status(`asking for ${gibibytes(bytes)}`)),
       tuning: gpu.tuning.toJSON(),
       install: gpu.kind === "cpu" ? driverFor(adapters) : [],
       ...(flags.verbose ? { dawn: kept } : {}),
     };
+    status("");
     process.stdout.write(`${flags.json ? JSON.stringify(report) : linesOf(report, gpu.tuning.enabled).join("\n")}\n`);
   } finally {
     gpu.close();

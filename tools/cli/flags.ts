@@ -1,9 +1,12 @@
+import { readFileSync, statSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Schema } from "../../src/api/format.ts";
 import { GENERATION, type GenerationOptions } from "../../src/api/generation.ts";
 import { EngineError } from "../../src/errors.ts";
 import type { Precision } from "../../src/gpu/program.ts";
 import { NO_GGUF, quoted, readOptions } from "../../src/options.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
+import { grammarOf } from "../../src/text/grammar/schema.ts";
 import { UsageError } from "./failures.ts";
 import type { Library } from "./kernels-bench.ts";
 
@@ -87,7 +90,8 @@ function number(text: string): number {
 /** Lets the library say what is wrong with a value, before anything is loaded. */
 function checked(options: GenerationOptions): void {
   try {
-    readOptions("a flag", options, GENERATION);
+    const { schema } = readOptions("a flag", options, GENERATION);
+    if (schema) grammarOf(schema);
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
     throw new InvalidArgumentError(`${error.message.replace(/^\w+ is .*, needs/, "It must be")}.`);
@@ -113,6 +117,41 @@ function bias(text: string, before: Record<string, number> = {}): Record<string,
   const biases = { ...before, [id!]: number(value ?? "") };
   checked({ logitBias: biases });
   return biases;
+}
+
+const MOST_SCHEMA = 2 ** 20; // bytes of a file
+
+/** A JSON Schema, written out or in a file. */
+function schemaOf(text: string): Schema {
+  let json = text;
+  if (!/^\s*\{/.test(text)) {
+    try {
+      if (statSync(text).size > MOST_SCHEMA) throw new Error(`it has more than ${MOST_SCHEMA} bytes`);
+      json = readFileSync(text, "utf8");
+    } catch (error) {
+      throw new InvalidArgumentError(`It must be a JSON Schema, {…}, or a file with one: ${(error as Error).message}.`);
+    }
+  }
+  let schema: Schema;
+  try {
+    schema = JSON.parse(json);
+  } catch (error) {
+    throw new InvalidArgumentError(`It is no JSON: ${(error as Error).message}.`);
+  }
+  checked({ schema });
+  return schema;
+}
+
+/** A regular expression that all of an answer matches. */
+function expression(source: string): RegExp {
+  let read: RegExp;
+  try {
+    read = new RegExp(source, "u");
+  } catch (error) {
+    throw new InvalidArgumentError(`${(error as Error).message}.`);
+  }
+  checked({ schema: read });
+  return read;
 }
 
 /** The name of a revision: what Git takes and an address can carry. */
@@ -215,6 +254,8 @@ export const generationFlags = (): Option[] => [
   ),
   new Option("--logit-bias <id:number>", "added to a token's logit, -100 to 100; can be given several times").argParser(bias),
   new Option("--seed <number>", "the same seed gives the same answer on one adapter").argParser(generated("seed")),
+  new Option("--schema <json>", "hold the answer to a JSON Schema, or a file with one").argParser(schemaOf).conflicts("regex"),
+  new Option("--regex <expression>", "hold the answer to a regular expression, all of it").argParser(expression),
   new Option("--stop <text>", "end the answer before this text; can be given several times").argParser(stop),
 ];
 

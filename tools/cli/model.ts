@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Schema } from "../../src/api/format.ts";
 import type { Precision } from "../../src/gpu/program.ts";
 import { type ChatOptions, type GenerationOptions, InternVL, type KvDtype, type LoadOptions } from "../../src/index.ts";
 import { quoted } from "../../src/options.ts";
@@ -45,6 +46,8 @@ export interface GenerationFlags {
   logitBias?: Record<string, number>;
   seed?: number;
   stop?: string[];
+  schema?: Schema;
+  regex?: RegExp;
 }
 
 /** Flags of how pictures and questions are read. */
@@ -58,8 +61,9 @@ export interface ReadingFlags {
 /** The flags that are generation options; one that was not given is left out. */
 export function generationOptions(flags: GenerationFlags): GenerationOptions {
   const { maxTokens, temperature, topP, topK, minP, repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, seed, stop } = flags;
+  const schema = flags.schema ?? flags.regex;
   const penalties = { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias };
-  return { maxTokens, temperature, topP, topK, minP, ...penalties, seed, stop };
+  return { maxTokens, temperature, topP, topK, minP, ...penalties, seed, stop, schema };
 }
 
 /** The flags that are options of a chat or of a batch's item. */

@@ -297,5 +297,7 @@ export function program(version = ownVersion()): Command {
     .option("--tighten", "compile everything, and let the exceptions in limits.json shrink to what is found")
     .addOption(jsonOption())
     .action(later(async () => (await import("./kernels-compile.ts")).kernelsCompile));
+  for (const command of root.commands) command.showHelpAfterError(`(internvl ${command.name()} --help lists what it takes)`);
+  for (const command of kernels.commands) command.showHelpAfterError(`(internvl kernels ${command.name()} --help lists what it takes)`);
   return root;
 }

@@ -18,8 +18,15 @@ async function room(): Promise<string> {
   return quota === undefined ? "" : `Room for ${megabytes(Math.max(0, quota - (usage ?? 0)))} more.`;
 }
 
-/** The models kept in this browser: options of the picker, and a list with sizes and delete buttons. `busy` names the one being loaded. */
-export function cachedPanel(picker: HTMLSelectElement, busy: () => string | undefined): { show(): Promise<void> } {
+/**
+ * The models kept in this browser: options of the picker, and a list with sizes and delete buttons. `busy` names the one being loaded; `show`
+ * gives the names of those that are whole.
+ */
+export function cachedPanel(
+  picker: HTMLSelectElement,
+  busy: () => string | undefined,
+  changed: (kept: ReadonlySet<string>) => void,
+): { show(): Promise<ReadonlySet<string>> } {
   const panel = byId("cached");
   const list = byId("cached-list");
   const group = make("optgroup", { label: "Kept in this browser" });
@@ -38,17 +45,17 @@ export function cachedPanel(picker: HTMLSelectElement, busy: () => string | unde
       picker.value = "hub"; // its option goes away
       picker.dispatchEvent(new Event("change"));
     }
-    await show();
+    changed(await show());
     picker.focus();
   }
 
-  async function show(): Promise<void> {
+  async function show(): Promise<ReadonlySet<string>> {
     let models: CachedModel[];
     try {
       models = await cachedModels();
     } catch {
       panel.hidden = true; // no storage here: the download says so, and why
-      return;
+      return new Set();
     }
     const chosen = picker.value;
     const usable = models.filter(({ damaged }) => !damaged);
@@ -67,6 +74,7 @@ export function cachedPanel(picker: HTMLSelectElement, busy: () => string | unde
     );
     byId("cached-room").textContent = await room();
     panel.hidden = models.length === 0;
+    return new Set(usable.filter(({ complete }) => complete).map(({ source }) => source));
   }
 
   return { show };

@@ -1,12 +1,22 @@
 import type { ModelConfig } from "../../src/model/config.ts";
 import { byId, make } from "./dom.ts";
 import { explain } from "./explain.ts";
-import { openPicture, type Picture, showPicture } from "./pictures.ts";
+import { openPicture, type Picture } from "./pictures.ts";
+import { mostTiles, onTiles } from "./settings.ts";
+import { showPicture } from "./tiles.ts";
 
 const SAMPLES = ["card-5.png", "poster.png", "sign.jpg"];
 
-/** The pictures for the next question: dropped, pasted, chosen, or one of the samples. */
-export function picturePanel(config: () => ModelConfig | undefined): { take(): Picture[]; peek(): Picture[]; show(): void } {
+/** The pictures for the next question. */
+export interface PicturePanel {
+  take(): Picture[];
+  put(pictures: readonly Picture[]): void;
+  /** Shows them anew: another model sees other tiles. */
+  show(): void;
+}
+
+/** Pictures are dropped, pasted, chosen, or one of the samples. */
+export function picturePanel(config: () => ModelConfig | undefined): PicturePanel {
   const list = byId("pending");
   const drop = byId("drop");
   const input = byId<HTMLInputElement>("files");
@@ -22,12 +32,11 @@ export function picturePanel(config: () => ModelConfig | undefined): { take(): P
           show();
           byId("question").focus();
         });
-        const figure = showPicture(picture, config());
+        const figure = showPicture(picture, config(), mostTiles());
         figure.querySelector(".frames")!.lastElementChild!.append(remove);
         return make("li", {}, figure);
       }),
     );
-    drop.classList.toggle("filled", pictures.length > 0);
   }
 
   async function add(files: Iterable<File>): Promise<void> {
@@ -43,6 +52,7 @@ export function picturePanel(config: () => ModelConfig | undefined): { take(): P
     }
   }
 
+  onTiles(show);
   input.addEventListener("change", async () => {
     await add(input.files ?? []);
     input.value = ""; // the same file may be chosen again
@@ -78,13 +88,17 @@ export function picturePanel(config: () => ModelConfig | undefined): { take(): P
   });
   byId("samples").append("or one of", ...samples);
 
+  function put(given: readonly Picture[]): void {
+    pictures = [...given];
+    problem.hidden = true;
+    show();
+  }
   return {
-    peek: () => pictures,
     show,
+    put,
     take() {
       const taken = pictures;
-      pictures = [];
-      show();
+      put([]);
       return taken;
     },
   };

@@ -7,7 +7,7 @@ export function byId<E extends HTMLElement>(id: string): E {
 
 type Child = Node | string;
 
-/** A new element with properties and children. */
+/** A new element with properties and children. Children that are texts stay texts: nothing here reads HTML. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   properties: Partial<Omit<HTMLElementTagNameMap[K], "style">> = {},
@@ -16,6 +16,13 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
+}
+
+/** A small button that does something. */
+export function quietButton(text: string, act: (button: HTMLButtonElement) => void, properties: Partial<HTMLButtonElement> = {}) {
+  const button = make("button", { type: "button", className: "quiet", ...properties }, text);
+  button.addEventListener("click", () => act(button));
+  return button;
 }
 
 export const megabytes = (bytes: number): string =>

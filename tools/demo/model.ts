@@ -3,7 +3,7 @@ import { InternVLWorker } from "../../src/api/worker.ts";
 import { EngineError } from "../../src/errors.ts";
 import { parseHubId } from "../../src/hub/hub-id.ts";
 import { openSource } from "../../src/hub/source.ts";
-import { cachedModels, type Progress, type WeightFormat, type WeightSource } from "../../src/index.ts";
+import { cachedModels, type LoadOptions, type WeightSource } from "../../src/index.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import { readConfig } from "../../src/model/open-checkpoint.ts";
 import { memorySource } from "../../src/safetensors/index.ts";
@@ -54,10 +54,10 @@ export function remoteChoice(text: string): ModelChoice {
 }
 
 /** The files of a download that has ended, from the cache. */
-async function fromCache(source: string): Promise<WeightSource> {
+async function fromCache(source: string, token: string | undefined): Promise<WeightSource> {
   const address = source.replace(/\/*$/, "/"); // a folder's address is remembered with its last slash
   const found = (await cachedModels()).find((model) => model.source === source || model.source === address);
-  return found?.files ?? openSource(source, { endpoint: ENDPOINT }); // an address of Hugging Face stands for its repository
+  return found?.files ?? openSource(source, { endpoint: ENDPOINT, token }); // an address of Hugging Face stands for its repository
 }
 
 async function describe(source: WeightSource): Promise<Omit<Loaded, "vlm">> {
@@ -66,18 +66,14 @@ async function describe(source: WeightSource): Promise<Omit<Loaded, "vlm">> {
   return { config, stored: torch_dtype ?? "as the files say" };
 }
 
-export interface LoadRequest {
-  weights: WeightFormat;
-  signal: AbortSignal;
-  onProgress: (progress: Progress) => void;
-}
+export type LoadRequest = Pick<LoadOptions, "weights" | "precision" | "token" | "signal" | "onProgress">;
 
 /** Opens a checkpoint in a worker, which also downloads it. @throws EngineError as `InternVL.load` */
-export async function loadModel(choice: ModelChoice, options: LoadRequest): Promise<Loaded> {
+export async function loadModel(choice: ModelChoice, { token, ...options }: LoadRequest): Promise<Loaded> {
   await platform.requestAdapter({}); // before gigabytes are fetched that nothing could run
   if (choice.kind === "remote") {
-    const vlm = await InternVLWorker.load(choice.source, { ...options, endpoint: ENDPOINT });
-    return { vlm, ...(await describe(await fromCache(choice.source))) };
+    const vlm = await InternVLWorker.load(choice.source, { ...options, token, endpoint: ENDPOINT });
+    return { vlm, ...(await describe(await fromCache(choice.source, token))) };
   }
   const source = choice.kind === "nano" ? nanoSource() : await openSource(choice.files);
   const config = await describe(source); // first: a wrong folder is told at once

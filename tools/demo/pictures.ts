@@ -1,20 +1,20 @@
 import { EngineError } from "../../src/errors.ts";
 import type { ImageLike } from "../../src/index.ts";
-import { readDimensions, sniff } from "../../src/media/sniff.ts";
-import { chooseGrid } from "../../src/media/tiles.ts";
-import type { ModelConfig } from "../../src/model/config.ts";
+import { isPicture, readDimensions, sniff } from "../../src/media/sniff.ts";
 import { make } from "./dom.ts";
 
 /** Something to ask about: a picture, or the frames of a video. */
 export interface Picture {
   name: string;
   kind: "image" | "video";
-  /** What the model gets: one image, or the video's frames. */
+  /** What the model gets: one image (several take one `<image>` together), or the video's frames. */
   images: ImageLike[];
   width: number;
   height: number;
   /** Address of what is shown, one for each of `images`. */
   previews: string[];
+  /** Most tiles, where an imported conversation says it. */
+  maxTiles?: number | undefined;
 }
 
 /** How many moments of a video the model sees. */
@@ -23,20 +23,20 @@ const FRAMES = 4;
 /** Opens a picture or a video. @throws EngineError bad-image */
 export async function openPicture(file: File): Promise<Picture> {
   if (file.type.startsWith("video/")) return openVideo(file);
-  const head = new Uint8Array(await file.arrayBuffer());
-  const format = sniff(head);
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const format = sniff(bytes);
   const preview = URL.createObjectURL(file);
-  if (format === "png" || format === "jpeg") {
-    const { width, height } = await readDimensions(head);
-    return { name: file.name, kind: "image", images: [file], width, height, previews: [preview] };
-  }
+  const picture = (image: ImageLike, { width, height }: { width: number; height: number }): Picture => ({
+    ...{ name: file.name, kind: "image", images: [image], width, height, previews: [preview] },
+  });
+  if (format === "png" || format === "jpeg") return picture(file, await readDimensions(bytes));
   try {
     // WebP, AVIF, GIF, SVG…: what the browser shows is what the model gets.
     const image = new Image();
     image.src = preview;
     await image.decode();
     const bitmap = await createImageBitmap(image, { premultiplyAlpha: "none" });
-    return { name: file.name, kind: "image", images: [bitmap], width: bitmap.width, height: bitmap.height, previews: [preview] };
+    return picture(isPicture(format) ? file : bitmap, bitmap); // as a file it stays small in a conversation that is kept
   } catch (cause) {
     throw new EngineError("bad-image", `${file.name} is not a picture or video that this browser can read`, {
       hint: "choose a PNG or JPEG file",
@@ -82,38 +82,4 @@ async function openVideo(file: File): Promise<Picture> {
   } finally {
     URL.revokeObjectURL(video.src);
   }
-}
-
-/** The picture with the tiles that the model sees drawn over it. `config` is unknown until a model is loaded. */
-export function showPicture(picture: Picture, config: ModelConfig | undefined): HTMLElement {
-  const { name, kind, width, height, previews } = picture;
-  const tiled = kind === "image" && config;
-  const [columns, rows] = tiled
-    ? chooseGrid(width, height, {
-        minTiles: config.minTiles,
-        maxTiles: config.dynamicTiles ? config.maxTiles : 1,
-        tileSize: config.tileSize,
-      })
-    : [1, 1];
-  const cells = columns * rows;
-  const shown = previews.map((src, i) => {
-    const frame = make("div", { className: "picture" }, make("img", { src, alt: kind === "video" ? `${name}, frame ${i + 1}` : name }));
-    frame.style.aspectRatio = `${width} / ${height}`;
-    frame.style.setProperty("--shape", String(width / height));
-    if (tiled && cells > 1) {
-      const grid = make("div", { className: "tiles", ariaHidden: "true" });
-      grid.style.gridTemplate = `repeat(${rows}, 1fr) / repeat(${columns}, 1fr)`;
-      grid.append(...Array.from({ length: cells }, (_, cell) => make("span", {}, String(cell + 1))));
-      frame.append(grid);
-    }
-    return frame;
-  });
-  const tiles = cells > 1 ? `${cells} tiles (${columns} × ${rows})${config?.thumbnail ? " + the whole" : ""}` : "1 tile";
-  const text = kind === "video" ? `${previews.length} frames, 1 tile each` : config ? tiles : "";
-  return make(
-    "figure",
-    { className: kind },
-    make("div", { className: "frames" }, ...shown),
-    make("figcaption", {}, make("b", {}, name), ` ${width} × ${height}${text ? ` · ${text}` : ""}`),
-  );
 }

@@ -2,21 +2,28 @@
 // compilers' messages. Those of shaders/cpu/, which only CPU adapters run, go into src/ops/cpu/shaders.gen.ts, what only tools run (probes of
 // benchmarks, synthetic weights) into src/ops/tools/shaders.gen.ts, what few models and devices run into src/gpu/shaders-late.gen.ts, all others
 // into src/gpu/shaders.gen.ts. With --check: exits 1 if one of them is not up to date.
+import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+/** What greedy answers of a model in bf16 or q4 do without, on a GPU without matrix units. */
+const LATE = [
+  /^(awq|lora|quantize)\.|^lib\/(awq|cast|groups)/,
+  /^matmul\.(gemm_subgroup_matrix|gemm_dot4|quantize)\.|^attention\.(flash_subgroup_matrix|reals)\.|^lib\/reals\./,
+  /^lib\/(block|share|weight)\.(f16|f32|q8)\./,
+  /^lib\/(append|kv|kv_append|kv_read|kv_vec8)\.f32\.|^lib\/kv_block\.vec4\./, // keys and values in f32, heads of odd widths
+  /^norm\.qk\.|^lib\/(head_norm|query_norm)\.rms\./, // InternViT-6B, Qwen3
+  /^sample\.(bias|blocks|histogram|penalize|pick|probability|top)\.|^lib\/(search|wide)\./,
+];
 const TARGETS = [
   { path: "src/ops/cpu/shaders.gen.ts", type: "CpuShaderName", takes: (name) => name.startsWith("cpu/") },
   { path: "src/ops/tools/shaders.gen.ts", takes: (name) => /^(bench|synth)\./.test(name) },
   {
     path: "src/gpu/shaders-late.gen.ts",
     type: "LateShaderName",
-    takes: (name) =>
-      /^(awq|lora|quantize)\.|^lib\/awq|^matmul\.(gemm_subgroup_matrix|gemm_dot4|quantize)\.|^attention\.(flash_subgroup_matrix|reals)\./.test(
-        name,
-      ) || /^sample\.(bias|blocks|histogram|penalize|pick|probability)\./.test(name), // greedy answers need none of these
+    takes: (name) => LATE.some((each) => each.test(name)),
   },
   { path: "src/gpu/shaders.gen.ts", type: "ShaderName", takes: () => true },
 ];
@@ -37,6 +44,8 @@ const bare = (wgsl) =>
     .filter((line) => line !== "")
     .join("\n");
 
+const VERSION = (version) => `\n/** Of all kernels, in every file. */\nexport const version = ${JSON.stringify(version)};\n`;
+
 const texts = TARGETS.map(() => "");
 const names = readdirSync(join(root, "shaders"), { recursive: true }).map((name) => name.replaceAll("\\", "/"));
 for (const name of names.filter((name) => name.endsWith(".wgsl")).sort()) {
@@ -44,8 +53,9 @@ for (const name of names.filter((name) => name.endsWith(".wgsl")).sort()) {
   texts[TARGETS.findIndex(({ takes }) => takes(name))] += `  ${JSON.stringify(name.slice(0, -5))}: ${JSON.stringify(wgsl)},\n`;
 }
 
+const version = createHash("sha256").update(texts.join("")).digest("hex").slice(0, 8);
 for (const [i, { path, type }] of TARGETS.entries()) {
-  const names = type ? `\nexport type ${type} = keyof typeof shaders;\n` : "";
+  const names = type ? `\nexport type ${type} = keyof typeof shaders;\n${type === "ShaderName" ? VERSION(version) : ""}` : "";
   const text = `// Written by tools/embed-shaders from shaders/. Do not edit.\nexport const shaders = {\n${texts[i]}} as const;\n${names}`;
   const target = join(root, path);
   if (existsSync(target) && readFileSync(target, "utf8") === text) continue;

@@ -111,7 +111,7 @@ function drawRow(random: Random, count: number, { biases, masked, ...asked }: Sa
   throw new Error(`no draw among ${count} logits is decided: ${JSON.stringify(asked)}`);
 }
 
-/** What a row asks for besides how it samples: how many biases, and a mask that allows one id in so many. */
+/** What a row asks for besides how it samples: how many biases, and a mask that allows one id of every `masked`. */
 interface Extra {
   biases?: number;
   masked?: number;

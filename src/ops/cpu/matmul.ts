@@ -57,7 +57,7 @@ export const MATMULS = {
   /** Tiles of 32 × 32, of which each thread makes 4 × 4 by itself. Everywhere. */
   cpu_gemm_tile32: {
     needs: {},
-    plan: () => ({ source: kernel("cpu/matmul.gemm_tile32"), libs: ["lib/tile"], columns: 32, rows: 32 }),
+    plan: () => ({ source: kernel("cpu/matmul.gemm_tile32"), libs: [lib("tile")], columns: 32, rows: 32 }),
   },
   /** Tiles of 16 × 16 (with 4 lanes 8 × 16) that one subgroup makes. */
   cpu_gemm_tile16: {
@@ -65,7 +65,7 @@ export const MATMULS = {
     plan: (gpu) =>
       gpu.subgroups.size === 8
         ? { source: kernel("cpu/matmul.gemm_tile16_lanes8"), libs: [], directives: SUBGROUPS, columns: 16, rows: 16 }
-        : { source: kernel("cpu/matmul.gemm_tile16_lanes4"), libs: ["lib/tile"], directives: SUBGROUPS, columns: 16, rows: 8 },
+        : { source: kernel("cpu/matmul.gemm_tile16_lanes4"), libs: [lib("tile")], directives: SUBGROUPS, columns: 16, rows: 8 },
   },
   /** Tiles of 16 × 64 from operands in texture storage. */
   cpu_gemm_panels: {

@@ -43,6 +43,19 @@ export const literal = (text: string): string =>
     ? '""'
     : `"${Array.from(text, (each) => (/[\w ,:;.<>/{}()-]/.test(each) && each.length === 1 ? each : escaped(each.codePointAt(0)!))).join("")}"`;
 
+const MOST_WAYS = 32;
+
+/**
+ * One of several ways, as EBNF. XGrammar 0.1.27 merges the states of ways that begin alike with those of ways that end alike, and takes too
+ * much then (its issue 618: of "qcb" | "qab" | "qad" also "qcd"). So each begins with an empty rule of its own, and no two begin alike.
+ */
+export function either(ways: readonly string[]): string {
+  if (ways.length < 2) return `(${ways.join("")})`;
+  if (ways.length <= MOST_WAYS) return `(${ways.map((way, i) => `way${i} ${way}`).join(" | ")})`;
+  const several = Array.from({ length: Math.ceil(ways.length / MOST_WAYS) }, (_, i) => ways.slice(i * MOST_WAYS, (i + 1) * MOST_WAYS));
+  return either(several.map(either));
+}
+
 /** One byte of a range. Classes are of bytes in XGrammar 0.1.27, but for those of a single element, which are a character. */
 const bytes = (from: number, to: number): string => `[${escaped(from)}${from === to ? "" : "-"}${escaped(to)}]`;
 
@@ -78,13 +91,17 @@ export function plain(set: Characters): string {
   const wide = both(set, WIDE);
   const all = JSON.stringify(wide) === JSON.stringify(WIDE);
   const classes = ascii.map(([from, to]) => `${escaped(from)}-${escaped(to)}`).join("");
-  return `(${[...(classes ? [`[${classes}]`] : []), ...(all ? ["wide"] : waysOf(wide))].join(" | ")})`;
+  const others = all ? ["wide"] : wide.length > 0 ? [either(waysOf(wide))] : [];
+  return `(${[...(classes ? [`[${classes}]`] : []), ...others].join(" | ")})`;
 }
 
 const ESCAPED: Characters = [[0, 0x1f], ...one(0x22), ...one(0x5c)];
+/** Characters that stand in a JSON string as the one byte that they are. */
+export const PLAIN: Characters = without([[0, 0x7f]], ESCAPED);
 
-/** The rules that `plain` and `inJson` refer to: a character that is not ASCII; and what a JSON string can only hold behind a backslash, each in the one way in which `JSON.stringify` writes it. */
-export const RULES = `wide ::= ${waysOf(WIDE).join(" | ")}
+/** The rules that `either`, `plain` and `inJson` refer to: the beginnings of ways; a character that is not ASCII; and what a JSON string can only hold behind a backslash, each in the one way in which `JSON.stringify` writes it. */
+export const RULES = `${Array.from({ length: MOST_WAYS }, (_, i) => `way${i} ::= ""`).join("\n")}
+wide ::= ${waysOf(WIDE).join(" | ")}
 escape ::= "\\\\" (["\\\\bfnrt] | "u00" ("0" [0-7be-f] | "1" [0-9a-f]))`;
 
 /** One character of a set as it stands in a JSON string. */
@@ -92,5 +109,5 @@ export function inJson(set: Characters): string {
   const open = without(set, ESCAPED);
   const rest = both(set, ESCAPED).flatMap(([from, to]) => Array.from({ length: to - from + 1 }, (_, i) => from + i));
   const written = rest.length === 34 ? ["escape"] : rest.map((code) => literal(JSON.stringify(String.fromCharCode(code)).slice(1, -1)));
-  return `(${[...(open.length > 0 ? [plain(open)] : []), ...written].join(" | ")})`;
+  return `(${[...(open.length > 0 ? [plain(open)] : []), ...(written.length > 0 ? [either(written)] : [])].join(" | ")})`;
 }

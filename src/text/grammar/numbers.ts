@@ -1,4 +1,5 @@
 /** Decimal numbers between bounds as EBNF: each in the one form without leading zeros, as JSON has it. */
+import { either } from "./characters.ts";
 
 /** What a bound is; what is open is absent. */
 export interface Bounds {
@@ -10,7 +11,6 @@ export interface Bounds {
 const DIGITS = 15;
 const FRACTION = 6; // digits behind the point, beyond those of a bound
 
-const either = (ways: readonly string[]): string => `(${ways.join(" | ")})`;
 const digit = (from: number, to: number): string => `[${from}-${to}]`;
 const some = (least: number, most: number): string => (most === 0 ? '""' : `[0-9]{${least},${most}}`);
 
@@ -41,7 +41,6 @@ function naturals(low: bigint, high: bigint): string[] {
     else ways.push(...sameLength(from.toString(), to.toString()));
     from = to + 1n;
   }
-  // One way for all of them: XGrammar takes too much where many begin alike.
   return whole ? [...ways, `[1-9] ${some(whole[0] - 1, whole[1] - 1)}`] : ways;
 }
 
@@ -132,4 +131,36 @@ export function numberGrammar({ least, most }: Bounds, integer: boolean): string
     if (negative.length > 0) ways.push(`"-" ${either(negative)}`);
   }
   return ways.length > 0 ? either(ways) : undefined;
+}
+
+export const MOST_MULTIPLES = 1000;
+
+/** Multiples of `step`, above 0: all of them between two bounds; or decimals, from 0 or without bounds. undefined: none; null: it cannot be said. */
+export function multiplesGrammar(step: number, { least, most }: Bounds, integer: boolean): string | undefined | null {
+  const digits = Math.max(...[step, least?.value ?? 0, most?.value ?? 0].map((value) => decimal(Math.abs(value)).fraction.length));
+  const unit = 10n ** BigInt(digits);
+  const scaled = (value: number): bigint => {
+    const { whole, fraction } = decimal(Math.abs(value));
+    return (value < 0 ? -1n : 1n) * (whole * unit + BigInt(`0${fraction.padEnd(digits, "0")}`));
+  };
+  const by = scaled(step);
+  if (integer && unit % by === 0n) return numberGrammar({ least, most }, true);
+  if (least && most) {
+    const [low, high] = [scaled(least.value) + (least.excluded ? 1n : 0n), scaled(most.value) - (most.excluded ? 1n : 0n)];
+    const texts: string[] = [];
+    let at = low - (((low % by) + by) % by);
+    if (at < low) at += by;
+    if (high - at > by * BigInt(MOST_MULTIPLES - 1)) return null;
+    for (; at <= high; at += by) {
+      const size = (at < 0n ? -at : at).toString().padStart(digits + 1, "0");
+      const behind = size.slice(size.length - digits).replace(/0+$/, "");
+      if (!integer || behind === "" || digits === 0) {
+        texts.push(`"${at < 0n ? "-" : ""}${size.slice(0, size.length - digits)}${digits > 0 && behind ? `.${behind}` : ""}"`);
+      }
+    }
+    return texts.length > 0 ? either(texts) : undefined;
+  }
+  const places = decimal(step).fraction.length;
+  if (most || (least && (least.value !== 0 || least.excluded)) || !/^(1|0\.0*1)$/.test(step.toFixed(places))) return null;
+  return `${least ? "" : '"-"?'} ("0" | [1-9] [0-9]{0,${DIGITS - 1 - places}})${places > 0 ? ` ("." [0-9]{1,${places}})?` : ""}`;
 }

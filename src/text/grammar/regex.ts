@@ -1,6 +1,6 @@
 import { EngineError } from "../../errors.ts";
 import { quoted } from "../../options.ts";
-import { ALL, both, type Characters, one, union, without } from "./characters.ts";
+import { ALL, both, type Characters, either, one, union, without } from "./characters.ts";
 
 /** How a grammar writes one character of a set. */
 export type Write = (set: Characters) => string;
@@ -171,7 +171,7 @@ export function regexGrammar(source: string, flags: string, name: string, write:
   function alternatives(): string {
     const ways = [way()];
     while (take("|")) ways.push(way());
-    return `(${ways.join(" | ")})`;
+    return either(ways);
   }
 
   return alternatives();

@@ -1,5 +1,6 @@
 import { EngineError } from "../../errors.ts";
 import { described, isRecord, quoted } from "../../options.ts";
+import { merge } from "./merge.ts";
 
 type Schema = Record<string, unknown> | boolean;
 type Node = Record<string, unknown>;
@@ -30,7 +31,7 @@ const SAID = [
 /** Keywords of each type. */
 const OF: Readonly<Record<string, readonly string[]>> = {
   string: ["minLength", "maxLength", "pattern", "format"],
-  number: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
+  number: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
   integer: [],
   boolean: [],
   null: [],
@@ -38,8 +39,8 @@ const OF: Readonly<Record<string, readonly string[]>> = {
   object: ["properties", "required", "additionalProperties", "propertyNames"],
 };
 const TYPES = Object.keys(OF);
-const CHOICES = ["anyOf", "oneOf", "allOf"] as const;
-const KNOWN = new Set([...SAID, ...Object.values(OF).flat(), ...CHOICES, "$ref", "type", "enum", "const"]);
+const CHOICES = ["anyOf", "oneOf"] as const;
+const KNOWN = new Set([...SAID, ...Object.values(OF).flat(), ...CHOICES, "allOf", "$ref", "type", "enum", "const"]);
 const MOST_DEPTH = 200;
 
 const typeOf = (value: unknown): string =>
@@ -102,10 +103,11 @@ export class SchemaReader {
       if (beside !== undefined) throw this.refuse(at, `has ${key} beside ${beside}: one of them can be enforced`);
     };
     if (keys.length === 0) return { kind: "any" };
+    if (schema.allOf !== undefined) return this.#merged(schema, keys, at);
     if (schema.$ref !== undefined) {
       alone("$ref");
       const { to, target } = this.#resolve(schema.$ref, at);
-      // What is entered must have an end.
+      // A value of it must be able to end.
       if (!this.#checked.has(to)) {
         this.#checked.add(to);
         if (!this.#ends(target, to, [to])) throw this.refuse(to, "allows no value that ends: it has to hold itself");
@@ -126,6 +128,31 @@ export class SchemaReader {
     return { kind: "types", types: types ?? TYPES.filter((type) => OF[type]!.some((key) => keys.includes(key))), schema };
   }
 
+  /** What `allOf` says as one schema. */
+  #merged({ allOf, ...schema }: Node, keys: readonly string[], at: string): Read {
+    if (!Array.isArray(allOf) || allOf.length === 0) throw this.refuse(at, `has allOf ${described(allOf)}, needs a list of schemas`);
+    if (keys.length === 1 && allOf.length === 1) return this.node(allOf[0] as Schema, `${at}/allOf/0`);
+    const own = Object.fromEntries(keys.filter((key) => key !== "allOf").map((key) => [key, schema[key]]));
+    const follow = (each: Schema): Schema => {
+      let target = each;
+      for (let i = 0; isRecord(target) && target.$ref !== undefined; i++) {
+        if (i > MOST_DEPTH) throw this.refuse(at, "allows no value that ends: it has to hold itself");
+        const { $ref, ...rest } = Object.fromEntries(Object.entries(target).filter(([key]) => !SAID.includes(key))) as Node;
+        if (Object.keys(rest).length > 0) throw this.refuse(at, `has $ref beside ${Object.keys(rest)[0]}: one of them can be enforced`);
+        target = this.#resolve($ref, at).target;
+      }
+      return isRecord(target) ? Object.fromEntries(Object.entries(target).filter(([key]) => !SAID.includes(key))) : target;
+    };
+    let one: Schema = Object.keys(own).length > 0 ? own : true;
+    for (const each of allOf as Schema[]) {
+      const merged = merge(one, each, follow);
+      if ("key" in merged)
+        throw this.refuse(at, `has allOf whose schemas both have ${merged.key}, which cannot be enforced together`, "write them as one");
+      one = merged.schema;
+    }
+    return this.node(one, `${at}/allOf`);
+  }
+
   #choice(
     schema: Node,
     key: (typeof CHOICES)[number],
@@ -136,8 +163,6 @@ export class SchemaReader {
     alone(key, ["type"]);
     const schemas = schema[key] as Schema[];
     if (!Array.isArray(schemas) || schemas.length === 0) throw this.refuse(at, `has ${key} ${described(schemas)}, needs a list of schemas`);
-    if (key === "allOf" && schemas.length > 1)
-      throw this.refuse(at, "has allOf of several schemas, which cannot be enforced while text is generated", "write them as one");
     const within = (each: Schema, i: number) =>
       types === undefined ||
       this.#typesOf(each, `${at}/${key}/${i}`, []).every((type) =>
@@ -245,6 +270,13 @@ export class SchemaReader {
     if (value !== undefined && (typeof value !== "number" || !Number.isFinite(value)))
       throw this.refuse(at, `has ${key} ${described(value)}, needs a number`);
     return value;
+  }
+
+  /** What a number has to be a multiple of. */
+  step(schema: Node, at: string): number | undefined {
+    const step = this.#number(schema, "multipleOf", at);
+    if (step !== undefined && step <= 0) throw this.refuse(at, `has multipleOf ${step}, needs a number above 0`);
+    return step;
   }
 
   /** The narrower of each two bounds. */

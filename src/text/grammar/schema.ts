@@ -1,8 +1,8 @@
 import { described, quoted } from "../../options.ts";
 import { pythonJson } from "../python-json.ts";
-import { ALL, inJson, literal, one, plain, RULES, without } from "./characters.ts";
+import { ALL, both, either, inJson, literal, one, PLAIN, plain, RULES, without } from "./characters.ts";
 import { FORMATS } from "./formats.ts";
-import { type Bounds, numberGrammar } from "./numbers.ts";
+import { type Bounds, MOST_MULTIPLES, multiplesGrammar, numberGrammar } from "./numbers.ts";
 import { regexGrammar } from "./regex.ts";
 import { SchemaReader } from "./schema-reader.ts";
 
@@ -10,17 +10,19 @@ import { SchemaReader } from "./schema-reader.ts";
 type Schema = Record<string, unknown> | boolean;
 
 const CHARACTER = "character";
+const REST = "rest"; // of a string, with its end: XGrammar has the mask of such a rule ready, and of `character*` it looks at each id anew
 const ANY = "any";
 const FREE = "object"; // any object
 const LEAST = `${RULES}
 ${CHARACTER} ::= ${inJson(ALL)}
-${ANY} ::= ${FREE} | array | "\\"" ${CHARACTER}* "\\"" | ${numberGrammar({}, false)} | "true" | "false" | "null"
-${FREE} ::= "{" ("\\"" ${CHARACTER}* "\\": " ${ANY} (", \\"" ${CHARACTER}* "\\": " ${ANY})*)? "}"
+${REST} ::= "\\"" | ${CHARACTER} ${REST}
+${ANY} ::= ${FREE} | array | "\\"" ${REST} | ${numberGrammar({}, false)} | "true" | "false" | "null"
+${FREE} ::= "{" ("\\"" ${REST} ": " ${ANY} (", \\"" ${REST} ": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
 
-/** Texts that are none of some names, as they stand in a JSON string. */
+/** Any text but these names, as it stands in a JSON string, with its end. */
 function otherThan(names: readonly string[]): string {
-  const ways: string[] = names.includes("") ? [] : ['""'];
+  const ways: string[] = names.includes("") ? [] : ['"\\""'];
   const firsts = new Map<number, string[]>();
   for (const name of names) {
     const code = name.codePointAt(0);
@@ -33,7 +35,9 @@ function otherThan(names: readonly string[]): string {
     ALL,
     [...firsts.keys()].map((code) => [code, code] as const).sort((a, b) => a[0] - b[0]),
   );
-  return `(${[...ways, `${inJson(others)} ${CHARACTER}*`].join(" | ")})`;
+  ways.push(`${inJson(others)} ${REST}`);
+  const apart = [...firsts.keys()].every((code) => both(one(code), PLAIN).length > 0); // each begins with a byte of its own
+  return apart ? `(${ways.join(" | ")})` : either(ways);
 }
 
 /** `least` to `most` of something with commas between them; `most` undefined: any number. */
@@ -78,9 +82,9 @@ class Translator {
         return name;
       }
       case "values":
-        return `(${node.values.map((value) => literal(pythonJson(value))).join(" | ")})`;
+        return either(node.values.map((value) => literal(pythonJson(value))));
       case "alternatives":
-        return this.#rule(node.schemas.map((each, i) => this.translate(each, `${node.at}/${i}`)).join(" | "));
+        return this.#rule(either(node.schemas.map((each, i) => this.translate(each, `${node.at}/${i}`))));
       case "types":
         return node.types.length === 1
           ? this.#typed(node.types[0]!, node.schema, at)
@@ -107,7 +111,14 @@ class Translator {
 
   #number(schema: Record<string, unknown>, integer: boolean, at: string): string {
     const { least, most } = this.#reader.bounds(schema, at) as Bounds;
-    const grammar = numberGrammar({ least, most }, integer);
+    const step = this.#reader.step(schema, at);
+    const grammar = step === undefined ? numberGrammar({ least, most }, integer) : multiplesGrammar(step, { least, most }, integer);
+    if (grammar === null)
+      throw this.#reader.refuse(
+        at,
+        `has multipleOf ${step}, which cannot be enforced over so many numbers`,
+        `give a minimum and a maximum with at most ${MOST_MULTIPLES} multiples between them; 0.1, 0.01, … also go without, or from 0`,
+      );
     if (grammar === undefined) throw this.#reader.refuse(at, `allows no number that has at most 15 digits`);
     return this.#rule(grammar);
   }
@@ -126,8 +137,8 @@ class Translator {
       const grammar = regexGrammar(source, "u", `${reader.place(at)}: ${key}`, inJson, pattern === undefined, reader.place("#"));
       return this.#rule(`"\\"" ${grammar} "\\""`);
     }
-    const times = least === 0 && most === undefined ? "*" : `{${least},${most ?? ""}}`;
-    return this.#rule(`"\\"" ${most === 0 ? "" : CHARACTER + times} "\\""`);
+    const first = (most ?? least) === 0 ? "" : `${CHARACTER}{${least},${most ?? least}}`;
+    return this.#rule(`"\\"" ${first} ${most === undefined ? REST : '"\\""'}`);
   }
 
   #array(schema: Record<string, unknown>, at: string): string {
@@ -157,7 +168,7 @@ class Translator {
       more === false
         ? undefined
         : this.#rule(
-            `"\\"" ${this.#rule(otherThan(properties.map(([key]) => key)))} "\\": " ${this.translate(more, `${at}/additionalProperties`)}`,
+            `"\\"" ${this.#rule(otherThan(properties.map(([key]) => key)))} ": " ${this.translate(more, `${at}/additionalProperties`)}`,
           );
     const extras = (first: boolean) => (extra === undefined ? '""' : first ? `(${listed(extra, 0, undefined)})` : `(", " ${extra})*`);
     // What may follow once the first i properties were there or left out, with and without a pair before it; from the last to the first.
@@ -184,11 +195,12 @@ export type Format =
   | { kind: "json"; schema: unknown; name: string }
   /** A text that a regular expression matches, all of it. */
   | { kind: "regex"; source: string; flags: string; name: string }
-  /** Calls of functions in Qwen2.5's form, one or several; or something else in their place. */
+  /** Calls of functions in Qwen2.5's form, one or several; or something else in their place; or `within` any text. */
   | {
       kind: "calls";
       functions: readonly CalledFunction[];
       several: boolean;
+      within?: boolean | undefined;
       instead?: Extract<Format, { kind: "json" }> | undefined;
       name: string;
     };
@@ -213,12 +225,16 @@ export function grammarOf(format: Format): string {
   }
   const calls = format.functions.map(({ name, parameters, at }, i) => {
     const { rule, rules } = schemaRules(parameters, at, `f${i}`);
-    return { rules, call: `${literal(`<tool_call>\n{"name": ${JSON.stringify(name)}, "arguments": `)} ${rule} "}\\n</tool_call>"` };
+    return { rules, call: `${literal(`\n{"name": ${JSON.stringify(name)}, "arguments": `)} ${rule} "}\\n</tool_call>"` };
   });
   const instead = format.instead && schemaRules(format.instead.schema, format.instead.name, "r");
+  const open = '"<tool_call>"';
   return [
-    `root ::= call${format.several ? ' ("\\n" call)*' : ""}${instead ? ` | ${instead.rule}` : ""}`,
-    `call ::= ${calls.map(({ call }) => call).join(" | ")}`,
+    format.within
+      ? `root ::= TagDispatch((${open}, inside), loop_after_dispatch=${format.several})`
+      : `root ::= call${format.several ? ' ("\\n" call)*' : ""}${instead ? ` | ${instead.rule}` : ""}`,
+    `call ::= ${open} inside`,
+    `inside ::= ${either(calls.map(({ call }) => call))}`,
     ...[...calls, ...(instead ? [instead] : [])].flatMap(({ rules }) => rules),
     LEAST,
   ].join("\n");

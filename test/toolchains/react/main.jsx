@@ -11,6 +11,11 @@ GPUAdapter.prototype.requestDevice = async function (...args) {
   device.lost.then(() => alive.devices--);
   return device;
 };
+const { load } = InternVL;
+InternVL.load = (...args) => {
+  alive.loads++;
+  return load.apply(InternVL, args);
+};
 globalThis.Worker = class extends Worker {
   constructor(...args) {
     super(...args);
@@ -27,8 +32,7 @@ function useInternVL(source, worker) {
   const [vlm, setVlm] = useState();
   useEffect(() => {
     const abort = new AbortController();
-    const loading = InternVL.load(source, { worker, maxContext: 2048, signal: abort.signal });
-    alive.loads++;
+    const loading = InternVL.load(source, { worker, signal: abort.signal });
     loading.then(setVlm, (error) => abort.signal.aborted || console.error(error));
     return () => {
       abort.abort();

@@ -1,16 +1,12 @@
-import { execFile } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { hubServer, temporaryFolder } from "../../hub-server.ts";
-import { pathOf } from "../../support.ts";
+import { type Ended, hostedCli } from "../../shared/cli.ts";
+import { filesIn, pathOf } from "../../support.ts";
 
 const nano = pathOf("weights/nano");
-const files = Object.fromEntries(
-  readdirSync(nano, { withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map(({ name }) => [name, new Uint8Array(readFileSync(join(nano, name)))]),
-);
+const files = filesIn(nano);
 const home = temporaryFolder();
 let server: Awaited<ReturnType<typeof hubServer>>;
 beforeAll(async () => {
@@ -21,25 +17,16 @@ afterAll(async () => {
   home.remove();
 });
 
-/** The built program; not waited for synchronously, as the server lives in this process. */
-function internvl(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const env = {
-    ...process.env,
-    HF_ENDPOINT: server.origin,
-    HF_HOME: home.path,
-    HF_HUB_CACHE: "",
-    XDG_CACHE_HOME: join(home.path, "cache"),
-  };
-  return new Promise((fulfil) => {
-    const child = execFile(process.execPath, [pathOf("dist/tools/cli/main.js"), ...args], { env, cwd: home.path }, (_, stdout, stderr) =>
-      fulfil({ code: child.exitCode!, stdout, stderr }),
-    );
-  });
-}
+let host: ReturnType<typeof hostedCli>;
+beforeAll(() => {
+  host = hostedCli({ HF_ENDPOINT: server.origin, HF_HOME: home.path, HF_HUB_CACHE: "", XDG_CACHE_HOME: join(home.path, "cache") });
+});
+afterAll(() => host.close());
+const internvl = (...args: string[]): Promise<Ended> => host.run(args, home.path);
 
 it("inspect reads the headers of what lies on a server, and no tensor", async () => {
-  const { code, stdout } = await internvl("inspect", "org/nano", "--json");
-  expect(code).toBe(0);
+  const { status, stdout } = await internvl("inspect", "org/nano", "--json");
+  expect(status).toBe(0);
   expect(JSON.parse(stdout)).toHaveProperty("tensors");
   const ranges = server.cdn.log.map(({ headers }) => headers.range);
   expect(ranges).toEqual(["bytes=0-8", expect.stringMatching(/^bytes=0-\d{1,6}$/)]);
@@ -48,14 +35,14 @@ it("inspect reads the headers of what lies on a server, and no tensor", async ()
 
 it("chat --model org/name downloads with its progress on stderr, and answers on stdout", async () => {
   const picture = join(nano, "images/card-1.png");
-  const { code, stdout, stderr } = await internvl("chat", "--model", "org/nano", "--image", picture, "What shape is it?");
-  expect(stderr).toMatch(/downloading .*: 9\.8 of 9\.8 MB.*\ndownloaded and checked 9\.8 MB in \d+ s\n/);
-  expect({ code, stdout }).toEqual({ code: 0, stdout: "A triangle.\n" });
+  const { status, stdout, stderr } = await internvl("chat", "--model", "org/nano", "--image", picture, "What shape is it?");
+  expect(stderr).toMatch(/downloading .*: 9\.8 of 9\.8 MB.*\ndownloaded and checked 9\.8 MB in \d+ s$/);
+  expect({ status, stdout }).toEqual({ status: 0, stdout: "A triangle.\n" });
 });
 
 it("pull, list and rm: what came is listed with its revisions, goes on, and is deleted when that is agreed to", async () => {
   const pulled = await internvl("pull", "org/nano@main", "--json");
-  expect(pulled.code).toBe(0);
+  expect(pulled.status).toBe(0);
   expect(JSON.parse(pulled.stdout)).toMatchObject({ source: "org/nano", revision: "main", downloaded: false, decoder: "Qwen2ForCausalLM" });
   const { bytes } = JSON.parse(pulled.stdout) as { bytes: number };
   const listed = await internvl("list", "--json");
@@ -70,21 +57,21 @@ it("pull, list and rm: what came is listed with its revisions, goes on, and is d
   const partial = await internvl("list");
   expect(partial.stdout).toMatch(/^org\/nano .* main; not whole\n$/);
   expect(partial.stderr).toContain("not whole: internvl pull goes on with it");
-  expect(await internvl("pull", "org/nano")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^org\/nano: .*, 9\.8 MB\n$/) });
+  expect(await internvl("pull", "org/nano")).toMatchObject({ status: 0, stdout: expect.stringMatching(/^org\/nano: .*, 9\.8 MB\n$/) });
 
   expect(await internvl("rm", "org/nano")).toMatchObject({
-    code: 2,
+    status: 2,
     stdout: "",
     stderr: expect.stringContaining("--yes deletes org/nano (9.8 MB)"),
   });
   expect(await internvl("rm", "org/nano", "org/other", "--yes")).toMatchObject({
-    code: 1,
+    status: 1,
     stderr: expect.stringContaining('holds no "org/other"'),
   });
-  expect(await internvl("rm", "org/nano", "--yes")).toMatchObject({ code: 0, stdout: "deleted org/nano, 9.8 MB\n" });
+  expect(await internvl("rm", "org/nano", "--yes")).toMatchObject({ status: 0, stdout: "deleted org/nano, 9.8 MB\n" });
   expect(JSON.parse((await internvl("list", "--json")).stdout)).toEqual({ models: [] });
   const again = await internvl("pull", "org/nano");
-  expect(again).toMatchObject({ code: 0, stdout: "org/nano: downloaded, 9.8 MB\n" });
+  expect(again).toMatchObject({ status: 0, stdout: "org/nano: downloaded, 9.8 MB\n" });
   expect(again.stderr).toMatch(/downloading .*: 9\.8 of 9\.8 MB/);
 });
 
@@ -93,13 +80,13 @@ it("list shows what is damaged, and rm deletes it", async () => {
   mkdirSync(damaged, { recursive: true });
   writeFileSync(join(damaged, "config.json.internvl.json"), "{");
   expect((await internvl("list")).stdout).toMatch(/^host--0123456789abcdef +0\.0 MB {2}damaged$/m);
-  expect((await internvl("rm", "host--0123456789abcdef", "-y")).code).toBe(0);
+  expect((await internvl("rm", "host--0123456789abcdef", "-y")).status).toBe(0);
   expect(readdirSync(join(home.path, "cache/internvl-webgpu"))).toEqual([]);
 });
 
 it("a missing repository ends with one line that names the address and the remedy", async () => {
-  const { code, stdout, stderr } = await internvl("chat", "--model", "org/mistyped", "What?");
-  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  const { status, stdout, stderr } = await internvl("chat", "--model", "org/mistyped", "What?");
+  expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
   expect(stderr.trim()).toBe(
     `internvl: network: no model "org/mistyped" (main): ${server.origin}/org/mistyped/resolve/main/config.json answers 401 Unauthorized ` +
       "(RepoNotFound) (neither a local folder nor a repository has this name, as it seems; check the name; for a private or gated model set HF_TOKEN)",

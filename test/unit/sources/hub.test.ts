@@ -217,7 +217,7 @@ describe("downloads", () => {
     writeFileSync(lock, JSON.stringify({ pid: process.ppid, host, nonce: "x" }));
     const abort = new AbortController();
     const waiting = load({ signal: abort.signal });
-    await vi.waitFor(() => expect(server.log.filter(({ path }) => path.endsWith(NAME))).toHaveLength(1));
+    await vi.waitFor(() => expect(server.log.filter(({ path }) => path.endsWith(NAME))).toHaveLength(1), 60_000);
     setTimeout(() => abort.abort(), 300);
     await expect(waiting).rejects.toMatchObject({ code: "aborted" });
     expect(server.cdn.log).toHaveLength(0);

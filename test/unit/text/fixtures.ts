@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
+import { expect } from "vitest";
+import { EngineError } from "../../../src/errors.ts";
 import { loadTokenizer, type ReadFile, type Tokenizer } from "../../../src/text/tokenizer.ts";
 
 const root = new URL("../../../", import.meta.url);
@@ -100,4 +102,16 @@ export function goldenRows(model: string): GoldenRow[] {
       };
     });
   });
+}
+
+/** The error of files that are no tokenizer. */
+export async function failure(files: Files): Promise<EngineError> {
+  const error = await load(files).then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(EngineError);
+  expect((error as EngineError).code).toBe("bad-weights");
+  expect((error as EngineError).hint).toMatch(/\w+ \w+/);
+  return error as EngineError;
 }

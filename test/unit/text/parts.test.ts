@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type PromptPart, promptText, STRUCTURAL_TOKENS } from "../../../src/text/template.ts";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
+import { fewer } from "../../shared/quick.ts";
 import { load, tokenizerFiles } from "./fixtures.ts";
 import { SENTENCE_PIECE } from "./sentence-piece.ts";
 
@@ -61,7 +62,7 @@ describe.each([
         fc.pre(structural(tokenizer.encode(whole)).length === prompt.filter((part) => typeof part !== "string").length);
         expect(tokenizer.encodeParts(prompt)).toEqual(tokenizer.encode(whole));
       }),
-      { numRuns: 300 },
+      { numRuns: fewer(300) },
     );
     expect(tokenizer.encodeParts([{ token: "<IMG_CONTEXT>", times: 3 }])).toEqual(tokenizer.encode("<IMG_CONTEXT>".repeat(3)));
   });
@@ -82,7 +83,7 @@ describe.each([
       fc.property(fc.oneof(text, long), (value) => {
         expect(tokenizer.atLeast(value)).toBeLessThanOrEqual(tokenizer.encode(value).length);
       }),
-      { numRuns: 200 },
+      { numRuns: fewer(200) },
     );
     expect(tokenizer.atLeast("")).toBe(0);
     expect(tokenizer.atLeast("abc ".repeat(1000))).toBeGreaterThan(50);

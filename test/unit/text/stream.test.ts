@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { finishResponse } from "../../../src/text/response.ts";
 import { StreamDecoder } from "../../../src/text/stream.ts";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
+import { fewer } from "../../shared/quick.ts";
 import { load, tokenizerFiles } from "./fixtures.ts";
 import { SENTENCE_PIECE } from "./sentence-piece.ts";
 
@@ -61,7 +62,7 @@ describe.each(["tiny", "nano", "real", "SentencePiece"] as const)("StreamDecoder
         const all = [...before, ...end, ...after];
         expect(pieces(tokenizer, all).join("")).toBe(whole(tokenizer, all));
       }),
-      { numRuns: 1500 },
+      { numRuns: fewer(1500) },
     );
   });
 });
@@ -102,7 +103,7 @@ describe("pieces", () => {
         const complete = ids.findIndex((_, i) => stop.some((each) => tokenizer.decode(ids.slice(0, i + 1)).includes(each)));
         if (decoder.stopped) expect(stoppedAt).toBe(complete);
       }),
-      { numRuns: 1000, examples: overlapping },
+      { numRuns: fewer(1000), examples: overlapping },
     );
   });
 

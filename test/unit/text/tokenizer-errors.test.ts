@@ -1,19 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../../src/errors.ts";
-import { type Files, load, tokenizerFiles } from "./fixtures.ts";
+import { type Files, failure, tokenizerFiles } from "./fixtures.ts";
 
 const { fast, slow } = tokenizerFiles("tiny");
-
-async function failure(files: Files): Promise<EngineError> {
-  const error = await load(files).then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  expect(error).toBeInstanceOf(EngineError);
-  expect((error as EngineError).code).toBe("bad-weights");
-  expect((error as EngineError).hint).toMatch(/\w+ \w+/);
-  return error as EngineError;
-}
 
 describe("missing files", () => {
   it("says what is needed, and how to make it", async () => {

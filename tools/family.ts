@@ -1,7 +1,13 @@
+import type { Gpu } from "../src/gpu/device.ts";
+import { misfit } from "../src/weights/fit.ts";
+
+export const FORMATS = ["bf16", "q8", "q4"] as const;
+type Format = (typeof FORMATS)[number];
+
 /** A published model's size: bytes that it takes on the GPU with a default context, by format (model/memory.ts). */
 interface FamilyMember {
   model: string;
-  bytes: Readonly<Record<"bf16" | "q8" | "q4", number>>;
+  bytes: Readonly<Record<Format, number>>;
 }
 
 const member = (model: string, bf16: number, q8: number, q4: number): FamilyMember => ({ model, bytes: { bf16, q8, q4 } });
@@ -22,3 +28,28 @@ export const FAMILY: readonly FamilyMember[] = [
   member("InternVL3_5-1B", 3_643_355_136, 2_650_730_496, 2_121_330_688),
   member("InternVL3_5-8B", 19_019_096_064, 11_025_997_824, 6_763_012_096),
 ];
+
+/** A size of the family in a format, and whether an adapter has room for it. */
+export interface Need {
+  model: string;
+  format: Format;
+  /** Weights, keys and values of 8192 tokens, activations. */
+  bytes: number;
+  fits: boolean;
+}
+
+/**
+ * What each size of the family needs, and whether this adapter has it: asked from the smallest on, up to the first that it has not.
+ *
+ * @param available bytes of the machine's memory, which is what counts on a software adapter
+ * @param asking told of each size before it is asked for
+ */
+export async function needs(gpu: Gpu, available: number | undefined, asking: (bytes: number) => void = () => {}): Promise<Need[]> {
+  const all = FAMILY.flatMap(({ model, bytes }) => FORMATS.map((format) => ({ model, format, bytes: bytes[format], fits: false })));
+  for (const need of [...all].sort((a, b) => a.bytes - b.bytes)) {
+    asking(need.bytes);
+    need.fits = (await misfit(gpu, need.bytes, available)) === undefined;
+    if (!need.fits) break;
+  }
+  return all;
+}

@@ -1,0 +1,36 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { pathOf } from "../support.ts";
+
+export interface Ended {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/**
+ * The built program, whose runs share a process and its device (cli-host.mjs). One run at a time.
+ *
+ * @throws Error where a run ends the process, with its exit code
+ */
+export function hostedCli(env: NodeJS.ProcessEnv = {}): { run(args: readonly string[], cwd: string): Promise<Ended>; close(): void } {
+  const child = fork(pathOf("test/shared/cli-host.mjs"), {
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  const ended = once(child, "exit").then(([code]) => {
+    throw new Error(`the process of all runs has ended with ${code}`);
+  });
+  ended.catch(() => {}); // told by the run
+  return {
+    async run(args, cwd) {
+      const answer = once(child, "message");
+      child.send({ args, cwd });
+      const [{ stdout, stderr, status }] = (await Promise.race([answer, ended])) as [Ended];
+      // lavapipe makes Dawn itself warn about limits; that is not ours to tell
+      const own = stderr.split("\n").filter((line) => line && !line.startsWith("Warning: max"));
+      return { status, stdout, stderr: own.join("\n") };
+    },
+    close: () => child.disconnect(),
+  };
+}
