@@ -42,6 +42,10 @@ interface Spec extends Fused {
   spare?: number;
   parts?: number;
   outliers?: boolean;
+  /** x is ±30,000 in one column of 1,000. */
+  huge?: boolean;
+  /** A third of the weights are below 2^-14: subnormal in f16. */
+  small?: boolean;
   size?: "full" | undefined;
 }
 
@@ -67,7 +71,7 @@ function normed(xs: Float32Array, gain: Float32Array, k: number): Float64Array {
 export function matmulCase(spec: Spec): KernelCase {
   const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
   const unit = (m - base) / units;
-  const { norm, bias, gelu, scale, residual, swiglu, outliers, tiling, bounded } = spec;
+  const { norm, bias, gelu, scale, residual, swiglu, outliers, huge, small, tiling, bounded } = spec;
   const width = swiglu ? n / 2 : n;
   const precision = spec.precision ?? (variant && precisionOf(variant)) ?? "exact";
   const op = m === 1 ? "matvec" : "matmul";
@@ -87,13 +91,15 @@ export function matmulCase(spec: Spec): KernelCase {
     ...(spare ? { spare } : {}),
     ...(parts > 1 ? { parts } : {}),
     outliers,
+    huge,
+    small,
     precision: spec.precision,
     bounded,
     ...tiling,
     variant,
   };
   return defineCase(op, params, {
-    bound: boundOf(op, precision === "fast" && swiglu ? "fast swiglu" : precision),
+    bound: boundOf(op, huge && precision !== "exact" ? `${precision} huge` : precision === "fast" && swiglu ? "fast swiglu" : precision),
     step: { units, start: 0 },
     maxUnits: units + spare,
     ...(size ? { size } : {}),
@@ -104,9 +110,9 @@ export function matmulCase(spec: Spec): KernelCase {
     record(program, operands) {
       const { random } = operands;
       const rows: Rows = { base, unit };
-      const xs = outliers ? random.withOutliers(m * k, k) : random.values(m * k);
+      const xs = huge ? random.withHuge(m * k, k) : outliers ? random.withOutliers(m * k, k) : random.values(m * k);
       const x = operands.activation("x", rows, k, xs);
-      const w = operands.matrix("w", n, k, weights, parts);
+      const w = operands.matrix("w", n, k, weights, parts, small);
       const epilogue = {
         bias: bias ? random.values(n) : undefined,
         gelu,
@@ -238,6 +244,10 @@ function* linear(random: Random, of: Pick<Spec, "weights" | "variant">): Generat
   yield { ...of, ...LINEAR, m: 1, n: 70, k: 96, parts: 2 };
   yield { ...of, ...LINEAR, m: 1, n: 64, k: 896, outliers: true };
   yield { ...of, ...LINEAR, m: 17, n: 64, k: 896, outliers: true };
+  for (const m of [1, 17]) {
+    yield { ...of, ...LINEAR, m, n: 64, k: nearestK(1000, weights), huge: true };
+    yield { ...of, ...LINEAR, m, n: 64, k: nearestK(200, weights), small: true };
+  }
   for (const [n, k] of SMALL_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k: nearestK(k, weights) };
   for (const [n, k] of LARGE_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k, size: "full" };
 }
@@ -327,7 +337,14 @@ function* specs(random: Random): Generator<Spec> {
   }
   // Operands in one or two parts, on matrix units.
   for (const weights of DTYPES) {
-    for (const of of [{ precision: "auto", bounded: true }, { precision: "auto", outliers: true }, { outliers: true }] as const)
+    for (const of of [
+      { precision: "auto", bounded: true },
+      { precision: "auto", bounded: true, small: true },
+      { precision: "auto", outliers: true },
+      { precision: "auto", huge: true },
+      { outliers: true },
+      { huge: true },
+    ] as const)
       yield {
         ...of,
         weights,

@@ -1,0 +1,44 @@
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { type Gpu, openGpu } from "../../../src/gpu/device.ts";
+import { kernelCases } from "../../../src/harness/index.ts";
+import { runCases } from "../../../src/harness/report.ts";
+import { fragments, withMatrixUnits } from "../../kernels/emulated.ts";
+
+// No browser has subgroup matrices without a flag, and SwiftShader none at all: with emulated fragments, as in Node (test/kernels/matrix.test.ts).
+const cases = kernelCases();
+const gemms = cases.filter(({ size, params }) => params.variant === "gemm_subgroup_matrix" && params.weights === "bf16" && size !== "full");
+const attention = cases.filter(
+  ({ op, params: { variant, d } }) => op === "attention_vision" && variant === "flash_subgroup_matrix" && d === 32,
+);
+
+describe("kernels on matrix units with emulated fragments, in the page", () => {
+  let gpu: Gpu;
+  beforeAll(async () => {
+    gpu = await openGpu();
+  });
+  afterAll(() => {
+    expect(gpu.memory.entries()).toEqual([]);
+    gpu.close();
+  });
+
+  const full = inject("full");
+
+  it.for([
+    ["16 × 16 × 16", fragments("f16", 16, 16, 16)],
+    ["8 × 16 × 16", fragments("f16", 8, 16, 16)],
+    ["8 × 8 × 16", fragments("f16", 8, 8, 16)],
+    ["8 × 8 × 8", fragments("f32", 8, 8, 8)],
+  ] as const)("of %s", async ([, config], context) => {
+    context.skip(
+      !full && config.M !== 16,
+      "SwiftShader compiles the small fragments' many multiplications for a minute: npm run test:full",
+    );
+    const chosen = [
+      ...gemms.filter((_, i) => (full ? i % 8 === 0 : i === 0)),
+      ...(config.M === 16 ? attention.slice(0, full ? 8 : 1) : []),
+    ];
+    const report = await runCases(withMatrixUnits(gpu, [config]), chosen);
+    expect(report.failures).toEqual([]);
+    expect(report.passed).toBe(chosen.length);
+  });
+});
