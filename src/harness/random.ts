@@ -42,11 +42,11 @@ export class Random {
     return out;
   }
 
-  /** Like `values`, with ±30,000 in one column of 1,000 (at least one), as inputs of down projections have them. */
+  /** Like `values`, with up to ±30,000 in one column of 1,000 (at least one), as inputs of down projections have them. */
   withHuge(count: number, width: number): Float32Array<ArrayBuffer> {
     const out = this.values(count);
     const columns = Array.from({ length: Math.max(1, Math.floor(width / 1000)) }, () => this.integer(0, width - 1));
-    for (const column of columns) for (let i = column; i < count; i += width) out[i] = this.pick([-HUGE, HUGE]);
+    for (const column of columns) for (let i = column; i < count; i += width) out[i] = this.pick([-HUGE, HUGE]) * (1 - this.next() / 16);
     return out;
   }
 

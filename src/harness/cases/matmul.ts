@@ -42,7 +42,7 @@ interface Spec extends Fused {
   spare?: number;
   parts?: number;
   outliers?: boolean;
-  /** x is ±30,000 in one column of 1,000. */
+  /** x is up to ±30,000 in one column of 1,000. */
   huge?: boolean;
   /** A third of the weights are below 2^-14: subnormal in f16. */
   small?: boolean;
@@ -245,8 +245,8 @@ function* linear(random: Random, of: Pick<Spec, "weights" | "variant">): Generat
   yield { ...of, ...LINEAR, m: 1, n: 64, k: 896, outliers: true };
   yield { ...of, ...LINEAR, m: 17, n: 64, k: 896, outliers: true };
   for (const m of [1, 17]) {
-    yield { ...of, ...LINEAR, m, n: 64, k: nearestK(1000, weights), huge: true };
-    yield { ...of, ...LINEAR, m, n: 64, k: nearestK(200, weights), small: true };
+    yield { ...of, ...LINEAR, m, n: 64, k: 1024, huge: true };
+    yield { ...of, ...LINEAR, m, n: 64, k: 192, small: true };
   }
   for (const [n, k] of SMALL_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k: nearestK(k, weights) };
   for (const [n, k] of LARGE_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k, size: "full" };
@@ -304,6 +304,7 @@ function* specs(random: Random): Generator<Spec> {
       yield { ...of, residual: true, m: 3, n: 70, k: 64, parts: 2, spare: 2, size: size ?? sizeOf(variant, weights, 5) };
       yield { ...of, swiglu: true, m: 1, n: 136, k: 64, parts: 2, size };
       yield { ...of, bias: true, m: 1, n: 1152, k: 896, outliers: true, size };
+      yield { ...of, bias: true, m: 2, n: 69, k: 896, huge: true, size: size ?? sizeOf(variant, weights, 2) };
       yield { ...of, m: 1, n: 151674, k: 896, size: "full" };
     }
   }
