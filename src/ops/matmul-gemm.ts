@@ -115,6 +115,27 @@ export const GEMMS = {
       });
     },
   },
+  /** On matrix units, exact for up to 8 rows: of q4, whose codes take GEMV kernels longer to turn into floats for each of many rows than to read. */
+  gemv_subgroup_matrix: {
+    needs: {
+      features: [SUBGROUP_MATRIX],
+      formats: ["q4"],
+      subgroupSize: [32],
+      invocations: 128,
+      workgroupBytes: 20224,
+      device: (gpu) => matrixOf(gpu)?.size === "16x16x16",
+    },
+    plan: (_, { bounded }) => ({
+      source: { shader: "matmul.gemv_subgroup_matrix" },
+      libs: ["lib/gemm"],
+      directives: matrixDirectives("f16"),
+      reader: "lib/block.q4",
+      consts: { EVEN: true, SHRINK: !bounded },
+      tiles: [tile(8, 64, {})],
+      columns: 64,
+      rows: 8,
+    }),
+  },
   /** Activations in 8 bits: dot4I8Packed makes four products an instruction. Apple's GPUs emulate it. */
   gemm_dot4: {
     needs: {

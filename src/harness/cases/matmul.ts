@@ -214,7 +214,7 @@ const CHEAPEST = "cpu_gemv_thread" satisfies MatmulVariant;
 
 /** Variants that take nothing but q8 and q4. */
 const isQuantizedOnly = (variant: Choice): boolean =>
-  variant === "gemm_dot4" || variant === "cpu_gemv_columns" || variant === "cpu_gemm_rows4";
+  variant === "gemm_dot4" || variant === "gemv_subgroup_matrix" || variant === "cpu_gemv_columns" || variant === "cpu_gemm_rows4";
 
 /**
  * On CPU adapters compiling a pipeline takes longer than all its cases. The ordinary set has every variant with one format, every format with
@@ -309,7 +309,7 @@ function* specs(random: Random): Generator<Spec> {
     }
   }
   // What decodes several sequences at once: every number of rows, with what the engine chooses and with the kernel that shares codes.
-  for (const variant of [undefined, "cpu_gemv_columns", "cpu_gemm_rows4"] as const) {
+  for (const variant of [undefined, "cpu_gemv_columns", "cpu_gemm_rows4", "gemv_subgroup_matrix"] as const) {
     for (const weights of variant ? (["q8", "q4"] as const) : DTYPES) {
       for (const m of [2, 3, 4, 5, 6, 7, 8]) {
         const of = { m, weights, variant };
@@ -325,6 +325,7 @@ function* specs(random: Random): Generator<Spec> {
     ["gemm_tile", [0, 1, 2]],
     ["gemm_dot4", [0, 1]],
     ["gemm_subgroup_matrix", [0, 1]],
+    ["gemv_subgroup_matrix", [0]],
   ] as const) {
     for (const tile of tiles) {
       for (const weights of isQuantizedOnly(variant) ? (["q8", "q4"] as const) : DTYPES) {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { type Gpu, openGpu } from "../../../src/gpu/device.ts";
 import { kernelCases } from "../../../src/harness/index.ts";
 import { runCases } from "../../../src/harness/report.ts";
-import { fragments, withMatrixUnits } from "../../kernels/emulated.ts";
+import { emulated, fragments, withMatrixUnits } from "../../kernels/emulated.ts";
 
 // No browser has subgroup matrices without a flag, and SwiftShader none at all: with emulated fragments, as in Node (test/kernels/matrix.test.ts).
 const cases = kernelCases();
@@ -24,6 +24,17 @@ describe("kernels on matrix units with emulated fragments, in the page", () => {
   });
 
   const full = inject("full");
+
+  it("of few rows", async (context) => {
+    context.skip(!full, "npm run test:full");
+    const few = cases.filter(
+      ({ size, params }, i) => params.variant === "gemv_subgroup_matrix" && params.weights === "q4" && size !== "full" && i % 8 === 0,
+    );
+    const report = await runCases(withMatrixUnits(gpu, [fragments("f16", 16, 16, 16)], emulated, "", 32), few);
+    expect(report.failures).toEqual([]);
+    expect(report.passed).toBe(few.length);
+    expect(few.length).toBeGreaterThan(3);
+  });
 
   it.for([
     ["16 × 16 × 16", fragments("f16", 16, 16, 16)],
