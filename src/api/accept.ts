@@ -16,10 +16,10 @@ import {
   text,
   wrong,
 } from "../options.ts";
-import type { Accepted, Ask, Clip, SessionStart } from "./asking.ts";
+import type { Accepted, Ask, Clip } from "./asking.ts";
 import { GENERATION, generation } from "./generation.ts";
 import { isBlob, isBuffer, isUrlObject } from "./images.ts";
-import { type Asked, at, type Conversation, conversation, history, oneSystem, tileCount } from "./messages.ts";
+import { type Asked, at, type Conversation, conversation, history, oneSystem, type SessionStart, tileCount } from "./messages.ts";
 import { isList, type Picture, pictures } from "./pictures.ts";
 import type { BatchResult } from "./reply.ts";
 

@@ -26,8 +26,8 @@ import { type ConvertFormat, convertTensors } from "../weights/convert.ts";
 import { relaidTensors } from "../weights/relaid.ts";
 import { LICENCES, SMALL_FILES } from "../weights/small-files.ts";
 import { type TensorReport, verifyConversion } from "../weights/verify.ts";
-import { abortable } from "./abortable.ts";
-import { ADAPTERS, DEVICE, SOURCE } from "./accept-load.ts";
+import { abortable } from "./aborting.ts";
+import { LOAD, SOURCE } from "./accept-load.ts";
 
 /** How far a conversion is, in bytes of the original. The phases come in this order; each phase's numbers only grow. */
 export interface ConvertProgress {
@@ -84,10 +84,10 @@ const CONVERT = {
   ...SOURCE,
   to: format,
   layout: oneOf("hf", "upstream"),
-  adapters: ADAPTERS,
+  adapters: LOAD.adapters,
   out: output,
   shardBytes: count,
-  device: DEVICE,
+  device: LOAD.device,
   onProgress: callback<NonNullable<ConvertOptions["onProgress"]>>(),
 };
 

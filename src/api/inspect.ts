@@ -16,7 +16,7 @@ import { countNonFinite } from "../weights/finite.ts";
 import { candidates } from "../weights/fit.ts";
 import { CODES, PLAIN, SCALES_SUFFIX, storedFormat } from "../weights/formats.ts";
 import type { StoredShape } from "../weights/tensor-source.ts";
-import { abortable } from "./abortable.ts";
+import { abortable } from "./aborting.ts";
 import { SOURCE } from "./accept-load.ts";
 
 /** Where the checkpoint comes from, and how to end it. */
