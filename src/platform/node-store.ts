@@ -196,7 +196,10 @@ export function nodeStore(
   async function append(path: string, keep: number): Promise<FileWriter> {
     await folderFor(path);
     const handle = await open(at(path), keep > 0 ? "r+" : "w");
-    await handle.truncate(keep);
+    await handle.truncate(keep).catch(async (error) => {
+      await handle.close();
+      throw error;
+    });
     let size = keep;
     return {
       async write(bytes) {
