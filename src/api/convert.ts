@@ -25,6 +25,7 @@ import { isQuantized } from "../tensor/tensor.ts";
 import { type ConvertFormat, convertTensors } from "../weights/convert.ts";
 import { relaidTensors } from "../weights/relaid.ts";
 import { LICENCES, SMALL_FILES } from "../weights/small-files.ts";
+import { tensorBytes } from "../weights/tensor-source.ts";
 import { type TensorReport, verifyConversion } from "../weights/verify.ts";
 import { abortable } from "./aborting.ts";
 import { LOAD, SOURCE } from "./accept-load.ts";
@@ -92,8 +93,6 @@ const CONVERT = {
 };
 
 const SHARD_BYTES = 5e9; // as the transformers library has it
-
-const bytesOf = ({ tensors }: Checkpoint): number => [...tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0);
 
 /** sha256 of every file, as `sha256sum` prints it. */
 async function hashes({ files }: Checkpoint, onBytes: (bytes: number) => void, signal?: AbortSignal): Promise<string> {
@@ -242,7 +241,7 @@ export async function convertWeights(source: SourceLike, options: ConvertOptions
       const settings = { to, shardBytes, device, signal, config };
       const tensors = await writeInto(folder, (into) => convertInto(into, checkpoint, small, settings, report));
       tell?.({ phase: "ready", loaded: 1, total: 1 });
-      return { to, sourceBytes: bytesOf(checkpoint.files), bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0), tensors };
+      return { to, sourceBytes: tensorBytes(checkpoint.files.tensors), bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0), tensors };
     } finally {
       await checkpoint.files.close();
     }
