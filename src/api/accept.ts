@@ -106,9 +106,7 @@ export function ask({ system, systemTexts, turns, open }: Conversation & { open:
     throw new EngineError(
       "bad-input",
       `${open.name} brings ${open.pictures.length} of its own and the option images ${images.length} more`,
-      {
-        hint: "give a message's pictures in the message, or all of them as images",
-      },
+      { hint: "give a message's pictures in the message, or all of them as images" },
     );
   }
   const said = oneSystem(sent.history?.system, system);

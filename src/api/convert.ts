@@ -221,9 +221,7 @@ export async function convertWeights(source: SourceLike, options: ConvertOptions
     throw new EngineError(
       "bad-input",
       `to is "${to}", and layout "${layout}": transformers and upstream's code do not read weights in ${to}`,
-      {
-        hint: "with a layout take bf16, f16 or f32; for this engine convert to q8 or q4 without one",
-      },
+      { hint: "with a layout take bf16, f16 or f32; for this engine convert to q8 or q4 without one" },
     );
   }
   const tell = onProgress && seldom(onProgress);

@@ -77,9 +77,7 @@ export function checkLength(texts: readonly string[], { tokenizer, context }: Pi
   throw new EngineError(
     "context-overflow",
     `the prompt's texts have at least ${least} tokens, the context has ${context} with the answer`,
-    {
-      hint: "shorten the prompt, or load with a larger maxContext",
-    },
+    { hint: "shorten the prompt, or load with a larger maxContext" },
   );
 }
 

@@ -103,9 +103,7 @@ export async function verifyConversion(
       throw new EngineError(
         "bad-weights",
         `tensor "${name}" read back from the converted files has an NMSE of ${nmse}, at most ${most} is expected`,
-        {
-          hint: "its values lie below what the format can hold, or the disk or the adapter is at fault: try another format or --adapter",
-        },
+        { hint: "its values lie below what the format can hold, or the disk or the adapter is at fault: try another format or --adapter" },
       );
     }
     const bytes = lengthOf(other) + (scales ? lengthOf(scales) : 0);
