@@ -274,9 +274,7 @@ export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<Be
     throw new EngineError(
       "bad-input",
       `no benchmark case has ${op ? `the op ${JSON.stringify(op)}` : "any op"} and ${JSON.stringify(filter)} in its name`,
-      {
-        hint: `the ops are ${[...new Set(benchCases().map((c) => c.of(undefined).op))].join(", ")}`,
-      },
+      { hint: `the ops are ${[...new Set(benchCases().map((c) => c.of(undefined).op))].join(", ")}` },
     );
   }
   const measured = await measureCeilings(gpu);
