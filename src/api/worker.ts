@@ -14,7 +14,7 @@ import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
 import { acceptBatch, acceptChat } from "./accept.ts";
 import { acceptItem } from "./accept-item.ts";
-import { acceptWorkerLoad } from "./accept-load.ts";
+import { acceptWorkerLoad } from "./accept-worker-load.ts";
 import type { AcceptedItem, Ask } from "./asking.ts";
 import type { BatchItem, BatchOptions } from "./batch.ts";
 import { light } from "./light.ts";
