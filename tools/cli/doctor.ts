@@ -86,7 +86,10 @@ function linesOf(report: Report, tunes: boolean): string[] {
     ...familyLines(report),
     ...(install.length > 0 ? ["to install:", ...install.map((each) => `  ${each}`)] : []),
     ...(dawn
-      ? [`what Dawn says: ${dawn.length === 0 ? "nothing, or it stands on stderr" : ""}`.trimEnd(), ...dawn.map((line) => `  ${line}`)]
+      ? [
+          `what Dawn says: ${dawn.length === 0 ? "nothing, or it stands on stderr" : ""}`.trimEnd(),
+          ...[...new Set(dawn)].map((line) => `  ${line}`),
+        ]
       : []),
   ];
 }
