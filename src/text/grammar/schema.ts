@@ -20,6 +20,12 @@ ${ANY} ::= ${FREE} | array | "\\"" ${REST} | ${numberGrammar({}, false)} | "true
 ${FREE} ::= "{" ("\\"" ${REST} ": " ${ANY} (", \\"" ${REST} ": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
 
+/** A pattern as the flag u has it, which takes no backslash before what needs none: Python writes \- and \" so. */
+const plainEscapes = (source: string): string =>
+  source.replace(/\\(.)/gs, (all, letter: string) =>
+    /[ "'#%&,:;<=>@!`~_-]/.test(letter) ? `\\x${letter.charCodeAt(0).toString(16)}` : all,
+  );
+
 const MOST_BEGINNINGS = 16; // of names that others share: XGrammar looks at all of a vocabulary for each, a fifth of a second for Qwen's
 
 /** How many letters of their beginnings other names may share with these: all where that is quick to compile. */
@@ -147,7 +153,14 @@ class Translator {
       const source = pattern === undefined ? FORMATS[format as string] : (pattern as string);
       if (source === undefined)
         throw reader.refuse(at, `has the format ${quoted(format as string)}`, `formats are ${Object.keys(FORMATS).join(", ")}`);
-      const grammar = regexGrammar(source, "u", `${reader.place(at)}: ${key}`, inJson, pattern === undefined, reader.place("#"));
+      const grammar = regexGrammar(
+        plainEscapes(source),
+        "u",
+        `${reader.place(at)}: ${key}`,
+        inJson,
+        pattern === undefined,
+        reader.place("#"),
+      );
       return this.#rule(`"\\"" ${grammar} "\\""`);
     }
     const first = (most ?? least) === 0 ? "" : `${CHARACTER}{${least},${most ?? least}}`;
