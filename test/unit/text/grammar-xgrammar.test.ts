@@ -39,6 +39,32 @@ it(`${cases.regex.length} texts by regular expressions`, async () => {
     expect(await takes({ kind: "regex", source, flags: "u", name: "schema" }, text), `${source}: ${text}`).toBe(taken);
 });
 
+it("texts of many characters, to the last one", async () => {
+  for (const [minLength, maxLength] of [
+    [0, 99],
+    [0, 100],
+    [0, 101],
+    [3, 250],
+    [99, 200],
+    [100, 200],
+    [101, 201],
+    [150, 450],
+    [300, 300],
+    [0, undefined],
+    [101, undefined],
+    [200, undefined],
+  ] as const) {
+    const schema = { type: "string", minLength, ...(maxLength === undefined ? {} : { maxLength }) };
+    for (const length of [
+      0, 1, 3, 98, 99, 100, 101, 102, 149, 150, 199, 200, 201, 202, 249, 250, 251, 299, 300, 301, 399, 400, 449, 450, 451,
+    ]) {
+      const right = length >= minLength && length <= (maxLength ?? length);
+      const taken = await takes({ kind: "json", schema, name: "schema" }, JSON.stringify("é".repeat(length)));
+      expect(taken, `${length} of ${minLength} … ${maxLength}`).toBe(right);
+    }
+  }
+});
+
 it("a pattern as Python writes it, with backslashes before what needs none", async () => {
   const schema = { type: "string", pattern: '^\\d{2}\\-[\\-\\"a]\\@\\\\$' };
   for (const text of ["12-a@\\", "00--@\\", '00-"@\\', "12a@\\", "12-a@", "12-a\\@\\"])
