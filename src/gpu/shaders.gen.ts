@@ -56,4 +56,4 @@ export const shaders = {
 export type ShaderName = keyof typeof shaders;
 
 /** Of all kernels, in every file. */
-export const version = "979820c3";
+export const version = "afd6a1ae";

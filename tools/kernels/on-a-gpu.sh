@@ -6,9 +6,9 @@ set -u
 adapter=$1 out=tools/kernels/results/$2
 step() { echo "== $*" >&2; timeout -s INT "$@" || echo "ended with $?" >&2; }
 
-step 180 npx internvl kernels test --quick --adapter "$adapter" --out "$out-test"
-step 90 npx internvl kernels bench --adapter "$adapter" --out "$out-bench"
+step 180 node dist/tools/cli/main.js kernels test --quick --adapter "$adapter" --out "$out-test"
+step 90 node dist/tools/cli/main.js kernels bench --adapter "$adapter" --out "$out-bench"
 for weights in bf16 q8 q4; do
-  step 50 npx internvl bench --synthetic test/fixtures/internvl2_5-4b.config.json --weights $weights --adapter "$adapter" --json > "$out-4b-$weights.json"
+  step 50 node dist/tools/cli/main.js bench --synthetic test/fixtures/internvl2_5-4b.config.json --weights $weights --adapter "$adapter" --json > "$out-4b-$weights.json"
 done
 INTERNVL_ADAPTER=$adapter step 60 npx vitest run --mode full --project model test/model/layers-4b.test.ts -t "matrix units: false"
