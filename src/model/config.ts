@@ -103,6 +103,19 @@ function divides(what: string, size: number, by: number, parts: string): number 
   return size / by;
 }
 
+/** Kernels read rows four values at a time (ops/check.ts). */
+const quads = (what: string, size: number): number => 4 * divides(what, size, 4, "values that are read together");
+
+/** What attention takes (ops/attention.ts, attention-decode.ts): a head's width, and how many query heads share a kv head. */
+const MOST_WIDE = 128;
+const MOST_SHARING = 16;
+
+function checkHeads(what: string, width: number, sharing = 1): void {
+  if (quads(`${what}: the width of a head`, width) > MOST_WIDE)
+    throw bad(`${what} has heads of ${width}, ${MOST_WIDE} is the most`, FAMILY);
+  if (sharing > MOST_SHARING) throw bad(`${what}: ${sharing} query heads share a kv head, ${MOST_SHARING} is the most`, FAMILY);
+}
+
 /** A side's length: a number, or, as transformers has it, the same twice. */
 function side(v: Fields, key: string): number {
   const value = v.get(key);
@@ -138,7 +151,9 @@ function visionConfig(v: Fields, layout: Layout): VisionConfig {
     qkvBias: v.flag(ours ? "qkv_bias" : "attention_bias", false),
     qkNorm: v.flag(ours ? "qk_normalization" : "use_qk_norm", ours),
   };
-  divides("vision_config.hidden_size", config.hiddenSize, config.heads, "heads");
+  checkHeads("vision_config", divides("vision_config.hidden_size", config.hiddenSize, config.heads, "heads"));
+  quads("vision_config.intermediate_size", config.intermediateSize);
+  divides("vision_config.patch_size", config.patchSize, 2, "pixels that are read together");
   divides("vision_config.image_size", config.imageSize, config.patchSize, "pixels a patch");
   v.rest(isHarmlessInVision);
   return config;
@@ -195,12 +210,12 @@ function languageConfig(l: Fields, layout: Layout): LanguageConfig {
   const architecture = architectureOf(l, layout);
   const kind: DecoderKind = DECODERS[architecture];
   l.oneOf("hidden_act", ["silu", "swish"], "silu");
-  const hiddenSize = l.count("hidden_size", MOST.width);
+  const hiddenSize = quads(l.name("hidden_size"), l.count("hidden_size", MOST.width));
   const heads = l.count("num_attention_heads", MOST.heads);
   const kvHeads = l.count("num_key_value_heads", MOST.heads, heads);
   divides(l.name("num_attention_heads"), heads, kvHeads, "kv heads");
   const headDim = headDimOf(l, kind.headDim, hiddenSize, heads);
-  divides("the width of a head", headDim, 2, "halves that rope turns");
+  checkHeads(l.name("head_dim"), headDim, heads / kvHeads);
   if (l.get("partial_rotary_factor") !== undefined) l.oneOf("partial_rotary_factor", [1]);
   const layers = l.count("num_hidden_layers", MOST.layers);
   const positions = l.count("max_position_embeddings", MOST.positions, kind.positions);
@@ -213,7 +228,7 @@ function languageConfig(l: Fields, layout: Layout): LanguageConfig {
   const config: LanguageConfig = {
     ...{ architecture, hiddenSize, layers, heads, kvHeads, headDim, qkvBias },
     ...ropeConfig(l, architecture, positions),
-    intermediateSize: l.count("intermediate_size", MOST.mlp),
+    intermediateSize: quads(l.name("intermediate_size"), l.count("intermediate_size", MOST.mlp)),
     vocabSize: l.count("vocab_size", MOST.vocabulary),
     eps: l.number("rms_norm_eps", EPS, isEps, 1e-6),
     tied: l.flag("tie_word_embeddings", false),

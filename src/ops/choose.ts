@@ -88,13 +88,22 @@ const CPU: Table = {
 type Kernels = { readonly [O in Op]: Readonly<Partial<Record<Variant<O>, Ops[O]>>> };
 
 const EVERYWHERE: Kernels = { matmul: { ...GEMVS, ...GEMMS }, attention: ATTENTIONS, decode: DECODES, norm: NORMS, qkNorm: NORMS };
-let onCpu: Kernels | undefined;
+/** What some adapters have besides, once one of them was opened. */
+const more: { [Kind in Gpu["kind"]]?: Kernels } = {};
 
 whenOpened("cpu", async (gpu) => {
   const cpu = await late("the kernels of CPU adapters", import("./cpu/index.ts"));
   await cpu.prepare(gpu);
-  onCpu = cpu.KERNELS;
+  more.cpu = cpu.KERNELS;
 });
+
+whenOpened("gpu", async ({ matrixSyntax }) => {
+  if (matrixSyntax) await bringMatrixKernels();
+});
+
+export async function bringMatrixKernels(): Promise<void> {
+  more.gpu = (await late("the kernels of matrix units", import("./matrix/index.ts"))).KERNELS;
+}
 
 /** What a variant loses: it runs only where the caller allows it. CPU adapters' own lose nothing. */
 export const precisionOf = (variant: MatmulVariant): Precision => EVERYWHERE.matmul[variant]?.needs.precision ?? "exact";
@@ -102,8 +111,7 @@ export const precisionOf = (variant: MatmulVariant): Precision => EVERYWHERE.mat
 const tableOf = (gpu: Gpu): Table => (gpu.kind === "cpu" ? CPU : GPU);
 
 function kernelOf<O extends Op>(gpu: Gpu, op: O, variant: Variant<O>): Ops[O] | undefined {
-  const own = gpu.kind === "cpu" ? (onCpu?.[op] as Kernels[O] | undefined)?.[variant] : undefined;
-  return own ?? (EVERYWHERE[op] as Kernels[O])[variant];
+  return (more[gpu.kind]?.[op] as Kernels[O] | undefined)?.[variant] ?? (EVERYWHERE[op] as Kernels[O])[variant];
 }
 
 const runs = <O extends Op>(gpu: Gpu, op: O, variant: Variant<O>, shape: Shape): boolean => {

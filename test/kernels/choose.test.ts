@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import type { Precision } from "../../src/gpu/program.ts";
 import { subgroupsOf } from "../../src/gpu/subgroups.ts";
-import { choose, triesOf, VARIANTS, variantsOf } from "../../src/ops/choose.ts";
+import { bringMatrixKernels, choose, triesOf, VARIANTS, variantsOf } from "../../src/ops/choose.ts";
 import * as cpu from "../../src/ops/cpu/index.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
 
@@ -59,10 +59,11 @@ const best = (gpu: Gpu, dtype: MatrixDtype, rows: number, precision: Precision =
   triesOf(gpu, "matmul", { dtype, rows, precision, bounded, width: 896 })[0];
 
 describe("the tables of what is tried", () => {
-  // What only CPU adapters run is there once such an adapter was opened: this machine's.
+  // What only CPU adapters run is there once such an adapter was opened: this machine's. It has no matrix units.
   let real: Gpu;
   beforeAll(async () => {
     real = await openGpu();
+    await bringMatrixKernels();
   });
   afterAll(() => real.close());
 

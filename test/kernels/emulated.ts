@@ -5,6 +5,9 @@ import gemv from "../../shaders/matmul.gemv_subgroup_matrix.wgsl?raw";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { KernelSpec } from "../../src/gpu/kernel.ts";
 import type { MatrixConfig } from "../../src/gpu/subgroups.ts";
+import { bringMatrixKernels } from "../../src/ops/choose.ts";
+
+await bringMatrixKernels(); // no device that is opened here has units
 
 /** Lanes of an emulated subgroup, a share of a fragment each: few, so that the slices of large tiles may be short (emulated). */
 const widthOf = ({ M, N }: MatrixConfig): number => ((M * N) / 16 >= 8 ? 8 : 4);

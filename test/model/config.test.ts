@@ -117,6 +117,11 @@ describe("keys that change the arithmetic", () => {
     [{ num_hidden_layers: 1.5 }, /num_hidden_layers is 1\.5/],
     [{ vocab_size: 1e12 }, /vocab_size is 1000000000000/],
     [{ hidden_size: 257 }, /does not divide/],
+    [{ hidden_size: 258, num_attention_heads: 3 }, /llm_config\.hidden_size 258 does not divide by 4 values that are read together/],
+    [{ intermediate_size: 77 }, /llm_config\.intermediate_size 77 does not divide by 4/],
+    [{ hidden_size: 264, num_attention_heads: 4, num_key_value_heads: 2 }, /the width of a head 66 does not divide by 4/],
+    [{ hidden_size: 1024 }, /llm_config\.head_dim has heads of 256, 128 is the most/],
+    [{ num_attention_heads: 64, num_key_value_heads: 2 }, /32 query heads share a kv head, 16 is the most/],
     [{ num_key_value_heads: 3 }, /does not divide/],
     [{ num_experts: 8 }, /llm_config\.num_experts is 8: this engine does not know the key/],
     [{ final_logit_softcapping: 30 }, /final_logit_softcapping/],
@@ -146,6 +151,9 @@ describe("keys that change the arithmetic", () => {
     [{ use_qk_norm: true }, /use_qk_norm is true: this engine does not know/],
     [{ patch_size: [14, 14] }, /patch_size is a list of 2/],
     [{ image_size: 113 }, /image_size 113 does not divide/],
+    [{ intermediate_size: 50 }, /vision_config\.intermediate_size 50 does not divide by 4/],
+    [{ num_attention_heads: 1 }, /vision_config has heads of 192, 128 is the most/],
+    [{ patch_size: 7, image_size: 112 }, /vision_config\.patch_size 7 does not divide by 2/],
     [{ quantization_config: {} }, /quantization_config names no quant_method/],
   ];
   it.each(vision)("vision_config %j", (change, message) => {

@@ -138,7 +138,11 @@ describe("internvl", () => {
   it("chat takes questions from a pipe, and fails in the end where one could not be answered", () => {
     const args = [main, "chat", "--image", `${images}/card-1.png`];
     const ask = (input: string) => spawnSync(process.execPath, args, { encoding: "utf8", input });
-    expect(ask("What shape is it?\n\nWhat color is it?")).toMatchObject({ status: 0, stdout: "A triangle.\nRed.\n" });
+    expect(ask("What shape is it?\n\n/tokens\nWhat color is it?")).toMatchObject({
+      status: 0,
+      stdout: "A triangle.\nRed.\n",
+      stderr: expect.stringMatching(/ of 2048, 16 of them visual;/), // the picture counts once
+    });
     expect(ask("<image> <image> What?\nWhat shape is it?\n")).toMatchObject({
       status: 1,
       stdout: "A triangle.\n",

@@ -36,8 +36,15 @@ interface Report {
   dawn?: string[];
 }
 
-/** How a process is given one of several GPUs that have one name. */
-const ONE_OF_EQUALS = `in a container with one of them${process.platform === "linux" ? ", or, with Mesa's device-select layer, by DRI_PRIME=pci-0000_02_00_0! (its slot; MESA_VK_DEVICE_SELECT=list lists them)" : ""}`;
+const DRI =
+  process.platform === "linux"
+    ? ", or, with Mesa's device-select layer, by DRI_PRIME=pci-0000_02_00_0! (its slot; MESA_VK_DEVICE_SELECT=list lists them)"
+    : "";
+/** What somebody with more than one GPU wants to know; adapters that compute on the CPU are one. */
+const SEVERAL = [
+  "several GPUs: --devices A,B splits a model over those that have different names. Two of one name cannot be told apart within a process: run one for each",
+  `  in a container with one of them${DRI}; docs/scaling.md has more`,
+];
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
@@ -71,8 +78,7 @@ function linesOf(report: Report, tunes: boolean): string[] {
   return [
     `Node ${report.node} on ${report.platform}, ${gibibytes(memory.total)} of memory, ${gibibytes(memory.available)} free`,
     `adapters, best first: ${adapters.join(", ")}`,
-    "several GPUs: --devices A,B splits a model over those that have different names. Two of one name cannot be told apart within a process: run one for each",
-    `  ${ONE_OF_EQUALS}; docs/scaling.md has more`,
+    ...(kind === "cpu" ? [] : SEVERAL),
     `chosen: ${adapter}${software}`,
     ...(mobile ? [`  ${ON_PHONES}`] : []),
     ...FEATURES.map(
@@ -83,7 +89,10 @@ function linesOf(report: Report, tunes: boolean): string[] {
     ...familyLines(report),
     ...(install.length > 0 ? ["to install:", ...install.map((each) => `  ${each}`)] : []),
     ...(dawn
-      ? [`what Dawn says: ${dawn.length === 0 ? "nothing, or it stands on stderr" : ""}`.trimEnd(), ...dawn.map((line) => `  ${line}`)]
+      ? [
+          `what Dawn says: ${dawn.length === 0 ? "nothing, or it stands on stderr" : ""}`.trimEnd(),
+          ...[...new Set(dawn)].map((line) => `  ${line}`),
+        ]
       : []),
   ];
 }

@@ -36,9 +36,13 @@ const tight = (line) =>
     return one && one === other ? `${before} ` : before;
   });
 
+const LETTERS = { f16: "h", f32: "f", i32: "i", u32: "u" };
+/** `vec4f` for `vec4<f32>`: the same type by WGSL's own short name. */
+const short = (wgsl) => wgsl.replace(/\b(vec\d|mat\dx\d)<(f16|[fiu]32)>/g, (_, shape, of) => shape + LETTERS[of]);
+
 /** WGSL has no strings and these files no block comments: whatever follows `//` is a comment. */
 const bare = (wgsl) =>
-  wgsl
+  short(wgsl)
     .split("\n")
     .map((line) => tight(line.replace(/\/\/.*/, "")))
     .filter((line) => line !== "")
