@@ -169,7 +169,7 @@ describe("internvl", () => {
   });
 
   it("doctor says how GPUs of one name are told apart", async () => {
-    const { stdout } = await internvl("doctor");
+    const { stdout } = await internvl("doctor", "--verbose");
     expect(stdout).toMatch(/cannot be told apart within a process/);
     if (process.platform === "linux") expect(stdout).toMatch(/DRI_PRIME=pci-.*MESA_VK_DEVICE_SELECT=list/);
   });
