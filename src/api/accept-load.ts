@@ -90,7 +90,3 @@ const { endpoint, revision, token, cacheDir, fetch: request, signal: abort } = L
 
 /** The options of `load` that say where a checkpoint comes from, for other functions that open one. */
 export const SOURCE = { endpoint, revision, token, cacheDir, fetch: request, signal: abort };
-/** How `load` takes adapters. */
-export const ADAPTERS = adapters;
-/** How `load` takes a device. */
-export const DEVICE = device;

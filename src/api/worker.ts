@@ -5,7 +5,7 @@
  */
 
 import { platform } from "#platform";
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { disposed, EngineError, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
 import type { SourceLike, WeightSource } from "../hub/source.ts";
 import { readOptions } from "../options.ts";
@@ -146,8 +146,6 @@ class Connection {
 }
 
 const connections = new WeakMap<InternVLWorker, Connection>();
-
-const disposed = (): EngineError => new EngineError("disposed", "this model was disposed", { hint: "load it again" });
 
 function connectionOf(vlm: InternVLWorker): Connection {
   const found = connections.get(vlm);

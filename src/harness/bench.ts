@@ -275,9 +275,7 @@ export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<Be
     throw new EngineError(
       "bad-input",
       `no benchmark case has ${[op && `the op ${quoted(op)}`, filter && `${quoted(filter)} in its name`].filter(Boolean).join(" and ")}`,
-      {
-        hint: `the ops are ${[...new Set(benchCases().map((c) => c.of(undefined).op))].join(", ")}`,
-      },
+      { hint: `the ops are ${[...new Set(benchCases().map((c) => c.of(undefined).op))].join(", ")}` },
     );
   }
   const measured = await measureCeilings(gpu);

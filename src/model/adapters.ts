@@ -4,7 +4,7 @@ import { PLAIN } from "../weights/formats.ts";
 import type { Adapted, LoraUpdate } from "../weights/lora.ts";
 import type { StoredShape } from "../weights/tensor-source.ts";
 import { type Place, placesOf } from "./adapter-names.ts";
-import type { LoraConfig } from "./lora-config.ts";
+import { type LoraConfig, MERGE } from "./lora-config.ts";
 
 /** A LoRA adapter whose configuration and headers have been read. */
 export interface Adapter {
@@ -40,13 +40,14 @@ function updateOf(
   const weight = shapes.get(to);
   const third = place?.third;
   if (!weight) throw bad(`tensor ${quote(a)} is for ${quote(module)}, which the model has not`);
+  if (weight.shape.length !== 2) throw bad(`tensor ${quote(a)} is for "${to}" [${weight.shape}]: only LoRA of matrices loads`, MERGE);
   const { rank, scale } = config.of(module);
   const [all = 0, inner = 0] = weight.shape;
   const rows = third === undefined ? all : all / 3;
   const needs = { [a]: [rank, inner], [b]: [rows, rank] };
   for (const [name, shape] of Object.entries(needs)) {
     const has = files.tensors.get(name)!.info;
-    if (weight.shape.length === 2 && String(has.shape) === String(shape)) continue;
+    if (String(has.shape) === String(shape)) continue;
     throw bad(
       `tensor ${quote(name)} has shape [${has.shape}], needs [${shape}]: "${to}" is [${weight.shape}], the rank by adapter_config.json ${rank}`,
     );
@@ -71,7 +72,8 @@ function adapt(adapter: Adapter, shapes: Shapes, adapted: Map<string, Adapted>):
       factors.set(module, { ...factors.get(module), [factor === "A" ? "a" : "b"]: name });
       continue;
     }
-    const [, whole, part] = /lora_/.test(name) ? [] : (WHOLE.exec(name) ?? []);
+    if (/\.lora_/.test(name)) throw bad(`tensor ${quote(name)} is of a kind of LoRA that does not load`, MERGE);
+    const [, whole, part] = WHOLE.exec(name) ?? [];
     const place = whole === undefined ? undefined : placeOf(whole, part!, shapes);
     const to = `${place?.module}.${part}`;
     const has = shapes.get(to);

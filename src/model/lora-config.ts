@@ -11,7 +11,7 @@ export interface LoraConfig {
 }
 
 const FILE = "adapter_config.json";
-const MERGE = "merge it into its base model with peft (merge_and_unload), and give that";
+export const MERGE = "merge it into its base model with peft (merge_and_unload), and give that";
 
 /** Settings that change what is computed, by the value with which they do not. */
 const UNSUPPORTED: Readonly<Record<string, string | boolean>> = {

@@ -13,7 +13,7 @@ import { NORMS, type NormKernel } from "./norm-kernels.ts";
 /** Every kernel's name, by op. */
 export const VARIANTS = {
   // biome-ignore format: a line
-  matmul: ["cpu_gemv_thread", "cpu_gemv_columns", "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32", "cpu_gemm_tile16", "cpu_gemm_panels", "gemv_workgroup", "gemv_subgroup", "gemm_tile", "gemm_subgroup_matrix", "gemm_dot4"],
+  matmul: ["cpu_gemv_thread", "cpu_gemv_columns", "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32", "cpu_gemm_tile16", "cpu_gemm_panels", "gemv_workgroup", "gemv_subgroup", "gemv_subgroup_matrix", "gemm_tile", "gemm_subgroup_matrix", "gemm_dot4"],
   attention: ["flash_subgroup_matrix", "flash", "cpu_panels", "cpu_thread"],
   decode: ["split", "cpu_vec4", "cpu_vec8"],
   norm: ["workgroup", "subgroups", "cpu_subgroup", "cpu_thread"],
@@ -51,7 +51,9 @@ type Table = { readonly [O in Op]: readonly Line<Variant<O>>[] } & {
 /** Matrix units where there are any; a GEMM kernel takes its tile from the shape (matmul-tiles.ts). */
 const GPU: Table = {
   matmul: [
-    { rows: 8, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile"] }, // read the weights once and share them between the rows
+    // Read the weights once and share them between the rows.
+    { rows: 4, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile"] },
+    { rows: 8, tries: ["gemv_subgroup_matrix", "gemv_subgroup", "gemv_workgroup", "gemm_tile"] },
     { tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile", "gemv_subgroup", "gemv_workgroup"] },
   ],
   attention: [{ tries: ["flash_subgroup_matrix", "flash"] }],

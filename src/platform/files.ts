@@ -61,9 +61,7 @@ async function readFully(handle: FileHandle, path: string, offset: number, into:
       throw new EngineError(
         "bad-weights",
         `${quotedPath(path)}: the file ended at byte ${offset + filled}, ${into.length - filled} bytes short`,
-        {
-          hint: "the file is truncated: fetch it again",
-        },
+        { hint: "the file is truncated: fetch it again" },
       );
     }
     filled += bytesRead;

@@ -155,9 +155,7 @@ async function readText(path: string): Promise<string | undefined> {
       throw new EngineError(
         "bad-weights",
         `${path} is ${stats.isFile() ? `a file of ${stats.size} bytes` : "no file"}, needs a short text`,
-        {
-          hint: "remove it: it belongs to a download, which starts anew then",
-        },
+        { hint: "remove it: it belongs to a download, which starts anew then" },
       );
     }
     return stats && (await unlessMissing(readFile(path, "utf8")));

@@ -5,7 +5,7 @@ import { readFields } from "../api/openai-fields.ts";
 import { completeText } from "../api/openai-text.ts";
 import type { Parts } from "../api/parts.ts";
 import { EngineError } from "../errors.ts";
-import { flag, isRecord, type Reader, text, wrong } from "../options.ts";
+import { any, flag, isRecord, text, wrong } from "../options.ts";
 import { Refusal, refuse } from "./failure.ts";
 import { checkHost, checkKey, Load, readJson } from "./guard.ts";
 import { Metrics } from "./metrics.ts";
@@ -14,7 +14,6 @@ import { withPictures } from "./pictures.ts";
 import { isService, type Service, stateOf } from "./service.ts";
 import { eventStream } from "./stream.ts";
 
-const any: Reader<unknown> = (value) => value;
 const TOKENIZE = {
   model: text,
   prompt: text,

@@ -1,4 +1,5 @@
 import { Bpe } from "./bpe.ts";
+import { GPT2_WORDS } from "./patterns.ts";
 import { CHARACTERS } from "./pieces.ts";
 import type { AddedToken } from "./special-tokens.ts";
 
@@ -57,7 +58,7 @@ function splitterOf(part: Json | null): Words {
       return (words) => words.flatMap((word) => (removed ? word.split(pattern) : between(word, pattern))).filter(Boolean);
     }
     case "ByteLevel": {
-      const pattern = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+      const pattern = patternOf({ Regex: GPT2_WORDS });
       const own = (word: string) => ((part.use_regex ?? true) ? (word.match(pattern) ?? []) : [word]);
       const led = (word: string) => (part.add_prefix_space && !word.startsWith(" ") ? ` ${word}` : word);
       return (words) => words.flatMap((word) => own(led(word))).map(inBytes);

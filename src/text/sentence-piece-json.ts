@@ -3,7 +3,7 @@ import { described, quoted } from "../options.ts";
 import { checkId } from "./check-json.ts";
 import { readSentencePiece, type SentencePieceModel } from "./sentence-piece.ts";
 import { addedTokens } from "./slow-files.ts";
-import type { AddedToken } from "./special-tokens.ts";
+import { type AddedToken, listedSpecialTokens } from "./special-tokens.ts";
 
 type Json = Record<string, unknown>;
 
@@ -24,6 +24,8 @@ export interface SentencePieceTokenizer {
   /** Whether the class tidies up answers (cleanup.ts). */
   cleansUp: boolean;
   dummyPrefix: boolean;
+  /** Control pieces without a role: they stand for no text. */
+  silent: ReadonlySet<number>;
   /** What prepares a text, given the tokens that are looked for in it. */
   prepare: Prepare;
 }
@@ -71,8 +73,16 @@ function mergesOf(pieces: SentencePieceModel["pieces"]): [string, string][] {
   return scored.sort((a, b) => b.score - a.score).map(({ pair }) => pair);
 }
 
-/** The added tokens: those of the other files, and control pieces and user-defined ones, where no other has taken their place. */
-function addedOf({ pieces }: SentencePieceModel, { added, config }: SentencePieceFiles): AddedToken[] {
+/** The control pieces that a text may spell; SentencePiece itself makes none of a text, and writes none into one. */
+function rolesOf({ config }: SentencePieceFiles): ReadonlySet<string> {
+  const others = Array.isArray(config.additional_special_tokens) ? config.additional_special_tokens : [];
+  const usual = { bos_token: "<s>", eos_token: "</s>", unk_token: "<unk>" };
+  return listedSpecialTokens({ ...usual, ...config, additional_special_tokens: others, added_tokens_decoder: {} }, {})!;
+}
+
+/** The added tokens: those of the other files, and control pieces with a role and user-defined ones, where no other has taken their place. */
+function addedOf({ pieces }: SentencePieceModel, files: SentencePieceFiles): AddedToken[] {
+  const { added, config } = files;
   const own = addedTokens(added, config);
   const odd = own.find(({ lstrip, rstrip, single_word }) => lstrip || rstrip || single_word);
   if (odd)
@@ -87,9 +97,10 @@ function addedOf({ pieces }: SentencePieceModel, { added, config }: SentencePiec
       throw wrong(`${quoted(content)} takes the place of a byte, ${id}`, "Take the published tokenizer files.");
   }
   const known = new Set(own.map(({ content }) => content));
+  const roles = rolesOf(files);
   const plain = { lstrip: false, rstrip: false, single_word: false, normalized: false };
   const others = pieces.flatMap(({ text, kind }, id): AddedToken[] => {
-    if ((kind !== "user-defined" && kind !== "control" && kind !== "unknown") || known.has(text)) return [];
+    if (known.has(text) || !(kind === "user-defined" || ((kind === "control" || kind === "unknown") && roles.has(text)))) return [];
     return [{ id, content: text, special: kind !== "user-defined", ...plain }];
   });
   return [...others, ...own]; // the last of an id says what it stands for
@@ -140,7 +151,9 @@ export function tokenizerJsonFromSentencePiece(files: SentencePieceFiles, rows?:
     },
   };
   const userDefined = new Set(pieces.flatMap(({ text, kind }) => (kind === "user-defined" ? [text] : [])));
-  return { json, added, cleansUp, dummyPrefix, prepare: (tokens) => prepareStretches(tokens, userDefined, dummyPrefix) };
+  const tokens = new Set(added.map(({ id }) => id));
+  const silent = new Set(pieces.flatMap(({ kind }, id) => (kind === "control" && !tokens.has(id) ? [id] : [])));
+  return { json, added, cleansUp, dummyPrefix, silent, prepare: (tokens) => prepareStretches(tokens, userDefined, dummyPrefix) };
 }
 
 /**

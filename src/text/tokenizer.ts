@@ -75,10 +75,11 @@ export async function readTokenizer(
       added: tokens,
       cleansUp,
       dummyPrefix,
+      silent,
       prepare,
     } = tokenizerJsonFromSentencePiece({ model: sentencePiece, added, config: { ...map, ...config } }, rows);
     const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleaning: await cleaningIf(cleansUp) };
-    return { json, file: "tokenizer.model", tokens, listed, prepare, joining };
+    return { json, file: "tokenizer.model", tokens, listed, silent, prepare, joining };
   }
   const others = otherIds(config, added);
   let [json, file] = [fast, "tokenizer.json"];
@@ -136,11 +137,13 @@ export interface TokenizerParts {
   file: string;
   tokens: readonly AddedToken[];
   listed: ReadonlySet<string> | undefined;
+  /** Tokens that stand for no text. */
+  silent?: ReadonlySet<number>;
   prepare: Prepare;
   joining: Joining;
 }
 
-function tokenizerOf({ json, file, tokens, listed, prepare, joining }: TokenizerParts): Tokenizer {
+function tokenizerOf({ json, file, tokens, listed, silent, prepare, joining }: TokenizerParts): Tokenizer {
   const added = new Map(tokens.map((token) => [token.id, token]));
   const reader = pieceReader(json.decoder);
   const encoder = made(file, () => new Encoder(json));
@@ -149,7 +152,7 @@ function tokenizerOf({ json, file, tokens, listed, prepare, joining }: Tokenizer
   const prepared = prepare(tokens);
   const nfc = isNfc(json);
 
-  const piece = (id: number) => added.get(id)?.content ?? reader.read(encoder.tokenOf(id) ?? "");
+  const piece = (id: number) => added.get(id)?.content ?? reader.read((!silent?.has(id) && encoder.tokenOf(id)) || "");
   const vocabSize = encoder.model.tokens.length;
   let parts: PartsEncoder | undefined;
   let bound: TokenBound | undefined; // made for the first text that is long
@@ -159,7 +162,9 @@ function tokenizerOf({ json, file, tokens, listed, prepare, joining }: Tokenizer
     encode: (text) => encoder.encode(prepared(text)),
     encodeParts: (prompt) => (parts ??= new PartsEncoder(json, encoder, prepare)).encode(prompt),
     atLeast: (text) =>
-      (bound ??= new TokenBound(Array.from({ length: vocabSize }, (_, id) => piece(id)))).of(nfc ? text.normalize("NFC") : text),
+      (bound ??= new TokenBound(Array.from({ length: vocabSize }, (_, id) => piece(id)))).of(
+        nfc ? text.normalize("NFC") : reader.byteLevel ? text : text.replaceAll("▁", " "), // to SentencePiece the two are one
+      ),
     // Not @huggingface/tokenizers' way: it drops U+FEFF after byte fallback, and tidies spaces before punctuation unless told not to.
     decode(ids, { skipSpecialTokens = false } = {}) {
       const joiner = tokenizer.joiner();

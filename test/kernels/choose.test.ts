@@ -122,6 +122,14 @@ describe("the tables of what is tried", () => {
     for (const rows of [1, 8, 64, 512]) expect(best(small, "bf16", rows)).toBe("gemv_workgroup");
   });
 
+  it("a GPU with fragments of 16 × 16 × 16 takes 5 to 8 rows of q4 on them", () => {
+    const rows = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    const few = [...Array(4).fill("gemv_subgroup"), ...Array(4).fill("gemv_subgroup_matrix"), "gemm_subgroup_matrix"];
+    expect(rows.map((m) => best(nvidia, "q4", m))).toEqual(few);
+    for (const dtype of ["bf16", "q8"] as const) expect(best(nvidia, dtype, 8)).toBe("gemv_subgroup");
+    expect(best(arc, "q4", 8)).toBe("gemv_subgroup"); // its fragments are 8 high
+  });
+
   it("no GPU gets what is for CPU adapters", () => {
     for (const gpu of [plainGpu, amd, nvidia, arc, adapter({ kind: "gpu", features: ["subgroups"], subgroups: [8, 8] })]) {
       for (const op of Object.keys(VARIANTS) as (keyof typeof VARIANTS)[])
@@ -158,7 +166,7 @@ describe("the tables of what is tried", () => {
     const adapters = [...Object.values(ALL), real];
     for (const dtype of ["bf16", "q4"] as const) {
       const found = new Set(adapters.flatMap((gpu) => variantsOf(gpu, "matmul", { dtype, precision: "fast" })));
-      const quantizedOnly = ["cpu_gemv_columns", "cpu_gemm_rows4", "gemm_dot4"];
+      const quantizedOnly = ["cpu_gemv_columns", "cpu_gemm_rows4", "gemv_subgroup_matrix", "gemm_dot4"];
       // Texture storage is asked of a real device, and only lavapipe's subgroups are large enough.
       const missing = VARIANTS.matmul.filter((each) => !found.has(each) && each !== "cpu_gemm_panels");
       expect(missing).toEqual(dtype === "q4" ? [] : VARIANTS.matmul.filter((each) => quantizedOnly.includes(each)));

@@ -206,13 +206,21 @@ describe("adapters are refused", () => {
     [
       "a norm",
       { "language_model.model.norm.lora_A.weight": [2, 128], "language_model.model.norm.lora_B.weight": [128, 2] },
-      /"language_model\.model\.norm\.weight" is \[128\]/,
+      /is for "language_model\.model\.norm\.weight" \[128\]: only LoRA of matrices loads/,
     ],
-    ["DoRA's magnitudes", { ...good, [`${q}.lora_magnitude_vector.weight`]: [128] }, /matches nothing/],
+    ["DoRA's magnitudes", { ...good, [`${q}.lora_magnitude_vector.weight`]: [128] }, /lora_magnitude_vector\.weight" is of a kind of LoRA/],
+    [
+      "a convolution",
+      {
+        "vision_model.embeddings.patch_embedding.lora_A.weight": [2, 3, 14, 14],
+        "vision_model.embeddings.patch_embedding.lora_B.weight": [128, 2, 1, 1],
+      },
+      /is for "vision_model\.embeddings\.patch_embedding\.weight" \[128,3,14,14\]: only LoRA of matrices loads/,
+    ],
     [
       "an embedding",
       { "language_model.model.embed_tokens.lora_embedding_A": [2, 1031], "language_model.model.embed_tokens.lora_embedding_B": [128, 2] },
-      /matches nothing/,
+      /lora_embedding_A" is of a kind of LoRA that does not load/,
     ],
     ["nothing", {}, /holds no tensors/],
   ];

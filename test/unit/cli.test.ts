@@ -200,12 +200,14 @@ describe("internvl", () => {
     interface Report {
       adapters: string[];
       kind: string;
+      mobile: boolean;
       limits: Record<string, number>;
       memory: { total: number; available: number };
       models: { bytes: number; fits: boolean }[];
     }
     const report = JSON.parse((await internvl("doctor", "--json")).stdout) as Report;
     expect(report.adapters.length).toBeGreaterThan(0);
+    expect(report.mobile).toBe(false);
     expect(report.limits.maxStorageBufferBindingSize).toBeGreaterThanOrEqual(2 ** 27);
     expect(report.memory.total).toBeGreaterThanOrEqual(report.memory.available);
     if (report.kind === "cpu") for (const { bytes, fits } of report.models) expect(fits).toBe(bytes <= report.memory.available);

@@ -3,7 +3,7 @@ import { platform } from "#platform";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { driverFor } from "../../src/platform/no-adapter.ts";
 import { gibibytes } from "../../src/weights/fit.ts";
-import { FAMILY, FORMATS, type Need, needs } from "../family.ts";
+import { FAMILY, FORMATS, type Need, needs, ON_PHONES } from "../family.ts";
 import { kept } from "./quiet.ts";
 import { status } from "./status.ts";
 
@@ -23,6 +23,8 @@ interface Report {
   adapters: string[];
   adapter: string;
   kind: Gpu["kind"];
+  /** Whether it is a phone's: steps are small there. */
+  mobile: boolean;
   features: Record<string, boolean>;
   limits: Record<string, number>;
   models: Need[];
@@ -71,13 +73,14 @@ function tuningLines(enabled: boolean, tuning: Record<string, string>): string[]
 }
 
 function linesOf(report: Report, tunes: boolean): string[] {
-  const { memory, adapters, adapter, kind, features, limits, install, dawn } = report;
+  const { memory, adapters, adapter, kind, mobile, features, limits, install, dawn } = report;
   const software = kind === "cpu" ? " (a software adapter: right, but slow)" : "";
   return [
     `Node ${report.node} on ${report.platform}, ${gibibytes(memory.total)} of memory, ${gibibytes(memory.available)} free`,
     `adapters, best first: ${adapters.join(", ")}`,
     ...(kind === "cpu" && !dawn ? [] : SEVERAL),
     `chosen: ${adapter}${software}`,
+    ...(mobile ? [`  ${ON_PHONES}`] : []),
     ...FEATURES.map(
       (feature) => `  ${features[feature] ? "yes" : "no "}  ${feature}${features[feature] ? "" : " (not needed, faster with it)"}`,
     ),
@@ -107,6 +110,7 @@ export async function doctor(flags: { adapter?: string; json?: boolean; verbose?
       adapters,
       adapter: name,
       kind: gpu.kind,
+      mobile: gpu.mobile,
       features: Object.fromEntries(FEATURES.map((feature) => [feature, adapter.features.has(feature)])),
       limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
       models: await needs(gpu, memory.available, (bytes) => status(`asking for ${gibibytes(bytes)}`)),

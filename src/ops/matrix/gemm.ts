@@ -29,8 +29,9 @@ function matrixTiles(gpu: Gpu, shape: Shape): readonly Tile[] {
   });
 }
 
+/** Products on matrix units (subgroup matrices). */
 export const GEMMS = {
-  /** On matrix units (subgroup matrices). */
+  /** Of many rows. */
   gemm_subgroup_matrix: {
     needs: {
       features: [SUBGROUP_MATRIX],
@@ -46,5 +47,26 @@ export const GEMMS = {
         consts: { M, N, K, WIDTH: gpu.subgroups.size!, PRODUCTS, SHRINK: PRODUCTS > 1 && !shape.bounded },
       });
     },
+  },
+  /** Exact for up to 8 rows: of q4, whose codes take GEMV kernels longer to turn into floats for each of many rows than to read. */
+  gemv_subgroup_matrix: {
+    needs: {
+      features: [SUBGROUP_MATRIX],
+      formats: ["q4"],
+      subgroupSize: [32],
+      invocations: 128,
+      workgroupBytes: 20224,
+      device: (gpu) => matrixOf(gpu)?.size === "16x16x16",
+    },
+    plan: (_, { bounded }) => ({
+      source: { shader: "matmul.gemv_subgroup_matrix" },
+      libs: ["lib/gemm"],
+      directives: matrixDirectives("f16"),
+      reader: "lib/block.q4",
+      consts: { EVEN: true, SHRINK: !bounded },
+      tiles: [{ rows: 8, columns: 64, consts: {} }],
+      columns: 64,
+      rows: 8,
+    }),
   },
 } satisfies Record<string, MatmulKernel>;

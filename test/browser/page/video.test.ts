@@ -1,6 +1,7 @@
 import { describe, expect, inject, it } from "vitest";
-import type { Clip, PictureSettings } from "../../../src/api/asking.ts";
+import type { Clip } from "../../../src/api/asking.ts";
 import { clipFrames } from "../../../src/api/clip.ts";
+import type { PictureOptions } from "../../../src/api/image-options.ts";
 import { toRgb } from "../../../src/api/images.ts";
 import { decodePng } from "../../../src/media/png.ts";
 import { sampleFrameIndices } from "../../../src/media/video.ts";
@@ -9,7 +10,7 @@ import { platform } from "../../../src/platform/web.ts";
 import { readRepository } from "./support.ts";
 
 const file = (name: string) => readRepository(`test/fixtures/video/${name}`);
-const frames = async (name: string, options: Partial<Clip> = {}, settings: PictureSettings = {}) =>
+const frames = async (name: string, options: Partial<Clip> = {}, settings: PictureOptions = {}) =>
   clipFrames({ src: await file(name), frames: 3, bound: undefined, ...options }, settings, 56, new AbortController().signal);
 
 /** The clips of each row of docs/library.md's table, with how many frames they have. */
@@ -107,7 +108,7 @@ describe("videos in a page", () => {
   });
 
   it("what is wrong with a file is told", async () => {
-    const refusal = (name: string, options: Partial<Clip> = {}, settings: PictureSettings = {}) =>
+    const refusal = (name: string, options: Partial<Clip> = {}, settings: PictureOptions = {}) =>
       frames(name, options, settings).then(
         (found) => `gave ${found.length} frames`,
         ({ code, message, hint }) => `${code}: ${message} (${hint})`,

@@ -115,6 +115,13 @@ describe("the encoder gives the ids that @huggingface/tokenizers gives", () => {
     );
   });
 
+  it("white space is Unicode's in GPT-2's words, named or not", () => {
+    const [named, usual] = ["words of GPT-2, named", "words of GPT-2, by default"].map(
+      (kind) => new Encoder(structuredClone(KINDS[kind]!)),
+    );
+    for (const each of ["x        \u0085", "x        \ufeff"]) expect(usual!.encode(each)).toEqual(named!.encode(each));
+  });
+
   it("a word of 200,000 characters too", () => {
     const [ours, theirs] = [new Encoder(tiny), new Tokenizer(tiny as never, {})];
     const word = "abcdefgh".repeat(25_000);

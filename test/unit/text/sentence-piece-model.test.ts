@@ -91,7 +91,7 @@ describe("InternLM2's tokenizer", () => {
 
   it("never needs fewer tokens than the bound says", async () => {
     const tokenizer = await load(filesOf("dummy-prefix"));
-    for (const text of ["a b c d e", "  ", "The quick brown fox", "模型 é"]) {
+    for (const text of ["a b c d e", "  ", "The quick brown fox", "模型 é", "▁", "x▁▁y ▁▁▁", "▁".repeat(1000)]) {
       expect(tokenizer.atLeast(text)).toBeLessThanOrEqual(tokenizer.encode(text).length);
     }
   });
@@ -127,6 +127,25 @@ describe("tokenizer.model that is not read", () => {
   it("is read when it is put together anew", async () => {
     const tokenizer = await load({ ...filesOf("."), "tokenizer.model": of(pieces, trainer(), normalizer()) });
     expect(tokenizer.encode("hello")).toEqual((await load(filesOf("."))).encode("hello"));
+  });
+
+  it("takes no control piece from a text that has no role, and writes none", async () => {
+    const control = (name: string) => piece(name, 3);
+    const model = of(pieces, control("<ctrl>"), control("<pad>"), trainer(), normalizer());
+    const [ctrl, pad] = [768, 769];
+    const config = JSON.parse(readText(`${ROOT}/tokenizer_config.json`)) as { added_tokens_decoder: Record<string, object> };
+    const moved = Object.entries(config.added_tokens_decoder).map(
+      ([id, token]) => [Number(id) < 768 ? id : Number(id) + 10, token] as const,
+    );
+    const beside = (change: object) => ({
+      "tokenizer.model": model,
+      "tokenizer_config.json": JSON.stringify({ ...config, added_tokens_decoder: Object.fromEntries(moved), ...change }),
+    });
+    const tokenizer = await load(beside({ additional_special_tokens: null }));
+    expect(tokenizer.encode("a<ctrl>")).toEqual([...tokenizer.encode("a<"), ...tokenizer.encode("ctrl>").slice(1)]);
+    expect(tokenizer.decode([...tokenizer.encode("hel"), ctrl, pad, ...tokenizer.encode("lo").slice(1)].slice(1))).toBe("hello");
+    expect((await load(beside({ pad_token: "<pad>" }))).encode("<pad><ctrl>")[1]).toBe(pad);
+    expect((await load(beside({ additional_special_tokens: ["<ctrl>"] }))).encode("<ctrl>")).toEqual([1, ctrl]);
   });
 
   const cases: [string, Uint8Array, RegExp][] = [
