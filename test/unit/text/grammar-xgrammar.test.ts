@@ -53,10 +53,13 @@ it("texts of many characters, to the last one", async () => {
     [0, undefined],
     [101, undefined],
     [200, undefined],
+    [0, 2050],
+    [1950, 2200],
   ] as const) {
     const schema = { type: "string", minLength, ...(maxLength === undefined ? {} : { maxLength }) };
     for (const length of [
-      0, 1, 3, 98, 99, 100, 101, 102, 149, 150, 199, 200, 201, 202, 249, 250, 251, 299, 300, 301, 399, 400, 449, 450, 451,
+      0, 1, 3, 98, 99, 100, 101, 102, 149, 150, 199, 200, 201, 202, 249, 250, 251, 299, 300, 301, 399, 400, 449, 450, 451, 1949, 1950, 2050,
+      2051, 2200, 2201,
     ]) {
       const right = length >= minLength && length <= (maxLength ?? length);
       const taken = await takes({ kind: "json", schema, name: "schema" }, JSON.stringify("é".repeat(length)));
