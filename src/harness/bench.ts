@@ -1,6 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Program, Programs } from "../gpu/program.ts";
+import { quoted } from "../options.ts";
 import type { Bindable } from "../tensor/tensor.ts";
 import { type BenchCase, benchCases, type Goal } from "./bench-cases.ts";
 import { type Ceilings, ceilingContenders, type MeasuredCeilings, measureCeilings } from "./bench-ceilings.ts";
@@ -273,7 +274,7 @@ export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<Be
   if (cases.length === 0) {
     throw new EngineError(
       "bad-input",
-      `no benchmark case has ${op ? `the op ${JSON.stringify(op)}` : "any op"} and ${JSON.stringify(filter)} in its name`,
+      `no benchmark case has ${[op && `the op ${quoted(op)}`, filter && `${quoted(filter)} in its name`].filter(Boolean).join(" and ")}`,
       { hint: `the ops are ${[...new Set(benchCases().map((c) => c.of(undefined).op))].join(", ")}` },
     );
   }

@@ -40,7 +40,7 @@ const DRI =
   process.platform === "linux"
     ? ", or, with Mesa's device-select layer, by DRI_PRIME=pci-0000_02_00_0! (its slot; MESA_VK_DEVICE_SELECT=list lists them)"
     : "";
-/** What somebody with more than one GPU wants to know; adapters that compute on the CPU are one. */
+/** What somebody with more than one GPU wants to know: told where there is one, and with --verbose. */
 const SEVERAL = [
   "several GPUs: --devices A,B splits a model over those that have different names. Two of one name cannot be told apart within a process: run one for each",
   `  in a container with one of them${DRI}; docs/scaling.md has more`,
@@ -78,7 +78,7 @@ function linesOf(report: Report, tunes: boolean): string[] {
   return [
     `Node ${report.node} on ${report.platform}, ${gibibytes(memory.total)} of memory, ${gibibytes(memory.available)} free`,
     `adapters, best first: ${adapters.join(", ")}`,
-    ...(kind === "cpu" ? [] : SEVERAL),
+    ...(kind === "cpu" && !dawn ? [] : SEVERAL),
     `chosen: ${adapter}${software}`,
     ...(mobile ? [`  ${ON_PHONES}`] : []),
     ...FEATURES.map(
