@@ -3,7 +3,7 @@ import { count, flag, isRecord, number, oneOf, type Read, type Reader, type Shap
 import type { Format } from "../text/grammar/schema.ts";
 import { GENERATION, type Generation, generation } from "./generation.ts";
 
-/** A field that OpenAI has and this library has not. @throws EngineError bad-input, naming it */
+/** A field that OpenAI has and this library does not. @throws EngineError bad-input, naming it */
 export function unsupported(param: string, what = param, hint?: string): EngineError {
   return new EngineError("bad-input", `${what} is not supported by this server`, { param, hint });
 }

@@ -56,4 +56,4 @@ export const shaders = {
 export type ShaderName = keyof typeof shaders;
 
 /** Of all kernels, in every file. */
-export const version = "ec7efbc2";
+export const version = "f41644f6";

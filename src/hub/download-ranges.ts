@@ -48,8 +48,8 @@ export function rangeFile(t: Transport, url: string, name: string, size: number)
     discard(response);
     if (!response.ok) throw refusal(url, response);
     if (response.status === 200 && saysPage(response)) throw pageError(name, url);
-    const has =
-      response.status === 200 ? "no ranges" : `${response.headers.get("content-range")?.slice(0, 80)} (ETag ${own?.slice(0, 80)})`;
+    const range = response.headers.get("content-range") ?? "a part that it does not name";
+    const has = response.status === 200 ? "no ranges" : `${range.slice(0, 80)} (ETag ${own?.slice(0, 80) ?? "none"})`;
     throw new EngineError("network", `${shown(url)} gives ${has}, needs bytes ${offset} to ${last} of ${size} of the same file`, {
       hint: "download the folder and give its path",
     });
@@ -83,9 +83,14 @@ async function wholeFile(t: Transport, url: string, name: string, signal?: Abort
   if (!response.ok) throw refusal(url, response);
   const pieces: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
-  for await (const piece of piecesOf(response, t.idle)) {
-    size += pieces[pieces.push(piece.slice()) - 1]!.length;
-    checkSize(name, size);
+  try {
+    for await (const piece of piecesOf(response, t.idle)) {
+      size += pieces[pieces.push(piece.slice()) - 1]!.length;
+      checkSize(name, size);
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error instanceof BrokenBody ? unreachable(url, error.cause) : error;
   }
   const bytes = new Uint8Array(await new Blob(pieces).arrayBuffer());
   if (isPage(bytes, saysPage(response))) throw pageError(name, url);

@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { quoted } from "../options.ts";
 import { isGguf } from "./foreign-errors.ts";
 import { hasFile, type WeightSource } from "./source-types.ts";
 
@@ -41,9 +42,13 @@ async function adapterAlone(source: WeightSource): Promise<EngineError | undefin
   );
 }
 
+/** The first file of a kind, where the source tells its files. */
+const fileOf = async (source: WeightSource, kind: RegExp): Promise<string | undefined> =>
+  (await source.list?.().catch(() => []))?.find((name) => kind.test(name));
+
 /** The error for a folder without config.json: what lies there instead. */
 export async function noConfig(source: WeightSource): Promise<EngineError> {
-  const gguf = (await source.list?.().catch(() => []))?.find((name) => /\.gguf$/i.test(name));
+  const gguf = await fileOf(source, /\.gguf$/i);
   if (gguf !== undefined) return isGguf(gguf);
   return (await adapterAlone(source)) ?? bad("there is no config.json in the model's folder", "give the folder of a whole checkpoint");
 }
@@ -61,9 +66,16 @@ export async function noTensors(source: WeightSource): Promise<EngineError | und
     );
   }
   const pickled = await firstOf(source, ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"]);
-  if (pickled === undefined) return undefined;
+  if (pickled !== undefined) {
+    return bad(
+      `the weights are there as ${pickled} alone (PyTorch's pickle), only safetensors files are read`,
+      "let transformers write them anew: model.save_pretrained(DIR, safe_serialization=True)",
+    );
+  }
+  const [renamed, gguf] = [await fileOf(source, /\.safetensors$/i), await fileOf(source, /\.gguf$/i)];
+  if (renamed === undefined) return gguf === undefined ? undefined : isGguf(gguf);
   return bad(
-    `the weights are there as ${pickled} alone (PyTorch's pickle), only safetensors files are read`,
-    "let transformers write them anew: model.save_pretrained(DIR, safe_serialization=True)",
+    `there is ${quoted(renamed)}, but no model.safetensors and no model.safetensors.index.json, where tensors are looked for`,
+    "if it is the whole model, call it model.safetensors",
   );
 }

@@ -103,7 +103,7 @@ function urlAddress(text: string, options: HubOptions): Address {
 function noModel({ base, hub }: Address, config: string, cause: EngineError): EngineError {
   if (!hub) {
     return new EngineError("network", `there is no checkpoint at ${base}: ${cause.message}`, {
-      hint: `give the address of the folder that holds ${config}`,
+      hint: `give the address of the folder that holds ${config}${/answers 40[13]/.test(cause.message) ? ", and, where it is private, the option `token`" : ""}`,
       cause,
     });
   }

@@ -13,7 +13,7 @@ import { NORMS, type NormKernel } from "./norm-kernels.ts";
 /** Every kernel's name, by op. */
 export const VARIANTS = {
   // biome-ignore format: a line
-  matmul: ["cpu_gemv_thread", "cpu_gemv_columns", "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32", "cpu_gemm_tile16", "cpu_gemm_panels", "gemv_workgroup", "gemv_subgroup", "gemv_subgroup_matrix", "gemm_tile", "gemm_subgroup_matrix", "gemm_dot4"],
+  matmul: ["cpu_gemv_thread", "cpu_gemv_subgroup", "cpu_gemv_columns", "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32", "cpu_gemm_tile16", "cpu_gemm_panels", "gemv_workgroup", "gemv_subgroup", "gemv_subgroup_matrix", "gemm_tile", "gemm_subgroup_matrix", "gemm_dot4"],
   attention: ["flash_subgroup_matrix", "flash", "cpu_panels", "cpu_thread"],
   decode: ["split", "cpu_vec4", "cpu_vec8"],
   norm: ["workgroup", "subgroups", "cpu_subgroup", "cpu_thread"],
@@ -67,6 +67,7 @@ const GPU: Table = {
 const CPU: Table = {
   matmul: [
     { rows: 1, formats: ["q8", "q4"], tries: ["cpu_gemv_columns", "gemv_subgroup", "cpu_gemv_thread"] },
+    { rows: 1, tries: ["cpu_gemv_subgroup", "gemv_subgroup", "cpu_gemv_thread"] },
     { rows: 8, formats: ["q8", "q4"], tries: ["cpu_gemm_rows4", "cpu_gemv_columns", "gemv_subgroup", "cpu_gemm_rows8", "cpu_gemv_thread"] },
     { rows: 4, tries: ["gemv_subgroup", "cpu_gemm_rows8", "cpu_gemv_thread"] },
     { rows: 8, tries: ["cpu_gemm_rows8", "cpu_gemv_thread", "gemv_subgroup", "cpu_gemm_tile16"] },

@@ -199,13 +199,7 @@ fn w_value(v: f32) -> f32 { return select(rounded(v), split(v), PRODUCTS > 2u); 
 }
 
 /** A GPU with matrix units of this configuration, made of any adapter. */
-export function withMatrixUnits(
-  gpu: Gpu,
-  matrices: readonly MatrixConfig[],
-  kernelOf = emulated,
-  vendor = "",
-  lanes = widthOf(matrices[0]!),
-): Gpu {
+export function withMatrixUnits(gpu: Gpu, matrices: readonly MatrixConfig[], kernelOf = emulated, vendor = "", lanes?: number): Gpu {
   const features = new Set([...gpu.device.features, "chromium-experimental-subgroup-matrix"]);
   const device = new Proxy(gpu.device, {
     get(target, name) {
@@ -223,7 +217,7 @@ export function withMatrixUnits(
     kernels,
     matrixSyntax: "typed",
     // Simulated units are no subgroups' business: the other kernels go by those that the adapter has.
-    subgroups: { size: kernelOf === simulated ? gpu.subgroups.size : lanes, pinned: undefined, matrices },
+    subgroups: { size: kernelOf === simulated ? gpu.subgroups.size : (lanes ?? widthOf(matrices[0]!)), pinned: undefined, matrices },
   };
 }
 

@@ -41,10 +41,17 @@ describe("a folder without the weights that it should have says what it has", ()
       /no model\.safetensors\.index\.json/,
       /fetch it/,
     ],
+    ["a GGUF file", { ...small, "model-q4_k_m.gguf": some }, /model-q4_k_m\.gguf is a GGUF file/, /llama\.cpp's own format/],
+    [
+      "one of another name",
+      { ...small, "model.fp16.safetensors": some },
+      /"model\.fp16\.safetensors", but no model\.safetensors/,
+      /call it/,
+    ],
     ["no configuration", { "model.safetensors": weights! }, /no config\.json/, /whole checkpoint/],
   ];
   it.each(cases)("%s", async (_, files, message, hint) => {
-    const error = await refusal(memoryFiles(files));
+    const error = await refusal({ ...memoryFiles(files), list: async () => Object.keys(files) });
     expect(error.message).toMatch(message);
     expect(error.hint).toMatch(hint);
   });

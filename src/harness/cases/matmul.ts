@@ -285,6 +285,7 @@ function* specs(random: Random): Generator<Spec> {
   for (const variant of [
     undefined,
     "cpu_gemv_thread",
+    "cpu_gemv_subgroup",
     "cpu_gemv_columns",
     "cpu_gemm_rows4",
     "cpu_gemm_rows8",

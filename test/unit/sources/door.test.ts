@@ -350,8 +350,9 @@ describe("a server that cannot be relied on", () => {
       "without end",
       (_, response) => {
         response.writeHead(200);
+        const some = noise(65_536);
         const more = (): void => {
-          while (!response.destroyed && response.write(noise(65_536)));
+          while (!response.destroyed && response.write(some));
           if (!response.destroyed) response.once("drain", more);
         };
         more();

@@ -200,6 +200,17 @@ describe("a plain address", () => {
       hint: "give the address of the folder that holds config.json",
     });
   });
+
+  it.each([401, 403])("answers of %i speak of private ones", async (status) => {
+    const { load } = await setUp({}, (_, response) => {
+      response.writeHead(status).end();
+      return true;
+    });
+    await expect(load()).rejects.toMatchObject({
+      code: "network",
+      hint: expect.stringContaining("where it is private, the option `token`"),
+    });
+  });
 });
 
 describe("openRemotely", () => {
@@ -233,6 +244,31 @@ describe("openRemotely", () => {
       code: "network",
       message: expect.stringContaining("gives no ranges, needs bytes"),
       hint: "download the folder and give its path",
+    });
+  });
+
+  it("says in words what a broken answer lacks", async () => {
+    const { source } = await setUp(({ method, path }, response) => {
+      if (method === "HEAD") return false;
+      if (path.endsWith("config.json")) response.writeHead(200, { "content-encoding": "gzip" }).end("not gzip");
+      else response.writeHead(206).end(weights);
+      return true;
+    });
+    await expect(openCheckpoint(source)).rejects.toMatchObject({
+      code: "network",
+      message: expect.stringContaining("gives a part that it does not name (ETag none), needs bytes 0 to 8 of"),
+    });
+  });
+
+  it("a small file whose body cannot be read is the network's fault", async () => {
+    const { source } = await setUp(({ path }, response) => {
+      if (!path.endsWith("tokenizer.json")) return false;
+      response.writeHead(200, { "content-encoding": "gzip" }).end("not gzip");
+      return true;
+    });
+    await expect(source.open("tokenizer.json")).rejects.toMatchObject({
+      code: "network",
+      message: expect.stringContaining("cannot fetch"),
     });
   });
 
