@@ -27,6 +27,9 @@ const oneDevice = {
   },
 };
 
+/** A worker waits for its adapter half of the time: on two cores three, and a page beside them, are done sooner than two. */
+const WORKERS = 3;
+
 /** A part of the tests that runs in Node, and alone with `--project NAME`. */
 const inNode = (
   name: string,
@@ -41,7 +44,7 @@ const inNode = (
     exclude: [...configDefaults.exclude, ...except],
     globalSetup: needs ? [`test/needs-${needs}.ts`] : [],
     pool: "forks" as const,
-    maxWorkers: 3, // a worker waits for its adapter half of the time: on two cores three are done sooner than two
+    maxWorkers: WORKERS,
     isolate: !together,
     ...times,
   },
@@ -59,6 +62,32 @@ class PartAfterPart extends BaseSequencer {
   }
 }
 const ORDER = ["serve", "built", "device", "pages", "kernels", "model", "media", "unit"];
+
+/** A part that runs inside Chromium, a page at a time. */
+const inPage = (name: string, files: string, { except = [], last = false }: { except?: string[]; last?: boolean } = {}) => ({
+  plugins: [oneDevice], // of a file, which has a page of its own
+  resolve: { alias: platform("web") },
+  optimizeDeps: { include: ["jpeg-js/lib/decoder.js", "@jsquash/jpeg/codec/dec/mozjpeg_dec.js", "mediabunny", "marked"] },
+  test: {
+    name,
+    include: [`test/browser/page/${files}.test.ts`],
+    exclude: [...configDefaults.exclude, ...except],
+    maxWorkers: WORKERS,
+    sequence: { groupOrder: last ? 1 : 0 },
+    ...times,
+    browser: {
+      enabled: true,
+      headless: true,
+      fileParallelism: false,
+      screenshotFailures: false,
+      provider: inChromium(),
+      instances: [{ browser: "chromium" as const }],
+    },
+  },
+});
+
+/** What looks at how long a page's tasks take, or at videos that go on playing: a busy machine would make them late. */
+const IN_TIME = "{images,pictures,video,worker}";
 
 /** The parts; CONTRIBUTING.md says what each needs. `test/full` has a configuration of its own. */
 export default defineConfig(({ mode }) => ({
@@ -81,24 +110,8 @@ export default defineConfig(({ mode }) => ({
       inNode("serve", ["test/serve/**/*.test.ts"], { except: BUILT }),
       inNode("built", BUILT, { needs: "dist" }),
       inNode("pages", ["test/browser/*.test.ts"]), // drive Chromium from Node
-      {
-        plugins: [oneDevice], // of a file, which has a page of its own
-        resolve: { alias: platform("web") },
-        optimizeDeps: { include: ["jpeg-js/lib/decoder.js", "@jsquash/jpeg/codec/dec/mozjpeg_dec.js", "mediabunny", "marked"] },
-        test: {
-          name: "browser",
-          include: ["test/browser/page/**/*.test.ts"], // run inside Chromium
-          sequence: { groupOrder: 1 }, // after Node's: a busy machine makes a page's tasks long
-          ...times,
-          browser: {
-            enabled: true,
-            headless: true,
-            screenshotFailures: false,
-            provider: inChromium(),
-            instances: [{ browser: "chromium" as const }],
-          },
-        },
-      },
+      inPage("browser", "*", { except: [`**/${IN_TIME}.test.ts`] }), // beside Node's
+      inPage("browser-in-time", IN_TIME, { last: true }),
     ],
   },
 }));

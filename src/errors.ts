@@ -41,6 +41,9 @@ export class EngineError extends Error {
   }
 }
 
+/** The error of a model that is no more. */
+export const disposed = (): EngineError => new EngineError("disposed", "this model was disposed", { hint: "load it again" });
+
 /** A part of the library that comes when it is needed: `late("what it is", import("…"))`. @throws EngineError network where it cannot be loaded */
 export const late = <T>(what: string, part: Promise<T>): Promise<T> =>
   part.catch((cause: unknown) => {

@@ -8,7 +8,7 @@ export type { BatchItem, BatchOptions } from "./api/batch.ts";
 export { cachedModels } from "./api/cached-models.ts";
 export type { Schema } from "./api/format.ts";
 export type { GenerationOptions } from "./api/generation.ts";
-export type { ImageDecoder } from "./api/image-options.ts";
+export type { ImageDecoder, PictureOptions } from "./api/image-options.ts";
 export type { ImageLike, RawImage } from "./api/images.ts";
 export { InternVL } from "./api/internvl.ts";
 export type { LoadOptions, Progress } from "./api/load.ts";
@@ -35,7 +35,7 @@ export type {
   TokenLogprob,
 } from "./api/openai-types.ts";
 export type { Source as ImageSource, StoredPixels } from "./api/pictures.ts";
-export type { ChatOptions, PictureOptions, PromptOptions, VideoFile, VideoLike } from "./api/prompt.ts";
+export type { ChatOptions, PromptOptions, VideoFile, VideoLike } from "./api/prompt.ts";
 export type { BatchAnswer, BatchFailure, BatchResult, ChatReply, ChatResult, Timings, Usage } from "./api/reply.ts";
 export type { SendOptions, Session, SessionOptions } from "./api/session.ts";
 export { EngineError, type ErrorCode } from "./errors.ts";

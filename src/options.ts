@@ -170,6 +170,9 @@ export function readOptions<S extends Shape>(what: string, value: unknown, shape
   });
 }
 
+/** Anything, as it is. */
+export const any: Reader<unknown> = (value) => value;
+
 /** A text. */
 export const text: Reader<string> = (value, name) => {
   if (typeof value !== "string") throw wrong(name, value, "a text");

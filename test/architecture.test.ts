@@ -80,13 +80,15 @@ describe("the house", () => {
     expect(offenders).toEqual([]);
   });
 
-  it("reaches what only CPU adapters need through ops/choose.ts alone", () => {
-    const isCpu = (file: string) => file.startsWith("src/ops/cpu/");
-    const others = files.filter((file) => !isCpu(file) && importsOf(file).some(isCpu));
-    expect(others).toEqual(["src/ops/choose.ts"]);
-    // And there when such an adapter is opened, not before.
+  it("reaches what only CPU adapters, and only matrix units, need through ops/choose.ts alone", () => {
     const text = readFileSync(join(root, "src/ops/choose.ts"), "utf8");
-    expect(text.match(/^.*\.\/cpu\/.*$/gm)).toEqual([expect.stringContaining('import("./cpu/index.ts")')]);
+    for (const folder of ["cpu", "matrix"]) {
+      const within = (file: string) => file.startsWith(`src/ops/${folder}/`);
+      const others = files.filter((file) => !within(file) && importsOf(file).some(within));
+      expect(others).toEqual(["src/ops/choose.ts"]);
+      // And there when such an adapter is opened, not before.
+      expect(text.match(new RegExp(`^.*\\./${folder}/.*$`, "gm"))).toEqual([expect.stringContaining(`import("./${folder}/index.ts")`)]);
+    }
   });
 
   it("asks in one place what an adapter is, and chooses kernels by it in one", () => {

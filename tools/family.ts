@@ -29,6 +29,10 @@ export const FAMILY: readonly FamilyMember[] = [
   member("InternVL3_5-8B", 19_019_096_064, 11_025_997_824, 6_763_012_096),
 ];
 
+/** What is said of a phone's GPU (`Gpu.mobile`). */
+export const ON_PHONES =
+  "A phone's GPU: steps are small there (a tile, 512 tokens), three are on their way at once, and no buffer is above 1 GiB. Take a 1B in q4.";
+
 /** A size of the family in a format, and whether an adapter has room for it. */
 export interface Need {
   model: string;

@@ -1,4 +1,15 @@
-import { throwIfAborted } from "../errors.ts";
+import { EngineError, throwIfAborted } from "../errors.ts";
+
+/** Runs `work`. What the platform throws at an abort becomes this library's `aborted`. */
+export async function abortable<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  throwIfAborted(signal);
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof EngineError)) throwIfAborted(signal);
+    throw error;
+  }
+}
 
 /** Waits until `work` is done or the signal fires, whichever comes first. */
 export async function doneOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Read, reading, readOptions, text, wrong } from "../options.ts";
+import { any, type Read, reading, readOptions, text, wrong } from "../options.ts";
 import { ask, asked, CHAT, type Sent } from "./accept.ts";
 import type { AcceptedItem, Ask } from "./asking.ts";
 import type { GENERATION } from "./generation.ts";
@@ -6,7 +6,7 @@ import { history, type Message } from "./messages.ts";
 import { isList } from "./pictures.ts";
 
 const { signal: _, onProgress: __, ...ITEM_OPTIONS } = CHAT;
-const ITEM = { prompt: (value: unknown) => value, ...ITEM_OPTIONS };
+const ITEM = { prompt: any, ...ITEM_OPTIONS };
 
 const isMessages = (prompt: readonly unknown[]): boolean => prompt.some((each) => typeof each === "object" && each !== null);
 

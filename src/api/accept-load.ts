@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { type DeviceOptions, deviceOption } from "../gpu/device-options.ts";
+import { deviceOption } from "../gpu/device-options.ts";
 import { checkSource, type SourceLike } from "../hub/source.ts";
 import { callback, count, has, number, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
 import type { LoadOptions } from "./load.ts";
@@ -26,8 +26,9 @@ const worker: Reader<boolean | Worker> = (value, name) => {
     throw wrong(name, value, "true, false or a Worker", 'write { worker: true }, or new Worker(url, { type: "module" })');
   return value;
 };
+
 /** Several of them, each once. */
-const severalOf =
+export const severalOf =
   <T>(device: Reader<T>): Reader<T[]> =>
   (value, name) => {
     if (!Array.isArray(value) || value.length === 0)
@@ -48,7 +49,7 @@ const split: Reader<number[]> = (value, name) => {
 };
 
 /** What several devices need of one another. @throws EngineError bad-input */
-function checkDevices<T extends { device?: unknown; devices?: readonly unknown[]; split?: readonly number[] }>(options: T): T {
+export function checkDevices<T extends { device?: unknown; devices?: readonly unknown[]; split?: readonly number[] }>(options: T): T {
   const { device, devices, split } = options;
   if (device !== undefined && devices)
     throw new EngineError("bad-input", "load has device and devices, needs one of them", { param: "devices" });
@@ -59,7 +60,7 @@ function checkDevices<T extends { device?: unknown; devices?: readonly unknown[]
   return options;
 }
 
-const LOAD = {
+export const LOAD = {
   device,
   devices: severalOf(device),
   split,
@@ -85,30 +86,7 @@ export function acceptLoad(from: unknown, options: unknown): { source: SourceLik
   return { source: checkSource(from), ...checkDevices(readOptions("load", options, LOAD)) };
 }
 
-/** What a worker's `load` was given. @throws EngineError bad-input */
-export function acceptWorkerLoad(from: unknown, options: unknown) {
-  const chosen: Reader<DeviceOptions> = (value, name) => {
-    const read = deviceOption(value, name);
-    if ("own" in read) throw wrong(name, value, "{ adapter, powerPreference }: a device cannot be handed to a worker");
-    return read.options;
-  };
-  const fetch: Reader<undefined> = (value, name) => {
-    throw wrong(
-      name,
-      value,
-      "nothing where the model is in a worker: a function cannot be handed to one",
-      "give a source { open(name) }, which stays in the page",
-    );
-  };
-  const shape = { ...LOAD, device: chosen, devices: severalOf(chosen), fetch };
-  return { source: checkSource(from), ...checkDevices(readOptions("load", options, shape)) };
-}
-
 const { endpoint, revision, token, cacheDir, fetch: request, signal: abort } = LOAD;
 
 /** The options of `load` that say where a checkpoint comes from, for other functions that open one. */
 export const SOURCE = { endpoint, revision, token, cacheDir, fetch: request, signal: abort };
-/** How `load` takes adapters. */
-export const ADAPTERS = adapters;
-/** How `load` takes a device. */
-export const DEVICE = device;

@@ -16,10 +16,10 @@ import {
   text,
   wrong,
 } from "../options.ts";
-import type { Accepted, Ask, Clip, SessionStart } from "./asking.ts";
+import type { Accepted, Ask, Clip } from "./asking.ts";
 import { GENERATION, generation } from "./generation.ts";
 import { isBlob, isBuffer, isUrlObject } from "./images.ts";
-import { type Asked, at, type Conversation, conversation, history, oneSystem, tileCount } from "./messages.ts";
+import { type Asked, at, type Conversation, conversation, history, oneSystem, type SessionStart, tileCount } from "./messages.ts";
 import { isList, type Picture, pictures } from "./pictures.ts";
 import type { BatchResult } from "./reply.ts";
 
@@ -106,9 +106,7 @@ export function ask({ system, systemTexts, turns, open }: Conversation & { open:
     throw new EngineError(
       "bad-input",
       `${open.name} brings ${open.pictures.length} of its own and the option images ${images.length} more`,
-      {
-        hint: "give a message's pictures in the message, or all of them as images",
-      },
+      { hint: "give a message's pictures in the message, or all of them as images" },
     );
   }
   const said = oneSystem(sent.history?.system, system);

@@ -32,9 +32,7 @@ export async function bytesAt(address: string, what: string, signal: AbortSignal
     throw new EngineError(
       "bad-input",
       `${what} is a text of ${address.length} characters that looks like base64, needs a path or an address`,
-      {
-        hint: 'put "data:image/png;base64," in front of it (or image/jpeg), or give its bytes',
-      },
+      { hint: 'put "data:image/png;base64," in front of it (or image/jpeg), or give its bytes' },
     );
   }
   const scheme = /^([a-z][a-z0-9+.-]+):\/\//i.exec(address)?.[1];

@@ -1,17 +1,8 @@
 import type { PromptProgress } from "../generate/request.ts";
 import type { Generation } from "./generation.ts";
-import type { ImageDecoder } from "./image-options.ts";
+import type { PictureOptions } from "./image-options.ts";
 import type { Asked, Texts, Turn } from "./messages.ts";
 import type { Picture } from "./pictures.ts";
-
-/** How pictures are read; what is absent is the model's or the decoder's default. */
-export interface PictureSettings {
-  maxTiles?: number | undefined;
-  maxPixels?: number | undefined;
-  maxSide?: number | undefined;
-  allowTruncated?: boolean | undefined;
-  decoder?: ImageDecoder | undefined;
-}
 
 /** A video file, and which frames of it are asked about. */
 export interface Clip {
@@ -36,7 +27,7 @@ export interface Ask {
   frames: readonly Picture[];
   /** What those frames are of, where they have to be decoded. */
   clip?: Clip | undefined;
-  settings: PictureSettings;
+  settings: PictureOptions;
   specialTokens: "text" | "parse";
   /** Whether an `<image>` that no picture belongs to is text, and not a mistake. */
   literalMarkers?: boolean | undefined;
@@ -48,14 +39,6 @@ export interface Accepted {
   ask: Ask;
   signal: AbortSignal | undefined;
   onProgress: ((progress: PromptProgress) => void) | undefined;
-}
-
-/** What a session begins with. */
-export interface SessionStart {
-  system: string | undefined;
-  systemTexts?: Texts;
-  systemSaid: boolean;
-  turns: readonly Turn[];
 }
 
 /** An item of a batch: its first question, and those that follow it in the same conversation. */

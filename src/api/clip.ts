@@ -6,7 +6,8 @@ import { resize } from "../media/resize.ts";
 import { sampleFrameIndices } from "../media/video.ts";
 import type { OpenVideo } from "../platform/platform.ts";
 import { bytesAt, isUrl } from "./address.ts";
-import type { Clip, PictureSettings } from "./asking.ts";
+import type { Clip } from "./asking.ts";
+import type { PictureOptions } from "./image-options.ts";
 import { isBlob } from "./images.ts";
 
 /** Whatever reading a video throws is said of the video. */
@@ -22,7 +23,7 @@ function clipError(cause: unknown, signal: AbortSignal | undefined): unknown {
  */
 export async function openClip(
   { src, frames, bound }: Clip,
-  settings: PictureSettings,
+  settings: PictureOptions,
   signal?: AbortSignal,
 ): Promise<OpenVideo & { indices: readonly number[] }> {
   const path = typeof src === "string" && /^file:/i.test(src) ? platform.pathOfUrl(src) : src;
@@ -43,7 +44,7 @@ export async function openClip(
 }
 
 /** The chosen frames, each already of a tile's size, which is all that the model sees of it: a clip of 4K would fill the memory. */
-export async function clipFrames(clip: Clip, settings: PictureSettings, tileSize: number, signal: AbortSignal): Promise<RgbImage[]> {
+export async function clipFrames(clip: Clip, settings: PictureOptions, tileSize: number, signal: AbortSignal): Promise<RgbImage[]> {
   const { indices, read, close } = await openClip(clip, settings, signal);
   try {
     const once = [...new Set(indices)];

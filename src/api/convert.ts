@@ -25,9 +25,10 @@ import { isQuantized } from "../tensor/tensor.ts";
 import { type ConvertFormat, convertTensors } from "../weights/convert.ts";
 import { relaidTensors } from "../weights/relaid.ts";
 import { LICENCES, SMALL_FILES } from "../weights/small-files.ts";
+import { tensorBytes } from "../weights/tensor-source.ts";
 import { type TensorReport, verifyConversion } from "../weights/verify.ts";
-import { abortable } from "./abortable.ts";
-import { ADAPTERS, DEVICE, SOURCE } from "./accept-load.ts";
+import { abortable } from "./aborting.ts";
+import { LOAD, SOURCE } from "./accept-load.ts";
 
 /** How far a conversion is, in bytes of the original. The phases come in this order; each phase's numbers only grow. */
 export interface ConvertProgress {
@@ -84,16 +85,14 @@ const CONVERT = {
   ...SOURCE,
   to: format,
   layout: oneOf("hf", "upstream"),
-  adapters: ADAPTERS,
+  adapters: LOAD.adapters,
   out: output,
   shardBytes: count,
-  device: DEVICE,
+  device: LOAD.device,
   onProgress: callback<NonNullable<ConvertOptions["onProgress"]>>(),
 };
 
 const SHARD_BYTES = 5e9; // as the transformers library has it
-
-const bytesOf = ({ tensors }: Checkpoint): number => [...tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0);
 
 /** sha256 of every file, as `sha256sum` prints it. */
 async function hashes({ files }: Checkpoint, onBytes: (bytes: number) => void, signal?: AbortSignal): Promise<string> {
@@ -222,9 +221,7 @@ export async function convertWeights(source: SourceLike, options: ConvertOptions
     throw new EngineError(
       "bad-input",
       `to is "${to}", and layout "${layout}": transformers and upstream's code do not read weights in ${to}`,
-      {
-        hint: "with a layout take bf16, f16 or f32; for this engine convert to q8 or q4 without one",
-      },
+      { hint: "with a layout take bf16, f16 or f32; for this engine convert to q8 or q4 without one" },
     );
   }
   const tell = onProgress && seldom(onProgress);
@@ -242,7 +239,7 @@ export async function convertWeights(source: SourceLike, options: ConvertOptions
       const settings = { to, shardBytes, device, signal, config };
       const tensors = await writeInto(folder, (into) => convertInto(into, checkpoint, small, settings, report));
       tell?.({ phase: "ready", loaded: 1, total: 1 });
-      return { to, sourceBytes: bytesOf(checkpoint.files), bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0), tensors };
+      return { to, sourceBytes: tensorBytes(checkpoint.files.tensors), bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0), tensors };
     } finally {
       await checkpoint.files.close();
     }

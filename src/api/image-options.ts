@@ -14,14 +14,24 @@ export const MOST_BYTES = 2 ** 29;
  */
 export type ImageDecoder = "auto" | "js" | "native";
 
+/** How pictures are read. */
+export interface PictureOptions {
+  /** Most tiles of a picture, 1 to 40; by default what the model's configuration says, 12. */
+  maxTiles?: number | undefined;
+  /** Pictures with more pixels are refused before they are decoded. */
+  maxPixels?: number | undefined;
+  /** Pictures that are wider or higher are refused before they are decoded. */
+  maxSide?: number | undefined;
+  /** Takes a JPEG or PNG file that breaks off, with grey where it has no data; refused by default. */
+  allowTruncated?: boolean | undefined;
+  /** Who decodes pictures; `auto` by default, see `ImageDecoder`. */
+  decoder?: ImageDecoder | undefined;
+}
+
+/** How one picture is read. */
 export interface ImageOptions extends ImageLimits {
   /** Put before messages: "image 2". */
   name: string;
   decoder?: ImageDecoder | undefined;
-  /** Most pixels, and most pixels a side. */
-  maxPixels?: number | undefined;
-  maxSide?: number | undefined;
-  /** Whether a file that breaks off is taken. */
-  allowTruncated?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }

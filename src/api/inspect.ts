@@ -10,13 +10,13 @@ import { resolve } from "../model/resolve.ts";
 import { isHead } from "../model/tensors.ts";
 import { callback, readOptions } from "../options.ts";
 import { type Checkpoint, readPieces } from "../safetensors/index.ts";
-import type { MatrixDtype } from "../tensor/tensor.ts";
+import { elementsOf, type MatrixDtype } from "../tensor/tensor.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import { countNonFinite } from "../weights/finite.ts";
 import { candidates } from "../weights/fit.ts";
 import { CODES, PLAIN, SCALES_SUFFIX, storedFormat } from "../weights/formats.ts";
-import type { StoredShape } from "../weights/tensor-source.ts";
-import { abortable } from "./abortable.ts";
+import { type StoredShape, tensorBytes } from "../weights/tensor-source.ts";
+import { abortable } from "./aborting.ts";
 import { SOURCE } from "./accept-load.ts";
 
 /** Where the checkpoint comes from, and how to end it. */
@@ -60,7 +60,7 @@ export interface Verified {
 
 /** Elements that a tensor stands for. */
 function parametersOf(name: string, { dtype, shape }: StoredShape, shapes: ReadonlyMap<string, StoredShape>): number {
-  const elements = shape.reduce((product, size) => product * size, 1);
+  const elements = elementsOf(shape);
   const scales = name.endsWith(SCALES_SUFFIX) && CODES[shapes.get(name.slice(0, -SCALES_SUFFIX.length))?.dtype ?? ""];
   return scales ? 0 : elements * (dtype === "U8" && shapes.has(name + SCALES_SUFFIX) ? 2 : 1);
 }
@@ -125,7 +125,7 @@ export async function verifyValues(
   { tensors, files }: Checkpoint,
   { signal, onProgress }: Pick<VerifyOptions, "signal" | "onProgress">,
 ): Promise<Verified> {
-  const total = [...tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0);
+  const total = tensorBytes(tensors);
   const problems: string[] = [];
   let loaded = 0;
   for (const [name, entry] of tensors) {

@@ -1,7 +1,7 @@
-import { EngineError, late } from "../errors.ts";
+import { disposed, late } from "../errors.ts";
 import type { SourceLike } from "../hub/source.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
-import { readyOrAborted } from "./aborting.ts";
+import { abortable, readyOrAborted } from "./aborting.ts";
 import { acceptBatch, acceptChat } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
 import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch.ts";
@@ -10,13 +10,11 @@ import type { Message } from "./messages.ts";
 import type { Complete, CompletionOptions } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
 import type { ChatOptions } from "./prompt.ts";
-import { asEngineError, type BatchResult, type ChatReply, type ChatResult, type Run, startReply } from "./reply.ts";
+import { type BatchResult, type ChatReply, type ChatResult, type Run, startReply } from "./reply.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import type { WorkerLoadOptions } from "./worker.ts";
 
 const parts = new WeakMap<InternVL, Parts>();
-
-const disposed = () => new EngineError("disposed", "this model was disposed", { hint: "load it again" });
 
 /** The insides of a loaded model. @throws EngineError disposed */
 export function partsOf(vlm: InternVL): Parts {
@@ -60,17 +58,12 @@ export class InternVL {
       return InternVLWorker.load(from, { ...accepted, worker } as WorkerLoadOptions);
     }
     const { loadParts } = await late("the engine", import("./load.ts")); // not needed where a worker computes
-    try {
-      const loaded = await loadParts(from, accepted);
+    return abortable(accepted.signal, async () => {
       const vlm = new InternVL();
-      parts.set(vlm, loaded);
+      parts.set(vlm, await loadParts(from, accepted));
       accepted.onProgress?.({ phase: "ready", loaded: 1, total: 1 });
       return vlm;
-    } catch (error) {
-      // An abort of the platform (fetch, files) becomes this library's; whatever the caller's own functions throw stays what it is.
-      if (error instanceof EngineError || !accepted.signal?.aborted) throw error;
-      throw asEngineError(error, accepted.signal);
-    }
+    });
   }
 
   /** The adapter's name; of several devices those of all, with commas between. */

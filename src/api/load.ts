@@ -5,7 +5,8 @@ import { Scheduler } from "../generate/scheduler.ts";
 import type { DeviceOptions, Gpu } from "../gpu/device.ts";
 import { openGpus } from "../gpu/devices.ts";
 import type { Precision } from "../gpu/program.ts";
-import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, seldom } from "../hub/source.ts";
+import { type HubOptions, openSource, readSmall, type SourceLike, type SourceProgress, type StagedSource, seldom } from "../hub/source.ts";
+import type { ModelConfig } from "../model/config.ts";
 import { checkContext } from "../model/internvl.ts";
 import { usualContext } from "../model/memory.ts";
 import { openCheckpoint } from "../model/open-checkpoint.ts";
@@ -76,6 +77,29 @@ export interface LoadOptions extends HubOptions {
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 
+/** What small files, options and devices tell, before gigabytes are fetched that nothing could run. */
+async function beforeDownload(
+  source: StagedSource,
+  config: ModelConfig,
+  options: LoadOptions & { devices: NonNullable<LoadOptions["devices"]> },
+  kv: KvDtype,
+) {
+  const { language } = config;
+  const tokenizer = await loadTokenizer((name) => readSmall(source, name), language.vocabSize, config.layout);
+  const maxContext = options.maxContext ?? usualContext(language);
+  checkContext(language, maxContext);
+  const least = kvBytes(language, maxContext, kv);
+  if (options.kvBytes !== undefined && options.kvBytes < least) {
+    throw new EngineError("bad-input", `kvBytes is ${options.kvBytes}, one slot of ${maxContext} tokens needs ${least}`, {
+      hint: "give at least that, or a smaller maxContext",
+    });
+  }
+  const each = options.devices.map(() => 1);
+  await layersOver(language.layers, each); // there are as many layers as that
+  for (const each of options.devices) if (source.download && !("createBuffer" in each)) await platform.requestAdapter(each);
+  return { tokenizer, maxContext, ...structuralIds(tokenizer, config) };
+}
+
 /**
  * Opens a checkpoint and puts it on the GPU: everything that `InternVL.load` does but the checking of its options.
  *
@@ -92,25 +116,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   const dtype = kv === "auto" ? "f16" : kv;
   const { config, files, tensors, between } = await openCheckpoint(source, {
     ...{ signal, adapters },
-    // Before gigabytes are fetched that nothing could run.
-    between: async (config) => {
-      const { language } = config;
-      const tokenizer = await loadTokenizer((name) => readSmall(source, name), language.vocabSize, config.layout);
-      const maxContext = options.maxContext ?? usualContext(language);
-      checkContext(language, maxContext);
-      const least = kvBytes(language, maxContext, dtype);
-      if (options.kvBytes !== undefined && options.kvBytes < least) {
-        throw new EngineError("bad-input", `kvBytes is ${options.kvBytes}, one slot of ${maxContext} tokens needs ${least}`, {
-          hint: "give at least that, or a smaller maxContext",
-        });
-      }
-      await layersOver(
-        language.layers,
-        devices.map(() => 1),
-      ); // as many layers as that
-      for (const each of devices) if (source.download && !("createBuffer" in each)) await platform.requestAdapter(each);
-      return { tokenizer, maxContext, ...structuralIds(tokenizer, config) };
-    },
+    between: (config) => beforeDownload(source, config, { ...options, devices }, dtype),
   });
   const { tokenizer, maxContext, imageContextId, stopIds } = between;
   try {

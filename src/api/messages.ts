@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { isRecord, number, oneOf, type Reader, readOptions, text, wrong } from "../options.ts";
+import { any, isRecord, number, oneOf, type Reader, readOptions, text, wrong } from "../options.ts";
 import { isList, type Picture, picture, pictures, type Source } from "./pictures.ts";
 
 /** A text of a message. */
@@ -71,9 +71,14 @@ export interface Conversation {
   open?: Asked | undefined;
 }
 
+/** What a session begins with. */
+export interface SessionStart extends Omit<Conversation, "open"> {
+  /** Whether the system message came as a message: then the reply's history has it too. */
+  systemSaid: boolean;
+}
+
 export const tileCount: Reader<number> = number("an integer from 1 to 40", (v) => Number.isInteger(v) && v >= 1 && v <= 40);
 
-const any: Reader<unknown> = (value) => value;
 /** A reader that calls its value by where it stands. */
 export const at =
   <T>(where: string, read: Reader<T>): Reader<T> =>
@@ -226,17 +231,7 @@ export function pictureNames(messages: readonly Message[]): (string | undefined)
 }
 
 /** Whole turns as messages. */
-export function messagesOf({
-  system,
-  systemTexts,
-  systemSaid,
-  turns,
-}: {
-  system?: string | undefined;
-  systemTexts?: Texts;
-  systemSaid: boolean;
-  turns: readonly Turn[];
-}): Message[] {
+export function messagesOf({ system, systemTexts, systemSaid, turns }: SessionStart): Message[] {
   const asked = ({ text, pictures: own }: Asked): Message["content"] => {
     if (own.length === 0) return text;
     const parts = own.map((each) => (each.part ?? { type: "image", image: each.sources, maxTiles: each.maxTiles }) as ContentPart);

@@ -1,9 +1,9 @@
 import { EngineError } from "../errors.ts";
-import { flag, isRecord, number, oneOf, type Reader, type Shape, text, unknownKey, wrong } from "../options.ts";
+import { count, flag, isRecord, number, oneOf, type Read, type Reader, type Shape, text, unknownKey, wrong } from "../options.ts";
 import type { Format } from "../text/grammar/schema.ts";
 import { GENERATION, type Generation, generation } from "./generation.ts";
 
-/** A field that OpenAI has and this library has not. @throws EngineError bad-input, naming it */
+/** A field that OpenAI has and this library does not. @throws EngineError bad-input, naming it */
 export function unsupported(param: string, what = param, hint?: string): EngineError {
   return new EngineError("bad-input", `${what} is not supported by this server`, { param, hint });
 }
@@ -24,7 +24,7 @@ export function nested<S extends Shape>(value: unknown, name: string, shape: S) 
 }
 
 /** As `readOptions`, of a body: unknown fields are refused as OpenAI's own server does it. @throws EngineError bad-input, with `param` */
-export function readFields<S extends Shape>(body: Record<string, unknown>, shape: S, prefix = ""): { [K in keyof S]?: ReturnType<S[K]> } {
+export function readFields<S extends Shape>(body: Record<string, unknown>, shape: S, prefix = ""): Read<S> {
   const known = Object.keys(shape);
   for (const key of Object.keys(body)) {
     if (Object.hasOwn(shape, key)) continue;
@@ -40,16 +40,13 @@ export function readFields<S extends Shape>(body: Record<string, unknown>, shape
     const value = Object.hasOwn(body, key) ? body[key] : undefined;
     if (value !== undefined && value !== null) read[key] = shape[key]!(value, prefix + key);
   }
-  return read as { [K in keyof S]?: ReturnType<S[K]> };
+  return read as Read<S>;
 }
-
-const positive = number("a positive integer", (v) => Number.isSafeInteger(v) && v >= 1);
-const stops: Reader<readonly string[]> = (value, name) => GENERATION.stop(value, name);
 
 /** Fields that chat completions and completions share. */
 export const SAMPLING = {
   model: text,
-  max_tokens: positive,
+  max_tokens: count,
   temperature: number("a number from 0 to 2", (v) => v >= 0 && v <= 2),
   top_p: number("a number from 0 to 1", (v) => v >= 0 && v <= 1),
   top_k: number("an integer from -1 (off)", (v) => Number.isInteger(v) && v >= -1),
@@ -58,7 +55,7 @@ export const SAMPLING = {
   presence_penalty: GENERATION.presencePenalty,
   frequency_penalty: GENERATION.frequencyPenalty,
   seed: integer,
-  stop: stops,
+  stop: GENERATION.stop,
   n: number("an integer from 1 to 128", (v) => Number.isInteger(v) && v >= 1 && v <= 128),
   stream: flag,
   stream_options: (value: unknown, name: string) => nested(value, name, { include_usage: flag, include_obfuscation: flag }),
@@ -69,7 +66,7 @@ export const SAMPLING = {
 /** What chat completions have besides. Fields without an effect here are only checked for their type. */
 export const CHAT = {
   ...SAMPLING,
-  max_completion_tokens: positive,
+  max_completion_tokens: count,
   logprobs: flag,
   top_logprobs: number("an integer from 0 to 20", (v) => Number.isInteger(v) && v >= 0 && v <= 20),
   parallel_tool_calls: flag,
@@ -90,8 +87,6 @@ export const CHAT = {
   reasoning_effort: never(() => false),
   verbosity: never(() => false),
 };
-
-type Read<S extends Shape> = { [K in keyof S]?: ReturnType<S[K]> };
 
 /** How an answer is generated; the i-th of several has another seed than the first. @throws EngineError bad-input */
 export function generationOf(read: Read<typeof SAMPLING>, maxTokens: number, schema?: Format): (index: number) => Generation {

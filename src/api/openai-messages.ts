@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { isRecord, oneOf, type Reader, text, wrong } from "../options.ts";
+import { any, isRecord, oneOf, text, wrong } from "../options.ts";
 import { videoPrefix } from "../text/template.ts";
 import { fromBase64 } from "./base64.ts";
 import type { Asked, Turn } from "./messages.ts";
@@ -53,7 +53,6 @@ function content(value: unknown, name: string, pictures: boolean): { text: strin
     const at = `${name}[${i}]`;
     if (!isRecord(part)) throw wrong(at, part, "a part { type, … }");
     const type = oneOf("text", ...(pictures ? (["image_url", "video_url"] as const) : []))(part.type, `${at}.type`);
-    const any: Reader<unknown> = (each) => each;
     if (type === "text") {
       const read = nested(part, at, { type: any, text });
       if (read.text === undefined) throw wrong(`${at}.text`, read.text, "a text");
@@ -77,7 +76,6 @@ function content(value: unknown, name: string, pictures: boolean): { text: strin
 
 function message(value: unknown, name: string): Said {
   if (!isRecord(value)) throw wrong(name, value, "a message { role, content }");
-  const any: Reader<unknown> = (each) => each;
   const role = oneOf("system", "developer", "user", "assistant", "tool")(value.role, `${name}.role`);
   const shape = { role: any, content: any, name: text, tool_calls: any, tool_call_id: text, refusal: any, annotations: any, audio: any };
   const read = nested(value, name, shape);

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { count, flag, number, type Reader, readOptions, signal, wrong } from "../options.ts";
+import { any, count, flag, number, readOptions, signal, wrong } from "../options.ts";
 import { checkBiases } from "./answer.ts";
 import { bodyOf, newId } from "./openai.ts";
 import { Answers, type Observe } from "./openai-answers.ts";
@@ -31,7 +31,6 @@ interface TextLogprobs {
 const MOST_PROMPTS = 128;
 const DEFAULT_TOKENS = 16;
 
-const any: Reader<unknown> = (value) => value;
 const FIELDS = {
   ...SAMPLING,
   prompt: any,

@@ -1,4 +1,4 @@
-import { flag, isRecord, oneOf, type Reader, text, wrong } from "../options.ts";
+import { any, flag, isRecord, oneOf, type Reader, text, wrong } from "../options.ts";
 import type { CalledFunction } from "../text/grammar/schema.ts";
 import { pythonJson } from "../text/python-json.ts";
 import { plainSchema } from "./format.ts";
@@ -9,7 +9,6 @@ import { isList } from "./pictures.ts";
 const OPEN = "<tool_call>";
 const CLOSE = "</tool_call>";
 
-const any: Reader<unknown> = (value) => value;
 const record: Reader<Record<string, unknown>> = (value, name) => {
   if (!isRecord(value)) throw wrong(name, value, "an object");
   return value;

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { described, flag, isRecord, oneOf, type Reader, reading, readOptions, text, wrong } from "../options.ts";
+import { any, described, flag, isRecord, oneOf, type Reader, reading, readOptions, text, wrong } from "../options.ts";
 import type { Format } from "../text/grammar/schema.ts";
 import { TEMPLATES } from "../text/template.ts";
 import { checkBiases, prepareAsk } from "./answer.ts";
@@ -45,8 +45,6 @@ export function bodyOf(value: unknown): Record<string, unknown> {
   });
   return value;
 }
-
-const any: Reader<unknown> = (value) => value;
 
 type Json = Extract<Format, { kind: "json" }>;
 

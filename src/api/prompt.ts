@@ -5,7 +5,7 @@ import { type PromptPart, promptParts, promptText, TEMPLATES } from "../text/tem
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Ask } from "./asking.ts";
 import type { GenerationOptions } from "./generation.ts";
-import type { ImageDecoder } from "./image-options.ts";
+import type { PictureOptions } from "./image-options.ts";
 import type { ImageLike } from "./images.ts";
 import { type ContentPart, contentOf, type History, type Message, type Texts } from "./messages.ts";
 import type { Source } from "./pictures.ts";
@@ -26,20 +26,6 @@ export interface VideoFile {
 
 /** A video file, or frames that were taken of one, in their order. */
 export type VideoLike = VideoFile | readonly ImageLike[];
-
-/** How pictures are read. */
-export interface PictureOptions {
-  /** Most tiles of a picture, 1 to 40; by default what the model's configuration says, 12. */
-  maxTiles?: number | undefined;
-  /** Pictures with more pixels are refused before they are decoded. */
-  maxPixels?: number | undefined;
-  /** Pictures that are wider or higher are refused before they are decoded. */
-  maxSide?: number | undefined;
-  /** Takes a JPEG or PNG file that breaks off, with grey where it has no data; refused by default. */
-  allowTruncated?: boolean | undefined;
-  /** Who decodes pictures; `auto` by default, see `ImageDecoder`. */
-  decoder?: ImageDecoder | undefined;
-}
 
 /** What is asked, beside the question itself. */
 export interface PromptOptions extends PictureOptions {
@@ -91,9 +77,7 @@ export function checkLength(texts: readonly string[], { tokenizer, context }: Pi
   throw new EngineError(
     "context-overflow",
     `the prompt's texts have at least ${least} tokens, the context has ${context} with the answer`,
-    {
-      hint: "shorten the prompt, or load with a larger maxContext",
-    },
+    { hint: "shorten the prompt, or load with a larger maxContext" },
   );
 }
 

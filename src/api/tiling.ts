@@ -6,7 +6,7 @@ import { tileImage } from "../media/tiles.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { Tiles } from "../model/internvl.ts";
 import { described } from "../options.ts";
-import type { PictureSettings } from "./asking.ts";
+import type { PictureOptions } from "./image-options.ts";
 import { isBlob, isBuffer, isUrlObject, toRgb } from "./images.ts";
 import { type Held, HeldImage, isPixels, type Picture, rawPixels, type Source } from "./pictures.ts";
 import type { TileCache, Tiled } from "./tile-cache.ts";
@@ -15,7 +15,7 @@ import type { TileCache, Tiled } from "./tile-cache.ts";
 export interface Tiling {
   config: ModelConfig;
   cache: TileCache;
-  settings: PictureSettings;
+  settings: PictureOptions;
   signal: AbortSignal;
 }
 

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { disposed } from "../errors.ts";
 import type { SourceLike, WeightSource } from "../hub/source.ts";
 import { isRecord } from "../options.ts";
 import type { ByteSource } from "../safetensors/types.ts";
@@ -91,7 +91,7 @@ export function serveModel(port: Port): void {
   }
 
   function loaded(): InternVL {
-    if (!model) throw new EngineError("disposed", "this model was disposed", { hint: "load it again" });
+    if (!model) throw disposed();
     return model;
   }
 
@@ -103,6 +103,8 @@ export function serveModel(port: Port): void {
     await leaving?.dispose();
   }
 
+  const ops = { load, chat, complete, batch, dispose };
+
   const state = (): ModelState => (model ? { adapter: model.adapter, weights: model.weights, memory: model.memory() } : NO_STATE);
 
   async function answer(request: Exclude<Request, { op: "abort" | "file" }>): Promise<void> {
@@ -110,16 +112,7 @@ export function serveModel(port: Port): void {
     const abort = new AbortController();
     aborts.set(id, abort);
     try {
-      const value =
-        request.op === "load"
-          ? await load(request, abort.signal)
-          : request.op === "chat"
-            ? await chat(request, abort.signal)
-            : request.op === "batch"
-              ? await batch(request, abort.signal)
-              : request.op === "complete"
-                ? await complete(request, abort.signal)
-                : await dispose();
+      const value = await ops[request.op](request as never, abort.signal);
       send({ id, type: "done", value, state: state() });
     } catch (error) {
       send({ id, type: "error", error: encodeError(error) });

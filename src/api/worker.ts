@@ -5,7 +5,7 @@
  */
 
 import { platform } from "#platform";
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { disposed, EngineError, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
 import type { SourceLike, WeightSource } from "../hub/source.ts";
 import { readOptions } from "../options.ts";
@@ -14,7 +14,7 @@ import type { MatrixDtype } from "../tensor/tensor.ts";
 import { readyOrAborted } from "./aborting.ts";
 import { acceptBatch, acceptChat } from "./accept.ts";
 import { acceptItem } from "./accept-item.ts";
-import { acceptWorkerLoad } from "./accept-load.ts";
+import { acceptWorkerLoad } from "./accept-worker-load.ts";
 import type { AcceptedItem, Ask } from "./asking.ts";
 import type { BatchItem, BatchOptions } from "./batch.ts";
 import { light } from "./light.ts";
@@ -146,8 +146,6 @@ class Connection {
 }
 
 const connections = new WeakMap<InternVLWorker, Connection>();
-
-const disposed = (): EngineError => new EngineError("disposed", "this model was disposed", { hint: "load it again" });
 
 function connectionOf(vlm: InternVLWorker): Connection {
   const found = connections.get(vlm);

@@ -67,7 +67,7 @@ export interface Engine {
 /** Most steps that are on their way at once: few on a phone, whose driver has little room for what waits. */
 const ringOf = ({ mobile }: Gpu): number => (mobile ? 3 : 8);
 /** While others decode, a piece of a prompt is smaller by this factor: each of them waits for one piece between two of its ids. */
-const GENTLE = 4;
+const gentlenessOf = ({ kind }: Gpu): number => (kind === "cpu" ? 8 : 4);
 
 /** A model's slots as the scheduler sees them. */
 export class ModelEngine implements Engine {
@@ -134,7 +134,8 @@ export class ModelEngine implements Engine {
   async *prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
     const { inputIds, images, imageContextId, onProgress } = request;
     const { decoder, visual } = this.#model;
-    const size = (most: number) => (gently() ? Math.ceil(most / GENTLE) : most);
+    const gentleness = gentlenessOf(this.#model.gpu);
+    const size = (most: number) => (gently() ? Math.ceil(most / gentleness) : most);
     const perTile = this.#perTile(request);
     // The first tile whose visual tokens are not all in the slot's cache.
     const first = Math.floor(visualTokens(inputIds, imageContextId, start) / perTile);

@@ -58,7 +58,8 @@ const MOST_AHEAD = 8;
  * Turns. One loop submits everything, round after round; in a round:
  *
  *   1. the request that has waited longest gets a slot, if one is free and no other prompt is being prefilled;
- *   2. one piece of the prompt that is being prefilled is submitted: some tiles, or a chunk; a quarter of the usual size while others decode;
+ *   2. one piece of the prompt that is being prefilled is submitted: some tiles, or a chunk; while others decode, a quarter of the usual size,
+ *      on CPU adapters an eighth (64 positions);
  *   3. decode steps are submitted: one behind a piece (and one before it is on its way), several ahead where there is no prompt to prefill;
  *   4. the oldest ids that are on their way are awaited and handed out.
  *

@@ -317,6 +317,13 @@ export class Programs {
     this.gpu.memory.destroy(this.#step);
   }
 
+  /** Records a program of one unit, runs it and disposes of it. */
+  async once(label: string, record: (program: Program) => void): Promise<void> {
+    const program = await this.record(label, 1, record);
+    program.run({ units: 1, start: 0 });
+    program.dispose();
+  }
+
   /** Records a program and builds it; see `Program.build`. */
   async record(label: string, maxUnits: number, record: (program: Program) => void, options: { defer?: boolean } = {}): Promise<Program> {
     return this.gpu.memory.scoped(`program ${label}`, async () => {

@@ -1,6 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Program, Programs } from "../gpu/program.ts";
+import { quoted } from "../options.ts";
 import type { Bindable } from "../tensor/tensor.ts";
 import { type BenchCase, benchCases, type Goal } from "./bench-cases.ts";
 import { type Ceilings, ceilingContenders, type MeasuredCeilings, measureCeilings } from "./bench-ceilings.ts";
@@ -51,6 +52,8 @@ export interface GoalResult {
   /** `2 × onnxruntime-node webgpu`, `0.65 × fmaGflops` */
   goal: string;
   least: number;
+  /** Whom it is measured against, where it is not a ceiling. */
+  peer?: string;
   value: number;
   met: boolean;
 }
@@ -111,7 +114,14 @@ function judge(goal: Goal, c: BenchCase, of: BenchResult, rivals: readonly PeerR
   if (against.length === 0) return undefined;
   const best = against.reduce((a, b) => (b.ms < a.ms ? b : a));
   const value = best.ms / of.ms;
-  return { case: name, goal: `${least} × ${over ? best.peer : `the best peer (${best.peer})`}`, least, value, met: value >= least };
+  return {
+    case: name,
+    goal: `${least} × ${over ? best.peer : `the best peer (${best.peer})`}`,
+    least,
+    peer: best.peer,
+    value,
+    met: value >= least,
+  };
 }
 
 /** What a peer's NMSE may be: some quantise the activations too where weights are quantised. */
@@ -264,10 +274,8 @@ export async function runBench(gpu: Gpu, options: BenchOptions = {}): Promise<Be
   if (cases.length === 0) {
     throw new EngineError(
       "bad-input",
-      `no benchmark case has ${op ? `the op ${JSON.stringify(op)}` : "any op"} and ${JSON.stringify(filter)} in its name`,
-      {
-        hint: `the ops are ${[...new Set(benchCases().map((c) => c.of(undefined).op))].join(", ")}`,
-      },
+      `no benchmark case has ${[op && `the op ${quoted(op)}`, filter && `${quoted(filter)} in its name`].filter(Boolean).join(" and ")}`,
+      { hint: `the ops are ${[...new Set(benchCases().map((c) => c.of(undefined).op))].join(", ")}` },
     );
   }
   const measured = await measureCeilings(gpu);

@@ -25,6 +25,17 @@ const ROUNDED: Bound = { nmse: 1e-13, largest: 5e-7 };
 const HALVES: Bound = { nmse: 2.4e-7, largest: 4.9e-4 };
 /** Scores near 1000 are good to 6e-5 in f32, and so is what exp makes of them: measured up to 4e-10. */
 const LARGE_SCORES: Bound = { nmse: 5e-9, largest: 2e-4 };
+/**
+ * One product dominates each sum, and each of its operands is exact or rounded to f16 once: off by 2^-11 of it at most (f16 has 11 bits), as all of
+ * HALVES. In 8-bit codes of x the dominant element is the scale's own, and the 31 that share it are lost: 31 / 9 of the sum's HUGE^2 / 3, 1e-8.
+ */
+const DOMINATED: Bound = { nmse: 2.5e-7, largest: 5e-4 };
+
+/**
+ * Of attention whose keys all have `size` in one column (of queries up to 1): scores of up to size / sqrt(D), each a sum of D products that
+ * f32 rounds by up to 2^-24 of it, at random; a weight is off by as much as its score. Of the largest of some thousand elements, four times that.
+ */
+export const scoresOf = (size: number): Bound => ({ nmse: (2 ** -24 * size) ** 2, largest: 4 * 2 ** -24 * size });
 
 /**
  * One line an op; where a precision (gpu/program.ts) or outliers need another bound, a line of its own, `op kind`.
@@ -38,6 +49,10 @@ const BOUNDS: Readonly<Record<string, Bound>> = {
   "matvec auto": F16,
   "matmul fast": CODES,
   "matvec fast": CODES,
+  "matmul auto huge": DOMINATED,
+  "matvec auto huge": DOMINATED,
+  "matmul fast huge": DOMINATED,
+  "matvec fast huge": DOMINATED,
   "matmul fast swiglu": GATED_CODES,
   "matvec fast swiglu": GATED_CODES,
   attention_prefill: SUMS,

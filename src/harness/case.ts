@@ -16,8 +16,11 @@ export interface Operands {
   activation(label: string, rows: Rows, width: number, values: Float32Array<ArrayBuffer>): Activation;
   /** A vector of given values. */
   vector(label: string, values: Float32Array<ArrayBuffer>): Vector;
-  /** A random matrix [out, inner] in [-1, 1], and what its bits stand for. `parts`: how many bindings it is split over, at least. */
-  matrix(label: string, out: number, inner: number, dtype: MatrixDtype, parts?: number): { matrix: Matrix } & Encoded;
+  /**
+   * A random matrix [out, inner] in [-1, 1], and what its bits stand for. `parts`: how many bindings it is split over, at least. `small`: a third
+   * of it is below 2^-14.
+   */
+  matrix(label: string, out: number, inner: number, dtype: MatrixDtype, parts?: number, small?: boolean): { matrix: Matrix } & Encoded;
   /** Storage with given content; `words` of it where that is more than the content has, the rest poison. */
   storage(label: string, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, words?: number): Bindable;
 }
@@ -58,6 +61,8 @@ export interface Expectation {
   indices?: Uint32Array;
   /** Their values, from a float64 reference. Called after the run. */
   expected: () => ArrayLike<number>;
+  /** What an element is measured in, by its place in the buffer: where some are larger by design, the others would not count. 1 where absent. */
+  unit?: (index: number) => number;
   /** The same for another library, where a benchmark lets it take turns. */
   peer?: PeerSpec;
   /** For elements that are sums of terms of either sign: Σ of the squares of each one's terms (see `deviation`). Called after the run. */

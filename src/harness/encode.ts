@@ -14,11 +14,12 @@ export interface Encoded {
  * Random codes and scales rather than quantised values: every code occurs equally often, the extreme ones included. Values lie in [-1, 1];
  * a scale may be negative.
  */
-function drawQuantized(random: Random, count: number, dtype: "q8" | "q4"): Encoded {
+function drawQuantized(random: Random, count: number, dtype: "q8" | "q4", sizeOf: (i: number) => number): Encoded {
   const bytes = new Uint8Array(count * BYTES_PER_ELEMENT[dtype]);
   const scales = new Uint16Array(count / GROUP);
   for (let group = 0; group < scales.length; group++) {
-    scales[group] = halfBits(((random.next() < 0.5 ? -1 : 1) * (0.25 + 0.75 * random.next())) / (dtype === "q8" ? 127 : 8));
+    const scale = ((random.next() < 0.5 ? -1 : 1) * (0.25 + 0.75 * random.next())) / (dtype === "q8" ? 127 : 8);
+    scales[group] = halfBits(sizeOf(group * GROUP) * scale);
     for (let i = group * GROUP; i < (group + 1) * GROUP; i++) {
       if (dtype === "q8") bytes[i] = random.integer(-127, 127);
       else bytes[4 * (i >> 3) + (i & 3)]! |= random.integer(0, 15) << (i & 4);
@@ -27,9 +28,11 @@ function drawQuantized(random: Random, count: number, dtype: "q8" | "q4"): Encod
   return { bytes, scales, values: dequantize({ codes: new Uint32Array(bytes.buffer), scales }, dtype) };
 }
 
-function draw(random: Random, count: number, dtype: MatrixDtype): Encoded {
-  if (isQuantized(dtype)) return drawQuantized(random, count, dtype);
-  const source = Float32Array.from({ length: count }, () => random.next() * 2 - 1);
+function draw(random: Random, count: number, dtype: MatrixDtype, small = false): Encoded {
+  /** Every third group of 32. */
+  const sizeOf = (i: number) => (small && Math.floor(i / GROUP) % 3 === 0 ? 2 ** -14 : 1);
+  if (isQuantized(dtype)) return drawQuantized(random, count, dtype, sizeOf);
+  const source = Float32Array.from({ length: count }, (_, i) => sizeOf(i) * (random.next() * 2 - 1));
   switch (dtype) {
     case "f32":
       return { bytes: new Uint8Array(source.buffer), scales: undefined, values: source };
@@ -48,9 +51,12 @@ function draw(random: Random, count: number, dtype: MatrixDtype): Encoded {
 
 const pools = new Map<MatrixDtype, Encoded>();
 
-/** `count` random weights of a dtype, in [-1, 1]; large ones are put together from stretches of one drawn pool. */
-export function drawWeights(random: Random, count: number, dtype: MatrixDtype): Encoded {
-  if (count <= POOL_ELEMENTS / 4) return draw(random, count, dtype);
+/**
+ * `count` random weights of a dtype, in [-1, 1]; large ones are put together from stretches of one drawn pool. `small`: a third of them are below
+ * 2^-14, where f16 has subnormal numbers only.
+ */
+export function drawWeights(random: Random, count: number, dtype: MatrixDtype, small = false): Encoded {
+  if (small || count <= POOL_ELEMENTS / 4) return draw(random, count, dtype, small);
   let pool = pools.get(dtype);
   if (!pool) {
     pool = draw(new Random(`pool ${dtype}`), POOL_ELEMENTS, dtype);

@@ -24,8 +24,8 @@ export function operandsOf(program: Program, random: Random, place: Place): Oper
     storage,
     activation: (label, rows, width, values) => ({ label, rows, width, buffer: storage(label, values, program.maxRows(rows) * width) }),
     vector: (label, values) => ({ label, length: values.length, buffer: storage(label, values) }),
-    matrix(label, out, inner, dtype, least = 1) {
-      const encoded = drawWeights(random, out * inner, dtype);
+    matrix(label, out, inner, dtype, least = 1, small = false) {
+      const encoded = drawWeights(random, out * inner, dtype, small);
       const { bytes, scales } = encoded;
       const rowBytes = inner * BYTES_PER_ELEMENT[dtype];
       const rowsFit = Math.floor((program.gpu.memory.maxBinding - 4 * GUARD) / rowBytes);

@@ -42,6 +42,14 @@ export class Random {
     return out;
   }
 
+  /** Like `values`, with up to ±30,000 in one column of 1,000 (at least one), as inputs of down projections have them. */
+  withHuge(count: number, width: number): Float32Array<ArrayBuffer> {
+    const out = this.values(count);
+    const columns = Array.from({ length: Math.max(1, Math.floor(width / 1000)) }, () => this.integer(0, width - 1));
+    for (const column of columns) for (let i = column; i < count; i += width) out[i] = this.pick([-HUGE, HUGE]) * (1 - this.next() / 16);
+    return out;
+  }
+
   /** Where the stretches of CHUNK elements of something large come from in a pool: memory is copied faster than it is drawn. */
   *chunks(count: number): Generator<{ at: number; from: number; length: number }> {
     for (let at = 0; at < count; at += CHUNK) {
@@ -54,6 +62,9 @@ export class Random {
     else for (const chunk of this.chunks(out.length)) out.set(from.subarray(chunk.from, chunk.from + chunk.length), chunk.at);
   }
 }
+
+/** What the largest activations of real decoders come to. */
+export const HUGE = 30_000;
 
 const CHUNK = 4096; // elements; a multiple of 64, so that stretches of packed formats begin at whole words, their scales' included
 const POOL = 65536; // places where a stretch may begin

@@ -31,7 +31,7 @@ function flawOf({ label, kind, length: elements }: Expectation, { found, content
 }
 
 /** How far the words of an output are off. */
-export function deviationOf({ kind, length, indices, expected, energies }: Expectation, found: Uint32Array<ArrayBuffer>): Deviation {
+export function deviationOf({ kind, length, indices, expected, unit, energies }: Expectation, found: Uint32Array<ArrayBuffer>): Deviation {
   const whole = {
     u32: () => found,
     f32: () => new Float32Array(found.buffer, found.byteOffset, found.length),
@@ -39,7 +39,10 @@ export function deviationOf({ kind, length, indices, expected, energies }: Expec
   }
     [kind]()
     .subarray(0, length);
-  return deviation(indices ? Float64Array.from(indices, (i) => whole[i]!) : whole, expected(), energies);
+  const [own, right] = [indices ? Float64Array.from(indices, (i) => whole[i]!) : whole, expected()];
+  if (!unit) return deviation(own, right, energies);
+  const scaled = (values: ArrayLike<number>) => Float64Array.from(values, (value, i) => value / unit(indices?.[i] ?? i));
+  return deviation(scaled(own), scaled(right));
 }
 
 /** Says so where an output is off by more than the case's bound allows. */

@@ -1,3 +1,4 @@
+import { EngineError } from "../errors.ts";
 import { newSha256 } from "../platform/sha256.ts";
 import type { FileStore } from "../platform/store.ts";
 import type { RemoteFile } from "./download-describe.ts";
@@ -46,7 +47,12 @@ export function sha256Of(text: string): string {
 }
 
 /** Whether a name is one part of a path on every system, and of a URL once it is escaped. */
-export const isPlainName = (name: string): boolean => /^[^./\\:*?"<>|\p{Cc}][^/\\:*?"<>|\p{Cc}]{0,254}$/u.test(name);
+const isPlainName = (name: string): boolean => /^[^./\\:*?"<>|\p{Cc}][^/\\:*?"<>|\p{Cc}]{0,254}$/u.test(name);
+
+/** @throws EngineError bad-input for a name that is none */
+export function checkPlainName(name: string): void {
+  if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`);
+}
 
 export const isCommit = (text: string): boolean => /^[0-9a-f]{40}$/.test(text);
 

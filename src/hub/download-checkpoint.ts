@@ -1,12 +1,13 @@
 import { EngineError } from "../errors.ts";
-import { parseIndex, SafetensorsError } from "../safetensors/index.ts";
-import { type CheckpointCache, isPlainName } from "./cache.ts";
+import { parseIndex } from "../safetensors/index.ts";
+import { type CheckpointCache, checkPlainName } from "./cache.ts";
 import { download } from "./download.ts";
 import { describe, type RemoteFile } from "./download-describe.ts";
 import { isPageError, pageError, type Transport } from "./download-http.ts";
 import { checkSpace, inParallel, type Plan, progressOf, reportChecks } from "./download-plan.ts";
 import { rangeFile, toldSize } from "./download-ranges.ts";
 import { checkSize, limitOf, lookedAt, readSmall } from "./foreign.ts";
+import { asBadWeights } from "./open.ts";
 import type { FileNames, SourceProgress, StagedSource } from "./source-types.ts";
 
 const isTensors = (name: string): boolean => name.endsWith(".safetensors");
@@ -14,16 +15,6 @@ const isTensors = (name: string): boolean => name.endsWith(".safetensors");
 /** What is taken of a file with tensors whose length the server does not tell: more than any that is published. */
 const UNTOLD = 64 * 2 ** 30; // bytes
 const SPARE = 2 ** 30; // bytes of the disk that such a file leaves
-
-/** @throws EngineError bad-weights for an index that names anything but plain files */
-function shardsOf(index: Uint8Array, name: string): readonly string[] {
-  try {
-    return parseIndex(index, name).shards;
-  } catch (error) {
-    if (!(error instanceof SafetensorsError)) throw error;
-    throw new EngineError("bad-weights", error.message, { hint: error.hint, cause: error });
-  }
-}
 
 export interface FetchContext {
   /** The files of its kind. */
@@ -56,7 +47,7 @@ class RemoteFiles implements StagedSource {
 
   /** Asks where a file is; gives what is still to be fetched. */
   async #resolve(name: string, signal: AbortSignal | undefined): Promise<RemoteFile | undefined> {
-    if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`);
+    checkPlainName(name);
     if (this.#paths.has(name)) return undefined;
     const before = this.#remotes.get(name);
     if (before) return before;
@@ -152,7 +143,7 @@ class RemoteFiles implements StagedSource {
     await this.#resolve(single, signal);
     if (this.#paths.get(single) !== null) return [single];
     const bytes = await readSmall(lookedAt(this), index);
-    return bytes ? shardsOf(bytes, index) : [single];
+    return bytes ? asBadWeights(async () => parseIndex(bytes, index).shards) : [single];
   }
 
   /** @throws EngineError network where the cache must do and does not hold everything */

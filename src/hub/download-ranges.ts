@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import { BrokenBody, piecesOf, Silence, shown, unreachable } from "../platform/fetch.ts";
 import { type ByteSource, memorySource } from "../safetensors/index.ts";
-import { isPlainName } from "./cache.ts";
+import { checkPlainName } from "./cache.ts";
 import { describe, type RemoteFile } from "./download-describe.ts";
 import { bareEtag, contentRange, discard, pageError, persistentRequest, refusal, saysPage, type Transport } from "./download-http.ts";
 import { isPage } from "./first-bytes.ts";
@@ -101,7 +101,7 @@ async function wholeFile(t: Transport, url: string, name: string, signal?: Abort
 export function rangeSource(t: Transport, base: string, signal?: AbortSignal): WeightSource {
   return {
     open: async (name) => {
-      if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`);
+      checkPlainName(name);
       const url = base + encodeURIComponent(name);
       const remote = await describe(t, url, { signal });
       if ("missing" in remote) return undefined;

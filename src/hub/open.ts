@@ -40,9 +40,13 @@ export async function openWeights(
   } catch (error) {
     if (!(error instanceof EngineError) || error.code !== "network") throw error; // a server without ranges: the whole files tell as well
   }
-  if (!(await source.download()) && early) return early;
-  await early?.close();
-  return open();
+  let came = true;
+  try {
+    came = await source.download();
+  } finally {
+    if (came) await early?.close(); // also where the download broke off
+  }
+  return came || !early ? open() : early;
 }
 
 async function openFiles(source: StagedSource, signal: AbortSignal | undefined): Promise<Checkpoint> {

@@ -18,9 +18,7 @@ async function openAdapter(source: SourceLike, options: RemoteOptions = {}): Pro
   const has = (name: string) => hasFile(opened, name);
   if (!(await has(config))) {
     const what = (await has(MODEL_FILES.config)) ? `${MODEL_FILES.config}: a whole model` : "no adapter_config.json";
-    throw new EngineError("bad-weights", `the adapter's folder holds ${what}`, {
-      hint: `give ${PEFT}`,
-    });
+    throw new EngineError("bad-weights", `the adapter's folder holds ${what}`, { hint: `give ${PEFT}` });
   }
   if (!(await has(single))) {
     const pickled = await has("adapter_model.bin");

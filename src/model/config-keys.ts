@@ -25,7 +25,7 @@ const HARMLESS: readonly string[] = [
   ...["max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature"],
   ...["top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"],
   ...["num_return_sequences", "bad_words_ids", "prefix", "suppress_tokens", "begin_suppress_tokens", "exponential_decay_length_penalty"],
-  // Heads for classification, which this model has not.
+  // Heads for classification, which this model does not have.
   ...["id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params"],
   // Which token stands for a picture is seen in the tokenizer too.
   ...["image_token_index"],

@@ -111,7 +111,8 @@ const MOST_WIDE = 128;
 const MOST_SHARING = 16;
 
 function checkHeads(what: string, width: number, sharing = 1): void {
-  if (quads(`${what}: the width of a head`, width) > MOST_WIDE) throw bad(`${what} has heads of ${width}, ${MOST_WIDE} is the most`, FAMILY);
+  if (quads(`${what}: the width of a head`, width) > MOST_WIDE)
+    throw bad(`${what} has heads of ${width}, ${MOST_WIDE} is the most`, FAMILY);
   if (sharing > MOST_SHARING) throw bad(`${what}: ${sharing} query heads share a kv head, ${MOST_SHARING} is the most`, FAMILY);
 }
 

@@ -93,9 +93,7 @@ async function readTemplate(read: ReadFile, tokenizer: Json): Promise<{ file: st
   throw new EngineError(
     "bad-weights",
     "the checkpoint has no chat template: it needs chat_template.jinja, or chat_template in tokenizer_config.json",
-    {
-      hint: "put the model's chat_template.jinja beside config.json",
-    },
+    { hint: "put the model's chat_template.jinja beside config.json" },
   );
 }
 

@@ -13,7 +13,7 @@ import { NORMS, type NormKernel } from "./norm-kernels.ts";
 /** Every kernel's name, by op. */
 export const VARIANTS = {
   // biome-ignore format: a line
-  matmul: ["cpu_gemv_thread", "cpu_gemv_columns", "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32", "cpu_gemm_tile16", "cpu_gemm_panels", "gemv_workgroup", "gemv_subgroup", "gemm_tile", "gemm_subgroup_matrix", "gemm_dot4"],
+  matmul: ["cpu_gemv_thread", "cpu_gemv_subgroup", "cpu_gemv_columns", "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32", "cpu_gemm_tile16", "cpu_gemm_panels", "gemv_workgroup", "gemv_subgroup", "gemv_subgroup_matrix", "gemm_tile", "gemm_subgroup_matrix", "gemm_dot4"],
   attention: ["flash_subgroup_matrix", "flash", "cpu_panels", "cpu_thread"],
   decode: ["split", "cpu_vec4", "cpu_vec8"],
   norm: ["workgroup", "subgroups", "cpu_subgroup", "cpu_thread"],
@@ -51,7 +51,9 @@ type Table = { readonly [O in Op]: readonly Line<Variant<O>>[] } & {
 /** Matrix units where there are any; a GEMM kernel takes its tile from the shape (matmul-tiles.ts). */
 const GPU: Table = {
   matmul: [
-    { rows: 8, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile"] }, // read the weights once and share them between the rows
+    // Read the weights once and share them between the rows.
+    { rows: 4, tries: ["gemv_subgroup", "gemv_workgroup", "gemm_tile"] },
+    { rows: 8, tries: ["gemv_subgroup_matrix", "gemv_subgroup", "gemv_workgroup", "gemm_tile"] },
     { tries: ["gemm_subgroup_matrix", "gemm_dot4", "gemm_tile", "gemv_subgroup", "gemv_workgroup"] },
   ],
   attention: [{ tries: ["flash_subgroup_matrix", "flash"] }],
@@ -65,6 +67,7 @@ const GPU: Table = {
 const CPU: Table = {
   matmul: [
     { rows: 1, formats: ["q8", "q4"], tries: ["cpu_gemv_columns", "gemv_subgroup", "cpu_gemv_thread"] },
+    { rows: 1, tries: ["cpu_gemv_subgroup", "gemv_subgroup", "cpu_gemv_thread"] },
     { rows: 8, formats: ["q8", "q4"], tries: ["cpu_gemm_rows4", "cpu_gemv_columns", "gemv_subgroup", "cpu_gemm_rows8", "cpu_gemv_thread"] },
     { rows: 4, tries: ["gemv_subgroup", "cpu_gemm_rows8", "cpu_gemv_thread"] },
     { rows: 8, tries: ["cpu_gemm_rows8", "cpu_gemv_thread", "gemv_subgroup", "cpu_gemm_tile16"] },
@@ -85,13 +88,22 @@ const CPU: Table = {
 type Kernels = { readonly [O in Op]: Readonly<Partial<Record<Variant<O>, Ops[O]>>> };
 
 const EVERYWHERE: Kernels = { matmul: { ...GEMVS, ...GEMMS }, attention: ATTENTIONS, decode: DECODES, norm: NORMS, qkNorm: NORMS };
-let onCpu: Kernels | undefined;
+/** What some adapters have besides, once one of them was opened. */
+const more: { [Kind in Gpu["kind"]]?: Kernels } = {};
 
 whenOpened("cpu", async (gpu) => {
   const cpu = await late("the kernels of CPU adapters", import("./cpu/index.ts"));
   await cpu.prepare(gpu);
-  onCpu = cpu.KERNELS;
+  more.cpu = cpu.KERNELS;
 });
+
+whenOpened("gpu", async ({ matrixSyntax }) => {
+  if (matrixSyntax) await bringMatrixKernels();
+});
+
+export async function bringMatrixKernels(): Promise<void> {
+  more.gpu = (await late("the kernels of matrix units", import("./matrix/index.ts"))).KERNELS;
+}
 
 /** What a variant loses: it runs only where the caller allows it. CPU adapters' own lose nothing. */
 export const precisionOf = (variant: MatmulVariant): Precision => EVERYWHERE.matmul[variant]?.needs.precision ?? "exact";
@@ -99,8 +111,7 @@ export const precisionOf = (variant: MatmulVariant): Precision => EVERYWHERE.mat
 const tableOf = (gpu: Gpu): Table => (gpu.kind === "cpu" ? CPU : GPU);
 
 function kernelOf<O extends Op>(gpu: Gpu, op: O, variant: Variant<O>): Ops[O] | undefined {
-  const own = gpu.kind === "cpu" ? (onCpu?.[op] as Kernels[O] | undefined)?.[variant] : undefined;
-  return own ?? (EVERYWHERE[op] as Kernels[O])[variant];
+  return (more[gpu.kind]?.[op] as Kernels[O] | undefined)?.[variant] ?? (EVERYWHERE[op] as Kernels[O])[variant];
 }
 
 const runs = <O extends Op>(gpu: Gpu, op: O, variant: Variant<O>, shape: Shape): boolean => {

@@ -164,19 +164,7 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, width);
   needActivation(program, op, y, width);
   need(program.maxRows(y.rows) >= maxRows, op, `${y.label} has fewer rows than ${x.label}`);
-  const widest = Math.max(
-    ...w.parts.map((part) => Math.ceil(part.rows / plan.columns)),
-    plan.codes ? maxRows : Math.ceil(maxRows / plan.rows),
-  );
-  if (widest > MAX_GROUPS) {
-    throw new EngineError(
-      "limit-exceeded",
-      `${op}: [${maxRows}, ${k}] · [${n}, ${k}]ᵀ needs ${widest} workgroups in a dimension, ${MAX_GROUPS} are allowed`,
-      {
-        hint: "split the rows over several steps",
-      },
-    );
-  }
+  needGrid(op, w, maxRows, plan);
   const prologue = plan.prologue ? prologueOf(gain, splits) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
   const plain = !(bias || options.gelu || scale || into || gated);
@@ -234,6 +222,14 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   }
   for (const part of w.parts) product(codes?.codes ?? x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
   return maxima ? { ...y, maxima } : y;
+}
+
+/** @throws EngineError limit-exceeded */
+function needGrid(op: string, { shape: [n, k], parts }: Matrix, rows: number, plan: MatmulPlan): void {
+  const widest = Math.max(...parts.map((part) => Math.ceil(part.rows / plan.columns)), plan.codes ? rows : Math.ceil(rows / plan.rows));
+  if (widest <= MAX_GROUPS) return;
+  const problem = `[${rows}, ${k}] · [${n}, ${k}]ᵀ needs ${widest} workgroups in a dimension, ${MAX_GROUPS} are allowed`;
+  throw new EngineError("limit-exceeded", `${op}: ${problem}`, { hint: "split the rows over several steps" });
 }
 
 const prologueOf = (gain: NormWeights | undefined, splits: Splits | undefined) =>

@@ -46,12 +46,7 @@ export function embed(
   needRoom("embed", "visual", visual, width * 4);
   for (const part of table.parts) {
     program.dispatch({
-      kernel: {
-        shader: "embed.gather",
-        libs: ["lib/step", `lib/weight.${table.dtype}`],
-        consts: {},
-        bindings: "uurrrrw",
-      },
+      kernel: { shader: "embed.gather", libs: ["lib/step", `lib/weight.${table.dtype}`], consts: {}, bindings: "uurrrrw" },
       params: [width / 4, part.rowStart, part.rows, separate ? 1 : 0],
       buffers: [ids, part.buffer, scalesOf(part), visual, x.buffer],
       workgroups: perRow(width / 4, x.rows),
@@ -77,12 +72,7 @@ export function gatherPatches(program: Program, pixels: Bindable, { size, patch,
   const width = 3 * patch * patch;
   const y = program.activation("patches", rows, width);
   program.dispatch({
-    kernel: {
-      shader: "patch.gather",
-      libs: ["lib/step"],
-      consts: {},
-      bindings: "uurw",
-    },
+    kernel: { shader: "patch.gather", libs: ["lib/step"], consts: {}, bindings: "uurw" },
     params: [size, patch, grid],
     buffers: [pixels, y.buffer],
     workgroups: perRow(width, rows),
@@ -99,12 +89,7 @@ export function addPositions(program: Program, x: Activation, classEmbedding: Ve
   needVector("positions", classEmbedding, x.width);
   needVector("positions", position, tokens * x.width);
   program.dispatch({
-    kernel: {
-      shader: "patch.position",
-      libs: ["lib/step"],
-      consts: {},
-      bindings: "uurrw",
-    },
+    kernel: { shader: "patch.position", libs: ["lib/step"], consts: {}, bindings: "uurrw" },
     params: [x.width / 4, tokens],
     buffers: [classEmbedding.buffer, position.buffer, x.buffer],
     workgroups: perRow(x.width / 4, x.rows),

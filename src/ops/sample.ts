@@ -1,4 +1,4 @@
-import type { Program, Step } from "../gpu/program.ts";
+import { type Program, rowsOf, type Step } from "../gpu/program.ts";
 import type { Activation, Bindable } from "../tensor/tensor.ts";
 import { need, needActivation } from "./check.ts";
 import type { Maxima } from "./matmul.ts";
@@ -25,7 +25,7 @@ export function sample(program: Program, logits: Activation, state: SampleState,
     `${logits.label} has ${base} + ${unit} × ${program.maxUnits} rows from slot ${first} on, the state ${state.slots} slots`,
   );
   const blocks = blocksOf(count);
-  const rowsIn = (step: Step) => logits.rows.base + logits.rows.unit * step.units;
+  const rowsIn = (step: Step) => rowsOf(logits.rows, step);
   const asked = (wanted: (s: Sampling, masked: boolean) => boolean) => (step: Step) => {
     const rows = rowsIn(step);
     for (let row = 0; row < rows; row++) {

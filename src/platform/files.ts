@@ -61,9 +61,7 @@ async function readFully(handle: FileHandle, path: string, offset: number, into:
       throw new EngineError(
         "bad-weights",
         `${quotedPath(path)}: the file ended at byte ${offset + filled}, ${into.length - filled} bytes short`,
-        {
-          hint: "the file is truncated: fetch it again",
-        },
+        { hint: "the file is truncated: fetch it again" },
       );
     }
     filled += bytesRead;
@@ -80,16 +78,22 @@ export async function openFile(folder: string, name: string): Promise<ByteSource
     if (codeOf(cause) === "ENOENT") return undefined;
     throw unreadable("bad-weights", path, cause);
   }
-  const stats = await handle.stat();
-  if (!stats.isFile()) {
+  let size: number;
+  try {
+    const stats = await handle.stat();
+    if (!stats.isFile()) {
+      throw new EngineError("bad-weights", `${quotedPath(path)} is ${kindOf(stats)}, needs to be a file`, {
+        hint: "check the model's folder",
+      });
+    }
+    ({ size } = stats);
+  } catch (cause) {
     await handle.close();
-    throw new EngineError("bad-weights", `${quotedPath(path)} is ${kindOf(stats)}, needs to be a file`, {
-      hint: "check the model's folder",
-    });
+    throw cause instanceof EngineError ? cause : unreadable("bad-weights", path, cause);
   }
   return {
     name,
-    size: stats.size,
+    size,
     async read(offset, length, signal) {
       signal?.throwIfAborted();
       const bytes = new Uint8Array(length);

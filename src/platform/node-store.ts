@@ -155,9 +155,7 @@ async function readText(path: string): Promise<string | undefined> {
       throw new EngineError(
         "bad-weights",
         `${path} is ${stats.isFile() ? `a file of ${stats.size} bytes` : "no file"}, needs a short text`,
-        {
-          hint: "remove it: it belongs to a download, which starts anew then",
-        },
+        { hint: "remove it: it belongs to a download, which starts anew then" },
       );
     }
     return stats && (await unlessMissing(readFile(path, "utf8")));
@@ -196,7 +194,10 @@ export function nodeStore(
   async function append(path: string, keep: number): Promise<FileWriter> {
     await folderFor(path);
     const handle = await open(at(path), keep > 0 ? "r+" : "w");
-    await handle.truncate(keep);
+    await handle.truncate(keep).catch(async (error) => {
+      await handle.close();
+      throw error;
+    });
     let size = keep;
     return {
       async write(bytes) {

@@ -20,6 +20,9 @@ export const AWQ_GROUP = 128;
 
 export const isQuantized = (dtype: MatrixDtype): dtype is "q8" | "q4" => dtype === "q8" || dtype === "q4";
 
+/** How many elements a shape has. */
+export const elementsOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+
 /** What the scale of element `i` of a q8 or q4 matrix is multiplied with: its code, in q4 less 8. */
 export const codeAt = (codes: Uint8Array, i: number, dtype: "q8" | "q4"): number =>
   dtype === "q8" ? (codes[i]! << 24) >> 24 : ((codes[4 * (i >> 3) + (i & 3)]! >> (i & 4)) & 15) - 8;

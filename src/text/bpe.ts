@@ -29,7 +29,7 @@ export class Bpe {
     });
   }
 
-  /** The id of what the vocabulary has not. */
+  /** The id of what the vocabulary does not have. */
   get unknown(): number | undefined {
     return this.ids.get(this.#json.unk_token ?? "");
   }

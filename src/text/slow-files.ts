@@ -25,9 +25,7 @@ export function tokenizerJsonFromSlowFiles({ vocab, merges, added, config }: Slo
     throw new EngineError(
       "bad-weights",
       "vocab.json and merges.txt are here, but no file names <|im_start|>, <img> and the other added tokens",
-      {
-        hint: "Put the checkpoint's added_tokens.json, or its tokenizer_config.json with added_tokens_decoder, beside them.",
-      },
+      { hint: "Put the checkpoint's added_tokens.json, or its tokenizer_config.json with added_tokens_decoder, beside them." },
     );
   }
   const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
@@ -63,9 +61,7 @@ function parseMerges(text: string, vocab: Record<string, unknown>): [string, str
     }
     // Without this check text would silently lose the characters of such a token.
     if (!Object.hasOwn(vocab, left + right)) {
-      throw new EngineError("bad-weights", `${where} makes ${quoted(left + right)}, which vocab.json does not have`, {
-        hint: REFETCH,
-      });
+      throw new EngineError("bad-weights", `${where} makes ${quoted(left + right)}, which vocab.json does not have`, { hint: REFETCH });
     }
     merges.push([left, right]);
   }

@@ -149,9 +149,7 @@ export function awqTensors(gpu: Gpu, source: TensorSource, comes: (weight: strin
         async put(from, end, target, offset) {
           const elementBytes = rowBytes / (to === "scales" ? linear.inner / GROUP : linear.inner);
           const some = { first: from / rowBytes, rows: (end - from) / rowBytes, to: target, at: offset / elementBytes };
-          const program = await programs.record("unpack weights", 1, (p) => unpackAwq(p, storage, to, some));
-          program.run({ units: 1, start: 0 });
-          program.dispose();
+          await programs.once("unpack weights", (p) => unpackAwq(p, storage, to, some));
         },
       };
     }

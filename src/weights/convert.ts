@@ -7,7 +7,7 @@ import { isCoded, PLAIN, SCALES_SUFFIX } from "./formats.ts";
 import { Converter } from "./quantize.ts";
 import { CHUNK_BYTES } from "./reads.ts";
 import { planShards, shardIndex } from "./shards.ts";
-import type { TensorSource } from "./tensor-source.ts";
+import { piecesOf, type TensorSource } from "./tensor-source.ts";
 
 /** What a checkpoint can be converted to. */
 export type ConvertFormat = MatrixDtype;
@@ -77,22 +77,13 @@ function convertTensor(gpu: Gpu, converter: Converter, name: string, request: Co
   return groups ? [codes, { name: name + SCALES_SUFFIX, dtype: "F16", shape: [out, inner / GROUP], data: () => scales }] : [codes];
 }
 
-/** A tensor that is written as it comes; one that is made on the GPU is read back from there. */
+/** A tensor that is written as it comes. */
 function copyTensor(gpu: Gpu, name: string, { source, signal, onBytes }: ConvertRequest): TensorToWrite {
-  const { dtype, shape, from } = source.get(name)!;
+  const { dtype, shape } = source.get(name)!;
   async function* data(): AsyncGenerator<Uint8Array, void, undefined> {
-    const { memory } = gpu;
-    const made = from && memory.create("made", CHUNK_BYTES);
-    try {
-      for await (const chunk of source.stream([name], signal)) {
-        const { offset, length } = chunk;
-        if (made) await chunk.put(offset, offset + length, made, 0);
-        onBytes?.(length);
-        // A copy: the writer keeps small pieces until there are enough for a write, a chunk lasts until the next one is asked for.
-        yield made ? new Uint8Array(await memory.read(made, 0, length)) : (await chunk.bytes()).slice();
-      }
-    } finally {
-      if (made) memory.destroy(made);
+    for await (const { bytes } of piecesOf(gpu, source, name, signal)) {
+      onBytes?.(bytes.length);
+      yield bytes.slice(); // the writer keeps small pieces until there are enough for a write, a piece lasts until the next one is asked for
     }
   }
   return { name, dtype: dtype as Dtype, shape, data };

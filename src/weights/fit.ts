@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
+import { BYTES_PER_ELEMENT, elementsOf, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
 import { isCoded, PLAIN, storedFormat } from "./formats.ts";
 import { bytesOf, type StoredShapes } from "./tensor-source.ts";
 
@@ -12,7 +12,7 @@ export function weightBytes(source: StoredShapes, format: MatrixDtype, some: (na
     if (!some(name)) continue;
     const tensor = source.get(name)!;
     const { shape, dtype, held = PLAIN[dtype] ?? "f32" } = tensor;
-    const elements = shape.reduce((product, size) => product * size, 1);
+    const elements = elementsOf(shape);
     const inner = elements / (shape[0] || 1);
     const matrix = shape.length === 2 || shape.length === 4; // 4: the patch embedding
     const to = asStored || (isQuantized(format) && inner % GROUP !== 0) ? held : format;

@@ -3,7 +3,16 @@ import type { Gpu } from "../gpu/device.ts";
 import { scopedOn } from "../gpu/devices.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
-import { BYTES_PER_ELEMENT, GROUP, isQuantized, type Matrix, type MatrixDtype, type MatrixPart, type Vector } from "../tensor/tensor.ts";
+import {
+  BYTES_PER_ELEMENT,
+  elementsOf,
+  GROUP,
+  isQuantized,
+  type Matrix,
+  type MatrixDtype,
+  type MatrixPart,
+  type Vector,
+} from "../tensor/tensor.ts";
 import { CODES, PLAIN, SCALES_SUFFIX, type WeightFormat } from "./formats.ts";
 import type { RowsSource } from "./rows.ts";
 import { fileTensors, type StoredTensor, type TensorSource } from "./tensor-source.ts";
@@ -102,7 +111,7 @@ export class GpuWeights extends Weights {
     const dtype = PLAIN[tensor.dtype];
     if (!dtype)
       throw new EngineError("bad-weights", `tensor "${full}" has dtype ${tensor.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`);
-    return { tensor, dtype, full, length: shape.reduce((product, size) => product * size, 1) };
+    return { tensor, dtype, full, length: elementsOf(shape) };
   }
 
   /** A matrix's tensor; a converted checkpoint has its scales beside it. */

@@ -1,14 +1,13 @@
 import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
-import { asBadWeights } from "../hub/open.ts";
 import { mergeLora } from "../ops/lora.ts";
 import { addLowRank } from "../reference/lora.ts";
-import { type Checkpoint, readTensor } from "../safetensors/index.ts";
+import type { Checkpoint } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT } from "../tensor/tensor.ts";
 import { PLAIN } from "./formats.ts";
 import { Converter } from "./quantize.ts";
 import { CHUNK_BYTES } from "./reads.ts";
-import { type Chunk, fileTensors, madeTensors, readAll, type StoredTensor, type TensorSource } from "./tensor-source.ts";
+import { type Chunk, fileTensors, madeTensors, readAll, readEntry, type StoredTensor, type TensorSource } from "./tensor-source.ts";
 import { widen } from "./uploads.ts";
 
 /** scale · B · A, to be added to some rows of a matrix. */
@@ -37,8 +36,7 @@ type Tensor = Adapted & { name: string; stored: StoredTensor };
 async function factors({ files, a, b }: LoraUpdate, signal?: AbortSignal) {
   const read = async (name: string) => {
     const entry = files.tensors.get(name)!;
-    const bytes = await asBadWeights(() => readTensor(entry, { maxBytes: Number.MAX_SAFE_INTEGER, ...(signal ? { signal } : {}) }));
-    return widen(name, bytes, PLAIN[entry.info.dtype]!);
+    return widen(name, await readEntry(entry, signal), PLAIN[entry.info.dtype]!);
   };
   return { a: await read(a), b: await read(b) };
 }
@@ -102,13 +100,11 @@ export function mergedTensors(gpu: Gpu, source: TensorSource, adapted: ReadonlyM
           const part = { rowStart: 0, rows: 1, buffer: target };
           if (dtype === "f32") await chunk.put(from, to, target, at);
           else await merging.converter.convert(chunk, [element * size, (element + elements) * size], dtype, "f32", part, at / 4, 0);
-          const program = await merging.programs.record("merge weights", 1, (p) => {
+          await merging.programs.once("merge weights", (p) => {
             for (const { update, onGpu } of products) {
               mergeLora(p, { ...update, ...onGpu, to: target, first: element, elements, at: at / 4, inner });
             }
           });
-          program.run({ units: 1, start: 0 });
-          program.dispose();
         },
       };
     }

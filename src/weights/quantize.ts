@@ -42,11 +42,9 @@ export class Converter {
   ): Promise<void> {
     await chunk.put(begin, end, this.#staging, 0);
     const elements = (end - begin) / BYTES_PER_ELEMENT[from];
-    const program = await this.#programs.record("convert weights", 1, (p) =>
+    await this.#programs.once("convert weights", (p) =>
       convert(p, { source: this.#staging, from, to, part, first, elements, refused: this.#refused, counter }),
     );
-    program.run({ units: 1, start: 0 });
-    program.dispose();
   }
 
   /**

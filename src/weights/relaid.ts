@@ -2,7 +2,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { PLAIN } from "./formats.ts";
 import { CHUNK_BYTES } from "./reads.ts";
 import type { RowBlock } from "./rows.ts";
-import { bytesOf, type Chunk, type StoredTensor, type TensorSource } from "./tensor-source.ts";
+import { bytesOf, type Chunk, madeTensors, piecesOf, type StoredTensor, type TensorSource } from "./tensor-source.ts";
 import { widen } from "./uploads.ts";
 
 /** A tensor made of rows of others. */
@@ -11,23 +11,6 @@ export interface Relaid {
   shape: readonly number[];
   /** `from` counts the other tensor's rows, `to` its own. */
   parts: readonly (RowBlock & { name: string })[];
-}
-
-/** A whole tensor's bytes; what is made on the GPU is made there. */
-async function wholeOf(gpu: Gpu, source: TensorSource, name: string, signal?: AbortSignal): Promise<Uint8Array> {
-  const { from, ...stored } = source.get(name)!;
-  const whole = new Uint8Array(bytesOf(stored));
-  const made = from && gpu.memory.create("made", CHUNK_BYTES);
-  try {
-    for await (const chunk of source.stream([name], signal)) {
-      const { offset, length } = chunk;
-      if (made) await chunk.put(offset, offset + length, made, 0);
-      whole.set(made ? new Uint8Array(await gpu.memory.read(made, 0, length)) : await chunk.bytes(), offset);
-    }
-  } finally {
-    if (made) gpu.memory.destroy(made);
-  }
-  return whole;
 }
 
 /** A tensor that is another one whole, by another name. */
@@ -53,7 +36,8 @@ export function relaidTensors(gpu: Gpu, source: TensorSource, tensors: readonly 
     const rowBytes = whole.length / shape[0]!;
     for (const name of new Set(parts.map((part) => part.name))) {
       const stored = source.get(name)!.dtype;
-      const bytes = await wholeOf(gpu, source, name, signal);
+      const bytes = new Uint8Array(bytesOf(source.get(name)!));
+      for await (const piece of piecesOf(gpu, source, name, signal)) bytes.set(piece.bytes, piece.offset);
       const rows = stored === dtype ? bytes : new Uint8Array(widen(name, bytes, PLAIN[stored]!).buffer);
       for (const { name: of, from, to, rows: count } of parts) {
         if (of === name) whole.set(rows.subarray(from * rowBytes, (from + count) * rowBytes), to * rowBytes);
@@ -62,7 +46,6 @@ export function relaidTensors(gpu: Gpu, source: TensorSource, tensors: readonly 
     return whole;
   }
 
-  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   async function* stream(names: Iterable<string>, signal: AbortSignal | undefined): AsyncGenerator<Chunk, void, undefined> {
     const wanted = new Set(names);
     for (const tensor of tensors) {
@@ -84,17 +67,10 @@ export function relaidTensors(gpu: Gpu, source: TensorSource, tensors: readonly 
     }
   }
 
-  const get = (name: string): StoredTensor | undefined => {
-    const tensor = byName.get(name);
-    if (!tensor) return undefined;
+  const stored = (tensor: Relaid): StoredTensor => {
     const other = renamed(tensor, source);
-    if (other !== undefined) return source.get(other);
+    if (other !== undefined) return source.get(other)!;
     return { dtype: dtypeOf(tensor), shape: tensor.shape, read: (signal) => assembled(tensor, signal) };
   };
-  return {
-    bytes: tensors.reduce((sum, { name }) => sum + bytesOf(get(name)!), 0),
-    names: () => byName.keys(),
-    get,
-    stream,
-  };
+  return madeTensors(new Map(tensors.map((tensor) => [tensor.name, stored(tensor)])), stream);
 }

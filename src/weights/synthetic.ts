@@ -1,4 +1,5 @@
 import type { SyntheticRule } from "../ops/synth.ts";
+import { elementsOf } from "../tensor/tensor.ts";
 
 /** The multipliers of Murmur3's finaliser. */
 const M1 = 0x85ebca6b;
@@ -31,7 +32,7 @@ function distribution(name: string, shape: readonly number[]): { scale: number; 
   if (last === "position_embedding") return { scale: 0.5, offset: 0 };
   if (/(embed_tokens|tok_embeddings)\.weight$/.test(name)) return { scale: 0.125, offset: 0 };
   if (shape.length === 1) return { scale: 0.125, offset: 1 };
-  const fan = shape.slice(1).reduce((product, size) => product * size, 1);
+  const fan = elementsOf(shape.slice(1));
   const bits = 32 - Math.clz32(fan);
   const scale = 2 ** -((bits - 2) >> 1);
   return { scale: name.endsWith("q_proj.weight") ? 2 * scale : scale, offset: 0 };

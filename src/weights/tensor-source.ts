@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
 import { asBadWeights } from "../hub/open.ts";
-import { byteLength, type Checkpoint, type Dtype, readTensor } from "../safetensors/index.ts";
+import { byteLength, type Checkpoint, type Dtype, readTensor, type TensorEntry } from "../safetensors/index.ts";
 import type { Bindable, MatrixDtype } from "../tensor/tensor.ts";
 import { CHUNK_BYTES, planReads, readAhead } from "./reads.ts";
 
@@ -43,11 +43,38 @@ export interface StoredTensor extends StoredShape {
 /** Bytes of a tensor. */
 export const bytesOf = ({ dtype, shape }: StoredShape): number => byteLength(dtype as Dtype, shape)!;
 
+/** Bytes of all tensors of some files. */
+export const tensorBytes = (tensors: Checkpoint["tensors"]): number =>
+  [...tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0);
+
+/** A whole tensor of a file, however large. @throws EngineError bad-weights */
+export const readEntry = (entry: TensorEntry, signal?: AbortSignal): Promise<Uint8Array> =>
+  asBadWeights(() => readTensor(entry, { maxBytes: Number.MAX_SAFE_INTEGER, ...(signal ? { signal } : {}) }));
+
 /** A whole tensor, put together from its chunks on the CPU. */
 export async function readAll(source: TensorSource, name: string, signal?: AbortSignal): Promise<Uint8Array> {
   const whole = new Uint8Array(bytesOf(source.get(name)!));
   for await (const chunk of source.stream([name], signal)) whole.set(await chunk.bytes(), chunk.offset);
   return whole;
+}
+
+/** A tensor's bytes on the CPU, piece by piece; what is made on the GPU is read back from there. A piece lasts until the next one is asked for. */
+export async function* piecesOf(
+  { memory }: Gpu,
+  source: TensorSource,
+  name: string,
+  signal?: AbortSignal,
+): AsyncGenerator<{ offset: number; bytes: Uint8Array }, void, undefined> {
+  const made = source.get(name)!.from && memory.create("made", CHUNK_BYTES);
+  try {
+    for await (const chunk of source.stream([name], signal)) {
+      const { offset, length } = chunk;
+      if (made) await chunk.put(offset, offset + length, made, 0);
+      yield { offset, bytes: made ? new Uint8Array(await memory.read(made, 0, length)) : await chunk.bytes() };
+    }
+  } finally {
+    if (made) memory.destroy(made);
+  }
 }
 
 /** Where tensors come from: files, or a rule. */
@@ -97,16 +124,12 @@ export function fileTensors(gpu: Gpu, checkpoint: Checkpoint): TensorSource {
   }
 
   return {
-    bytes: [...tensors.values()].reduce((sum, { info }) => sum + info.end - info.begin, 0),
+    bytes: tensorBytes(tensors),
     names: () => tensors.keys(),
     get(name) {
       const entry = tensors.get(name);
       if (!entry) return undefined;
-      return {
-        dtype: entry.info.dtype,
-        shape: entry.info.shape,
-        read: (signal) => asBadWeights(() => readTensor(entry, { maxBytes: Number.MAX_SAFE_INTEGER, ...(signal ? { signal } : {}) })),
-      };
+      return { dtype: entry.info.dtype, shape: entry.info.shape, read: (signal) => readEntry(entry, signal) };
     },
     stream,
   };
@@ -123,17 +146,9 @@ export const madeTensors = (tensors: ReadonlyMap<string, StoredTensor>, stream: 
 /** The same tensors by other names. @param names those in `source`, by the new ones; what is not among them is left out */
 export function renamedTensors(source: TensorSource, names: ReadonlyMap<string, string>): TensorSource {
   const back = new Map([...names].map(([name, raw]) => [raw, name]));
-  return {
-    bytes: [...names.values()].reduce((sum, raw) => sum + bytesOf(source.get(raw)!), 0),
-    names: () => names.keys(),
-    get(name) {
-      const raw = names.get(name);
-      const tensor = raw === undefined ? undefined : source.get(raw);
-      return tensor && { ...tensor, ...(raw !== name && { from: [raw!] }) };
-    },
-    async *stream(wanted, signal) {
-      const raws = [...wanted].flatMap((name) => names.get(name) ?? []);
-      for await (const chunk of source.stream(raws, signal)) yield { ...chunk, name: back.get(chunk.name)! };
-    },
-  };
+  const tensors = new Map([...names].map(([name, raw]) => [name, { ...source.get(raw)!, ...(raw !== name && { from: [raw] }) }]));
+  return madeTensors(tensors, async function* (wanted, signal) {
+    const raws = [...wanted].flatMap((name) => names.get(name) ?? []);
+    for await (const chunk of source.stream(raws, signal)) yield { ...chunk, name: back.get(chunk.name)! };
+  });
 }

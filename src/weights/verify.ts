@@ -1,10 +1,10 @@
 import { EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
-import { type Checkpoint, readExactly, readTensor, type TensorEntry } from "../safetensors/index.ts";
-import { BYTES_PER_ELEMENT, codeAt, GROUP, widenHalf } from "../tensor/tensor.ts";
+import { type Checkpoint, readExactly, type TensorEntry } from "../safetensors/index.ts";
+import { BYTES_PER_ELEMENT, codeAt, elementsOf, GROUP, widenHalf } from "../tensor/tensor.ts";
 import { CODES, isCoded, PLAIN, SCALES_SUFFIX } from "./formats.ts";
 import { CHUNK_BYTES } from "./reads.ts";
-import { bytesOf, readAll, type TensorSource } from "./tensor-source.ts";
+import { bytesOf, readAll, readEntry, type TensorSource } from "./tensor-source.ts";
 
 /** How a tensor of a converted checkpoint differs from the original. */
 export interface TensorReport {
@@ -49,7 +49,7 @@ async function compare(
     return Number.POSITIVE_INFINITY;
   const bitsOf = (bytes: Uint8Array) => new Uint16Array(Uint8Array.from(bytes).buffer);
   const coded = CODES[from.dtype] !== undefined;
-  const scaleBits = scales && bitsOf(await readTensor(scales, { maxBytes: Number.MAX_SAFE_INTEGER }));
+  const scaleBits = scales && bitsOf(await readEntry(scales, signal));
   const fromScales = coded ? bitsOf(await readAll(original, name + SCALES_SUFFIX, signal)) : undefined;
   const stored = coded ? 1 : BYTES_PER_ELEMENT[PLAIN[from.dtype]!];
   const most = Math.min(elementsOf(from.shape), CHUNK_BYTES / stored); // elements of a chunk
@@ -69,8 +69,6 @@ async function compare(
   }
   return size === 0 ? difference : difference / size;
 }
-
-const elementsOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 
 /** The most error that a format can leave: far above what rounding does, far below what any mistake does. */
 const MOST: Readonly<Record<string, number>> = { F32: 0, F16: 1e-6, BF16: 1e-4, I8: 1e-3, U8: 5e-2 };
@@ -105,9 +103,7 @@ export async function verifyConversion(
       throw new EngineError(
         "bad-weights",
         `tensor "${name}" read back from the converted files has an NMSE of ${nmse}, at most ${most} is expected`,
-        {
-          hint: "its values lie below what the format can hold, or the disk or the adapter is at fault: try another format or --adapter",
-        },
+        { hint: "its values lie below what the format can hold, or the disk or the adapter is at fault: try another format or --adapter" },
       );
     }
     const bytes = lengthOf(other) + (scales ? lengthOf(scales) : 0);

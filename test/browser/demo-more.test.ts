@@ -265,7 +265,7 @@ describe.skipIf(isQuick)(`the demo page's downloads (${ELSEWHERE})`, () => {
     await loadNamed(page, "not a model");
     await told(/"not a model" names no model\.Give a Hugging Face id such as/);
     await loadNamed(page, "org/unknown");
-    await told(/No model "org\/unknown" \(main\).*401.*No repository has this name.*the option `token`/);
+    await told(/No model "org\/unknown" \(main\).*401.*No repository has this name.*the field “Token”/);
 
     // Less room than the model needs.
     const devtools = await page.context().newCDPSession(page);

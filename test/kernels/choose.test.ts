@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import type { Precision } from "../../src/gpu/program.ts";
 import { subgroupsOf } from "../../src/gpu/subgroups.ts";
-import { choose, triesOf, VARIANTS, variantsOf } from "../../src/ops/choose.ts";
+import { bringMatrixKernels, choose, triesOf, VARIANTS, variantsOf } from "../../src/ops/choose.ts";
 import * as cpu from "../../src/ops/cpu/index.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
 
@@ -59,10 +59,11 @@ const best = (gpu: Gpu, dtype: MatrixDtype, rows: number, precision: Precision =
   triesOf(gpu, "matmul", { dtype, rows, precision, bounded, width: 896 })[0];
 
 describe("the tables of what is tried", () => {
-  // What only CPU adapters run is there once such an adapter was opened: this machine's.
+  // What only CPU adapters run is there once such an adapter was opened: this machine's. It has no matrix units.
   let real: Gpu;
   beforeAll(async () => {
     real = await openGpu();
+    await bringMatrixKernels();
   });
   afterAll(() => real.close());
 
@@ -121,6 +122,14 @@ describe("the tables of what is tried", () => {
     for (const rows of [1, 8, 64, 512]) expect(best(small, "bf16", rows)).toBe("gemv_workgroup");
   });
 
+  it("a GPU with fragments of 16 × 16 × 16 takes 5 to 8 rows of q4 on them", () => {
+    const rows = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    const few = [...Array(4).fill("gemv_subgroup"), ...Array(4).fill("gemv_subgroup_matrix"), "gemm_subgroup_matrix"];
+    expect(rows.map((m) => best(nvidia, "q4", m))).toEqual(few);
+    for (const dtype of ["bf16", "q8"] as const) expect(best(nvidia, dtype, 8)).toBe("gemv_subgroup");
+    expect(best(arc, "q4", 8)).toBe("gemv_subgroup"); // its fragments are 8 high
+  });
+
   it("no GPU gets what is for CPU adapters", () => {
     for (const gpu of [plainGpu, amd, nvidia, arc, adapter({ kind: "gpu", features: ["subgroups"], subgroups: [8, 8] })]) {
       for (const op of Object.keys(VARIANTS) as (keyof typeof VARIANTS)[])
@@ -143,7 +152,7 @@ describe("the tables of what is tried", () => {
       expect(rows.map((m) => best(swiftShader, dtype, m))).toEqual(rows.map(() => "cpu_gemv_columns"));
     }
     for (const dtype of ["f32", "f16", "bf16"] as const) {
-      const few = [...Array(4).fill("gemv_subgroup"), ...Array(4).fill("cpu_gemm_rows8")];
+      const few = ["cpu_gemv_subgroup", ...Array(3).fill("gemv_subgroup"), ...Array(4).fill("cpu_gemm_rows8")];
       for (const gpu of [lavapipe, swiftShader]) expect(rows.map((m) => best(gpu, dtype, m))).toEqual(few);
       expect(rows.map((m) => best(plainCpu, dtype, m))).toEqual(rows.map(() => "cpu_gemv_thread"));
     }
@@ -157,7 +166,7 @@ describe("the tables of what is tried", () => {
     const adapters = [...Object.values(ALL), real];
     for (const dtype of ["bf16", "q4"] as const) {
       const found = new Set(adapters.flatMap((gpu) => variantsOf(gpu, "matmul", { dtype, precision: "fast" })));
-      const quantizedOnly = ["cpu_gemv_columns", "cpu_gemm_rows4", "gemm_dot4"];
+      const quantizedOnly = ["cpu_gemv_columns", "cpu_gemm_rows4", "gemv_subgroup_matrix", "gemm_dot4"];
       // Texture storage is asked of a real device, and only lavapipe's subgroups are large enough.
       const missing = VARIANTS.matmul.filter((each) => !found.has(each) && each !== "cpu_gemm_panels");
       expect(missing).toEqual(dtype === "q4" ? [] : VARIANTS.matmul.filter((each) => quantizedOnly.includes(each)));

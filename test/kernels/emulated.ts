@@ -1,9 +1,13 @@
 import attention from "../../shaders/attention.flash_subgroup_matrix.wgsl?raw";
 import gemm from "../../shaders/matmul.gemm_subgroup_matrix.wgsl?raw";
 import tiles from "../../shaders/matmul.gemm_tile.wgsl?raw";
+import gemv from "../../shaders/matmul.gemv_subgroup_matrix.wgsl?raw";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { KernelSpec } from "../../src/gpu/kernel.ts";
 import type { MatrixConfig } from "../../src/gpu/subgroups.ts";
+import { bringMatrixKernels } from "../../src/ops/choose.ts";
+
+await bringMatrixKernels(); // no device that is opened here has units
 
 /** Lanes of an emulated subgroup, a share of a fragment each: few, so that the slices of large tiles may be short (emulated). */
 const widthOf = ({ M, N }: MatrixConfig): number => ((M * N) / 16 >= 8 ? 8 : 4);
@@ -120,8 +124,35 @@ function emulatedAttention(spec: KernelSpec): KernelSpec {
   };
 }
 
+/** Loads, products and stores of the kernels of products. */
+const plain = (code: string): string =>
+  code
+    .replace(/^alias \w+ = subgroup_matrix_.*\n/gm, "")
+    .replace(/subgroupMatrixLoad<\w+, \w+>\(&\w+, (.*), PITCH\);/g, "$1;")
+    .replace("subgroupMatrixMultiplyAccumulate(", "multiply(local.x % WIDTH, ");
+
+/** Its fragments are shared by 32 lanes as they are. */
+function emulatedGemv(spec: KernelSpec): KernelSpec {
+  const code = plain(gemv)
+    .replace(/subgroupMatrixStore<row_major>\(&results, (.*), c, N\)/, "save(local.x, $1, c)")
+    .replace(
+      "bitcast<vec2<f16>>((q & 0x000f000fu) | 0x64006400u) - vec2<f16>(1032.0)",
+      "vec2<f32>(f32(q & 15u), f32((q >> 16u) & 15u)) - 8.0",
+    )
+    .replaceAll(" f16(", " rounded(")
+    .replaceAll("<f16", "<f32");
+  return {
+    ...spec,
+    shader: `${spec.shader} emulated`,
+    code: FRAGMENTS(true) + code,
+    consts: { ...spec.consts, WIDTH: 32 },
+    directives: [],
+  };
+}
+
 /** A kernel on matrix units as one that needs none. */
 export function emulated(spec: KernelSpec): KernelSpec {
+  if (spec.shader === "matmul.gemv_subgroup_matrix") return emulatedGemv(spec);
   if (spec.shader === "attention.flash_subgroup_matrix") return emulatedAttention(spec);
   if (spec.shader !== "matmul.gemm_subgroup_matrix") return spec;
   const { libs = [], consts, ...rest } = spec;
@@ -130,10 +161,7 @@ export function emulated(spec: KernelSpec): KernelSpec {
     const { TM, TN, GM, GN, M, N, PRODUCTS } = consts as Record<string, number>;
     return 4 * (Math.min(PRODUCTS!, 2) * TM! + (Math.max(PRODUCTS!, 2) - 1) * TN!) * (BK + 8) + 4 * GM! * GN! * M! * N!;
   };
-  const code = gemm
-    .replace(/^alias \w+ = subgroup_matrix_.*\n/gm, "")
-    .replace(/subgroupMatrixLoad<\w+, \w+>\(&\w+, (.*), PITCH\);/g, "$1;")
-    .replace("subgroupMatrixMultiplyAccumulate(", "multiply(local.x % WIDTH, ")
+  const code = plain(gemm)
     .replace("subgroupMatrixStore<row_major>(&results, result0, c[0], N)", "save(lane, result0, c[0])")
     .replaceAll("= Real(", "= rounded(")
     .replaceAll("<Real,", "<f32,");
@@ -171,7 +199,7 @@ fn w_value(v: f32) -> f32 { return select(rounded(v), split(v), PRODUCTS > 2u); 
 }
 
 /** A GPU with matrix units of this configuration, made of any adapter. */
-export function withMatrixUnits(gpu: Gpu, matrices: readonly MatrixConfig[], kernelOf = emulated, vendor = ""): Gpu {
+export function withMatrixUnits(gpu: Gpu, matrices: readonly MatrixConfig[], kernelOf = emulated, vendor = "", lanes?: number): Gpu {
   const features = new Set([...gpu.device.features, "chromium-experimental-subgroup-matrix"]);
   const device = new Proxy(gpu.device, {
     get(target, name) {
@@ -189,7 +217,7 @@ export function withMatrixUnits(gpu: Gpu, matrices: readonly MatrixConfig[], ker
     kernels,
     matrixSyntax: "typed",
     // Simulated units are no subgroups' business: the other kernels go by those that the adapter has.
-    subgroups: { size: kernelOf === simulated ? gpu.subgroups.size : widthOf(matrices[0]!), pinned: undefined, matrices },
+    subgroups: { size: kernelOf === simulated ? gpu.subgroups.size : (lanes ?? widthOf(matrices[0]!)), pinned: undefined, matrices },
   };
 }
 

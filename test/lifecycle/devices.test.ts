@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { create, globals } from "webgpu";
-import { acceptWorkerLoad } from "../../src/api/accept-load.ts";
+import { acceptWorkerLoad } from "../../src/api/accept-worker-load.ts";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type EngineError, InternVL, type LoadOptions } from "../../src/index.ts";
 import { splitLayers } from "../../src/model/split-layers.ts";

@@ -3,8 +3,9 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import type { Clip, PictureSettings } from "../../src/api/asking.ts";
+import type { Clip } from "../../src/api/asking.ts";
 import { clipFrames, openClip } from "../../src/api/clip.ts";
+import type { PictureOptions } from "../../src/api/image-options.ts";
 import { EngineError } from "../../src/errors.ts";
 import { resize } from "../../src/media/resize.ts";
 import { sampleFrameIndices } from "../../src/media/video.ts";
@@ -17,7 +18,7 @@ const ffmpeg = spawnSync("ffmpeg", ["-version"]).status === 0;
 if (!ffmpeg) console.warn("SKIPPED: the tests of videos in Node need ffmpeg on the path (apt install ffmpeg); nothing of them was tested");
 
 const clip = (name: string, options: Partial<Clip> = {}): Clip => ({ src: pathOf(FOLDER + name), frames: 8, bound: undefined, ...options });
-const frames = (of: Clip, settings: PictureSettings = {}, signal = new AbortController().signal) => clipFrames(of, settings, SIZE, signal);
+const frames = (of: Clip, settings: PictureOptions = {}, signal = new AbortController().signal) => clipFrames(of, settings, SIZE, signal);
 
 /** All frames of a file as ffmpeg itself shows them. */
 function shown(name: string, width: number, height: number): Uint8Array[] {
@@ -29,7 +30,7 @@ function shown(name: string, width: number, height: number): Uint8Array[] {
   );
 }
 
-async function refusal(of: Clip, settings: PictureSettings = {}): Promise<string> {
+async function refusal(of: Clip, settings: PictureOptions = {}): Promise<string> {
   const error = await frames(of, settings).then(
     (found) => new Error(`gave ${found.length} frames`),
     (thrown: unknown) => thrown,

@@ -81,14 +81,17 @@ describe.runIf(reachable)("the packed package (npm run test:full)", () => {
   });
   of("import-map", (project) => {
     const examples = ["docs/browser.md", "src/api/worker.ts"]
-      .flatMap((file) => snippetsOf(file, "ts"))
-      .filter(({ where }) => where === "page");
+      .flatMap((file) => snippetsOf(file, "ts").map((snippet) => ({ ...snippet, file })))
+      .filter(({ where, file }) => where === "page" || file === "docs/browser.md");
     it.each(examples)("the example of $at", async ({ code }) => {
       const map = readFileSync(join(project(), "index.html"), "utf8");
+      const printed = code.includes("console.log");
       const setting = `const { InternVLWorker } = await import("internvl-webgpu/worker");
         const file = await (await fetch("/nano/images/card-1.png")).blob();
         const output = document.createElement("p");
         Object.assign(globalThis, { InternVLWorker, file, output, show() {} });
+        ${printed ? 'await (await (await import("internvl-webgpu")).InternVL.load(new URL("/nano", location.href))).dispose();' : ""}
+        console.log = (...words) => output.append(words.join(" "));
         await import("/example.js").catch(({ stack }) => output.append(stack));
         document.title = JSON.stringify({ text: output.textContent });`;
       writeFileSync(
@@ -97,7 +100,32 @@ describe.runIf(reachable)("the packed package (npm run test:full)", () => {
       );
       writeFileSync(join(project(), "example.js"), code.replace('"OpenGVLab/InternVL2_5-1B"', 'new URL("/nano", location.href)'));
       const { found } = await look(`${await files(project(), ".", "public")}/example.html`);
-      expect(found).toEqual({ text: code.includes("output") ? "A triangle." : "" });
+      const cached = expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/nano\/ \d+ true$/);
+      expect(found).toEqual({ text: printed ? cached : code.includes("output") ? "A triangle." : "" });
+    });
+
+    const [example] = snippetsOf("docs/browser.md", "html");
+    it(`the example of ${example!.at}, from a CDN`, async () => {
+      const cdn = await files(join(project(), "node_modules"), ".");
+      const { version } = JSON.parse(readFileSync(pathOf("package.json"), "utf8"));
+      const published = `https://cdn.jsdelivr.net/npm/internvl-webgpu@${version}`;
+      expect(example!.code).toContain(published);
+      const more = `const images = [await (await fetch("/nano/images/card-1.png")).blob()];
+        const vlm = await InternVL.load(new URL("/nano", location.href));
+        document.title = JSON.stringify(await vlm.chat("What shape is it?", { images }).then(({ text }) => ({ text })));`;
+      const page = example!.code.replace(published, `${cdn}/internvl-webgpu`).replace(/<\/script>\s*$/, `${more}$&`);
+      writeFileSync(join(project(), "public/example.html"), `<!doctype html><link rel="icon" href="data:," />${page}`);
+      expect(await look(`${await files(project(), "public")}/example.html`)).toEqual({ found: { text: "A triangle." }, problems: [] });
+    });
+
+    it("a page with the rules that docs/browser.md asks for, and no others", async () => {
+      const told = readFileSync(pathOf("docs/browser.md"), "utf8");
+      for (const rule of ["`worker-src blob:`", "`script-src blob:`", "`'wasm-unsafe-eval'`"]) expect(told).toContain(rule);
+      const page = readFileSync(join(project(), "index.html"), "utf8");
+      const rules = "default-src 'self' data:; script-src 'self' 'unsafe-inline' blob: 'wasm-unsafe-eval'; worker-src blob:";
+      const meta = `<meta http-equiv="Content-Security-Policy" content="${rules}" />`;
+      writeFileSync(join(project(), "public/rules.html"), page.replace("<title>", `${meta}$&`));
+      expect(await look(`${await files(project(), ".", "public")}/rules.html`)).toEqual({ found: ANSWERS, problems: [] });
     });
 
     it("a page whose rules forbid Blobs: a clear error, and a worker of its own", async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { acceptBatch, acceptChat, acceptSend, acceptSession } from "../../src/api/accept.ts";
 import { acceptItem } from "../../src/api/accept-item.ts";
-import { acceptLoad, acceptWorkerLoad } from "../../src/api/accept-load.ts";
+import { acceptLoad } from "../../src/api/accept-load.ts";
+import { acceptWorkerLoad } from "../../src/api/accept-worker-load.ts";
 import { rawPixels } from "../../src/api/pictures.ts";
 import { placePictures } from "../../src/api/placing.ts";
 import { EngineError } from "../../src/errors.ts";

@@ -190,10 +190,12 @@ describe("an interactive chat", () => {
 });
 
 describe("a command of the interactive chat", () => {
-  it("brings pictures along, and their number stands at the prompt", async () => {
+  it("brings pictures along, and the prompt tells what waits", async () => {
     const term = terminal(true);
     term.type('/image "b c.png"\r/image d\\ e.png\r');
     while (!term.shown.includes("[3 pictures] > ")) await new Promise((resolve) => setTimeout(resolve, 1));
+    term.type("/video clip.mp4\r");
+    while (!term.shown.includes("[3 pictures and a video] > ")) await new Promise((resolve) => setTimeout(resolve, 1));
     term.type(`What?\rAnd now?\r${CTRL_D}`);
     await term.ended;
     expect(term.model.asked.map(({ images }) => images)).toEqual([["a.png", "b c.png", "d e.png"], []]);
@@ -203,7 +205,7 @@ describe("a command of the interactive chat", () => {
   it("takes the last question back, with its picture", async () => {
     const { model, shown } = await typed("one\r", "two\r", "/undo\r", "/undo\r", "/undo\r", "three\r");
     expect(model.asked.at(-1)).toEqual({ question: "three", images: ["a.png"], before: [], answered: true });
-    expect(shown).toContain("the last question is taken back, and 1 picture waits for the next one");
+    expect(shown).toContain("the last question is taken back; for the next one: 1 picture");
     expect(shown).toContain("nothing was asked yet");
   });
 

@@ -93,11 +93,14 @@ async function bundle(input, modules, together = {}) {
   return output;
 }
 
+/** What GPUs with matrix units need besides: one file, so that it is asked for once. */
+const matrix = { matrix: [source("gpu/language.ts"), source("ops/matrix/index.ts")] };
+
 /** The model's worker as text, in parts that import each other by name: what answers a first question at once, and what comes when it is needed. */
 async function modelParts(modules) {
   const worker = source("worker-thread.ts");
   const first = [worker, source("api/load.ts"), source("api/answer.ts"), source("api/decode-file.ts")];
-  const chunks = await bundle({ main: worker }, { ...modules, ...NO_WORKER }, { main: first });
+  const chunks = await bundle({ main: worker }, { ...modules, ...NO_WORKER }, { main: first, ...matrix });
   const names = new Set(chunks.map(({ fileName }) => fileName));
   return chunks.map(({ fileName, code, imports }) => {
     const asking = code.replace(/\bimport\(["'`]\.\/([^"'`]+)["'`]\)/g, (whole, name) =>
@@ -128,7 +131,8 @@ for (const { name, code, imports } of await modelParts(shared)) {
 const list = Object.entries(load).map(([name, load]) => `${JSON.stringify(name)}: () => ${load}`);
 modules["model-parts"] = `export const modules = { ${list.join(", ")} };`;
 
-const page = { page: [source("index.ts"), source("api/worker.ts")], core: [source("api/load.ts"), source("api/answer.ts")] };
+// What places pictures is the page's too: the class behind `worker: true`, which comes where it is asked for, needs it, and nothing else of the core.
+const page = { page: [source("index.ts"), source("api/placing.ts")], core: [source("api/load.ts"), source("api/answer.ts")], ...matrix };
 const target = join(root, "dist/browser");
 rmSync(target, { recursive: true, force: true });
 mkdirSync(target, { recursive: true });

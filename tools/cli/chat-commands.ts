@@ -40,9 +40,10 @@ export class Conversation {
     this.next = next;
   }
 
-  /** How many pictures wait for the next question; a video counts as one. */
-  get waiting(): number {
-    return (this.next.images?.length ?? 0) + (this.next.video === undefined ? 0 : 1);
+  /** What waits for the next question, in words: `2 pictures and a video`; empty where nothing does. */
+  get waiting(): string {
+    const { images = [], video } = this.next;
+    return [images.length > 0 && counted(images.length, "picture"), video !== undefined && "a video"].filter(Boolean).join(" and ");
   }
 
   answered(messages: readonly Message[]): void {
@@ -114,7 +115,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run(_, conversation) {
       if (!conversation.undo()) return "nothing was asked yet";
       const { waiting } = conversation;
-      return `the last question is taken back${waiting > 0 ? `, and ${counted(waiting, "picture")} wait${waiting === 1 ? "s" : ""} for the next one` : ""}`;
+      return `the last question is taken back${waiting && `; for the next one: ${waiting}`}`;
     },
   },
   clear: {

@@ -65,12 +65,12 @@ on ${vlm.adapter}${slow}
 }
 
 async function interactively(vlm: InternVL, conversation: Conversation, options: ChatOptions, flags: ChatFlags): Promise<void> {
-  const talk = talkOf(vlm, flags, options);
+  const { images: _, video: __, ...rest } = options; // those come with the first question, as the conversation has them
+  const talk = talkOf(vlm, flags, rest);
   if (process.stdin.isTTY && process.stderr.isTTY) {
     process.stderr.write(banner(vlm, flags));
     for (const image of options.images ?? []) await talk.show(image as string | Uint8Array);
   }
-  const { images: _, video: __, ...rest } = options;
   try {
     const failures = await converse(vlm, conversation, talk, { ...rest, stats: flags.stats }, processConsole());
     if (failures > 0 && !process.stdin.isTTY) process.exitCode = 1;

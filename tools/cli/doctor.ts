@@ -3,7 +3,7 @@ import { platform } from "#platform";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { driverFor } from "../../src/platform/no-adapter.ts";
 import { gibibytes } from "../../src/weights/fit.ts";
-import { FAMILY, FORMATS, type Need, needs } from "../family.ts";
+import { FAMILY, FORMATS, type Need, needs, ON_PHONES } from "../family.ts";
 import { kept } from "./quiet.ts";
 import { status } from "./status.ts";
 
@@ -23,6 +23,8 @@ interface Report {
   adapters: string[];
   adapter: string;
   kind: Gpu["kind"];
+  /** Whether it is a phone's: steps are small there. */
+  mobile: boolean;
   features: Record<string, boolean>;
   limits: Record<string, number>;
   models: Need[];
@@ -34,8 +36,15 @@ interface Report {
   dawn?: string[];
 }
 
-/** How a process is given one of several GPUs that have one name. */
-const ONE_OF_EQUALS = `in a container with one of them${process.platform === "linux" ? ", or, with Mesa's device-select layer, by DRI_PRIME=pci-0000_02_00_0! (its slot; MESA_VK_DEVICE_SELECT=list lists them)" : ""}`;
+const DRI =
+  process.platform === "linux"
+    ? ", or, with Mesa's device-select layer, by DRI_PRIME=pci-0000_02_00_0! (its slot; MESA_VK_DEVICE_SELECT=list lists them)"
+    : "";
+/** What somebody with more than one GPU wants to know: told where there is one, and with --verbose. */
+const SEVERAL = [
+  "several GPUs: --devices A,B splits a model over those that have different names. Two of one name cannot be told apart within a process: run one for each",
+  `  in a container with one of them${DRI}; docs/scaling.md has more`,
+];
 
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
@@ -64,14 +73,14 @@ function tuningLines(enabled: boolean, tuning: Record<string, string>): string[]
 }
 
 function linesOf(report: Report, tunes: boolean): string[] {
-  const { memory, adapters, adapter, kind, features, limits, install, dawn } = report;
+  const { memory, adapters, adapter, kind, mobile, features, limits, install, dawn } = report;
   const software = kind === "cpu" ? " (a software adapter: right, but slow)" : "";
   return [
     `Node ${report.node} on ${report.platform}, ${gibibytes(memory.total)} of memory, ${gibibytes(memory.available)} free`,
     `adapters, best first: ${adapters.join(", ")}`,
-    "several GPUs: --devices A,B splits a model over those that have different names. Two of one name cannot be told apart within a process: run one for each",
-    `  ${ONE_OF_EQUALS}; docs/scaling.md has more`,
+    ...(kind === "cpu" && !dawn ? [] : SEVERAL),
     `chosen: ${adapter}${software}`,
+    ...(mobile ? [`  ${ON_PHONES}`] : []),
     ...FEATURES.map(
       (feature) => `  ${features[feature] ? "yes" : "no "}  ${feature}${features[feature] ? "" : " (not needed, faster with it)"}`,
     ),
@@ -80,7 +89,10 @@ function linesOf(report: Report, tunes: boolean): string[] {
     ...familyLines(report),
     ...(install.length > 0 ? ["to install:", ...install.map((each) => `  ${each}`)] : []),
     ...(dawn
-      ? [`what Dawn says: ${dawn.length === 0 ? "nothing, or it stands on stderr" : ""}`.trimEnd(), ...dawn.map((line) => `  ${line}`)]
+      ? [
+          `what Dawn says: ${dawn.length === 0 ? "nothing, or it stands on stderr" : ""}`.trimEnd(),
+          ...[...new Set(dawn)].map((line) => `  ${line}`),
+        ]
       : []),
   ];
 }
@@ -98,6 +110,7 @@ export async function doctor(flags: { adapter?: string; json?: boolean; verbose?
       adapters,
       adapter: name,
       kind: gpu.kind,
+      mobile: gpu.mobile,
       features: Object.fromEntries(FEATURES.map((feature) => [feature, adapter.features.has(feature)])),
       limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
       models: await needs(gpu, memory.available, (bytes) => status(`asking for ${gibibytes(bytes)}`)),

@@ -2,7 +2,13 @@ import { EngineError } from "../../src/errors.ts";
 import { quoted } from "../../src/options.ts";
 
 /** The command line itself is wrong: told before anything is loaded, exit code 2. */
-export class UsageError extends Error {}
+export class UsageError extends Error {
+  /** Whose help says more, `internvl chat`: the command that throws it. */
+  command = "internvl";
+}
+
+/** Where a command's flags are told. */
+export const helpOf = (command: string): string => `(${command} --help lists what ${command === "internvl" ? "there is" : "it takes"})`;
 
 /** What the system's error codes mean to whoever named the file. */
 const WHY: Readonly<Record<string, string>> = {
@@ -68,7 +74,7 @@ const asFlags = (text: string): string =>
 
 /** What a failure is in one line, and the exit code. */
 export function told(error: unknown): { line: string; code: number } {
-  if (error instanceof UsageError) return { line: `error: ${error.message} (internvl --help lists what there is)`, code: 2 };
+  if (error instanceof UsageError) return { line: `error: ${error.message} ${helpOf(error.command)}`, code: 2 };
   const known = isSystemError(error) ? fileError(`go on: ${error.syscall}`, error) : error;
   if (known instanceof EngineError) {
     const line = `internvl: ${known.code}: ${known.message}${known.hint ? ` (${known.hint})` : ""}`;

@@ -213,12 +213,14 @@ export const withDevices = (command: Command): Command =>
     )
     .addOption(
       new Option("--split <numbers>", "the memory of each of --devices, in any unit, e.g. 8,24 (default: equal)").argParser(shares),
-    )
-    .hook("preAction", () => {
-      const { devices, split } = command.opts<{ devices?: string[]; split?: number[] }>();
-      if (devices && command.getOptionValueSource("adapter") === "cli") throw new UsageError("--devices is in place of --adapter");
-      if (split && split.length !== (devices?.length ?? 0)) throw new UsageError("--split needs a number for each of --devices");
-    });
+    );
+
+/** @throws UsageError where a command's flags of several devices do not go together */
+export function checkDevices(command: Command): void {
+  const { devices, split } = command.opts<{ devices?: string[]; split?: number[] }>();
+  if (devices && command.getOptionValueSource("adapter") === "cli") throw new UsageError("--devices is in place of --adapter");
+  if (split && split.length !== (devices?.length ?? 0)) throw new UsageError("--split needs a number for each of --devices");
+}
 // --adapter names the GPU's adapter, in every command.
 export const loraOption = () =>
   new Option(

@@ -31,7 +31,7 @@ export const processConsole = (): Console => ({
 /** After these the model answers nothing more. */
 const LAST = new Set(["device-lost", "disposed"]);
 
-const promptOf = ({ waiting }: Conversation): string => (waiting > 0 ? `[${waiting} picture${waiting === 1 ? "" : "s"}] > ` : "> ");
+const promptOf = ({ waiting }: Conversation): string => (waiting ? `[${waiting}] > ` : "> ");
 
 /**
  * Asks what is typed until the end of the input (Ctrl-D, /exit). Ctrl-C ends an answer, whose turn is then as if it had not been asked; at a

@@ -8,6 +8,7 @@ import { kernelCases } from "../../src/harness/index.ts";
 import { type Report, runCases } from "../../src/harness/report.ts";
 import { quoted } from "../../src/options.ts";
 import { chooseCases, reasonsOf, reportJson } from "../kernels/choose.ts";
+import { UsageError } from "./failures.ts";
 import { interrupted } from "./interrupt.ts";
 import { status } from "./model.ts";
 import { checkPrefix, writeReport } from "./output.ts";
@@ -72,11 +73,7 @@ export async function kernelsTest(flags: Flags): Promise<void> {
   await checkPrefix(flags.out);
   const all = flags.cases === undefined ? kernelCases(flags.seed) : await casesOf(flags.cases);
   const cases = chooseCases(flags.quick ? all.filter(({ size }) => size !== "full") : all, flags);
-  if (typeof cases === "string") {
-    process.stderr.write(`internvl: ${cases}\n`);
-    process.exitCode = 2;
-    return;
-  }
+  if (typeof cases === "string") throw new UsageError(cases);
   const adapters = flags.adapter === undefined ? await platform.listAdapters() : [flags.adapter];
   process.stderr.write(`${cases.length} cases, random shapes from seed ${flags.seed}\n`);
   const reports: Report[] = [];

@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
+import { helpOf, UsageError } from "./failures.ts";
 import {
   adapterOption,
   bound,
+  checkDevices,
   collect,
   contextOption,
   count,
@@ -42,8 +44,18 @@ const later =
   <A extends unknown[]>(load: () => Promise<(...args: A) => Promise<void>>) =>
   async (...args: A): Promise<void> => {
     (await import("./quiet.ts")).quietenDawn();
-    await (await load())(...args);
+    const command = args.at(-1) as Command;
+    try {
+      checkDevices(command);
+      await (await load())(...args);
+    } catch (error) {
+      if (error instanceof UsageError) error.command = nameOf(command);
+      throw error;
+    }
   };
+
+/** `internvl kernels test`. */
+const nameOf = (command: Command): string => (command.parent ? `${nameOf(command.parent)} ${command.name()}` : command.name());
 
 /** As package.json says it, seen from dist/. */
 function ownVersion(): string {
@@ -56,8 +68,8 @@ export function program(version = ownVersion()): Command {
     .description("InternVL 2.5 on WebGPU")
     .version(version)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(shortened(text)) })
-    .showHelpAfterError("(internvl --help lists what there is)");
+    .configureOutput({ outputError: (text, write) => write(`${shortened(text).trim().replaceAll("\n", " ")} `) }) // where help is follows
+    .showHelpAfterError(helpOf("internvl"));
   const chatCommand = root
     .command("chat")
     .description("answer a question about pictures; without a question: an interactive chat")
@@ -297,7 +309,6 @@ export function program(version = ownVersion()): Command {
     .option("--tighten", "compile everything, and let the exceptions in limits.json shrink to what is found")
     .addOption(jsonOption())
     .action(later(async () => (await import("./kernels-compile.ts")).kernelsCompile));
-  for (const command of root.commands) command.showHelpAfterError(`(internvl ${command.name()} --help lists what it takes)`);
-  for (const command of kernels.commands) command.showHelpAfterError(`(internvl kernels ${command.name()} --help lists what it takes)`);
+  for (const command of [...root.commands, ...kernels.commands]) command.showHelpAfterError(helpOf(nameOf(command)));
   return root;
 }

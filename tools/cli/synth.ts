@@ -6,6 +6,7 @@ import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { INDEX_NAME, type TensorToWrite, writeSafetensors } from "../../src/safetensors/index.ts";
+import { elementsOf } from "../../src/tensor/tensor.ts";
 import { planShards, shardIndex } from "../../src/weights/shards.ts";
 import { SMALL_FILES } from "../../src/weights/small-files.ts";
 import { synthesize, syntheticRule } from "../../src/weights/synthetic.ts";
@@ -57,7 +58,6 @@ export async function synth(flags: SynthFlags): Promise<void> {
   checkAbsent(flags.out);
   const config: Uint8Array = await onFile("read", flags.config, readFile(flags.config));
   const specs = checkpointTensors(parseConfig(config)).map((tensor) => ({ ...tensor, dtype: "BF16" as const }));
-  const elementsOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
   const total = specs.reduce((sum, { shape }) => sum + 2 * elementsOf(shape), 0);
   const began = performance.now();
   const { gpu, make } = await maker(flags.adapter);

@@ -12,6 +12,14 @@ const HELP: Partial<Record<string, string>> = {
   "context-overflow": "Start a new conversation, or ask about fewer pictures at once.",
 };
 
+/** The library's options as this page calls them. */
+const FIELDS: readonly (readonly [RegExp, string])[] = [
+  [/the option `token`/g, "the field “Token”"],
+  [/\bmaxTiles\b/g, "“Most tiles a picture”"],
+  [/\bweights: "(\w+)"/g, "“Weights on the GPU”: $1"],
+];
+const asFields = (hint: string): string => FIELDS.reduce((text, [option, field]) => text.replace(option, field), hint);
+
 /** A sentence begins with a capital letter, but not where a name is its first word. */
 const sentence = (text: string): string => (/^[a-z]+(?:[’']s)?,? /.test(text) ? `${text.charAt(0).toUpperCase()}${text.slice(1)}` : text);
 
@@ -21,7 +29,7 @@ export function explain(error: unknown): DocumentFragment {
   const known = error instanceof EngineError ? error : undefined;
   const message = error instanceof Error ? error.message : String(error);
   fragment.append(make("strong", {}, `${sentence(message)}.`));
-  const hints = [known?.hint, known && HELP[known.code]].filter((hint) => hint !== undefined);
+  const hints = [known?.hint && asFields(known.hint), known && HELP[known.code]].filter((hint) => hint !== undefined);
   for (const hint of hints) fragment.append(make("p", {}, `${sentence(hint)}${/[.!?]$/.test(hint) ? "" : "."}`));
   return fragment;
 }

@@ -1,5 +1,5 @@
 import { gibibytes } from "../../src/weights/fit.ts";
-import { FAMILY, FORMATS, type Need, needs } from "../family.ts";
+import { FAMILY, FORMATS, type Need, needs, ON_PHONES } from "../family.ts";
 import { byId, make } from "./dom.ts";
 import { explain } from "./explain.ts";
 
@@ -78,7 +78,7 @@ export function familyPanel(picker: HTMLSelectElement): { show(kept: ReadonlySet
         state.textContent =
           gpu.kind === "cpu"
             ? `Green fits. This adapter computes in the machine's memory: about ${deviceMemory} GiB, as the browser says.`
-            : "Green fits into what the adapter gives now, beside what is loaded: weights, 8192 tokens of context, activations.";
+            : `Green fits into what the adapter gives now, beside what is loaded: weights, 8192 tokens of context, activations.${gpu.mobile ? ` ${ON_PHONES}` : ""}`;
       } finally {
         gpu.close();
       }

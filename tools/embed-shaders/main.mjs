@@ -11,7 +11,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 /** What greedy answers of a model in bf16 or q4 do without, on a GPU without matrix units. */
 const LATE = [
   /^(awq|lora|quantize)\.|^lib\/(awq|cast|groups)/,
-  /^matmul\.(gemm_subgroup_matrix|gemm_dot4|quantize)\.|^attention\.(flash_subgroup_matrix|reals)\.|^lib\/reals\./,
+  /^matmul\.(gemm_subgroup_matrix|gemv_subgroup_matrix|gemm_dot4|quantize)\.|^attention\.(flash_subgroup_matrix|reals)\.|^lib\/reals\./,
   /^lib\/(block|share|weight)\.(f16|f32|q8)\./,
   /^lib\/(append|kv|kv_append|kv_read|kv_vec8)\.f32\.|^lib\/kv_block\.vec4\./, // keys and values in f32, heads of odd widths
   /^norm\.qk\.|^lib\/(head_norm|query_norm)\.rms\./, // InternViT-6B, Qwen3
@@ -36,9 +36,13 @@ const tight = (line) =>
     return one && one === other ? `${before} ` : before;
   });
 
+const LETTERS = { f16: "h", f32: "f", i32: "i", u32: "u" };
+/** `vec4f` for `vec4<f32>`: the same type by WGSL's own short name. */
+const short = (wgsl) => wgsl.replace(/\b(vec\d|mat\dx\d)<(f16|[fiu]32)>/g, (_, shape, of) => shape + LETTERS[of]);
+
 /** WGSL has no strings and these files no block comments: whatever follows `//` is a comment. */
 const bare = (wgsl) =>
-  wgsl
+  short(wgsl)
     .split("\n")
     .map((line) => tight(line.replace(/\/\/.*/, "")))
     .filter((line) => line !== "")

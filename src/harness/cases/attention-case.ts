@@ -6,11 +6,11 @@ import { matmul } from "../../ops/matmul.ts";
 import * as reference from "../../reference/attention.ts";
 import { norm } from "../../reference/norm.ts";
 import type { Activation } from "../../tensor/tensor.ts";
-import { boundOf } from "../bounds.ts";
+import { boundOf, scoresOf } from "../bounds.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands, stepOf, wholeOf } from "../case.ts";
 import { POISON } from "../guard.ts";
 import { indicesOf, pickFrom } from "../picks.ts";
-import type { Random } from "../random.ts";
+import { HUGE, type Random } from "../random.ts";
 import { addOutliers, cacheWords, drawCache, quarterTurns } from "./attention-data.ts";
 
 interface Causal {
@@ -26,6 +26,8 @@ interface Causal {
   room?: number;
   spare?: number;
   outliers?: boolean;
+  /** Outliers of 30,000: of a key column and a value column. */
+  huge?: boolean;
   kv?: KvDtype;
   /** Of a decode step. */
   variant?: DecodeVariant;
@@ -77,6 +79,7 @@ export function causalCase(spec: Causal): KernelCase {
     room = 0,
     spare = 0,
     outliers,
+    huge,
     kv = "f32",
     variant,
     rope,
@@ -100,6 +103,7 @@ export function causalCase(spec: Causal): KernelCase {
     ...(room ? { room } : {}),
     ...(spare ? { spare } : {}),
     outliers,
+    huge,
     rope,
     normed,
     product,
@@ -110,6 +114,7 @@ export function causalCase(spec: Causal): KernelCase {
     step: decoded ?? { units: tokens, start },
     maxUnits: tokens + spare,
     ...(precision && { bound: boundOf("attention_prefill", precision) }),
+    ...(huge && { bound: scoresOf(HUGE) }),
     ...(size ? { size } : {}),
     unsupported: (gpu) =>
       (variant && !variantsOf(gpu, "decode", { width: headDim }).includes(variant)) ||
@@ -129,7 +134,7 @@ export function causalCase(spec: Causal): KernelCase {
       const drawn = rope ? () => context : seen;
       const keys = drawCache(random, shape, drawn);
       const values = drawCache(random, shape, drawn);
-      if (outliers) addOutliers(keys, values, headDim, random);
+      const unit = outliers || huge ? addOutliers(keys, values, headDim, random, huge ? [HUGE, HUGE] : undefined) : undefined;
       /** Where an element of a cache is in its sequence. */
       const positionOf = (i: number) => Math.floor(i / headDim) % context;
       const slotOf = (i: number) => Math.floor(i / (kvHeads * context * headDim));
@@ -215,7 +220,10 @@ export function causalCase(spec: Causal): KernelCase {
       const sample = pickedHeads(every, heads, headDim, start + tokens, random, attend);
       const own = (all: Float32Array<ArrayBuffer>) => all.subarray((slot ?? 0) * kvHeads * context * headDim);
       const peer = { op: "causal", tokens, context, heads, kvHeads, headDim, q: qs, keys: own(keys), values: own(values) } as const;
-      return [{ label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample, peer }, ...appended];
+      return [
+        { label: "out", buffer: out.buffer, kind: "f32", length: tokens * width, ...sample, ...(unit && { unit }), peer },
+        ...appended,
+      ];
     },
   });
 }

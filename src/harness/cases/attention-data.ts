@@ -40,11 +40,19 @@ export function cacheWords(
 /**
  * What real checkpoints do: a key channel far from zero in all keys alike (Qwen2.5's key bias), and large value channels. Keys whose
  * products with a query differ by thousands would leave nothing to compare: softmax is then a step function of the last bits.
+ * @returns in what an output's element is measured: its column's size
  */
-export function addOutliers(keys: Float32Array, values: Float32Array, headDim: number, random: Random): void {
+export function addOutliers(
+  keys: Float32Array,
+  values: Float32Array,
+  headDim: number,
+  random: Random,
+  [key, value] = [100, 1000],
+): (i: number) => number {
   const column = random.integer(0, headDim - 1);
-  for (let i = column; i < keys.length; i += headDim) keys[i]! += 100;
-  for (let i = column; i < values.length; i += headDim) values[i]! *= 1000;
+  for (let i = column; i < keys.length; i += headDim) keys[i]! += key;
+  for (let i = column; i < values.length; i += headDim) values[i]! *= value;
+  return (i) => (i % headDim === column ? value : 1);
 }
 
 /**

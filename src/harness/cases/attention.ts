@@ -87,9 +87,13 @@ export function attentionCases(random: Random): KernelCase[] {
       ] as const) {
         const of = { heads: 6, kvHeads: 2, headDim, tokens, start, room: 2, spare: 1, prefill, size };
         cases.push(causalCase(of), causalCase({ ...of, kv: "f16", outliers: start === 62 }));
+        if (start === 3) for (const kv of ["f32", "f16"] as const) cases.push(causalCase({ ...of, kv, huge: true }));
         cases.push(visionCase(3, headDim, tokens, 2, size, prefill));
         if (prefill === "flash_subgroup_matrix")
-          cases.push(causalCase({ ...of, kv: "f16", precision: "auto" }), visionCase(3, headDim, tokens, 2, size, prefill, "auto"));
+          cases.push(
+            causalCase({ ...of, kv: "f16", precision: "auto", outliers: start === 62 }),
+            visionCase(3, headDim, tokens, 2, size, prefill, "auto"),
+          );
       }
       // Few queries after many keys, which are split: some rows do not see the last split, some splits are empty.
       for (const [tokens, start] of [
@@ -112,6 +116,8 @@ export function attentionCases(random: Random): KernelCase[] {
       cases.push(
         causalCase({ ...decode, kv, positions: [247], room: 300 }),
         causalCase({ ...decode, kv, positions: [248], room: 300, outliers: true }),
+        causalCase({ ...decode, kv, positions: [249], huge: true }),
+        causalCase({ ...wide, kvHeads: 2, kv, positions: [600], huge: true }),
         causalCase({ ...decode, kv, positions: [2047] }),
         causalCase({ ...decode, kv, positions: [2048], room: 3000 }),
         causalCase({ ...decode, kv, positions: [2100, 40, 2047], room: 1 }),

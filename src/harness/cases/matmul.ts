@@ -42,6 +42,10 @@ interface Spec extends Fused {
   spare?: number;
   parts?: number;
   outliers?: boolean;
+  /** x is up to ±30,000 in one column of 1,000. */
+  huge?: boolean;
+  /** A third of the weights are below 2^-14: subnormal in f16. */
+  small?: boolean;
   size?: "full" | undefined;
 }
 
@@ -67,7 +71,7 @@ function normed(xs: Float32Array, gain: Float32Array, k: number): Float64Array {
 export function matmulCase(spec: Spec): KernelCase {
   const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
   const unit = (m - base) / units;
-  const { norm, bias, gelu, scale, residual, swiglu, outliers, tiling, bounded } = spec;
+  const { norm, bias, gelu, scale, residual, swiglu, outliers, huge, small, tiling, bounded } = spec;
   const width = swiglu ? n / 2 : n;
   const precision = spec.precision ?? (variant && precisionOf(variant)) ?? "exact";
   const op = m === 1 ? "matvec" : "matmul";
@@ -87,13 +91,15 @@ export function matmulCase(spec: Spec): KernelCase {
     ...(spare ? { spare } : {}),
     ...(parts > 1 ? { parts } : {}),
     outliers,
+    huge,
+    small,
     precision: spec.precision,
     bounded,
     ...tiling,
     variant,
   };
   return defineCase(op, params, {
-    bound: boundOf(op, precision === "fast" && swiglu ? "fast swiglu" : precision),
+    bound: boundOf(op, huge && precision !== "exact" ? `${precision} huge` : precision === "fast" && swiglu ? "fast swiglu" : precision),
     step: { units, start: 0 },
     maxUnits: units + spare,
     ...(size ? { size } : {}),
@@ -104,9 +110,9 @@ export function matmulCase(spec: Spec): KernelCase {
     record(program, operands) {
       const { random } = operands;
       const rows: Rows = { base, unit };
-      const xs = outliers ? random.withOutliers(m * k, k) : random.values(m * k);
+      const xs = huge ? random.withHuge(m * k, k) : outliers ? random.withOutliers(m * k, k) : random.values(m * k);
       const x = operands.activation("x", rows, k, xs);
-      const w = operands.matrix("w", n, k, weights, parts);
+      const w = operands.matrix("w", n, k, weights, parts, small);
       const epilogue = {
         bias: bias ? random.values(n) : undefined,
         gelu,
@@ -208,7 +214,7 @@ const CHEAPEST = "cpu_gemv_thread" satisfies MatmulVariant;
 
 /** Variants that take nothing but q8 and q4. */
 const isQuantizedOnly = (variant: Choice): boolean =>
-  variant === "gemm_dot4" || variant === "cpu_gemv_columns" || variant === "cpu_gemm_rows4";
+  variant === "gemm_dot4" || variant === "gemv_subgroup_matrix" || variant === "cpu_gemv_columns" || variant === "cpu_gemm_rows4";
 
 /**
  * On CPU adapters compiling a pipeline takes longer than all its cases. The ordinary set has every variant with one format, every format with
@@ -238,6 +244,10 @@ function* linear(random: Random, of: Pick<Spec, "weights" | "variant">): Generat
   yield { ...of, ...LINEAR, m: 1, n: 70, k: 96, parts: 2 };
   yield { ...of, ...LINEAR, m: 1, n: 64, k: 896, outliers: true };
   yield { ...of, ...LINEAR, m: 17, n: 64, k: 896, outliers: true };
+  for (const m of [1, 17]) {
+    yield { ...of, ...LINEAR, m, n: 64, k: 1024, huge: true };
+    yield { ...of, ...LINEAR, m, n: 64, k: 192, small: true };
+  }
   for (const [n, k] of SMALL_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k: nearestK(k, weights) };
   for (const [n, k] of LARGE_MATRICES) yield { ...of, ...LINEAR, m: 1, n, k, size: "full" };
 }
@@ -275,6 +285,7 @@ function* specs(random: Random): Generator<Spec> {
   for (const variant of [
     undefined,
     "cpu_gemv_thread",
+    "cpu_gemv_subgroup",
     "cpu_gemv_columns",
     "cpu_gemm_rows4",
     "cpu_gemm_rows8",
@@ -294,11 +305,12 @@ function* specs(random: Random): Generator<Spec> {
       yield { ...of, residual: true, m: 3, n: 70, k: 64, parts: 2, spare: 2, size: size ?? sizeOf(variant, weights, 5) };
       yield { ...of, swiglu: true, m: 1, n: 136, k: 64, parts: 2, size };
       yield { ...of, bias: true, m: 1, n: 1152, k: 896, outliers: true, size };
+      yield { ...of, bias: true, m: 2, n: 69, k: 896, huge: true, size: size ?? sizeOf(variant, weights, 2) };
       yield { ...of, m: 1, n: 151674, k: 896, size: "full" };
     }
   }
   // What decodes several sequences at once: every number of rows, with what the engine chooses and with the kernel that shares codes.
-  for (const variant of [undefined, "cpu_gemv_columns", "cpu_gemm_rows4"] as const) {
+  for (const variant of [undefined, "cpu_gemv_columns", "cpu_gemm_rows4", "gemv_subgroup_matrix"] as const) {
     for (const weights of variant ? (["q8", "q4"] as const) : DTYPES) {
       for (const m of [2, 3, 4, 5, 6, 7, 8]) {
         const of = { m, weights, variant };
@@ -314,6 +326,7 @@ function* specs(random: Random): Generator<Spec> {
     ["gemm_tile", [0, 1, 2]],
     ["gemm_dot4", [0, 1]],
     ["gemm_subgroup_matrix", [0, 1]],
+    ["gemv_subgroup_matrix", [0]],
   ] as const) {
     for (const tile of tiles) {
       for (const weights of isQuantizedOnly(variant) ? (["q8", "q4"] as const) : DTYPES) {
@@ -327,7 +340,14 @@ function* specs(random: Random): Generator<Spec> {
   }
   // Operands in one or two parts, on matrix units.
   for (const weights of DTYPES) {
-    for (const of of [{ precision: "auto", bounded: true }, { precision: "auto", outliers: true }, { outliers: true }] as const)
+    for (const of of [
+      { precision: "auto", bounded: true },
+      { precision: "auto", bounded: true, small: true },
+      { precision: "auto", outliers: true },
+      { precision: "auto", huge: true },
+      { outliers: true },
+      { huge: true },
+    ] as const)
       yield {
         ...of,
         weights,

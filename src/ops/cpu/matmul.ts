@@ -30,6 +30,19 @@ export const MATMULS = {
     needs: {},
     plan: () => ({ source: kernel("cpu/matmul.gemv_thread"), libs: [], prologue: true, columns: 128, rows: 1 }),
   },
+  /** GEMV: a subgroup makes 4 columns of a row, its lanes side by side along K. */
+  cpu_gemv_subgroup: {
+    needs: { subgroupSize: [4, 8] },
+    plan: ({ subgroups }) => ({
+      source: kernel("cpu/matmul.gemv_subgroup"),
+      libs: [],
+      directives: SUBGROUPS,
+      consts: { WIDTH: subgroups.size! },
+      prologue: true,
+      columns: 4,
+      rows: 1,
+    }),
+  },
   /** GEMV of quantised weights: each lane makes 8 columns of one row. */
   cpu_gemv_columns: {
     needs: { formats: QUANTIZED, subgroupSize: [4, 8] },

@@ -7,7 +7,7 @@ import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { platform } from "#platform";
 import type { EngineError } from "../../../src/errors.ts";
-import { openRemotely, openSource, readSmall, seldom } from "../../../src/hub/source.ts";
+import { openRemotely, openSource, readSmall, seldom, type WeightSource } from "../../../src/hub/source.ts";
 import type { RemoteOptions } from "../../../src/hub/source-remote.ts";
 import { cachedModels } from "../../../src/index.ts";
 import { pathOfUrl } from "../../../src/platform/files.ts";
@@ -39,6 +39,12 @@ const caught = async (work: Promise<unknown>): Promise<EngineError> =>
     () => Promise.reject(new Error("it passed")),
     (error) => error,
   );
+/** How many tensors a source has; what was opened for it is closed. */
+const tensorsIn = async (source: WeightSource): Promise<number> => {
+  const { tensors, close } = await openCheckpoint(source);
+  await close();
+  return tensors.size;
+};
 const config = async (path: string) => readSmall(await openSource(path), "config.json");
 
 async function serve(files: Record<string, Uint8Array>, misbehave?: Misbehave) {
@@ -76,7 +82,7 @@ describe("a server that answers 200 with a page for what it does not have", () =
     for (const name of ["tokenizer_config.json", "added_tokens.json", "model.safetensors.index.json", "README.md"]) {
       expect(await source.open(name)).toBeUndefined();
     }
-    expect((await openCheckpoint(source)).tensors.size).toBe(1);
+    expect(await tensorsIn(source)).toBe(1);
   });
 
   it("a file that the server wrongly calls a page is taken for what it is", async () => {
@@ -86,7 +92,7 @@ describe("a server that answers 200 with a page for what it does not have", () =
       response.writeHead(200, { "content-type": "text/html", "content-length": bytes.length }).end(method === "HEAD" ? undefined : bytes);
       return true;
     });
-    expect((await openCheckpoint(await open())).tensors.size).toBe(1);
+    expect(await tensorsIn(await open())).toBe(1);
   });
 
   it.each(["text/html", undefined])("config.json and weights that are needed are told (content-type %s)", async (type) => {
@@ -214,7 +220,8 @@ describe("what lies in place of a file", () => {
     const broken = await openSource(path);
     execFileSync("rm", ["-rf", at]);
     symlinkSync("/proc/self/mem", at);
-    expect(await caught(broken.open("config.json").then((file) => file!.read(0, 4)))).toMatchObject({
+    const file = (await broken.open("config.json"))!;
+    expect(await caught(file.read(0, 4).finally(file.close))).toMatchObject({
       message: expect.stringContaining("the disk reports an error"),
     });
     expect(await caught(platform.readFile(join(path, "config.json/x")))).toMatchObject({ code: "bad-input" });
@@ -304,7 +311,7 @@ describe("a server that cannot be relied on", () => {
     quiet = true;
     const notes: string[] = [];
     const source = await open({ idle: 200, onProgress: ({ note }) => note && notes.push(note) });
-    expect((await openCheckpoint(source)).tensors.size).toBe(1);
+    expect(await tensorsIn(source)).toBe(1);
     expect(notes).toEqual([expect.stringMatching(/no answer came for 0\.2 s.*: using the copy in /)]);
     const asked = server.log.length;
     expect(await caught(open({ idle: 200, cacheDir: folder() }))).toMatchObject({
@@ -343,8 +350,9 @@ describe("a server that cannot be relied on", () => {
       "without end",
       (_, response) => {
         response.writeHead(200);
+        const some = noise(65_536);
         const more = (): void => {
-          while (!response.destroyed && response.write(noise(65_536)));
+          while (!response.destroyed && response.write(some));
           if (!response.destroyed) response.once("drain", more);
         };
         more();
@@ -389,7 +397,7 @@ describe("a server that cannot be relied on", () => {
     vi.stubEnv("HF_HUB_OFFLINE", "");
     await open();
     vi.stubEnv("HF_HUB_OFFLINE", "1");
-    expect((await openCheckpoint(await openRemotely("org/model", { cacheDir, fetch: asked }))).tensors.size).toBe(1);
+    expect(await tensorsIn(await openRemotely("org/model", { cacheDir, fetch: asked }))).toBe(1);
   });
 
   it("tells no checksum: what was checked is said as it is", async () => {
@@ -413,7 +421,7 @@ it("the cache of another user: a complete copy is used, and what is newer is sai
     ...(await openStore(...args)),
     ...{ writeText: refuse, append: refuse, link: refuse, rename: refuse, lock: refuse, isWritable: async () => false },
   }));
-  expect((await openCheckpoint(await open())).tensors.size).toBe(1);
+  expect(await tensorsIn(await open())).toBe(1);
   const notes: string[] = [];
   const newer: typeof fetch = async (input, init) => {
     const response = await fetch(input, init);
@@ -422,7 +430,7 @@ it("the cache of another user: a complete copy is used, and what is newer is sai
     return new Response(null, { headers });
   };
   const source = await open({ fetch: newer, onProgress: ({ note }) => note && notes.push(note) });
-  expect((await openCheckpoint(source)).tensors.size).toBe(1);
+  expect(await tensorsIn(source)).toBe(1);
   expect(notes).toEqual([expect.stringContaining("there is a newer version, but")]);
   expect(server.cdn.log).toHaveLength(1);
 });

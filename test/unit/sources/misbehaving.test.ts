@@ -368,7 +368,7 @@ describe("a server that misbehaves", () => {
     });
     const cache = temporaryFolder();
     closing.push(() => server.close(), cache.remove);
-    const source = await fetchSource(`${server.origin}/folder`, { cacheDir: cache.path, sleep: async () => {}, idle: 500 });
+    const source = await fetchSource(`${server.origin}/folder`, { cacheDir: cache.path, sleep: async () => {}, idle: 2000 });
     expectTrue((await readSmall(source, NAME))!);
     expect(server.gets(NAME)[1]!.headers.range).toBe("bytes=100000-");
   });

@@ -116,7 +116,9 @@ describe("the encoder gives the ids that @huggingface/tokenizers gives", () => {
   });
 
   it("white space is Unicode's in GPT-2's words, named or not", () => {
-    const [named, usual] = ["words of GPT-2, named", "words of GPT-2, by default"].map((kind) => new Encoder(structuredClone(KINDS[kind]!)));
+    const [named, usual] = ["words of GPT-2, named", "words of GPT-2, by default"].map(
+      (kind) => new Encoder(structuredClone(KINDS[kind]!)),
+    );
     for (const each of ["x        \u0085", "x        \ufeff"]) expect(usual!.encode(each)).toEqual(named!.encode(each));
   });
 
