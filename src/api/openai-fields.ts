@@ -52,7 +52,7 @@ export const SAMPLING = {
   repetition_penalty: GENERATION.repetitionPenalty,
   presence_penalty: GENERATION.presencePenalty,
   frequency_penalty: GENERATION.frequencyPenalty,
-  seed: number("an integer", Number.isInteger),
+  seed: number("an integer of 64 bits", (v) => Number.isInteger(v) && Math.abs(v) <= 2 ** 63),
   stop: GENERATION.stop,
   n: number("an integer from 1 to 128", (v) => Number.isInteger(v) && v >= 1 && v <= 128),
   stream: flag,
