@@ -24,6 +24,7 @@ export type {
   ChatTextPart,
   ChatTool,
   ChatToolCall,
+  ChatToolCallDelta,
   ChatVideoPart,
   Complete,
   CompletionOptions,

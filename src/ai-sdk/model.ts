@@ -27,9 +27,10 @@ const callOf = ({ id, function: { name, arguments: input } }: ChatToolCall): Lan
   input,
 });
 
-/** Chunks as the AI SDK's parts: one text, and whole calls. */
+/** Chunks as the AI SDK's parts: one text, and calls, whose arguments come bit by bit and then as a whole. */
 async function* partsOf(chunks: AsyncIterable<ChatCompletionChunk>): AsyncGenerator<LanguageModelV3StreamPart, void, void> {
   let text = false;
+  const calls: ChatToolCall[] = [];
   let finish: FinishReason = "stop";
   for await (const { id, created, model, choices, usage } of chunks) {
     const [choice] = choices;
@@ -39,10 +40,22 @@ async function* partsOf(chunks: AsyncIterable<ChatCompletionChunk>): AsyncGenera
       text = true;
       yield { type: "text-delta", id: "0", delta: choice.delta.content };
     }
-    for (const call of choice?.delta.tool_calls ?? []) yield callOf(call);
+    for (const { index, id, function: said } of choice?.delta.tool_calls ?? []) {
+      if (id) {
+        calls[index] = { id, type: "function", function: { name: said.name!, arguments: "" } };
+        yield { type: "tool-input-start", id, toolName: said.name! };
+      }
+      const call = calls[index]!;
+      call.function.arguments += said.arguments;
+      if (said.arguments) yield { type: "tool-input-delta", id: call.id, delta: said.arguments };
+    }
     finish = choice?.finish_reason ?? finish;
     if (!usage) continue;
     if (text) yield { type: "text-end", id: "0" };
+    for (const call of calls) {
+      yield { type: "tool-input-end", id: call.id };
+      yield callOf(call);
+    }
     yield { type: "finish", finishReason: finishOf(finish), usage: usageOf(usage) };
   }
 }

@@ -3,8 +3,8 @@ import type { Told } from "../generate/engine.ts";
 import { type AnswerOptions, answerPrompt } from "./answer.ts";
 import type { Generation } from "./generation.ts";
 import { logprobOf } from "./logprobs.ts";
-import { CallFinder } from "./openai-tools.ts";
-import type { ChatToolCall, CompletionTimings, CompletionUsage, FinishReason, TokenLogprob } from "./openai-types.ts";
+import { addCalls, CallFinder } from "./openai-calls.ts";
+import type { ChatToolCallDelta, CompletionTimings, CompletionUsage, FinishReason, TokenLogprob } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
 import type { PreparedPrompt } from "./prompt.ts";
 import type { ChatResult } from "./reply.ts";
@@ -18,8 +18,8 @@ export interface Asking {
 export interface AnswersOptions {
   /** How many of the most probable tokens come beside each token; undefined: no probabilities at all. */
   logprobs?: number | undefined;
-  /** Looks for calls of tools. */
-  tools?: boolean | undefined;
+  /** Looks for calls of tools: as they are written, or each as a whole. */
+  tools?: "streamed" | "whole" | undefined;
   raw?: boolean | undefined;
   /** How long the prompt took to be read, in milliseconds. */
   prepareMs: number;
@@ -34,7 +34,7 @@ export interface News {
   index: number;
   text: string;
   tokens: TokenLogprob[];
-  calls: ChatToolCall[];
+  calls: ChatToolCallDelta[];
   finish?: FinishReason | undefined;
 }
 
@@ -88,11 +88,11 @@ export class Answers {
     { logprobs, tools, raw, prepareMs, admitted, observe }: AnswersOptions & Pick<AnswerOptions, "admitted">,
   ): Promise<void> {
     const began = performance.now() - prepareMs;
-    const finder = tools ? new CallFinder() : undefined;
-    const add = (text: string, calls: ChatToolCall[] = [], tokens: TokenLogprob[] = []) => {
+    const finder = tools ? new CallFinder(tools === "streamed") : undefined;
+    const add = (text: string, calls: ChatToolCallDelta[] = [], tokens: TokenLogprob[] = []) => {
       const news = this.#news[index]!;
       news.text += text;
-      news.calls.push(...calls);
+      addCalls(news.calls, calls);
       news.tokens.push(...tokens);
       if (calls.length > 0) this.#called[index] = true;
       if (text !== "" || calls.length > 0) this.#notify();
@@ -109,9 +109,10 @@ export class Answers {
     };
     const wanted = { admitted, raw, watch: logprobs === undefined ? undefined : watch };
     const result = await answerPrompt(parts, prompt, generation, this.#abort.signal, emit, wanted, prepareMs);
-    add(finder?.end() ?? "");
+    const left = finder?.end();
+    if (left) add(left.text, left.calls);
     this.#results[index] = result;
-    const finish = this.#called[index] ? "tool_calls" : result.finishReason;
+    const finish = this.#called[index] && result.finishReason !== "length" ? "tool_calls" : result.finishReason;
     this.#news[index]!.finish = finish;
     observe?.(performance.now() - result.timings.decode - began, result, finish);
     if (--this.#open === 0) this.#leave();
@@ -166,7 +167,7 @@ export class Answers {
       const so = whole[index]!;
       so.text += text;
       so.tokens.push(...tokens);
-      so.calls.push(...calls);
+      addCalls(so.calls, calls);
       so.finish = finish;
     }
     return whole;

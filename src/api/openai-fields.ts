@@ -8,14 +8,12 @@ export function unsupported(param: string, what = param, hint?: string): EngineE
   return new EngineError("bad-input", `${what} is not supported by this server`, { param, hint });
 }
 
-const never =
+export const never =
   (isOff: (value: unknown) => boolean): Reader<undefined> =>
   (value, name) => {
     if (!isOff(value)) throw unsupported(name);
     return undefined;
   };
-
-const integer = number("an integer", Number.isSafeInteger);
 
 /** A shape's fields, each called by where it stands. */
 export function nested<S extends Shape>(value: unknown, name: string, shape: S) {
@@ -54,7 +52,7 @@ export const SAMPLING = {
   repetition_penalty: GENERATION.repetitionPenalty,
   presence_penalty: GENERATION.presencePenalty,
   frequency_penalty: GENERATION.frequencyPenalty,
-  seed: integer,
+  seed: number("an integer", Number.isInteger),
   stop: GENERATION.stop,
   n: number("an integer from 1 to 128", (v) => Number.isInteger(v) && v >= 1 && v <= 128),
   stream: flag,
@@ -98,7 +96,8 @@ export function generationOf(read: Read<typeof SAMPLING>, maxTokens: number, sch
   const penalties = { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias: read.logit_bias };
   const least = 2 ** -32; // of the probability: the most probable id alone
   const options = { maxTokens, temperature, topP: Math.max(topP, least), topK: Math.max(topK, 0), minP, ...penalties, stop, schema };
-  const first = generation({ ...options, seed: seed === undefined ? undefined : seed < 0 ? seed + 2 ** 53 : seed });
+  const folded = seed === undefined ? undefined : seed % 2 ** 53;
+  const first = generation({ ...options, seed: folded !== undefined && folded < 0 ? folded + 2 ** 53 : folded });
   const left = Number.MAX_SAFE_INTEGER - first.sampling.seed; // larger sums would be rounded
   const seedOf = (index: number) => (index <= left ? first.sampling.seed + index : index - left - 1);
   return (index) => ({ ...first, sampling: { ...first.sampling, seed: seedOf(index) } });

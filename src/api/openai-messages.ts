@@ -3,7 +3,7 @@ import { any, isRecord, oneOf, text, wrong } from "../options.ts";
 import { videoPrefix } from "../text/template.ts";
 import { fromBase64 } from "./base64.ts";
 import type { Asked, Turn } from "./messages.ts";
-import { nested } from "./openai-fields.ts";
+import { nested, never } from "./openai-fields.ts";
 import { callText, responseText, toolCalls } from "./openai-tools.ts";
 import { isList, type Picture } from "./pictures.ts";
 
@@ -43,7 +43,7 @@ function dataUrl(value: unknown, name: string, kind: "image" | "video"): Uint8Ar
 const pictureAt = (name: string, bytes: Uint8Array, maxTiles?: number): Picture => ({ name, sources: [bytes], maxTiles });
 
 /** A message's content. Texts are lines one below the other; a video's frames have theirs before them. */
-function content(value: unknown, name: string, pictures: boolean): { text: string; pictures: Picture[] } {
+function content(value: unknown, name: string, role: string): { text: string; pictures: Picture[] } {
   if (typeof value === "string") return { text: value, pictures: [] };
   if (!isList(value)) throw wrong(name, value, "a text, or a list of parts { type, … }");
   const texts: string[] = [];
@@ -52,11 +52,12 @@ function content(value: unknown, name: string, pictures: boolean): { text: strin
   for (const [i, part] of Array.from(value).entries()) {
     const at = `${name}[${i}]`;
     if (!isRecord(part)) throw wrong(at, part, "a part { type, … }");
-    const type = oneOf("text", ...(pictures ? (["image_url", "video_url"] as const) : []))(part.type, `${at}.type`);
-    if (type === "text") {
-      const read = nested(part, at, { type: any, text });
-      if (read.text === undefined) throw wrong(`${at}.text`, read.text, "a text");
-      texts.push(read.text);
+    const others = { user: ["image_url", "video_url"], assistant: ["refusal"] } as const;
+    const type = oneOf("text", ...(role === "user" || role === "assistant" ? others[role] : []))(part.type, `${at}.type`);
+    if (type === "text" || type === "refusal") {
+      const said = nested(part, at, { type: any, [type]: text })[type];
+      if (said === undefined) throw wrong(`${at}.${type}`, said, "a text");
+      texts.push(said as string);
     } else if (type === "image_url") {
       const { image_url: given } = nested(part, at, { type: any, image_url: any });
       const fields = { url: any, detail: oneOf("auto", "low", "high") };
@@ -77,12 +78,13 @@ function content(value: unknown, name: string, pictures: boolean): { text: strin
 function message(value: unknown, name: string): Said {
   if (!isRecord(value)) throw wrong(name, value, "a message { role, content }");
   const role = oneOf("system", "developer", "user", "assistant", "tool")(value.role, `${name}.role`);
-  const shape = { role: any, content: any, name: text, tool_calls: any, tool_call_id: text, refusal: any, annotations: any, audio: any };
+  const back = { refusal: any, annotations: any, audio: any, function_call: never(() => false) }; // what clients send back of an answer
+  const shape = { role: any, content: any, name: text, tool_calls: any, tool_call_id: text, ...back };
   const read = nested(value, name, shape);
   if (role !== "assistant" && read.tool_calls !== undefined) throw refuse(`${name}.tool_calls`, `is only an assistant's`);
   const calls = read.tool_calls === undefined ? [] : toolCalls(read.tool_calls, `${name}.tool_calls`);
   if (read.content === undefined && calls.length === 0) throw wrong(`${name}.content`, read.content, "a text, or a list of parts");
-  const said = read.content === undefined ? { text: "", pictures: [] } : content(read.content, `${name}.content`, role === "user");
+  const said = read.content === undefined ? { text: "", pictures: [] } : content(read.content, `${name}.content`, role);
   if (role === "tool") {
     if (read.tool_call_id === undefined) throw wrong(`${name}.tool_call_id`, undefined, "a text");
     return { name, role: "user", text: responseText(said.text), pictures: [] };

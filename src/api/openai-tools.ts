@@ -2,12 +2,9 @@ import { any, flag, isRecord, oneOf, type Reader, text, wrong } from "../options
 import type { CalledFunction } from "../text/grammar/schema.ts";
 import { pythonJson } from "../text/python-json.ts";
 import { plainSchema } from "./format.ts";
+import { CLOSE, OPEN } from "./openai-calls.ts";
 import { nested } from "./openai-fields.ts";
-import type { ChatToolCall } from "./openai-types.ts";
 import { isList } from "./pictures.ts";
-
-const OPEN = "<tool_call>";
-const CLOSE = "</tool_call>";
 
 const record: Reader<Record<string, unknown>> = (value, name) => {
   if (!isRecord(value)) throw wrong(name, value, "an object");
@@ -94,68 +91,3 @@ export function toolCalls(value: unknown, at: string): { name: string; arguments
 
 export const callText = (call: { name: string; arguments: unknown }): string => `${OPEN}\n${pythonJson(call)}\n${CLOSE}`;
 export const responseText = (said: string): string => `<tool_response>\n${said}\n</tool_response>`;
-
-/** The length of the longest end of `text` that is a beginning of `word`. */
-function overlap(text: string, word: string): number {
-  for (let length = Math.min(text.length, word.length - 1); length > 0; length--) if (text.endsWith(word.slice(0, length))) return length;
-  return 0;
-}
-
-/**
- * Finds calls in an answer as it comes. What may be the beginning of one is held back; what is none after all (its JSON is damaged, or the
- * answer ends in it) comes out as text.
- */
-export class CallFinder {
-  #held = ""; // may be the beginning of OPEN
-  #call: string[] | undefined; // the pieces of a call that has begun
-  #tail = ""; // its last characters, fewer than CLOSE has: nothing before them is looked at again
-
-  /** @returns the text and the calls that are certain now */
-  push(piece: string): { text: string; calls: ChatToolCall[] } {
-    let text = "";
-    const calls: ChatToolCall[] = [];
-    for (let rest = piece; ; ) {
-      if (!this.#call) {
-        const outside = this.#held + rest;
-        const start = outside.indexOf(OPEN);
-        const end = start < 0 ? outside.length - overlap(outside, OPEN) : start;
-        text += outside.slice(0, end);
-        this.#held = start < 0 ? outside.slice(end) : "";
-        if (start < 0) return { text, calls };
-        this.#call = [];
-        this.#tail = "";
-        rest = outside.slice(start);
-      }
-      const seen = this.#tail + rest;
-      const close = seen.indexOf(CLOSE);
-      const end = close < 0 ? rest.length : close + CLOSE.length - this.#tail.length;
-      this.#call.push(rest.slice(0, end));
-      if (close < 0) {
-        this.#tail = seen.slice(1 - CLOSE.length);
-        return { text, calls };
-      }
-      const whole = this.#call.join("");
-      const call = callOf(whole.slice(OPEN.length, -CLOSE.length));
-      if (call) calls.push(call);
-      else text += whole;
-      this.#call = undefined;
-      rest = rest.slice(end);
-    }
-  }
-
-  /** Text that turned out not to be a call. */
-  end(): string {
-    return this.#held + (this.#call?.join("") ?? "");
-  }
-}
-
-function callOf(json: string): ChatToolCall | undefined {
-  try {
-    const call: unknown = JSON.parse(json);
-    if (!isRecord(call) || typeof call.name !== "string" || !isRecord(call.arguments ?? {})) return undefined;
-    const id = `call_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
-    return { id, type: "function", function: { name: call.name, arguments: JSON.stringify(call.arguments ?? {}) } };
-  } catch {
-    return undefined;
-  }
-}

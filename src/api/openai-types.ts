@@ -158,11 +158,19 @@ export interface ChatCompletion {
   timings: CompletionTimings;
 }
 
+/** A piece of a call: the first one of each has its id, its type and the function's name; arguments come bit by bit. */
+export interface ChatToolCallDelta {
+  index: number;
+  id?: string;
+  type?: "function";
+  function: { name?: string; arguments: string };
+}
+
 /** What a chunk adds to an answer. */
 export interface ChatDelta {
   role?: "assistant";
   content?: string | null;
-  tool_calls?: (ChatToolCall & { index: number })[];
+  tool_calls?: ChatToolCallDelta[];
 }
 
 /** A piece of an answer that is streamed. */

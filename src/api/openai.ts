@@ -11,7 +11,7 @@ import { CHAT, generationOf, nested, readFields } from "./openai-fields.ts";
 import { dialogue } from "./openai-messages.ts";
 import { COMPLETION } from "./openai-options.ts";
 import { readTools, type Tools } from "./openai-tools.ts";
-import type { ChatCompletion, ChatCompletionChunk, CompletionOptions, TokenLogprob } from "./openai-types.ts";
+import type { ChatCompletion, ChatCompletionChunk, ChatToolCall, CompletionOptions, TokenLogprob } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
 
 const MOST_IMAGES = 64;
@@ -144,7 +144,7 @@ export async function complete(
   const asking = Array.from({ length: n }, (_, i) => ({ prompt, generation: generation(i) }));
   const answers = await Answers.start(parts, asking, given, {
     logprobs,
-    tools: tools !== undefined,
+    tools: tools === undefined ? undefined : stream ? "streamed" : "whole",
     prepareMs: performance.now() - began,
     observe,
   });
@@ -158,7 +158,7 @@ export async function complete(
       role: "assistant" as const,
       content: calls.length > 0 ? text.trim() || null : text,
       refusal: null,
-      ...(calls.length > 0 ? { tool_calls: calls } : {}),
+      ...(calls.length > 0 ? { tool_calls: calls.map(({ index: _, ...call }) => call as ChatToolCall) } : {}),
     },
     logprobs: logprobsOf(tokens, logprobs !== undefined),
     finish_reason: finish!,
@@ -186,11 +186,10 @@ async function* chunks(
   });
   try {
     for (let i = 0; i < n; i++) yield chunk(i, { role: "assistant", content: "" });
-    const called = Array.from({ length: n }, () => 0);
     let left = n;
     for await (const { index, text, tokens, calls, finish } of answers.news()) {
       if (text !== "" || tokens.length > 0) yield chunk(index, { content: text }, undefined, tokens);
-      if (calls.length > 0) yield chunk(index, { tool_calls: calls.map((call) => ({ index: called[index]!++, ...call })) });
+      if (calls.length > 0) yield chunk(index, { tool_calls: calls });
       if (finish === undefined) continue;
       const last = --left === 0 && !includeUsage;
       yield { ...chunk(index, {}, finish), ...(last ? { timings: answers.cost(1).timings } : {}) };

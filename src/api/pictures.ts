@@ -111,7 +111,11 @@ function mediaType(bytes: Uint8Array): string {
 
 /** Pixels with their bytes, where JSON had them in base64. @throws EngineError bad-input */
 export function rawPixels(image: RawImage | StoredPixels, name: string): RawImage {
-  if (typeof image.data !== "string") return image as RawImage;
+  if (typeof image.data !== "string") {
+    // Of another realm too; floats, say, would be cut off to 0 and 1.
+    if (ArrayBuffer.isView(image.data) && /^Uint8(Clamped)?Array$/.test(image.data[Symbol.toStringTag])) return image as RawImage;
+    throw wrong(`data of ${name}`, image.data, "a Uint8Array or Uint8ClampedArray", "scale other samples to 0..255");
+  }
   const data = fromBase64(image.data);
   if (data === undefined) throw wrong(`data of ${name}`, image.data, "bytes, or base64 as JSON.stringify of a history writes it");
   return { ...image, data };

@@ -36,8 +36,7 @@ async function holdable(source: Source, name: string, tiling: Tiling): Promise<{
   if (isBlob(source)) return { held: new Uint8Array(await source.arrayBuffer()) };
   if (isPixels(source) && ((source as Partial<ImageData>).colorSpace ?? "srgb") === "srgb") {
     const { data, width, height, channels } = rawPixels(source, name);
-    const bytes = ArrayBuffer.isView(data) ? new Uint8Array(data) : data; // a wrong kind is refused where pixels are read
-    return { held: { data: bytes, width, height, ...(channels ? { channels } : {}) } };
+    return { held: { data: new Uint8Array(data), width, height, ...(channels ? { channels } : {}) } };
   }
   if (isBuffer(source)) return { held: new Uint8Array(source.slice(0)) };
   const file = await platform.fileOf(source);

@@ -44,6 +44,11 @@ const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json(?:;|$)/i;
 export async function readJson(request: Request, { maxBody }: Settings, load: Load, keep: (bytes: number) => void): Promise<unknown> {
   if (!JSON_TYPE.test(request.headers.get("content-type")?.trim() ?? ""))
     throw new Refusal(415, "the content type must be application/json");
+  const type = request.headers.get("content-type")!;
+  const encoding = request.headers.get("content-encoding") ?? "identity";
+  const charset = /;\s*charset="?([^";\s]+)/i.exec(type)?.[1] ?? "utf-8";
+  if (encoding.toLowerCase() !== "identity" || !/^utf-?8$/i.test(charset))
+    throw new Refusal(415, "the body must be JSON in UTF-8, not compressed");
   const over = () => new Refusal(413, `the request has more than ${maxBody} bytes`, "request_too_large");
   if (Number(request.headers.get("content-length") ?? 0) > maxBody) throw over();
   const pieces: Uint8Array[] = [];

@@ -155,7 +155,7 @@ export function advisorySuite(running: () => Running): void {
     await alive();
   });
 
-  it("vLLM GHSA-pq5c-rjhq-qp7p (CVE-2026-34755), CVE-2026-5497: a video has as many frames as a request has pictures", async () => {
+  it("vLLM GHSA-pq5c-rjhq-qp7p (CVE-2026-34755), GHSA-wcwg-c5fc-9vrc (CVE-2026-5497): a video has as many frames as a request has pictures", async () => {
     const frame = fixtureUrl("card-1").split(",")[1]!;
     const video = (frames: number) => ({
       ...TRIANGLE,

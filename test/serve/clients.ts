@@ -67,19 +67,42 @@ export function clientSuite(running: () => Running): void {
 
   it("openai's stream helper and ai's streamText: calls of strict tools", async () => {
     const { tokenizer } = partsOf(running().vlm);
-    const count = zodFunction({ name: "count", parameters: z.object({ sides: z.int().min(1).max(9) }) });
+    const Count = z.object({ sides: z.int().min(1).max(9), shape: z.literal("triangle with corners") });
+    const count = zodFunction({ name: "count", parameters: Count });
+    const sides = { sides: expect.any(Number), shape: "triangle with corners" };
     const begun = { logit_bias: { [tokenizer.idOf("<tool_call>")!]: 100 }, parallel_tool_calls: false }; // the model begins a call by itself
     const helper = openai().chat.completions.stream({ ...TRIANGLE, tools: [count], ...begun });
     const done: unknown[] = [];
+    const deltas: string[] = [];
+    helper.on("tool_calls.function.arguments.delta", ({ arguments_delta: delta }) => deltas.push(delta));
     helper.on("tool_calls.function.arguments.done", ({ name, parsed_arguments }) => done.push([name, parsed_arguments]));
     const { choices } = await helper.finalChatCompletion();
-    expect([choices[0]!.finish_reason, done]).toEqual(["tool_calls", [["count", { sides: expect.any(Number) }]]]);
+    expect([choices[0]!.finish_reason, done]).toEqual(["tool_calls", [["count", sides]]]);
+    expect(deltas.length).toBeGreaterThan(1); // they come as they are written
+    expect(JSON.parse(deltas.join(""))).toEqual(sides);
     const provider = createOpenAICompatible({ name: "internvl", baseURL: baseURL() });
-    const tools = { count: tool({ inputSchema: z.object({ sides: z.int().min(1).max(9) }) }) };
+    const tools = { count: tool({ inputSchema: Count }) };
     const providerOptions = { internvl: { parallel_tool_calls: false } };
     const streamed = streamText({ model: provider(MODEL), tools, toolChoice: "required", prompt: SHAPE, temperature: 0, providerOptions });
-    expect(await streamed.toolCalls).toMatchObject([{ toolName: "count", input: { sides: expect.any(Number) } }]);
+    let input = "";
+    for await (const part of streamed.fullStream) if (part.type === "tool-input-delta") input += part.delta;
+    expect(JSON.parse(input)).toEqual(sides);
+    expect(await streamed.toolCalls).toMatchObject([{ toolName: "count", input: sides }]);
     expect(await streamed.finishReason).toBe("tool-calls");
+    // The same of the provider without a server.
+    const own = streamText({
+      model: internvl(running().vlm),
+      tools,
+      toolChoice: "required",
+      prompt: SHAPE,
+      temperature: 0,
+      providerOptions,
+    });
+    const kinds: string[] = [];
+    for await (const { type } of own.fullStream) if (type.startsWith("tool-")) kinds.push(type);
+    expect([kinds[0], kinds.at(-2), kinds.at(-1)]).toEqual(["tool-input-start", "tool-input-end", "tool-call"]);
+    expect(kinds.filter((kind) => kind === "tool-input-delta").length).toBeGreaterThan(1);
+    expect(await own.toolCalls).toMatchObject([{ toolName: "count", input: sides }]);
   });
 
   it("openai: errors are its own classes", async () => {

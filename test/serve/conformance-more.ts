@@ -31,14 +31,20 @@ export const MORE: Row[] = [
       expect([alone.choices[0].finish_reason, alone.choices[0].message.content, others]).toEqual(["tool_calls", null, []]);
       expect(["qab", "qcd"]).toContain(call.function.name);
       expect(['{"sides":3}', '{"sides":4}']).toContain(call.function.arguments);
-      // Streamed, several: each call in one delta, with its place.
+      // Streamed, several: each call's name first, then its arguments; the last one is cut.
       const chunks = await streamed(server, { ...begun, max_tokens: 90 });
-      const calls = chunks.flatMap(({ choices }) => choices[0].delta.tool_calls ?? []);
-      expect(calls.length).toBeGreaterThan(1);
-      expect(calls.map(({ index }) => index)).toEqual(calls.map((_, i) => i));
-      for (const { id, type, function: called } of calls) {
-        expect([typeof id, type, JSON.parse(called.arguments).sides > 2]).toEqual(["string", "function", true]);
+      const calls: Json[] = [];
+      for (const { index, id, type, function: said } of chunks.flatMap(({ choices }) => choices[0].delta.tool_calls ?? [])) {
+        if (index === calls.length) {
+          calls.push({ arguments: "" });
+          expect([typeof id, type, typeof said.name]).toEqual(["string", "function", "string"]);
+        } else expect([index, id, type, said.name]).toEqual([calls.length - 1, undefined, undefined, undefined]);
+        calls[index].arguments += said.arguments;
       }
+      expect(calls.length).toBeGreaterThan(1);
+      expect(chunks.at(-1).choices[0].finish_reason).toBe("length");
+      for (const called of calls.slice(0, -1)) expect(['{"sides":3}', '{"sides":4}']).toContain(called.arguments);
+      expect('{"sides":3}{"sides":4}').toContain(calls.at(-1).arguments);
       // Where nothing calls, the text is that of tools that are not strict.
       const free = (strict: boolean) => streamed(server, { tools: [of("qab", strict)], max_tokens: 8 });
       expect(deltas(await free(true))).toBe(deltas(await free(false)));
@@ -57,6 +63,47 @@ export const MORE: Row[] = [
   c("messages[].content: an empty text", "taken", "taken", "taken", async (server) => {
     expect((await chat(server, { messages: user(""), max_tokens: 2 })).usage.completion_tokens).toBe(2);
   }),
+  c("messages: only of the system", "taken", "by the template", "400", (server) =>
+    refused(server, CHAT, { ...TRIANGLE, messages: [{ role: "system", content: "Be brief." }] }, 400, "messages").then(() => {}),
+  ),
+  c("messages[]: an answer's own message, sent back", "taken", "by the template", "taken, also a refusal's part", async (server) => {
+    const asked = user("Hello, who are you?");
+    const back = { role: "assistant", content: "x", refusal: null, annotations: [], audio: null, function_call: null, tool_calls: null };
+    const refusal = { role: "assistant", content: [{ type: "refusal", refusal: "x" }] };
+    const [one, other] = await Promise.all(
+      [back, refusal].map((each) => chat(server, { messages: [...asked, each, ...asked], max_tokens: 4 })),
+    );
+    expect(one.choices).toEqual(other.choices);
+    const call = { ...back, function_call: { name: "f", arguments: "{}" } };
+    await refused(server, CHAT, { ...TRIANGLE, messages: [...asked, call, ...asked] }, 400, "messages[1].function_call");
+    const param = "messages[0].content[0].type";
+    await refused(server, CHAT, { ...TRIANGLE, messages: [{ role: "user", content: refusal.content }] }, 400, param);
+    const image = { type: "input_image", image_url: "data:image/png;base64,AAAA" }; // of another endpoint
+    await refused(server, CHAT, { ...TRIANGLE, messages: [{ role: "user", content: [image] }] }, 400, param);
+  }),
+  c("tools of type custom, tool_choice: allowed_tools", "taken", "an error; ignored", "400", async (server) => {
+    await refused(server, CHAT, { ...TRIANGLE, tools: [{ type: "custom", custom: { name: "a" } }] }, 400, "tools[0].custom");
+    const tool_choice = { type: "allowed_tools", allowed_tools: { mode: "auto", tools: [] } };
+    await refused(server, CHAT, { ...TRIANGLE, tools: [of("a", false)], tool_choice }, 400, "tool_choice.allowed_tools");
+  }),
+  c("seed: negative, above 2^53", "64 bits", "32 bits", "taken, modulo 2^53", async (server) => {
+    const drawn = (seed: number) => chat(server, { temperature: 1.5, seed, max_tokens: 8 });
+    const [low, same, high, seven] = await Promise.all([-1, 2 ** 53 - 1, 7 * 2 ** 60, 0].map(drawn));
+    expect([low.choices, high.choices]).toEqual([same.choices, seven.choices]);
+    await refused(server, CHAT, { ...TRIANGLE, seed: 1.5 }, 400, "seed");
+  }),
+  c("the body: compressed, in another charset", "not said", "415; charset ignored", "415", async (server) => {
+    const asked = (headers: Record<string, string>) =>
+      server.post(CHAT, { ...TRIANGLE, max_tokens: 1 }, { headers: { "content-type": "application/json", ...headers } });
+    for (const headers of [{ "content-encoding": "gzip" }, { "content-type": "application/json; charset=utf-16" }]) {
+      const response = await asked(headers as unknown as Record<string, string>);
+      expect([response.status, ((await response.json()) as Json).error.type]).toEqual([415, "invalid_request_error"]);
+    }
+    expect((await asked({ "content-type": 'Application/JSON; Charset="UTF-8"', "content-encoding": "identity" })).status).toBe(200);
+  }),
+  row("/v1/completions", "max_tokens: 0", "taken with echo", "the prompt alone is computed", "400", (server) =>
+    refused(server, "/v1/completions", { prompt: "a", max_tokens: 0, echo: true }, 400, "max_tokens").then(() => {}),
+  ),
   c("video_url: an address", "none", "none", "400", (server) =>
     refused(
       server,

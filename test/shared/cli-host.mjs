@@ -32,12 +32,13 @@ function lasting(device) {
   return device;
 }
 
-/** What a run leaves open of a model's files. */
+/** What a run leaves open of a model's files, and of those of its folder. */
 function leaks() {
+  const own = `${process.cwd()}/`;
   return readdirSync("/proc/self/fd").flatMap((fd) => {
     try {
       const path = readlinkSync(`/proc/self/fd/${fd}`);
-      return path.endsWith(".safetensors") ? [`left open: ${path}\n`] : [];
+      return path.endsWith(".safetensors") || path.startsWith(own) ? [`left open: ${path}\n`] : [];
     } catch {
       return []; // the folder's own
     }

@@ -11,7 +11,7 @@ export interface Ended {
 /**
  * The built program, whose runs share a process and its device (cli-host.mjs). One run at a time.
  *
- * @throws Error where a run ends the process, with its exit code
+ * @throws Error where a run ends the process, with its exit code, or leaves files open
  */
 export function hostedCli(env: NodeJS.ProcessEnv = {}): { run(args: readonly string[], cwd: string): Promise<Ended>; close(): void } {
   const child = fork(pathOf("test/shared/cli-host.mjs"), {
@@ -27,6 +27,7 @@ export function hostedCli(env: NodeJS.ProcessEnv = {}): { run(args: readonly str
       const answer = once(child, "message");
       child.send({ args, cwd });
       const [{ stdout, stderr, status }] = (await Promise.race([answer, ended])) as [Ended];
+      if (/^left open: /m.test(stderr)) throw new Error(`${args.join(" ")}: ${stderr}`); // whatever else the test looks at
       // lavapipe makes Dawn itself warn about limits; that is not ours to tell
       const own = stderr.split("\n").filter((line) => line && !line.startsWith("Warning: max"));
       return { status, stdout, stderr: own.join("\n") };

@@ -3,6 +3,7 @@ import { acceptBatch, acceptChat, acceptSend, acceptSession } from "../../src/ap
 import { acceptItem } from "../../src/api/accept-item.ts";
 import { acceptLoad } from "../../src/api/accept-load.ts";
 import { acceptWorkerLoad } from "../../src/api/accept-worker-load.ts";
+import { rawPixels } from "../../src/api/pictures.ts";
 import { placePictures } from "../../src/api/placing.ts";
 import { EngineError } from "../../src/errors.ts";
 import { InternVL } from "../../src/index.ts";
@@ -172,6 +173,15 @@ describe("chat takes", () => {
       expect(ask.question.text).toBe(q);
     }
     expect(acceptChat([{ role: "system", content: "a" }, user("b")], { system: "a" }).ask.system).toBe("a");
+  });
+
+  it("pixels of bytes, not of other samples", () => {
+    const raw = (data: unknown) => rawPixels({ data: data as Uint8Array, width: 2, height: 2 }, "image 1");
+    for (const data of [new Uint8Array(12), new Uint8ClampedArray(12), Buffer.alloc(12)]) expect(raw(data).data).toBe(data);
+    const others = [new Float32Array(12), new Int8Array(12), new Uint16Array(12), new ArrayBuffer(12), new DataView(new ArrayBuffer(12))];
+    for (const data of [...others, [1, 2, 3], { length: 12 }, 5, new Proxy(new Uint8Array(12), {})]) {
+      expect(() => raw(data)).toThrow(/^data of image 1 is .*, needs a Uint8Array or Uint8ClampedArray$/);
+    }
   });
 
   it("what stands for a picture by its shape, lists of every kind, and a signal of another realm", () => {

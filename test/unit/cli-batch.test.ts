@@ -142,7 +142,7 @@ describe("internvl batch", () => {
     const model = path === "/dev/full" ? [] : ["--model", "nope"]; // told before the model is looked for
     const { status, stderr } = await batch("in.jsonl", "-o", path, ...model);
     expect(stderr).toMatch(message);
-    expect(stderr.split("\n")).toHaveLength(1);
+    expect(stderr.split("\n"), stderr).toHaveLength(1);
     expect(status).toBe(1);
   });
 

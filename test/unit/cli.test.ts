@@ -345,7 +345,7 @@ describe("internvl", () => {
     expect(status).toBe(code);
     expect(stdout).toBe("");
     expect(stderr).toMatch(message);
-    expect(stderr.split("\n")).toHaveLength(1);
+    expect(stderr.split("\n"), stderr).toHaveLength(1);
     const command = args[0] === "kernels" ? `kernels ${args[1]}` : args[0];
     const help = command === "chant" ? "(internvl --help lists what there is)" : `(internvl ${command} --help lists what it takes)`;
     if (code === 2) expect(stderr.endsWith(help)).toBe(true);

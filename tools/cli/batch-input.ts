@@ -69,12 +69,18 @@ async function inputOf(given: string): Promise<{ handle: FileHandle; remove(): v
  */
 export async function openInput(given: string): Promise<Input> {
   let { handle, remove, identity } = await onFile("read", given, inputOf(given));
-  const start = new Uint8Array(2);
-  const { bytesRead } = await handle.read(start, 0, 2, 0);
-  const encoding = encodingOf(start.subarray(0, bytesRead));
-  if (encoding !== "utf-8") {
-    const before = { handle, remove };
-    ({ handle, remove } = await spool(handle.createReadStream({ start: 0, autoClose: false }), encoding));
+  const before = { handle, remove };
+  try {
+    const start = new Uint8Array(2);
+    const { bytesRead } = await handle.read(start, 0, 2, 0);
+    const encoding = encodingOf(start.subarray(0, bytesRead));
+    if (encoding !== "utf-8") ({ handle, remove } = await spool(handle.createReadStream({ start: 0, autoClose: false }), encoding));
+  } catch (error) {
+    await handle.close();
+    remove();
+    throw error;
+  }
+  if (handle !== before.handle) {
     await before.handle.close();
     before.remove();
   }

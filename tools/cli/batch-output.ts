@@ -184,8 +184,9 @@ export async function openOutput(path: string | undefined, input: string | undef
   const unlock = await lock(real);
   try {
     const handle = await open(real).catch(() => undefined);
-    const rows: Found = handle ? await findRows(handle, path) : { answered: new Map(), ranges: new Map(), spoilt: false, open: false };
-    await handle?.close();
+    const rows: Found = handle
+      ? await findRows(handle, path).finally(() => handle.close())
+      : { answered: new Map(), ranges: new Map(), spoilt: false, open: false };
     return appended(path, real, rows, unlock);
   } catch (error) {
     unlock();
@@ -206,11 +207,14 @@ function appended(path: string, real: string, { answered, ranges, spoilt, open: 
     async sort(keys) {
       const now = new Map<string, Range[]>();
       const handle = await open(real);
-      for await (const { text, begin, end } of readLines(handle)) {
-        const key = keyOf((JSON.parse(text) as { id: Id }).id);
-        now.set(key, [...(now.get(key) ?? []), { begin, end }]);
+      try {
+        for await (const { text, begin, end } of readLines(handle)) {
+          const key = keyOf((JSON.parse(text) as { id: Id }).id);
+          now.set(key, [...(now.get(key) ?? []), { begin, end }]);
+        }
+      } finally {
+        await handle.close();
       }
-      await handle.close();
       const sorted = async function* () {
         for await (const key of keys) {
           yield* now.get(key) ?? [];

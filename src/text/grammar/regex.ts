@@ -30,6 +30,7 @@ const CLASSES: Readonly<Record<string, Characters>> = {
 };
 const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, 0: 0 };
 const MOST_TIMES = 10_000;
+const MOST_DEPTH = 200;
 
 /**
  * A regular expression of JavaScript as XGrammar's EBNF. What it can match anywhere in a text is not what a grammar says: `whole` is for
@@ -131,7 +132,7 @@ export function regexGrammar(source: string, flags: string, name: string, write:
     if (take("(")) {
       if (matched(/\?(?:[=!]|<[=!])/y)) throw refuse("an assertion that looks ahead or back");
       if (peek("?") && !matched(/\?(?::|<[^>]*>)/y)) throw refuse("a group with flags of its own");
-      depth++;
+      if (++depth > MOST_DEPTH) throw refuse(`groups nested more than ${MOST_DEPTH} deep`);
       const inside = alternatives();
       depth--;
       take(")");

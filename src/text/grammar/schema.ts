@@ -20,6 +20,15 @@ ${ANY} ::= ${FREE} | array | "\\"" ${REST} | ${numberGrammar({}, false)} | "true
 ${FREE} ::= "{" ("\\"" ${REST} ": " ${ANY} (", \\"" ${REST} ": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
 
+/** A pattern as the flag u has it, which takes no backslash before what needs none: Python writes \- and \" so. */
+const plainEscapes = (source: string): string =>
+  source.replace(/\\(.)/gs, (all, letter: string) =>
+    /[ "'#%&,:;<=>@!`~_-]/.test(letter) ? `\\x${letter.charCodeAt(0).toString(16)}` : all,
+  );
+
+const MOST_CHARACTERS = 100; // of one repetition: XGrammar takes 15 times as long for a token within one of more than 128
+const MOST_PIECES = 20; // each takes 22 ms to compile for Qwen's vocabulary; the last one has all that is left
+
 const MOST_BEGINNINGS = 16; // of names that others share: XGrammar looks at all of a vocabulary for each, a fifth of a second for Qwen's
 
 /** How many letters of their beginnings other names may share with these: all where that is quick to compile. */
@@ -147,11 +156,33 @@ class Translator {
       const source = pattern === undefined ? FORMATS[format as string] : (pattern as string);
       if (source === undefined)
         throw reader.refuse(at, `has the format ${quoted(format as string)}`, `formats are ${Object.keys(FORMATS).join(", ")}`);
-      const grammar = regexGrammar(source, "u", `${reader.place(at)}: ${key}`, inJson, pattern === undefined, reader.place("#"));
+      const grammar = regexGrammar(
+        plainEscapes(source),
+        "u",
+        `${reader.place(at)}: ${key}`,
+        inJson,
+        pattern === undefined,
+        reader.place("#"),
+      );
       return this.#rule(`"\\"" ${grammar} "\\""`);
     }
-    const first = (most ?? least) === 0 ? "" : `${CHARACTER}{${least},${most ?? least}}`;
-    return this.#rule(`"\\"" ${first} ${most === undefined ? REST : '"\\""'}`);
+    return this.#rule(`"\\"" ${this.#characters(least, most)}`);
+  }
+
+  /** `least` to `most` characters of a string, with its end: a rule for each `MOST_CHARACTERS` of them. */
+  #characters(least: number, most: number | undefined): string {
+    const end = most === undefined ? REST : '"\\""';
+    const pieces = Math.max(1, Math.min(MOST_PIECES, Math.ceil((most ?? least) / MOST_CHARACTERS)));
+    let text = "";
+    for (let i = pieces - 1; i >= 0; i--) {
+      const needed = Math.max(0, least - i * MOST_CHARACTERS);
+      if (i === pieces - 1) text = `${CHARACTER}{${needed},${(most ?? least) - i * MOST_CHARACTERS}} ${end}`;
+      else {
+        const all = `${CHARACTER}{${MOST_CHARACTERS}} ${this.#rule(text)}`;
+        text = needed < MOST_CHARACTERS ? either([`${CHARACTER}{${needed},${MOST_CHARACTERS - 1}} ${end}`, all]) : all;
+      }
+    }
+    return (most ?? least) === 0 ? end : text;
   }
 
   #array(schema: Record<string, unknown>, at: string): string {

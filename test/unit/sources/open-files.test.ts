@@ -84,13 +84,15 @@ describe.runIf(process.platform === "linux")("what fails leaves no file open", (
       );
       if (name !== "inspect") expect(failed, name).toBe(true); // which tells what is wrong where it can
       expect(openBelow(path), name).toEqual([]);
+    }
+    for (const [name, work] of works) {
       const abort = new AbortController();
       const aborted = work(abort.signal).catch(() => {});
       setTimeout(() => abort.abort(), 1);
       await aborted;
-      await expect.poll(() => openBelow(path), { message: `${name}, aborted` }).toEqual([]); // what was under way ends by itself
+      // What was under way ends by itself.
+      await expect.poll(() => [...openBelow(path), ...openBelow(nano)], { message: `${name}, aborted` }).toEqual([]);
     }
-    expect(openBelow(nano)).toEqual([]);
   });
 
   it("a listener's own error while all is read", async () => {
@@ -99,7 +101,7 @@ describe.runIf(process.platform === "linux")("what fails leaves no file open", (
     };
     await expect(verify(nano, { onProgress })).rejects.toThrow("the listener's");
     await expect(InternVL.load(nano, { onProgress })).rejects.toThrow("the listener's");
-    expect(openBelow(nano)).toEqual([]);
+    await expect.poll(() => openBelow(nano)).toEqual([]); // an aborted load of another test's may still be reading
   });
 
   it("a download that breaks off beside a shard that is here already", async () => {

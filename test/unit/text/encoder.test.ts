@@ -105,10 +105,12 @@ const text = fc.oneof(
 );
 
 describe("the encoder gives the ids that @huggingface/tokenizers gives", () => {
-  it.each(Object.entries(KINDS))("%s", (_, json) => {
+  it.each(Object.entries(KINDS))("%s", (kind, json) => {
     const [ours, theirs] = [new Encoder(structuredClone(json)), new Tokenizer(structuredClone(json) as never, {})];
+    // White space of GPT-2's own words is JavaScript's there; the Rust library's, and ours, is Unicode's.
+    const own = /by default|in front/.test(kind) ? text.map((each) => each.replace(/[\u0085\ufeff]/g, "")) : text;
     fc.assert(
-      fc.property(text, (each) => {
+      fc.property(own, (each) => {
         expect(ours.encode(each)).toEqual(theirs.encode(each).ids);
       }),
       { numRuns: fewer(150) },
