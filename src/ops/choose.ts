@@ -37,10 +37,11 @@ export type QkNormVariant = Variant<"qkNorm">;
 
 /** Variants in the order in which they are tried: the first whose needs are met is taken. Where the device tunes, all of those are timed. */
 interface Line<V> {
-  /** The line is for at most this many rows, at most this width, and these formats; a limit that is absent does not count. The first line that fits is used. */
+  /** The line is for at most this many rows, at most this width, these formats and subgroups of this size; what is absent does not count. The first that fits is used. */
   rows?: number;
   width?: number;
   formats?: readonly MatrixDtype[];
+  lanes?: number;
   tries: readonly V[];
 }
 type Table = { readonly [O in Op]: readonly Line<Variant<O>>[] } & {
@@ -69,7 +70,8 @@ const CPU: Table = {
     { rows: 1, formats: ["q8", "q4"], tries: ["cpu_gemv_columns", "gemv_subgroup", "cpu_gemv_thread"] },
     { rows: 1, tries: ["cpu_gemv_subgroup", "gemv_subgroup", "cpu_gemv_thread"] },
     { rows: 8, formats: ["q8", "q4"], tries: ["cpu_gemm_rows4", "cpu_gemv_columns", "gemv_subgroup", "cpu_gemm_rows8", "cpu_gemv_thread"] },
-    { rows: 4, tries: ["gemv_subgroup", "cpu_gemm_rows8", "cpu_gemv_thread"] },
+    { rows: 8, lanes: 4, tries: ["cpu_gemm_tile16", "gemv_subgroup"] }, // SwiftShader: rows of a subgroup's own are slow there
+    { rows: 2, tries: ["gemv_subgroup", "cpu_gemm_rows8", "cpu_gemv_thread"] },
     { rows: 8, tries: ["cpu_gemm_rows8", "cpu_gemv_thread", "gemv_subgroup", "cpu_gemm_tile16"] },
     { rows: 23, tries: ["cpu_gemm_tile16", "cpu_gemm_tile32", "cpu_gemm_rows8"] },
     { tries: ["cpu_gemm_panels", "cpu_gemm_tile16", "cpu_gemm_tile32"] }, // putting the weights into panels takes less than it saves
@@ -130,6 +132,7 @@ export function triesOf<O extends Op>(gpu: Gpu, op: O, shape: Shape = {}): Varia
     (each) =>
       rows <= (each.rows ?? rows) &&
       width <= (each.width ?? width) &&
+      (each.lanes ?? gpu.subgroups.size) === gpu.subgroups.size &&
       (!each.formats || (dtype !== undefined && each.formats.includes(dtype))),
   );
   return line!.tries.filter((variant) => runs(gpu, op, variant, shape));
