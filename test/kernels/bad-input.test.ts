@@ -100,7 +100,7 @@ const CASES: readonly Case[] = [
       const x = activation(p, 64);
       matmul(p, x, matrix(64, 64), { into: x });
     },
-    /kernel matmul.* are one buffer, and it is written/,
+    /kernel .*matmul.* are one buffer, and it is written/,
   ],
   ["norm: width no multiple of 4", 2, (p) => norm(p, activation(p, 6), { weight: vector(6), eps: 1 }), /norm v: width is 6/],
   ["norm: another width", 2, (p) => norm(p, activation(p, 8), { weight: vector(4), eps: 1 }), /norm v: v has width 4, needs 8/],

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { InternVL } from "../../src/index.ts";
 import { kvBytes } from "../../src/ops/kv-cache.ts";
+import { chosenVariant } from "../../src/ops/matmul.ts";
 import { generateTrace } from "../../src/testing.ts";
 import { watchDispatches } from "../passes.ts";
 import { memoryFiles, relativeL2, tinyCheckpoint } from "../support.ts";
@@ -9,7 +10,7 @@ import { memoryFiles, relativeL2, tinyCheckpoint } from "../support.ts";
 const CONTEXT = 384; // more than one split of decode attention, on every adapter
 const IDS = Array.from({ length: 300 }, (_, i) => (i * 37) % 900);
 /** What a step has beside its layers: embedding, final norm and head, and greedy sampling, in one where the head knows the largest logits. */
-const OTHERS = [3, 4];
+const OTHERS = [3, 4, 5]; // 5: the norm by itself
 
 describe("decode", () => {
   it("takes at most 7 dispatches a layer, for one row and for several, within a split of the context and beyond; f16 halves the cache", async () => {
@@ -34,8 +35,11 @@ describe("decode", () => {
     expect(dispatches([10])).toBe(6);
     expect([6, 7]).toContain(dispatches([300])); // 6 where the product behind attention puts its splits together
     const three = await model.openDecoder(3, CONTEXT);
-    expect(dispatches([10, undefined, 12], three)).toBe(6);
-    expect(dispatches([300, 5, undefined], three)).toBe(7);
+    // SwiftShader's fastest kernel for several rows takes no norm in front: a layer's two are dispatches of their own.
+    const { variant } = chosenVariant(gpu, { shape: [language.hiddenSize, language.hiddenSize], dtype: "bf16" }, 2);
+    const norms = variant === "cpu_gemm_tile16" ? 2 : 0;
+    expect(dispatches([10, undefined, 12], three)).toBe(6 + norms);
+    expect(dispatches([300, 5, undefined], three)).toBe(7 + norms);
     three.dispose();
 
     // A cache in f16 moves the logits by its rounding, and by no more (golden/README.md measured 3e-4 to 7e-4).
