@@ -46,13 +46,20 @@ function onlyOf(mask: Uint32Array): number | undefined {
 class GrammarConstraint implements Constraint {
   readonly #matcher: Matcher;
   readonly #tokenizer: Tokenizer;
+  #last: Promise<unknown> = Promise.resolve(); // the last advance
 
   constructor(matcher: Matcher, tokenizer: Tokenizer) {
     this.#matcher = matcher;
     this.#tokenizer = tokenizer;
   }
 
-  async advance(id: number | undefined, force: boolean): Promise<Allowed> {
+  advance(id: number | undefined, force: boolean): Promise<Allowed> {
+    const allowed = this.#advance(id, force);
+    this.#last = allowed.catch(() => {});
+    return allowed;
+  }
+
+  async #advance(id: number | undefined, force: boolean): Promise<Allowed> {
     const matcher = this.#matcher;
     if (id !== undefined && !matcher.accept(id)) throw new Error(`the id ${id} was chosen against the grammar`);
     const forced: number[] = [];
@@ -84,8 +91,9 @@ class GrammarConstraint implements Constraint {
     return taken;
   }
 
-  /** Gives back WebAssembly's memory. */
-  dispose(): void {
+  /** Gives back WebAssembly's memory, when what is being found has been: its answer may be over before. */
+  async dispose(): Promise<void> {
+    await this.#last;
     this.#matcher.dispose();
   }
 }
