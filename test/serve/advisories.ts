@@ -39,7 +39,7 @@ const png = (width: number, height: number, data: Buffer): string => {
   return `data:image/png;base64,${file.toString("base64")}`;
 };
 
-/** More of what was published of servers of this kind (security.ts has the rest): each number was looked up in GitHub's or NVD's database. */
+/** More of what was published of servers of this kind (security.ts has the rest): each number, theirs too, was looked up in copies of GitHub's or NVD's database. */
 export function advisorySuite(running: () => Running): void {
   const ask = async (body: unknown, options: ServerOptions = {}, path = "/v1/chat/completions") => {
     const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
