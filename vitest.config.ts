@@ -10,7 +10,7 @@ const platform = (name: "node" | "web") => ({ "#platform": pathOf(`./src/platfor
 const times = { testTimeout: 240_000, hookTimeout: 240_000, expect: { poll: { timeout: 60_000 } } };
 
 /** What runs dist/, as a user does: the command line, the packed package, a process's first use of the library. */
-const BUILT = ["test/**/*cli*.test.ts", "test/toolchains/**/*.test.ts", "test/lifecycle/{first-use,snippets}.test.ts"];
+const BUILT = ["test/**/*cli*.test.ts", "test/toolchains/**/*.test.ts", "test/lifecycle/{first-use,grammar-thread,snippets}.test.ts"];
 
 /** What mocks or looks at how a device is opened, or loses several: each file has a process and devices of its own. */
 const DEVICES = ["adapter", "device", "devices", "ready"].map((name) => `test/lifecycle/${name}.test.ts`);

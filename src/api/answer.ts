@@ -1,7 +1,7 @@
 import { late } from "../errors.ts";
 import type { Told } from "../generate/engine.ts";
+import type { Accept } from "../generate/job.ts";
 import type { PromptProgress, Usage } from "../generate/request.ts";
-import type { Accept } from "../generate/scheduler.ts";
 import { parseBoxes } from "../media/boxes.ts";
 import { wrong } from "../options.ts";
 import { StreamDecoder } from "../text/stream.ts";
@@ -91,7 +91,7 @@ export async function answerPrompt(
     admitted?.(inputIds.length);
     return answer.finish(await running, (ids) => tokenizer.decode(ids));
   } finally {
-    constraint?.dispose();
+    void constraint?.dispose(); // when its last mask has been found
   }
 }
 

@@ -1,5 +1,4 @@
-import { EngineError } from "../errors.ts";
-import { Grammars, type Matcher } from "../text/grammar/engine.ts";
+import { type OpenGrammars, openGrammars, type Place } from "../text/grammar/client.ts";
 import type { Format } from "../text/grammar/schema.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Allowed, Constraint } from "./constraint.ts";
@@ -7,16 +6,16 @@ import type { Allowed, Constraint } from "./constraint.ts";
 /** The formats of one model's answers. */
 export class Formats {
   readonly #tokenizer: Tokenizer;
-  readonly #grammars: Grammars;
+  readonly #grammars: OpenGrammars;
 
-  private constructor(tokenizer: Tokenizer, grammars: Grammars) {
+  private constructor(tokenizer: Tokenizer, grammars: OpenGrammars) {
     this.#tokenizer = tokenizer;
     this.#grammars = grammars;
   }
 
   /** @param rows of the model's logits */
   static async open(tokenizer: Tokenizer, rows: number, stopIds: ReadonlySet<number>): Promise<Formats> {
-    return new Formats(tokenizer, await Grammars.open(tokenizer, rows, stopIds));
+    return new Formats(tokenizer, await openGrammars(tokenizer, rows, stopIds));
   }
 
   /** The constraint of one answer. @throws EngineError bad-input, where the format cannot be enforced */
@@ -29,63 +28,44 @@ export class Formats {
   }
 }
 
-/** The only id that a mask has; undefined where it has several. @throws EngineError where it has none */
-function onlyOf(mask: Uint32Array): number | undefined {
-  let only: number | undefined;
-  for (let i = 0; i < mask.length; i++) {
-    const word = mask[i]!;
-    if (word === 0) continue;
-    if (only !== undefined || (word & (word - 1)) !== 0) return undefined;
-    only = 32 * i + 31 - Math.clz32(word);
-  }
-  if (only === undefined) throw new EngineError("bad-weights", "no token of this tokenizer can go on with what the schema asks for");
-  return only;
-}
-
 /** An answer that follows a grammar. */
 class GrammarConstraint implements Constraint {
-  readonly #matcher: Matcher;
+  readonly #place: Place;
   readonly #tokenizer: Tokenizer;
+  #last: Promise<unknown> = Promise.resolve(); // the last advance
 
-  constructor(matcher: Matcher, tokenizer: Tokenizer) {
-    this.#matcher = matcher;
+  constructor(place: Place, tokenizer: Tokenizer) {
+    this.#place = place;
     this.#tokenizer = tokenizer;
   }
 
-  async advance(id: number | undefined, force: boolean): Promise<Allowed> {
-    const matcher = this.#matcher;
-    if (id !== undefined && !matcher.accept(id)) throw new Error(`the id ${id} was chosen against the grammar`);
-    const forced: number[] = [];
-    let mask = new Uint32Array(0); // behind the end nothing is chosen
-    while (!matcher.ended) {
-      if (force) forced.push(...this.#jump());
-      mask = await matcher.mask();
-      const only = onlyOf(mask);
-      if (!force || only === undefined) break;
-      matcher.accept(only);
-      forced.push(only);
-    }
-    return { forced, mask };
+  advance(id: number | undefined, force: boolean): Promise<Allowed> {
+    const allowed = this.#advance(id, force);
+    this.#last = allowed.catch(() => {});
+    return allowed;
   }
 
-  /**
-   * The tokens of the text that must come, as the tokenizer writes it, so far as the grammar has them; but for the last one, which may be
-   * longer together with what follows.
-   */
-  #jump(): number[] {
-    const text = this.#matcher.forced;
-    const taken: number[] = [];
-    if (text === "") return taken;
+  async #advance(id: number | undefined, force: boolean): Promise<Allowed> {
+    let step = await this.#place.advance(id === undefined ? [] : [id], force, false);
+    if (id !== undefined && step.taken === 0) throw new Error(`the id ${id} was chosen against the grammar`);
+    const forced = step.forced;
+    while (typeof step.next === "string") {
+      const ids = this.#idsOf(step.next);
+      step = await this.#place.advance(ids, force, true);
+      forced.push(...ids.slice(0, step.taken), ...step.forced);
+    }
+    return { forced, mask: step.next };
+  }
+
+  /** The tokens of a text that must come, as the tokenizer writes it; but for the last one, which may be longer together with what follows. */
+  #idsOf(text: string): number[] {
     const ids = this.#tokenizer.encodeParts([text]).filter((id) => !this.#tokenizer.isSpecial(id)); // some put the beginning of a text before it
-    for (const id of ids.slice(0, -1)) {
-      if (!this.#matcher.accept(id)) break;
-      taken.push(id);
-    }
-    return taken;
+    return ids.slice(0, -1);
   }
 
-  /** Gives back WebAssembly's memory. */
-  dispose(): void {
-    this.#matcher.dispose();
+  /** Gives back WebAssembly's memory, when what is being found has been: its answer may be over before. */
+  async dispose(): Promise<void> {
+    await this.#last;
+    this.#place.dispose();
   }
 }

@@ -1,50 +1,12 @@
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { GREEDY } from "../ops/sample-state.ts";
+import { Beside } from "./beside.ts";
 import type { Allowed } from "./constraint.ts";
-import type { Choosing, Engine, StepTicket, Told } from "./engine.ts";
+import type { Engine, Told } from "./engine.ts";
+import type { Accept, Flight, Guest, Job, Prefill } from "./job.ts";
 import { NOTHING } from "./prefix.ts";
 import type { GenerateRequest, Usage } from "./request.ts";
 import { bestSlot, contentOf, newSlot, type Slot } from "./slots.ts";
-
-/** Takes a new id, and how probable it was where the request asks for that; true when the answer ends with it. */
-export type Accept = (id: number, told?: Told) => boolean;
-
-/** A request that waits, or is answered. */
-interface Job {
-  readonly request: GenerateRequest;
-  readonly accept: Accept;
-  /** The position behind the last id that the answer may have. */
-  readonly end: number;
-  readonly ids: number[];
-  slot: Slot<Job> | undefined;
-  /** Where its last id goes in at the next decode step; undefined while it waits, and while its prompt is prefilled. */
-  position: number | undefined;
-  /** Of an answer with a constraint: what its next id may be; undefined while its last id is on its way. */
-  allowed: Allowed | undefined;
-  usage: Usage;
-  finished: boolean;
-  settle(outcome: { error: unknown } | undefined): void;
-}
-
-/** A prompt on its way into a slot's cache. */
-interface Prefill {
-  job: Job;
-  pieces: AsyncGenerator<number, void>;
-  /** Positions that are in the cache. */
-  at: number;
-}
-
-/** A step on its way: whose ids come back, by slot. */
-interface Flight {
-  ticket: StepTicket;
-  jobs: readonly (Job | undefined)[];
-}
-
-/** Work that needs the model alone. */
-interface Guest {
-  run(): Promise<void>;
-  settle(outcome: { error: unknown }): void;
-}
 
 /** The queue holds decode steps for about this many milliseconds: enough to hide the CPU, and little is lost at a stop token. */
 const AHEAD_MS = 8;
@@ -63,8 +25,8 @@ const MOST_AHEAD = 8;
  *   3. decode steps are submitted: one behind a piece (and one before it is on its way), several ahead where there is no prompt to prefill;
  *   4. the oldest ids that are on their way are awaited and handed out.
  *
- * An answer with a constraint takes part in a step only when its last id has come back: what may follow is found on the CPU. Meanwhile others
- * go on; one step of theirs is then under way, no more. Ids that must come are put into its cache as a piece of a prompt is, without steps.
+ * An answer with a constraint takes part in a step only when its last id has come back and what may follow has been found, on the CPU and
+ * beside the loop: others go on meanwhile. Ids that must come are put into its cache as a piece of a prompt is, without steps.
  * So an answer waits for one small piece between two of its ids, and a prompt gets on by a piece each step, in the order in which they came.
  *
  * Memory. There is one slot to begin with; more take memory when there are more requests than slots. They give it back when nothing is
@@ -76,6 +38,8 @@ export class Scheduler {
   readonly #waiting: (Job | Guest)[] = [];
   #prefill: Prefill | undefined;
   #flights: Flight[] = [];
+  readonly #finding = new Beside(); // by job: what may follow its last id
+  #rows: { job: Job; units: number } | undefined; // whose prompt's last piece the model has worked on last: nothing was submitted behind it
   #running: Promise<void> | undefined;
   #closed: { error: EngineError } | undefined;
   #clock = 0; // of slots given
@@ -172,6 +136,7 @@ export class Scheduler {
   async close(error: EngineError): Promise<void> {
     this.#closed ??= { error };
     while (this.#running) await this.#running;
+    await this.#finding.end();
   }
 
   #refuseClosed(): void {
@@ -200,9 +165,11 @@ export class Scheduler {
       if (position !== undefined) slot.held = { ...contentOf(request).prompt, ids: taken.slice(0, position) };
     }
     job.settle(outcome);
+    this.#finding.stir();
   }
 
   #wake(): void {
+    this.#finding.stir();
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
       if (this.#wanted) this.#wake();
@@ -266,7 +233,10 @@ export class Scheduler {
     const [job] = this.#waiting;
     if (!job || this.#prefill || free.length < ("run" in job ? this.#slots.length : 1)) return;
     this.#waiting.shift();
-    if ("run" in job) return job.run();
+    if ("run" in job) {
+      await this.#finding.end(); // of answers that were aborted
+      return job.run();
+    }
     const { request } = job;
     const { slot, shared } = bestSlot(free, request);
     slot.job = job;
@@ -276,6 +246,7 @@ export class Scheduler {
     job.usage = { prefilledTokens: request.inputIds.length - shared, cachedTokens: shared, began: performance.now() };
     const pieces = this.#engine.prefill(slot.index, request, shared, () => this.#busy.length > 1);
     this.#prefill = { job, pieces, at: shared };
+    this.#constrain(job);
   }
 
   /** Submits the next piece of a prompt, unless more than one step is still ahead of it; behind the last one, the answer begins. */
@@ -283,62 +254,76 @@ export class Scheduler {
     const prefill = this.#prefill;
     if (!prefill || this.#flights.length > 1 || this.#engine.room === 0) return;
     const { job, pieces } = prefill;
-    const { inputIds, sampling = GREEDY } = job.request;
-    const slot = job.slot!;
-    const { constraint, tell = false } = job.request;
+    const { inputIds, constraint } = job.request;
+    this.#rows = undefined;
     try {
       const { value: units = 0 } = await pieces.next();
       prefill.at += units;
-      slot.held = { ...slot.held, ids: inputIds.slice(0, prefill.at) };
+      job.slot!.held = { ...job.slot!.held, ids: inputIds.slice(0, prefill.at) };
       if (job.finished || prefill.at < inputIds.length) return;
       job.position = inputIds.length;
-      if (constraint) job.allowed = await constraint.advance(undefined, !tell);
-      await this.#choose(job, units, { sampling, tell });
+      this.#rows = { job, units };
       this.#prefill = undefined;
+      this.#finding.stir(); // somebody may wait for his turn
     } catch (error) {
-      if (error instanceof EngineError && error.code === "device-lost") throw error;
-      this.#finish(job, { error });
+      this.#failed(job, error);
     }
+    if (job.position !== undefined && !constraint) await this.#choose(job);
   }
 
-  /** Submits the choice of an answer's next id behind `units` positions that were put into its cache, and behind ids that must come. */
-  async #choose(job: Job, units: number, choosing: Choosing): Promise<void> {
+  /** @throws EngineError device-lost: any other error is its request's own */
+  #failed(job: Job, error: unknown): void {
+    if (error instanceof EngineError && error.code === "device-lost") throw error;
+    this.#finish(job, { error });
+  }
+
+  /** Submits the choice of an answer's next id behind its prompt, or behind ids that must come. */
+  async #choose(job: Job): Promise<void> {
     const { index } = job.slot!;
+    const { inputIds, sampling = GREEDY, tell = false } = job.request;
     const { forced, mask } = job.allowed ?? { forced: [] };
+    const begins = job.ids.length === 0;
     for (const id of forced) if (!job.finished) this.#take(job, id);
     if (job.finished) return;
     const counts = new Map(forced.map((id) => [id, job.ids.filter((each) => each === id).length]));
-    let behind = units;
-    if (forced.length > 0) {
-      // The last id before them was chosen by a step, and none has taken it in.
-      const ids = job.ids.slice(job.position! - job.request.inputIds.length);
-      behind = await this.#engine.extend(index, ids, job.position!);
-      job.position = job.position! + ids.length;
+    try {
+      // The last id before those that must come was chosen by a step, and none has taken it in.
+      const ids = job.ids.slice(job.position! - inputIds.length);
+      let units = this.#rows?.job === job && ids.length === 0 ? this.#rows.units : undefined;
+      if (units === undefined) {
+        this.#rows = undefined;
+        // Others' steps came behind the prompt: its last id, which is never a visual token, goes in again.
+        if (ids.length === 0) units = await this.#engine.extend(index, inputIds.slice(-1), job.position! - 1);
+        else units = await this.#engine.extend(index, ids, job.position!);
+        job.position = job.position! + ids.length;
+      }
+      const ticket = await this.#engine.first(index, units, { ...(begins && { sampling }), tell, mask, counts });
+      job.allowed = undefined;
+      if (!job.finished) this.#flights.push({ ticket, jobs: this.#slots.map((each) => (each.job === job ? job : undefined)) });
+    } catch (error) {
+      this.#failed(job, error);
     }
-    const ticket = await this.#engine.first(index, behind, { ...choosing, mask, counts });
-    job.allowed = undefined;
-    if (!job.finished) this.#flights.push({ ticket, jobs: this.#slots.map((each) => (each.job === job ? job : undefined)) });
   }
 
-  /** Goes on with answers whose next ids must come. */
+  /** Begins answers for which it has been found what they may begin with, and goes on with those whose next ids must come. */
   async #extend(): Promise<void> {
     for (const { job } of this.#slots) {
-      if (!job?.allowed?.forced.length || this.#engine.room === 0) continue;
-      await this.#choose(job, 0, { tell: false });
+      const chooses = job?.position !== undefined && job.allowed && (job.ids.length === 0 || job.allowed.forced.length > 0);
+      if (chooses && this.#engine.room > 0) await this.#choose(job);
     }
   }
 
   /** Answers that want another step, by slot. */
   #decoding(): (Job | undefined)[] {
-    const wants = ({ position, end, request, allowed }: Job) =>
-      position !== undefined && position + 1 < end && (!request.constraint || allowed?.forced.length === 0);
+    const wants = ({ ids, position, end, request, allowed }: Job) =>
+      position !== undefined && position + 1 < end && (!request.constraint || (ids.length > 0 && allowed?.forced.length === 0));
     return this.#slots.map(({ job }) => (job && wants(job) ? job : undefined));
   }
 
   /** Submits decode steps ahead, as far as it makes sense. */
   #fill(): void {
     const ahead =
-      this.#prefill || this.#busy.some(({ job }) => job?.request.constraint)
+      this.#prefill || this.#busy.some(({ job }) => job?.request.constraint && !this.#finding.has(job))
         ? 2
         : Math.min(MOST_AHEAD, 2 + Math.floor(AHEAD_MS / this.#stepMs));
     while (this.#flights.length < ahead && this.#engine.room > 0) {
@@ -347,6 +332,7 @@ export class Scheduler {
       const positions = jobs.map((job) => (job ? job.position!++ : undefined));
       const masks = jobs.map((job) => job?.allowed?.mask);
       const tell = jobs.some((job) => job?.request.tell);
+      this.#rows = undefined;
       this.#flights.push({ ticket: this.#engine.decode(positions, tell, masks), jobs });
       for (const job of jobs) if (job) job.allowed = undefined;
     }
@@ -358,6 +344,8 @@ export class Scheduler {
     const flight = this.#flights.shift();
     if (!flight) {
       this.#last = undefined;
+      const busy = this.#busy;
+      if (!this.#prefill && busy.length > 0 && busy.every(({ job }) => this.#finding.has(job!))) return this.#finding.news();
       return this.#wanted ? this.#engine.flush() : undefined; // a piece, or steps that were dropped
     }
     const { counters } = this.#engine;
@@ -371,20 +359,19 @@ export class Scheduler {
     for (const [i, job] of flight.jobs.entries()) {
       if (!job || job.finished) continue;
       this.#take(job, ids[i]!, job.request.tell ? told?.(i) : undefined);
-      await this.#constrain(job, ids[i]!);
+      this.#constrain(job, ids[i]!);
     }
     counters.cpuMs += performance.now() - now;
   }
 
-  /** Finds what may follow an id. */
-  async #constrain(job: Job, id: number): Promise<void> {
+  /** Has it found what may follow an id, or what an answer may begin with. */
+  #constrain(job: Job, id?: number): void {
     const { constraint, tell } = job.request;
     if (!constraint || job.finished) return;
-    try {
-      job.allowed = await constraint.advance(id, !tell);
-    } catch (error) {
-      this.#finish(job, { error });
-    }
+    const found = (allowed: Allowed) => {
+      job.allowed = allowed;
+    };
+    this.#finding.begin(job, constraint.advance(id, !tell), found, (error) => this.#finish(job, { error }));
   }
 
   #take(job: Job, id: number, told?: Told): void {

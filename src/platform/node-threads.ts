@@ -12,11 +12,14 @@ const script = (name: string) => new URL(BUILT + name, import.meta.url);
 export const startModel = async (): Promise<globalThis.Worker> => new globalThis.Worker(script("worker-thread.js"), { type: "module" });
 
 /** Starts the thread that decodes pictures. */
-export async function startDecoder(): Promise<Thread> {
-  const worker = new Worker(script("platform/node-thread.js"), {
-    workerData: script("media/decode-thread.js").href,
-    name: "internvl pictures",
-  });
+export const startDecoder = async (): Promise<Thread> => start("media/decode-thread.js", "internvl pictures");
+
+/** Starts the thread that holds answers to grammars. */
+export const startGrammars = async (): Promise<Thread> => start("text/grammar/thread.js", "internvl grammars");
+
+function start(name: string, title: string): Thread {
+  // The program's own flags are not for our scripts: with --input-type no thread starts.
+  const worker = new Worker(script("platform/node-thread.js"), { workerData: script(name).href, name: title, execArgv: [] });
   return {
     post: (message, transfer) => worker.postMessage(message, transfer),
     listen(onMessage, onEnd) {

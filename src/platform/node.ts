@@ -5,7 +5,7 @@ import { kindOf } from "../gpu/adapter-kind.ts";
 import { expandHome, openFile, pathKind, pathOfUrl, readFile } from "./files.ts";
 import { noSuchAdapter, notGiven, notListed } from "./no-adapter.ts";
 import { nodeSha256, nodeStore } from "./node-store.ts";
-import { jpegDecoder, startDecoder, startModel } from "./node-threads.ts";
+import { jpegDecoder, startDecoder, startGrammars, startModel } from "./node-threads.ts";
 import { once } from "./once.ts";
 import { paced } from "./pacing.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
@@ -206,6 +206,7 @@ export const platform: Platform = {
   decodeNative: async (job) => (await import("./node-images.ts")).decodeNative(job),
   openVideo: async (job) => (await import("./node-video.ts")).openVideo(job),
   startDecoder,
+  startGrammars,
   startModel,
   jpegDecoder,
   portable: async (image) => ({ image, transfer: [] }),

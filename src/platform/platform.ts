@@ -133,6 +133,8 @@ export interface Platform {
   openVideo(job: VideoJob): Promise<OpenVideo>;
   /** Starts the thread that decodes large pictures (media/decode-thread.ts). @throws where there are no threads */
   startDecoder(): Promise<Thread>;
+  /** Starts the thread that holds answers to grammars (text/grammar/thread.ts); a page has that beside its model, which may be in a worker. */
+  startGrammars?(): Promise<Thread>;
   /** Starts the worker that `InternVLWorker` speaks to (worker-thread.ts), in what has the class Worker. */
   startModel(): Promise<Worker>;
   /** The WebAssembly module of its JPEG decoder; `undefined` where the thread fetches it itself. */

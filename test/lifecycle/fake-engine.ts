@@ -42,16 +42,26 @@ function maskOf(ids: readonly number[]): Uint32Array<ArrayBuffer> {
   return mask;
 }
 
-/** A constraint that knows all ids so far: one that is missing, or comes twice, and it allows others. */
+/** A constraint that knows all ids so far: one that is missing, or comes twice, and it allows others. Each of its answers takes a while. */
 export class FakeConstraint implements Constraint {
   readonly #ids: number[] = [];
+  readonly #later: () => Promise<void>;
   readonly salt: number;
+  under = 0; // advances under way
 
-  constructor(salt: number) {
+  constructor(salt: number, later: () => Promise<void> = async () => {}) {
     this.salt = salt;
+    this.#later = later;
   }
 
   async advance(id: number | undefined, force: boolean): Promise<Allowed> {
+    if (++this.under > 1) throw new Error("asked twice at once");
+    await this.#later();
+    this.under--;
+    return this.#next(id, force);
+  }
+
+  #next(id: number | undefined, force: boolean): Allowed {
     if (id !== undefined) this.#ids.push(id);
     const forced: number[] = [];
     for (;;) {
@@ -96,7 +106,7 @@ export class FakeEngine implements Engine {
   #next: number[] = [0];
   #queue: Promise<void> = Promise.resolve();
   #pending = 0;
-  readonly #lengths = new Map<number, number>(); // of the prompt in each slot
+  #rows: { slot: number; length: number } | undefined; // what the model has worked on last, where it was no step: logits are of its last row
   readonly #tick: () => number;
 
   constructor(most: number, tick: () => number) {
@@ -144,12 +154,12 @@ export class FakeEngine implements Engine {
 
   async *prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
     const contents = contentsOf(request);
-    this.#lengths.set(slot, contents.length);
     for (let at = start; at < contents.length; ) {
       const end = Math.min(contents.length, at + (gently() ? 3 : 10));
       const from = at;
       this.#submit(() => {
         for (let i = from; i < end; i++) this.#caches[slot]![i] = contents[i]!;
+        this.#rows = { slot, length: end };
       });
       await this.#later();
       at = end;
@@ -174,17 +184,17 @@ export class FakeEngine implements Engine {
 
   async extend(slot: number, ids: readonly number[], start: number): Promise<number> {
     this.extended += ids.length;
-    this.#lengths.set(slot, start + ids.length);
     this.#submit(() => {
       for (const [i, id] of ids.entries()) this.#caches[slot]![start + i] = id;
+      this.#rows = { slot, length: start + ids.length };
     });
     return ids.length;
   }
 
   async first(slot: number, _units: number, { sampling, mask }: Choosing): Promise<{ words: Promise<Uint32Array> }> {
-    const length = this.#lengths.get(slot)!;
     await this.#later();
     return this.#ticket(() => {
+      const length = this.#rows?.slot === slot ? this.#rows.length : 0; // another's: a wrong id
       if (sampling) this.#seeds[slot] = sampling.seed;
       this.#choose(slot, length, mask);
     });
@@ -194,6 +204,7 @@ export class FakeEngine implements Engine {
     this.steps++;
     if (positions.filter((position) => position !== undefined).length > 1) this.shared++;
     return this.#ticket(() => {
+      this.#rows = undefined;
       for (const [slot, position] of positions.entries()) {
         if (position === undefined) continue;
         this.#caches[slot]![position] = this.#next[slot]!;

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { EngineError } from "../../src/errors.ts";
 import type { GenerateRequest, Usage } from "../../src/generate/request.ts";
 import { Scheduler } from "../../src/generate/scheduler.ts";
@@ -47,7 +47,11 @@ interface Outcome {
 }
 
 /** Runs one schedule; what came of each request. */
-async function play(scheduler: Scheduler, arrivals: readonly { request: GenerateRequest; wait: number; abortAfter: number | undefined }[]) {
+async function play(
+  scheduler: Scheduler,
+  arrivals: readonly { request: GenerateRequest; wait: number; abortAfter: number | undefined }[],
+  later: () => Promise<void>,
+) {
   const running: Promise<Outcome>[] = [];
   for (const { request, wait, abortAfter } of arrivals) {
     await pause(wait);
@@ -61,7 +65,9 @@ async function play(scheduler: Scheduler, arrivals: readonly { request: Generate
     };
     // A constraint is one answer's: shrinking plays a schedule again.
     const own =
-      request.constraint instanceof FakeConstraint ? { ...request, constraint: new FakeConstraint(request.constraint.salt) } : request;
+      request.constraint instanceof FakeConstraint
+        ? { ...request, constraint: new FakeConstraint(request.constraint.salt, later) }
+        : request;
     const outcome = scheduler.admit(own, accept, abort.signal).then(
       (usage) => ({ ids, usage }),
       (error: unknown) => ({ ids, error }),
@@ -76,17 +82,21 @@ describe("the scheduler, on a model that tells every wrong value", () => {
   it("loses, doubles and mixes up no id, whoever comes, leaves and is aborted when", async () => {
     let together = 0;
     let extended = 0;
+    let late = 0; // schedules whose constraints take more than no time
     await fc.assert(
       fc.asyncProperty(
         fc.array(arrival, { minLength: 1, maxLength: 12 }),
         fc.integer({ min: 1, max: 4 }),
         fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 7 }),
+        fc.array(fc.oneof(fc.constant(0), fc.nat({ max: 25 })), { minLength: 1, maxLength: 7 }), // what constraints take; each takes the next, so they come in any order
         fc.boolean(),
-        async (arrivals, most, ticks, keep) => {
+        async (arrivals, most, ticks, delays, keep) => {
           let tick = 0;
           const engine = new FakeEngine(most, () => ticks[tick++ % ticks.length]!);
           const scheduler = new Scheduler(engine, { keep });
-          const outcomes = await play(scheduler, arrivals);
+          let asked = 0;
+          const outcomes = await play(scheduler, arrivals, () => pause(delays[asked++ % delays.length]!));
+          if (asked > 0 && Math.max(...delays) > 0) late++;
           for (const [i, { ids, usage, error }] of outcomes.entries()) {
             const { request, abortAfter } = arrivals[i]!;
             const expected = alone(request);
@@ -111,6 +121,7 @@ describe("the scheduler, on a model that tells every wrong value", () => {
     );
     expect(together).toBeGreaterThan(50); // schedules with steps of several slots
     expect(extended).toBeGreaterThan(1000); // ids that had to come
+    expect(late).toBeGreaterThan(200);
   });
 
   const prompt = (length: number, first = 1, more: Partial<GenerateRequest> = {}): GenerateRequest => ({
@@ -214,6 +225,74 @@ describe("the scheduler, on a model that tells every wrong value", () => {
       .join()
       .match(/piece of \d+(,piece of \d+)*/g);
     expect(pieces).toEqual(Array(10).fill("piece of 3"));
+  });
+
+  it.for([1, 3])("while advance %i of a constraint is held back, others come, get all of their ids and leave", async (which) => {
+    const engine = new FakeEngine(2, () => 1);
+    const scheduler = new Scheduler(engine);
+    let release = () => {};
+    const held = new Promise<void>((resolve) => (release = resolve));
+    let asked = 0;
+    const constraint = new FakeConstraint(5, async () => (++asked === which ? held : undefined));
+    const request = prompt(6, 7, { constraint, tell: true }); // no ids by themselves
+    const ids: number[] = [];
+    const constrained = scheduler.admit(request, (id) => ids.push(id) > 0 && id % 10 === 0);
+    while (asked < which) await pause(1);
+    for (const first of [40, 50]) {
+      const others: number[] = [];
+      await scheduler.admit(prompt(5, first, { maxTokens: 8 }), (id) => others.push(id) < 0);
+      expect(others).toHaveLength(8);
+    }
+    await pause(10);
+    const flush = vi.spyOn(engine, "flush");
+    await pause(50);
+    expect(flush).not.toHaveBeenCalled();
+    expect(ids).toHaveLength(which - 1);
+    release();
+    await constrained;
+    expect(ids).toEqual(alone(request));
+    expect(ids.length).toBeGreaterThan(which);
+  });
+
+  it("an answer that is aborted while its ids are being found leaves its slot at once; whoever wants the model alone, or its end, waits", async () => {
+    const engine = new FakeEngine(1, () => 1);
+    const scheduler = new Scheduler(engine);
+    const order: string[] = [];
+    const releases: (() => void)[] = [];
+    const held = async () => {
+      await new Promise<void>((resolve) => releases.push(resolve));
+      order.push("found");
+    };
+    const abort = new AbortController();
+    const ask = () => scheduler.admit(prompt(6, 7, { constraint: new FakeConstraint(5, held) }), never, abort.signal);
+    const first = ask();
+    first.catch(() => {});
+    while (releases.length < 1) await pause(1);
+    await pause(10);
+    abort.abort();
+    await expect(first).rejects.toMatchObject({ code: "aborted" });
+    const ids: number[] = [];
+    const next = prompt(9, 30, { maxTokens: 5 });
+    await scheduler.admit(next, (id) => ids.push(id) > 0 && id % 10 === 0);
+    expect(ids).toEqual(alone(next));
+    const guest = scheduler.alone(async () => order.push("alone"));
+    await pause(10);
+    expect(order).toEqual([]);
+    releases[0]!();
+    await guest;
+    const failing = new Error("mine");
+    const failed = { advance: () => pause(3).then(() => Promise.reject(failing)) };
+    await expect(scheduler.admit(prompt(6, 7, { constraint: failed }), never)).rejects.toBe(failing);
+    const late = new AbortController();
+    const second = scheduler.admit(prompt(6, 7, { constraint: new FakeConstraint(5, held) }), never, late.signal);
+    second.catch(() => {});
+    while (releases.length < 2) await pause(1);
+    late.abort();
+    const closed = scheduler.close(new EngineError("disposed", "over")).then(() => order.push("closed"));
+    await pause(10);
+    releases[1]!();
+    await closed;
+    expect(order).toEqual(["found", "alone", "found", "closed"]);
   });
 
   it("slots take memory when they are needed, and give it back; where there is none, requests wait", async () => {

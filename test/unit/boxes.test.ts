@@ -4,7 +4,7 @@ import { answerPrompt } from "../../src/api/answer.ts";
 import { GENERATION, generation } from "../../src/api/generation.ts";
 import { pictureNames } from "../../src/api/messages.ts";
 import type { Parts } from "../../src/api/parts.ts";
-import type { Accept } from "../../src/generate/scheduler.ts";
+import type { Accept } from "../../src/generate/job.ts";
 import { type Box, type Message, parseBoxes } from "../../src/index.ts";
 import { readOptions } from "../../src/options.ts";
 import { loadTokenizer } from "../../src/text/tokenizer.ts";

@@ -24,6 +24,31 @@ interface XGrammarMatcher extends Disposable {
   isTerminated(): boolean;
 }
 
+type Mask = Uint32Array<ArrayBuffer>;
+
+/** What comes of taking ids. */
+export interface Step {
+  /** How many of them the grammar allows, from the first on. */
+  taken: number;
+  /** Ids behind them of which each was the only one. */
+  forced: number[];
+  /** The text that must come next, for which somebody knows ids; or else the ids that may: a bit an id, u32 [ceil(rows / 32)]. */
+  next: string | Mask;
+}
+
+/** The only id that a mask has; undefined where it has several. @throws EngineError where it has none */
+function onlyOf(mask: Mask): number | undefined {
+  let only: number | undefined;
+  for (let i = 0; i < mask.length; i++) {
+    const word = mask[i]!;
+    if (word === 0) continue;
+    if (only !== undefined || (word & (word - 1)) !== 0) return undefined;
+    only = 32 * i + 31 - Math.clz32(word);
+  }
+  if (only === undefined) throw new EngineError("bad-weights", "no token of this tokenizer can go on with what the schema asks for");
+  return only;
+}
+
 /** Where an answer is in its grammar. */
 export class Matcher {
   readonly #matcher: XGrammarMatcher;
@@ -34,13 +59,34 @@ export class Matcher {
     this.#rows = rows;
   }
 
+  /**
+   * Takes ids as far as the grammar allows them, and says what may follow.
+   *
+   * @param force whether to take ids that must come, too; it stops at text that must, unless that is what the first ids are of (`jumped`)
+   */
+  async advance(ids: readonly number[], force: boolean, jumped: boolean): Promise<Step> {
+    const refused = ids.findIndex((id) => !this.accept(id));
+    const step: Step = { taken: refused < 0 ? ids.length : refused, forced: [], next: new Uint32Array(0) }; // behind the end nothing is chosen
+    for (let looks = force && !jumped; !this.ended; looks = true) {
+      step.next = looks ? this.forced : "";
+      if (step.next !== "") break;
+      step.next = await this.mask();
+      const only = onlyOf(step.next);
+      if (!force || only === undefined) break;
+      this.accept(only);
+      step.forced.push(only);
+      step.next = new Uint32Array(0);
+    }
+    return step;
+  }
+
   /** Takes an id; false where the grammar does not allow it. */
   accept(id: number): boolean {
     return this.#matcher.acceptToken(id);
   }
 
   /** The ids that may come next: a bit an id, u32 [ceil(rows / 32)]. */
-  async mask(): Promise<Uint32Array<ArrayBuffer>> {
+  async mask(): Promise<Mask> {
     const mask = new Uint32Array((await this.#matcher.getNextTokenBitmask()).buffer as ArrayBuffer);
     if (this.#rows % 32 > 0) mask[mask.length - 1]! &= 2 ** (this.#rows % 32) - 1; // behind the last id all bits may be set
     return mask;
@@ -75,6 +121,30 @@ const CHARACTER_OF_BYTE: readonly string[] = (() => {
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
 })();
 
+/**
+ * What XGrammar is told of a tokenizer: its tokens, a line each.
+ *
+ * @param rows of the model's logits: ids beyond the tokenizer's are never allowed
+ */
+export function vocabularyOf(tokenizer: Tokenizer, rows: number, stopIds: ReadonlySet<number>): string {
+  const encoder = new TextEncoder();
+  return Array.from({ length: Math.min(rows, tokenizer.vocabSize) }, (_, id) => {
+    if (tokenizer.isSpecial(id) || stopIds.has(id)) return ""; // which no grammar has
+    const piece = tokenizer.piece(id);
+    const bytes = typeof piece === "string" ? encoder.encode(piece) : piece;
+    return Array.from(bytes, (byte) => CHARACTER_OF_BYTE[byte]).join("");
+  }).join("\n");
+}
+
+/** A format's grammar. @throws EngineError bad-input, where it cannot be enforced */
+export function ebnfOf(format: Format): string {
+  const ebnf = grammarOf(format);
+  if (ebnf.length <= MOST_GRAMMAR) return ebnf;
+  throw new EngineError("bad-input", `${format.name} is a grammar of ${ebnf.length} characters, at most ${MOST_GRAMMAR} are compiled`, {
+    param: format.name,
+  });
+}
+
 /** The grammars that were compiled for a tokenizer. */
 export class Grammars {
   readonly #info: Disposable;
@@ -88,31 +158,23 @@ export class Grammars {
     this.#compiler = compiler;
   }
 
-  /**
-   * @param rows of the model's logits: ids beyond the tokenizer's are never allowed
-   * @param stopIds what may come where a grammar may end, and nowhere else
-   */
-  static async open(tokenizer: Tokenizer, rows: number, stopIds: ReadonlySet<number>): Promise<Grammars> {
+  /** @param stopIds what may come where a grammar may end, and nowhere else */
+  static open(tokenizer: Tokenizer, rows: number, stopIds: ReadonlySet<number>): Promise<Grammars> {
+    return Grammars.of(vocabularyOf(tokenizer, rows, stopIds), rows, stopIds);
+  }
+
+  static async of(vocabulary: string, rows: number, stopIds: ReadonlySet<number>): Promise<Grammars> {
     loaded ??= engine() as XGrammar;
-    const encoder = new TextEncoder();
-    const vocabulary = Array.from({ length: Math.min(rows, tokenizer.vocabSize) }, (_, id) => {
-      if (tokenizer.isSpecial(id) || stopIds.has(id)) return ""; // which no grammar has
-      const piece = tokenizer.piece(id);
-      const bytes = typeof piece === "string" ? encoder.encode(piece) : piece;
-      return Array.from(bytes, (byte) => CHARACTER_OF_BYTE[byte]).join("");
-    });
-    const info = await loaded.TokenizerInfo.createTokenizerInfo(vocabulary, "byte_level", false, rows, [...stopIds]);
+    const info = await loaded.TokenizerInfo.createTokenizerInfo(vocabulary.split("\n"), "byte_level", false, rows, [...stopIds]);
     return new Grammars(info, rows, await loaded.GrammarCompiler.createGrammarCompiler(info, false));
   }
 
   /** The beginning of a format's grammar. @throws EngineError bad-input, where it cannot be enforced */
   async matcher(format: Format): Promise<Matcher> {
-    const ebnf = grammarOf(format);
-    if (ebnf.length > MOST_GRAMMAR) {
-      throw new EngineError("bad-input", `${format.name} is a grammar of ${ebnf.length} characters, at most ${MOST_GRAMMAR} are compiled`, {
-        param: format.name,
-      });
-    }
+    return this.begin(ebnfOf(format));
+  }
+
+  async begin(ebnf: string): Promise<Matcher> {
     const compiling = this.#compiled.get(ebnf) ?? this.#compiler.compileGrammar(ebnf);
     this.#compiled.delete(ebnf);
     this.#compiled.set(ebnf, compiling); // the last used is the last to go
