@@ -167,8 +167,7 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   needGrid(op, w, maxRows, plan);
   const prologue = plan.prologue ? prologueOf(gain, splits) : [];
   const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
-  const plain = !(bias || options.gelu || scale || into || gated);
-  const blocks = options.maxima && plan.maxima && plain && w.parts.length === 1 ? Math.ceil(n / plan.columns) : 0;
+  const blocks = options.maxima && plan.maxima && switches === 0 && w.parts.length === 1 ? Math.ceil(n / plan.columns) : 0;
   const maxima = blocks > 0 ? { buffer: program.arena.take(maxRows * blocks * 8), blocks } : undefined;
   const keep = plan.maxima ? ([maxima ? "lib/maxima.keep" : "lib/maxima.none"] as const) : [];
   const ahead = gain?.weight.buffer ?? splits?.parts;

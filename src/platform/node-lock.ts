@@ -5,30 +5,18 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { codeOf, makeFolder, unlessMissing } from "./files.ts";
 
-// A lock holds this; its modification time is renewed while the holder lives.
-interface Holder {
-  pid: number;
-  host: string;
-}
-
-const RENEW = 5_000; // ms between two signs of life
+const RENEW = 5_000; // ms between two signs of life of a holder: the modification time of its lock
 const STALE = 60_000; // ms of watching in vain for one, after which the holder counts as dead
 const POLL = 200; // ms
 
 /** Whether the lock's holder is known to be gone: a process of this machine that no longer runs. */
 function isDead(text: string): boolean {
-  let holder: Holder;
   try {
-    holder = JSON.parse(text) as Holder;
-  } catch {
-    return false; // it is being written
-  }
-  if (holder.host !== hostname()) return false;
-  try {
-    process.kill(holder.pid, 0);
+    const { pid, host } = JSON.parse(text) as { pid: number; host: string };
+    if (host === hostname()) process.kill(pid, 0);
     return false;
   } catch (error) {
-    return codeOf(error) === "ESRCH"; // EPERM: it lives, and is another user's
+    return codeOf(error) === "ESRCH"; // not EPERM: it lives, and is another user's; nor what is no JSON: it is being written
   }
 }
 
@@ -53,7 +41,7 @@ async function breakLock(path: string, text: string): Promise<void> {
 /** Waits until no process holds `path`, a file that is made for it; gives the function that releases it. */
 export async function lock(path: string, signal?: AbortSignal): Promise<() => Promise<void>> {
   await makeFolder(dirname(path));
-  // The random part tells two locks of one process apart.
+  // What a lock holds; the random part tells two of one process apart.
   const mine = JSON.stringify({ pid: process.pid, host: hostname(), nonce: randomBytes(8).toString("hex") });
   let sign = 0;
   let since = performance.now(); // this clock stands still while the machine sleeps: its holder is not to blame for that

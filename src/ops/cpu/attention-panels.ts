@@ -11,8 +11,16 @@ const ROWS = 16; // queries of a panel
 const COLUMNS = 64; // keys, or elements of a head, of a panel
 const SCORES_BYTES = 2 ** 24; // of the heads whose scores are in memory at once, twice
 
+/** What a step has, or the most that one may have. */
+interface Extent {
+  batches: number;
+  queries: number;
+  keys: number;
+}
+
 /** Rows of heads that go into panels: lib/heads. */
 interface Heads {
+  shader: "cpu/attention.pack" | "cpu/attention.pack_values";
   buffer: Bindable;
   reader: Library;
   /** If causal, which rows there are: 1 the step's own, 2 those before them too. */
@@ -23,6 +31,112 @@ interface Heads {
   head: number;
   stride: number;
   heads: number;
+  /** Rows of a panel. */
+  height: number;
+  scale: number;
+  /** Workgroups for a head, and vec4s that each of them writes. */
+  workgroups: (extent: Extent) => readonly [number, number];
+  vec4s: number;
+}
+
+const rowPanels = ({ queries }: Extent) => Math.ceil(queries / ROWS);
+const keyPanels = ({ keys }: Extent) => Math.ceil(keys / COLUMNS);
+const headScores = (extent: Extent) => rowPanels(extent) * ROWS * keyPanels(extent) * (COLUMNS / 4); // vec4s
+
+const mostOf = ({ batches, rows, keys }: RowsAttention): Extent => ({ batches, queries: rows, keys });
+const extentOf = ({ causal, rows, keys }: RowsAttention, { start, units }: Step): Extent =>
+  causal ? { batches: 1, queries: units, keys: start + units } : { batches: units, queries: rows, keys };
+
+function pack(program: Program, a: RowsAttention, from: Heads): GPUTexture {
+  const workgroups = (extent: Extent) => [...from.workgroups(extent), extent.batches * from.heads] as const;
+  const vec4s = (extent: Extent) => workgroups(extent).reduce((product, count) => product * count, from.vec4s);
+  const fill = (out: Bindable) =>
+    program.dispatch({
+      kernel: { ...kernel(from.shader), libs: ["lib/step", from.reader, lib("heads")], consts: {}, bindings: "uuwrr" },
+      params: [
+        a.causal ? 0 : a.rows,
+        a.causal ? from.counted : 0,
+        ...[from.offset, from.batch, from.head, from.stride].map((elements) => elements / 4),
+        from.heads,
+        a.headDim / 4,
+        from.height,
+        f32Bits(from.scale),
+      ],
+      buffers: [out, from.buffer, from.buffer],
+      workgroups: (step) => workgroups(extentOf(a, step)),
+    });
+  return inTextureStorage(program, vec4s(mostOf(a)), (step) => vec4s(extentOf(a, step)), fill);
+}
+
+/** Queries, keys and values in panels. */
+function packAll(program: Program, a: RowsAttention) {
+  const { rows, heads, headDim, qStride } = a;
+  const rowsOf8 = { shader: "cpu/attention.pack", vec4s: 2 * headDim } as const;
+  const q = pack(program, a, {
+    ...{ ...rowsOf8, buffer: a.q, reader: "lib/kv.f32", counted: 1, height: ROWS, scale: 1 / Math.sqrt(headDim) },
+    ...{ offset: 0, batch: rows * qStride, head: headDim, stride: qStride, heads },
+    workgroups: (extent) => [ROWS / 8, rowPanels(extent)],
+  });
+  const cached = {
+    ...{ reader: kvReader(a), counted: 2 as const, height: COLUMNS, scale: 1 },
+    ...{ batch: a.kvBatch, head: a.kvHead, stride: a.kvStride, heads: heads / a.group },
+  };
+  const k = pack(program, a, {
+    ...{ ...rowsOf8, ...cached, buffer: a.k, offset: a.kOffset },
+    workgroups: (extent) => [COLUMNS / 8, keyPanels(extent)],
+  });
+  const v = pack(program, a, {
+    ...{ shader: "cpu/attention.pack_values", vec4s: COLUMNS * (COLUMNS / 4), ...cached, buffer: a.v, offset: a.vOffset },
+    workgroups: (extent) => [keyPanels(extent), Math.ceil(headDim / COLUMNS)],
+  });
+  return { q, k, v };
+}
+
+/** Heads first .. first + slice, as far as a step has them. */
+function attendSlice(
+  program: Program,
+  a: RowsAttention,
+  { q, k, v }: ReturnType<typeof packAll>,
+  [first, slice]: readonly [number, number],
+  rowMax: Bindable,
+): void {
+  const { causal, rows, heads, group, headDim } = a;
+  const params = [causal ? 0 : rows, causal ? 1 : 0, headDim / 4, first, heads, group];
+  const count = ({ batches }: Extent) => Math.max(0, Math.min(slice, batches * heads - first));
+  const per = (counts: (extent: Extent) => readonly [number, number, number]) => (step: Step) => counts(extentOf(a, step));
+  const libs = ["lib/step", lib("scores"), lib("texture")] as const;
+  const consts = { TEXTURE_WIDTH };
+  const directives = ["enable subgroups;"];
+  const scores = inTextureStorage(
+    program,
+    slice * headScores(mostOf(a)),
+    (step) => count(extentOf(a, step)) * headScores(extentOf(a, step)),
+    (out) =>
+      program.dispatch({
+        kernel: {
+          ...{ ...kernel("cpu/attention.scores"), directives, consts, bindings: "uuttw" },
+          libs: [...libs, lib("operand.plain"), lib("panels")],
+        },
+        params,
+        buffers: [q, k, out],
+        workgroups: per((extent) => [keyPanels(extent), rowPanels(extent), count(extent)]),
+      }),
+  );
+  program.dispatch({
+    kernel: { ...kernel("cpu/attention.row_max"), libs, directives: [], consts, bindings: "uutw" },
+    params,
+    buffers: [scores, rowMax],
+    workgroups: per((extent) => [rowPanels(extent) * (ROWS / 8), count(extent), 1]),
+  });
+  program.dispatch({
+    kernel: {
+      ...{ ...kernel("cpu/attention.values"), directives, consts, bindings: "uuttrw" },
+      libs: [...libs, lib("operand.weights"), lib("panels")],
+    },
+    params,
+    buffers: [scores, v, rowMax, a.out],
+    workgroups: per((extent) => [Math.ceil(headDim / COLUMNS), rowPanels(extent), count(extent)]),
+  });
 }
 
 /**
@@ -31,121 +145,13 @@ interface Heads {
  * since they are copied there.
  */
 export function panelAttention(program: Program, a: RowsAttention): void {
-  const { causal, rows, keys, heads, group, headDim, batches } = a;
-  const vec4s = headDim / 4;
-  const columnPanels = Math.ceil(headDim / COLUMNS);
-  const kvHeads = heads / group;
-  const rowPanels = (queries: number) => Math.ceil(queries / ROWS);
-  const keyPanels = (seen: number) => Math.ceil(seen / COLUMNS);
-  const headScores = (queries: number, seen: number) => rowPanels(queries) * ROWS * keyPanels(seen) * (COLUMNS / 4); // vec4s
-  const slice = Math.max(1, Math.min(batches * heads, Math.floor(SCORES_BYTES / (16 * headScores(rows, keys)))));
-  const batchesOf = (step: Step) => (causal ? 1 : step.units);
-  const queriesOf = (step: Step) => (causal ? step.units : rows);
-  const keysOf = (step: Step) => (causal ? step.start + step.units : keys);
-  const stored = (most: number, count: (step: Step) => number, fill: (staged: Bindable) => void) =>
-    inTextureStorage(program, most, count, fill);
-  const pack =
-    (
-      shader: "cpu/attention.pack" | "cpu/attention.pack_values",
-      from: Heads,
-      height: number,
-      scale: number,
-      workgroups: (step: Step) => readonly [number, number, number],
-    ) =>
-    (out: Bindable) =>
-      program.dispatch({
-        kernel: { ...kernel(shader), libs: ["lib/step", from.reader, lib("heads")], consts: {}, bindings: "uuwrr" },
-        params: [
-          causal ? 0 : rows,
-          causal ? from.counted : 0,
-          ...[from.offset, from.batch, from.head, from.stride].map((elements) => elements / 4),
-          from.heads,
-          vec4s,
-          height,
-          f32Bits(scale),
-        ],
-        buffers: [out, from.buffer, from.buffer],
-        workgroups,
-      });
-
+  const all = a.batches * a.heads;
+  const slice = Math.max(1, Math.min(all, Math.floor(SCORES_BYTES / (16 * headScores(mostOf(a))))));
   program.arena.scope(() => {
-    const kv = { reader: kvReader(a), counted: 2, batch: a.kvBatch, head: a.kvHead, stride: a.kvStride, heads: kvHeads } as const;
-    const queries: Heads = {
-      ...{ buffer: a.q, reader: "lib/kv.f32", counted: 1, offset: 0 },
-      ...{ batch: rows * a.qStride, head: headDim, stride: a.qStride, heads },
-    };
-    const q = stored(
-      batches * heads * rowPanels(rows) * ROWS * vec4s,
-      (step) => batchesOf(step) * heads * rowPanels(queriesOf(step)) * ROWS * vec4s,
-      pack("cpu/attention.pack", queries, ROWS, 1 / Math.sqrt(headDim), (step) => [
-        ROWS / 8,
-        rowPanels(queriesOf(step)),
-        batchesOf(step) * heads,
-      ]),
-    );
-    const k = stored(
-      batches * kvHeads * keyPanels(keys) * COLUMNS * vec4s,
-      (step) => batchesOf(step) * kvHeads * keyPanels(keysOf(step)) * COLUMNS * vec4s,
-      pack("cpu/attention.pack", { ...kv, buffer: a.k, offset: a.kOffset }, COLUMNS, 1, (step) => [
-        COLUMNS / 8,
-        keyPanels(keysOf(step)),
-        batchesOf(step) * kvHeads,
-      ]),
-    );
-    const headValues = (seen: number) => columnPanels * keyPanels(seen) * (COLUMNS / 4) * COLUMNS;
-    const v = stored(
-      batches * kvHeads * headValues(keys),
-      (step) => batchesOf(step) * kvHeads * headValues(keysOf(step)),
-      pack("cpu/attention.pack_values", { ...kv, buffer: a.v, offset: a.vOffset }, COLUMNS, 1, (step) => [
-        keyPanels(keysOf(step)),
-        columnPanels,
-        batchesOf(step) * kvHeads,
-      ]),
-    );
-    const rowMax = program.activation("rowMax", { base: slice * rowPanels(rows), unit: 0 }, ROWS).buffer;
-    for (let first = 0; first < batches * heads; first += slice) {
-      program.arena.scope(() => attendSlice(first));
-    }
-
-    /** Heads first .. first + slice, as far as a step has them. */
-    function attendSlice(first: number): void {
-      const params = [causal ? 0 : rows, causal ? 1 : 0, vec4s, first, heads, group];
-      const count = (step: Step) => Math.max(0, Math.min(slice, batchesOf(step) * heads - first));
-      const common = { directives: ["enable subgroups;"], consts: { TEXTURE_WIDTH } };
-      const libs = ["lib/step", lib("scores"), lib("texture")] as const;
-      const scores = stored(
-        slice * headScores(rows, keys),
-        (step) => count(step) * headScores(queriesOf(step), keysOf(step)),
-        (out) =>
-          program.dispatch({
-            kernel: {
-              ...common,
-              ...kernel("cpu/attention.scores"),
-              libs: [...libs, lib("operand.plain"), lib("panels")],
-              bindings: "uuttw",
-            },
-            params,
-            buffers: [q, k, out],
-            workgroups: (step) => [keyPanels(keysOf(step)), rowPanels(queriesOf(step)), count(step)],
-          }),
-      );
-      program.dispatch({
-        kernel: { ...common, ...kernel("cpu/attention.row_max"), libs, directives: [], bindings: "uutw" },
-        params,
-        buffers: [scores, rowMax],
-        workgroups: (step) => [rowPanels(queriesOf(step)) * (ROWS / 8), count(step), 1],
-      });
-      program.dispatch({
-        kernel: {
-          ...common,
-          ...kernel("cpu/attention.values"),
-          libs: [...libs, lib("operand.weights"), lib("panels")],
-          bindings: "uuttrw",
-        },
-        params,
-        buffers: [scores, v, rowMax, a.out],
-        workgroups: (step) => [columnPanels, rowPanels(queriesOf(step)), count(step)],
-      });
+    const panels = packAll(program, a);
+    const rowMax = program.activation("rowMax", { base: slice * rowPanels(mostOf(a)), unit: 0 }, ROWS).buffer;
+    for (let first = 0; first < all; first += slice) {
+      program.arena.scope(() => attendSlice(program, a, panels, [first, slice], rowMax));
     }
   });
 }
