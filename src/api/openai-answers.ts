@@ -45,7 +45,7 @@ const nothing = (index: number): News => ({ index, text: "", tokens: [], calls: 
  * reads nothing, costs the text of his answer and no more, and keeps no slot.
  */
 export class Answers {
-  readonly #abort = new AbortController();
+  readonly #aborts: AbortController[]; // one an answer: Node warns of a signal that more than ten listen to
   readonly #news: News[];
   readonly #results: ChatResult[] = [];
   #called: boolean[] = []; // which of them have called a tool
@@ -57,7 +57,8 @@ export class Answers {
   private constructor(count: number, signal: AbortSignal | undefined) {
     this.#news = Array.from({ length: count }, (_, i) => nothing(i));
     this.#open = count;
-    const relay = () => this.#abort.abort(signal?.reason);
+    this.#aborts = this.#news.map(() => new AbortController());
+    const relay = () => this.#stop(signal?.reason);
     signal?.addEventListener("abort", relay, { once: true });
     this.#leave = () => signal?.removeEventListener("abort", relay);
   }
@@ -108,7 +109,7 @@ export class Answers {
       before.push(id);
     };
     const wanted = { admitted, raw, watch: logprobs === undefined ? undefined : watch };
-    const result = await answerPrompt(parts, prompt, generation, this.#abort.signal, emit, wanted, prepareMs);
+    const result = await answerPrompt(parts, prompt, generation, this.#aborts[index]!.signal, emit, wanted, prepareMs);
     const left = finder?.end();
     if (left) add(left.text, left.calls);
     this.#results[index] = result;
@@ -119,9 +120,13 @@ export class Answers {
     this.#notify();
   }
 
+  #stop(reason?: unknown): void {
+    for (const abort of this.#aborts) abort.abort(reason);
+  }
+
   #fail(error: unknown): void {
     this.#failed ??= { error };
-    this.#abort.abort();
+    this.#stop();
     this.#leave();
     this.#notify();
   }

@@ -1,7 +1,7 @@
 import { constants, type Stats } from "node:fs";
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, stat } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { EngineError, type ErrorCode } from "../errors.ts";
@@ -25,6 +25,10 @@ const WORDS: Readonly<Record<string, string>> = {
 
 export const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException | undefined)?.code ?? "";
 
+/** `undefined` in place of "there is no such file". */
+export const unlessMissing = <T>(work: Promise<T>): Promise<T | undefined> =>
+  work.catch((error) => (["ENOENT", "ENOTDIR"].includes(codeOf(error)) ? undefined : Promise.reject(error)));
+
 /** A system error in a few words. */
 export const wordsOf = (error: unknown): string => WORDS[codeOf(error)] ?? String((error as Error).message).slice(0, 200);
 
@@ -34,6 +38,19 @@ export function unreadable(code: ErrorCode, path: string, cause: unknown): Engin
     hint: "check the path and the file's rights",
     cause,
   });
+}
+
+/** A folder and those above it. Node's own `recursive` never ends where a system refuses folders as if one above were missing (/proc). */
+export async function makeFolder(path: string): Promise<void> {
+  for (const again of [true, false]) {
+    try {
+      return void (await mkdir(path));
+    } catch (error) {
+      if (codeOf(error) === "EEXIST") return;
+      if (codeOf(error) !== "ENOENT" || !again || dirname(path) === path) throw error;
+      await makeFolder(dirname(path));
+    }
+  }
 }
 
 function kindOf(stats: Stats): string {

@@ -51,6 +51,9 @@ export interface FileStore {
   space(): Promise<number | undefined>;
 }
 
+/** What a store itself reads as a text, at most: a commit, a link, or what a server said about a file. */
+export const MOST_TEXT = 2 ** 20; // bytes
+
 /** A running SHA-256. */
 export interface Sha256 {
   update(bytes: Uint8Array): void;

@@ -1,11 +1,9 @@
 import { EngineError } from "../errors.ts";
 import { blobSource } from "./blob-source.ts";
-import type { FileStore, FileWriter, StoreEntry } from "./store.ts";
+import { type FileStore, type FileWriter, MOST_TEXT, type StoreEntry } from "./store.ts";
 
 // The origin private file system has no links: a file NAME.link holds the path of the file it stands for.
 const LINK = ".link";
-/** What the store itself reads as a text, at most: a commit, a link, or what a server said about a file. */
-const MOST_TEXT = 2 ** 20; // bytes
 /** Links that lead to links; ours lead to files. */
 const MOST_LINKS = 8;
 
@@ -24,14 +22,8 @@ interface SyncAccess {
 
 const isNamed = (error: unknown, ...names: string[]): boolean => names.includes((error as Error | undefined)?.name ?? "");
 
-async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if (isNamed(error, "NotFoundError")) return undefined;
-    throw error;
-  }
-}
+const unlessMissing = <T>(work: Promise<T>): Promise<T | undefined> =>
+  work.catch((error) => (isNamed(error, "NotFoundError") ? undefined : Promise.reject(error)));
 
 const REMEDY = "delete models that are kept here, clear the site's data, or free disk space";
 
@@ -96,40 +88,80 @@ async function streamWriter(handle: FileSystemFileHandle, path: string, keep: nu
   };
 }
 
+/** Where a file or a folder lies in the origin private file system. @param create whether folders on the way there are made */
+async function placeOf(path: string, create: boolean): Promise<{ folder: FileSystemDirectoryHandle; name: string }> {
+  const parts = path.split("/").filter(Boolean);
+  const name = parts.pop()!;
+  if (!navigator.storage?.getDirectory) {
+    throw new EngineError("missing-feature", "this browser keeps no files for this page (navigator.storage is missing)", {
+      hint: "open the page over https or on localhost, not in a private window",
+    });
+  }
+  let folder = await navigator.storage.getDirectory();
+  for (const part of parts) folder = await folder.getDirectoryHandle(part, { create });
+  return { folder, name };
+}
+
+async function handleOf(path: string, create: boolean): Promise<PrivateFile> {
+  const { folder, name } = await placeOf(path, create);
+  return folder.getFileHandle(name, { create });
+}
+
+const fileOf = async (path: string): Promise<File | undefined> => (await unlessMissing(handleOf(path, false)))?.getFile();
+
+async function rename(from: string, to: string): Promise<void> {
+  const handle = await handleOf(from, false);
+  if (!handle.move) {
+    throw new EngineError("missing-feature", "this browser cannot rename stored files (FileSystemFileHandle.move is missing)", {
+      hint: "use a current Chrome, Edge, Safari or Firefox",
+    });
+  }
+  const { folder, name } = await placeOf(to, true);
+  await handle.move(folder, name);
+}
+
+async function list(path: string): Promise<StoreEntry[]> {
+  const { folder } = (await unlessMissing(placeOf(`${path}/_`, false))) ?? {};
+  const entries: StoreEntry[] = [];
+  for await (const [name, handle] of folder?.entries() ?? []) {
+    if (handle.kind === "directory") entries.push({ name, kind: "folder", bytes: 0 });
+    else if (name.endsWith(LINK)) entries.push({ name: name.slice(0, -LINK.length), kind: "link", bytes: 0 });
+    else entries.push({ name, kind: "file", bytes: (await (handle as FileSystemFileHandle).getFile()).size });
+  }
+  return entries;
+}
+
+const remove = (path: string, options?: FileSystemRemoveOptions): Promise<void> =>
+  unlessMissing(placeOf(path, false).then(({ folder, name }) => folder.removeEntry(name, options)));
+
+const lock = (path: string, signal: AbortSignal | undefined): ReturnType<FileStore["lock"]> =>
+  new Promise((fulfil, reject) => {
+    const held = () => new Promise<void>((release) => fulfil(async () => release()));
+    navigator.locks.request(path, signal ? { signal } : {}, held).catch(reject);
+  });
+
+async function space(): Promise<number | undefined> {
+  // Otherwise the browser may delete the files when it runs short. A refusal is not a failure; workers cannot ask.
+  await navigator.storage.persist?.();
+  const { quota, usage } = await navigator.storage.estimate();
+  return quota === undefined ? undefined : quota - (usage ?? 0);
+}
+
 /** The folder `root` of the origin private file system. */
 export function webStore(root: string): FileStore {
-  async function folderOf(path: string, create: boolean): Promise<{ folder: FileSystemDirectoryHandle; name: string }> {
-    const parts = [...root.split("/"), ...path.split("/")].filter(Boolean);
-    const name = parts.pop()!;
-    if (!navigator.storage?.getDirectory) {
-      throw new EngineError("missing-feature", "this browser keeps no files for this page (navigator.storage is missing)", {
-        hint: "open the page over https or on localhost, not in a private window",
-      });
-    }
-    let folder = await navigator.storage.getDirectory();
-    for (const part of parts) folder = await folder.getDirectoryHandle(part, { create });
-    return { folder, name };
-  }
-
-  async function handleOf(path: string, create: boolean): Promise<PrivateFile> {
-    const { folder, name } = await folderOf(path, create);
-    return folder.getFileHandle(name, { create });
-  }
+  const at = (path: string): string => `${root}/${path}`;
 
   async function open(path: string, links = 0): ReturnType<FileStore["open"]> {
-    const handle = await unlessMissing(handleOf(path, false));
-    if (handle) return blobSource(path.split("/").at(-1)!, await handle.getFile());
+    const file = await fileOf(at(path));
+    if (file) return blobSource(path.split("/").at(-1)!, file);
     const target = await readText(path + LINK);
     if (target === undefined) return undefined;
-    if (links === MOST_LINKS) {
-      throw new EngineError("bad-weights", `${root}/${path}: links lead round in a circle`, { hint: REMEDY });
-    }
+    if (links === MOST_LINKS) throw new EngineError("bad-weights", `${at(path)}: links lead round in a circle`, { hint: REMEDY });
     return open(target, links + 1);
   }
 
   async function readText(path: string): Promise<string | undefined> {
-    const handle = await unlessMissing(handleOf(path, false));
-    const file = await handle?.getFile();
+    const file = await fileOf(at(path));
     if (file && file.size > MOST_TEXT) {
       throw new EngineError("bad-weights", `${path} in the browser's storage has ${file.size} bytes, needs a short text`, { hint: REMEDY });
     }
@@ -137,72 +169,31 @@ export function webStore(root: string): FileStore {
   }
 
   async function append(path: string, keep: number): Promise<FileWriter> {
-    const handle = await handleOf(path, true);
+    const handle = await handleOf(at(path), true);
     const access = await handle.createSyncAccessHandle?.(); // workers only
     return access ? syncWriter(access, path, keep) : streamWriter(handle, path, keep);
   }
 
   async function writeText(path: string, text: string): Promise<void> {
-    const writer = await streamWriter(await handleOf(path, true), path, 0); // replaces the file as a whole when it closes
+    const writer = await streamWriter(await handleOf(at(path), true), path, 0); // replaces the file as a whole when it closes
     await writer.write(new TextEncoder().encode(text));
     await writer.close();
-  }
-
-  async function rename(from: string, to: string): Promise<void> {
-    const handle = await handleOf(from, false);
-    if (!handle.move) {
-      throw new EngineError("missing-feature", "this browser cannot rename stored files (FileSystemFileHandle.move is missing)", {
-        hint: "use a current Chrome, Edge, Safari or Firefox",
-      });
-    }
-    const { folder, name } = await folderOf(to, true);
-    await handle.move(folder, name);
-  }
-
-  async function list(path: string): Promise<StoreEntry[]> {
-    const { folder } = (await unlessMissing(folderOf(`${path}/_`, false))) ?? {};
-    const entries: StoreEntry[] = [];
-    for await (const [name, handle] of folder?.entries() ?? []) {
-      if (handle.kind === "directory") entries.push({ name, kind: "folder", bytes: 0 });
-      else if (name.endsWith(LINK)) entries.push({ name: name.slice(0, -LINK.length), kind: "link", bytes: 0 });
-      else entries.push({ name, kind: "file", bytes: (await (handle as FileSystemFileHandle).getFile()).size });
-    }
-    return entries;
-  }
-
-  async function removeFolder(path: string): Promise<void> {
-    try {
-      await unlessMissing(folderOf(path, false).then(({ folder, name }) => folder.removeEntry(name, { recursive: true })));
-    } catch (cause) {
-      throw inUse(path, cause);
-    }
   }
 
   return {
     root: "the browser's storage",
     remedy: REMEDY,
-    list,
-    removeFolder,
+    list: (folder) => list(at(folder)),
+    removeFolder: (folder) => remove(at(folder), { recursive: true }).catch((cause) => Promise.reject(inUse(folder, cause))),
     open: (path) => checked(path, open(path)),
     readText: (path) => checked(path, readText(path)),
     writeText: (path, text) => checked(path, writeText(path, text)),
     append: (path, keep) => checked(path, append(path, keep)),
-    rename: (from, to) => checked(from, rename(from, to)),
-    async remove(path) {
-      await unlessMissing(folderOf(path, false).then(({ folder, name }) => folder.removeEntry(name)));
-    },
+    rename: (from, to) => checked(from, rename(at(from), at(to))),
+    remove: (path) => remove(at(path)),
     link: (target, path) => checked(path, writeText(path + LINK, target)),
-    lock: (path, signal) =>
-      new Promise((fulfil, reject) => {
-        const held = () => new Promise<void>((release) => fulfil(async () => release()));
-        navigator.locks.request(`${root}/${path}`, signal ? { signal } : {}, held).catch(reject);
-      }),
+    lock: (path, signal) => lock(at(path), signal),
     isWritable: async () => true,
-    async space() {
-      // Otherwise the browser may delete the files when it runs short. A refusal is not a failure; workers cannot ask.
-      await navigator.storage.persist?.();
-      const { quota, usage } = await navigator.storage.estimate();
-      return quota === undefined ? undefined : quota - (usage ?? 0);
-    },
+    space,
   };
 }

@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
-import { type AwqStorage, unpackAwq } from "../ops/awq.ts";
+import { unpackAwq } from "../ops/awq.ts";
 import { awqCodes, awqValues } from "../reference/awq.ts";
 import { AWQ_GROUP, GROUP } from "../tensor/tensor.ts";
 import { SCALES_SUFFIX } from "./formats.ts";
@@ -66,15 +66,37 @@ function partBytes({ out, inner }: AwqLinear, part: Part): number {
   return { qweight: (inner * out) / 2, qzeros: (groups * out) / 2, scales: groups * out * 2 }[part];
 }
 
+/** How a weight comes: as codes of q8 with `NAME.scales`, or as f32, which `auto` holds as it is or in q8; each exactly. */
+type Comes = "codes" | "f32" | "f32 for q8";
+
+/** A tensor [out, width] that a Linear is unpacked to. */
+interface Made {
+  name: string;
+  to: keyof typeof DTYPES;
+  width: number;
+  elementBytes: number;
+}
+
+function madeOf({ name, inner }: AwqLinear, comes: Comes): Made[] {
+  const weight = `${name}.weight`;
+  if (comes !== "codes") return [{ name: weight, to: "f32", width: inner, elementBytes: 4 }];
+  return [
+    { name: weight, to: "q8", width: inner, elementBytes: 1 },
+    { name: weight + SCALES_SUFFIX, to: "scales", width: inner / GROUP, elementBytes: 2 },
+  ];
+}
+
 /** A Linear's three tensors on their way to the GPU, in whatever order they come. */
 class Arriving {
   readonly #gpu: Gpu;
+  readonly #source: TensorSource;
   readonly #linear: AwqLinear;
   readonly #buffers = new Map<Part, GPUBuffer>();
   #missing: number;
 
-  constructor(gpu: Gpu, linear: AwqLinear) {
+  constructor(gpu: Gpu, source: TensorSource, linear: AwqLinear) {
     this.#gpu = gpu;
+    this.#source = source;
     this.#linear = linear;
     this.#missing = PARTS.reduce((sum, part) => sum + partBytes(linear, part), 0);
   }
@@ -92,40 +114,31 @@ class Arriving {
     return this.#missing === 0;
   }
 
-  get storage(): AwqStorage {
+  /** The chunks of a tensor, unpacked on the GPU; they last until `free`. */
+  *chunks({ name, to, width, elementBytes }: Made, programs: Programs): Generator<Chunk> {
     const { out, inner } = this.#linear;
-    return { out, inner, words: this.#buffer("qweight"), zeros: this.#buffer("qzeros"), scales: this.#buffer("scales") };
+    const packed = { out, inner, words: this.#buffer("qweight"), zeros: this.#buffer("qzeros"), scales: this.#buffer("scales") };
+    const rowBytes = width * elementBytes;
+    const perChunk = Math.max(8, 8 * Math.floor(CHUNK_BYTES / rowBytes / 8));
+    for (let first = 0; first < out; first += perChunk) {
+      const rows = Math.min(perChunk, out - first);
+      yield {
+        name,
+        offset: first * rowBytes,
+        length: rows * rowBytes,
+        bytes: () => this.#onCpu(to, first, rows),
+        async put(from, end, target, offset) {
+          const some = { first: from / rowBytes, rows: (end - from) / rowBytes, to: target, at: offset / elementBytes };
+          await programs.once("unpack weights", (p) => unpackAwq(p, packed, to, some));
+        },
+      };
+    }
   }
-
-  free(): void {
-    for (const buffer of this.#buffers.values()) this.#gpu.memory.destroy(buffer);
-  }
-}
-
-/**
- * A checkpoint that AWQ packed, as one of weights [out, inner]: unpacked on the GPU while they are read.
- *
- * @param comes how a weight comes: as codes of q8 with `NAME.scales`, exactly, or as f32, exactly too, which `auto` holds as it is or in q8
- */
-export function awqTensors(gpu: Gpu, source: TensorSource, comes: (weight: string) => "codes" | "f32" | "f32 for q8"): TensorSource {
-  const stored = new Map([...source.names()].map((name) => [name, source.get(name)!]));
-  const linears = awqLinears(stored);
-  const parts = new Map<string, { linear: AwqLinear; part: Part }>();
-  for (const linear of linears.values()) for (const part of PARTS) parts.set(`${linear.name}.${part}`, { linear, part });
-  /** What becomes of a Linear: the tensors that it stands for, each with the bytes of a row. */
-  const made = ({ name, inner }: AwqLinear) => {
-    const weight = `${name}.weight`;
-    if (comes(weight) !== "codes") return [{ name: weight, to: "f32", rowBytes: 4 * inner }] as const;
-    return [
-      { name: weight, to: "q8", rowBytes: inner },
-      { name: weight + SCALES_SUFFIX, to: "scales", rowBytes: (2 * inner) / GROUP },
-    ] as const;
-  };
-  type Made = ReturnType<typeof made>[number];
 
   /** The same rows computed on the CPU, from the files: what is written is held against it. */
-  async function onCpu({ name, out, inner }: AwqLinear, to: Made["to"], first: number, rows: number): Promise<Uint8Array> {
-    const read = async (part: Part) => Uint8Array.from(await stored.get(`${name}.${part}`)!.read()).buffer;
+  async #onCpu(to: Made["to"], first: number, rows: number): Promise<Uint8Array> {
+    const { name, out, inner } = this.#linear;
+    const read = async (part: Part) => Uint8Array.from(await this.#source.get(`${name}.${part}`)!.read()).buffer;
     const packed = {
       ...{ out, inner },
       words: new Uint32Array(await read("qweight")),
@@ -136,49 +149,53 @@ export function awqTensors(gpu: Gpu, source: TensorSource, comes: (weight: strin
     return new Uint8Array(values.buffer);
   }
 
-  function* chunks(programs: Programs, linear: AwqLinear, storage: AwqStorage, { name, to, rowBytes }: Made): Generator<Chunk> {
-    const { out } = linear;
-    const perChunk = Math.max(8, 8 * Math.floor(CHUNK_BYTES / rowBytes / 8));
-    for (let first = 0; first < out; first += perChunk) {
-      const rows = Math.min(perChunk, out - first);
-      yield {
-        name,
-        offset: first * rowBytes,
-        length: rows * rowBytes,
-        bytes: () => onCpu(linear, to, first, rows),
-        async put(from, end, target, offset) {
-          const elementBytes = rowBytes / (to === "scales" ? linear.inner / GROUP : linear.inner);
-          const some = { first: from / rowBytes, rows: (end - from) / rowBytes, to: target, at: offset / elementBytes };
-          await programs.once("unpack weights", (p) => unpackAwq(p, storage, to, some));
-        },
-      };
+  free(): void {
+    for (const buffer of this.#buffers.values()) this.#gpu.memory.destroy(buffer);
+  }
+}
+
+/** A checkpoint that AWQ packed, as one of weights [out, inner]: unpacked on the GPU while they are read. */
+export function awqTensors(gpu: Gpu, source: TensorSource, comes: (weight: string) => Comes): TensorSource {
+  const stored = new Map([...source.names()].map((name) => [name, source.get(name)!]));
+  const parts = new Map<string, { linear: AwqLinear; part: Part; made: readonly Made[] }>();
+  const tensors = new Map<string, StoredTensor>(stored);
+  for (const [weight, linear] of awqLinears(stored)) {
+    const made = madeOf(linear, comes(weight));
+    for (const part of PARTS) {
+      parts.set(`${linear.name}.${part}`, { linear, part, made });
+      tensors.delete(`${linear.name}.${part}`);
+    }
+    for (const { name, to, width } of made) {
+      tensors.set(name, {
+        dtype: DTYPES[to],
+        ...(comes(weight) === "f32 for q8" && { held: "q8" }),
+        shape: [linear.out, width],
+        from: (to === "scales" ? (["scales"] as const) : PARTS).map((part) => `${linear.name}.${part}`),
+        read: (signal) => readAll(self, name, signal),
+      });
     }
   }
 
   async function* stream(names: Iterable<string>, signal: AbortSignal | undefined): AsyncGenerator<Chunk, void, undefined> {
     const wanted = new Set(names);
-    const needed = [...stored.keys()].filter((name) => {
-      const linear = parts.get(name)?.linear;
-      return linear ? made(linear).some((each) => wanted.has(each.name)) : wanted.has(name);
-    });
+    const needed = [...stored.keys()].filter((name) => (parts.get(name)?.made ?? [{ name }]).some((each) => wanted.has(each.name)));
     // safetensors' own writer puts a file's I32 tensors before the F16 ones: with its scales read first, each Linear is done when its words came.
     const isSmall = (name: string) => parts.has(name) && parts.get(name)!.part !== "qweight";
-    const passes = [needed.filter(isSmall), needed.filter((name) => !isSmall(name))];
     const arriving = new Map<AwqLinear, Arriving>();
     const programs = new Programs(gpu);
     try {
-      for (const pass of passes) {
+      for (const pass of [needed.filter(isSmall), needed.filter((name) => !isSmall(name))]) {
         for await (const chunk of source.stream(pass, signal)) {
           const packed = parts.get(chunk.name);
           if (!packed) {
             yield chunk;
             continue;
           }
-          const { linear, part } = packed;
-          const staged = arriving.get(linear) ?? new Arriving(gpu, linear);
+          const { linear, part, made } = packed;
+          const staged = arriving.get(linear) ?? new Arriving(gpu, source, linear);
           arriving.set(linear, staged);
           if (!(await staged.take(chunk, part))) continue;
-          for (const each of made(linear)) if (wanted.has(each.name)) yield* chunks(programs, linear, staged.storage, each);
+          for (const each of made) if (wanted.has(each.name)) yield* staged.chunks(each, programs);
           arriving.delete(linear);
           staged.free();
         }
@@ -189,20 +206,6 @@ export function awqTensors(gpu: Gpu, source: TensorSource, comes: (weight: strin
     }
   }
 
-  const tensors = new Map<string, StoredTensor>();
-  for (const [name, tensor] of stored) if (!parts.has(name)) tensors.set(name, tensor);
-  for (const linear of linears.values()) {
-    const { out, inner } = linear;
-    for (const { name, to } of made(linear)) {
-      tensors.set(name, {
-        dtype: DTYPES[to],
-        ...(comes(name) === "f32 for q8" ? { held: "q8" as const } : {}),
-        shape: to === "scales" ? [out, inner / GROUP] : [out, inner],
-        from: (to === "scales" ? (["scales"] as const) : PARTS).map((part) => `${linear.name}.${part}`),
-        read: (signal) => readAll(self, name, signal),
-      });
-    }
-  }
   const self = madeTensors(tensors, stream);
   return self;
 }

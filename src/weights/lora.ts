@@ -72,44 +72,6 @@ export function mergedTensors(gpu: Gpu, source: TensorSource, adapted: ReadonlyM
     made.set(name, { ...change, name, stored });
   }
 
-  /** A piece of a tensor with everything added to it. */
-  async function* merged(tensor: Tensor, chunk: Chunk, merging: Merging): AsyncGenerator<Chunk, void, undefined> {
-    const { name, stored, updates } = tensor;
-    if (updates.length === 0) {
-      yield { ...chunk, name };
-      return;
-    }
-    const inner = stored.shape[1]!;
-    const dtype = PLAIN[stored.dtype]!;
-    const size = BYTES_PER_ELEMENT[dtype];
-    const [begin, end] = [chunk.offset / size, (chunk.offset + chunk.length) / size];
-    const products = await merging.of(tensor);
-    for (let first = begin; first < end; first += ELEMENTS) {
-      const count = Math.min(ELEMENTS, end - first);
-      yield {
-        name,
-        offset: 4 * first,
-        length: 4 * count,
-        async bytes() {
-          const values = widen(name, await chunk.bytes(), dtype).slice(first - begin, first - begin + count);
-          for (const { update, a, b } of products) addLowRank(values, first, inner, { ...update, a, b });
-          return new Uint8Array(values.buffer);
-        },
-        async put(from, to, target, at) {
-          const [element, elements] = [from / 4, (to - from) / 4];
-          const part = { rowStart: 0, rows: 1, buffer: target };
-          if (dtype === "f32") await chunk.put(from, to, target, at);
-          else await merging.converter.convert(chunk, [element * size, (element + elements) * size], dtype, "f32", part, at / 4, 0);
-          await merging.programs.once("merge weights", (p) => {
-            for (const { update, onGpu } of products) {
-              mergeLora(p, { ...update, ...onGpu, to: target, first: element, elements, at: at / 4, inner });
-            }
-          });
-        },
-      };
-    }
-  }
-
   async function* stream(names: Iterable<string>, signal: AbortSignal | undefined): AsyncGenerator<Chunk, void, undefined> {
     const wanted = new Set(names);
     /** Which tensors are made of each that is read, by where it lies. */
@@ -128,7 +90,7 @@ export function mergedTensors(gpu: Gpu, source: TensorSource, adapted: ReadonlyM
         const asIs = new Set(from === source ? [...wanted].filter((name) => !made.has(name)) : []);
         for await (const chunk of from.stream([...asIs, ...own.keys()], signal)) {
           if (asIs.has(chunk.name)) yield chunk;
-          for (const tensor of own.get(chunk.name) ?? []) yield* merged(tensor, chunk, merging);
+          for (const tensor of own.get(chunk.name) ?? []) yield* merging.merged(tensor, chunk);
         }
       }
     } finally {
@@ -149,24 +111,61 @@ interface Product {
 
 /** The factors of the tensor that goes by, on the CPU and the GPU, until the next one comes. */
 class Merging {
-  readonly programs: Programs;
+  readonly #programs: Programs;
   readonly #gpu: Gpu;
   readonly #signal: AbortSignal | undefined;
   readonly #products = new Map<Tensor, Product[]>();
+  /** Widens what is stored in 16 bits. */
   #converter: Converter | undefined;
 
   constructor(gpu: Gpu, signal: AbortSignal | undefined) {
-    this.programs = new Programs(gpu);
+    this.#programs = new Programs(gpu);
     this.#gpu = gpu;
     this.#signal = signal;
   }
 
-  /** Widens what is stored in 16 bits. */
-  get converter(): Converter {
-    return (this.#converter ??= new Converter(this.#gpu));
+  /** A piece of a tensor with everything added to it. */
+  async *merged(tensor: Tensor, chunk: Chunk): AsyncGenerator<Chunk, void, undefined> {
+    const { name, stored, updates } = tensor;
+    if (updates.length === 0) {
+      yield { ...chunk, name };
+      return;
+    }
+    const inner = stored.shape[1]!;
+    const dtype = PLAIN[stored.dtype]!;
+    const size = BYTES_PER_ELEMENT[dtype];
+    const [begin, end] = [chunk.offset / size, (chunk.offset + chunk.length) / size];
+    const products = await this.#of(tensor);
+    for (let first = begin; first < end; first += ELEMENTS) {
+      const count = Math.min(ELEMENTS, end - first);
+      yield {
+        name,
+        offset: 4 * first,
+        length: 4 * count,
+        async bytes() {
+          const values = widen(name, await chunk.bytes(), dtype).slice(first - begin, first - begin + count);
+          for (const { update, a, b } of products) addLowRank(values, first, inner, { ...update, a, b });
+          return new Uint8Array(values.buffer);
+        },
+        put: async (from, to, target, at) => {
+          const [element, elements] = [from / 4, (to - from) / 4];
+          if (dtype === "f32") await chunk.put(from, to, target, at);
+          else {
+            const part = { rowStart: 0, rows: 1, buffer: target };
+            this.#converter ??= new Converter(this.#gpu);
+            await this.#converter.convert(chunk, [element * size, (element + elements) * size], dtype, "f32", part, at / 4, 0);
+          }
+          await this.#programs.once("merge weights", (p) => {
+            for (const { update, onGpu } of products) {
+              mergeLora(p, { ...update, ...onGpu, to: target, first: element, elements, at: at / 4, inner });
+            }
+          });
+        },
+      };
+    }
   }
 
-  async of(tensor: Tensor): Promise<Product[]> {
+  async #of(tensor: Tensor): Promise<Product[]> {
     const known = this.#products.get(tensor);
     if (known) return known;
     const { memory } = this.#gpu;
@@ -191,7 +190,7 @@ class Merging {
 
   async finish(): Promise<void> {
     for (const tensor of [...this.#products.keys()]) this.#free(tensor);
-    this.programs.dispose();
+    this.#programs.dispose();
     await this.#converter?.finish();
   }
 }

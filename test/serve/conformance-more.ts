@@ -1,4 +1,7 @@
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { expect } from "vitest";
+import { partsOf } from "../../src/api/internvl.ts";
 import { c, chat, type Json, ok, type Row, refused, row, SAME, streamed, user } from "./conformance.ts";
 import { MODEL, TRIANGLE } from "./server.ts";
 
@@ -81,7 +84,7 @@ export const MORE: Row[] = [
     const image = { type: "input_image", image_url: "data:image/png;base64,AAAA" }; // of another endpoint
     await refused(server, CHAT, { ...TRIANGLE, messages: [{ role: "user", content: [image] }] }, 400, param);
   }),
-  c("tools of type custom, tool_choice: allowed_tools", "taken", "an error; ignored", "400", async (server) => {
+  c("tools of type custom, tool_choice: allowed_tools", "taken", "400; as auto", "400", async (server) => {
     await refused(server, CHAT, { ...TRIANGLE, tools: [{ type: "custom", custom: { name: "a" } }] }, 400, "tools[0].custom");
     const tool_choice = { type: "allowed_tools", allowed_tools: { mode: "auto", tools: [] } };
     await refused(server, CHAT, { ...TRIANGLE, tools: [of("a", false)], tool_choice }, 400, "tool_choice.allowed_tools");
@@ -134,11 +137,30 @@ export const MORE: Row[] = [
     const chunks = await streamed(server, { max_tokens: 1 });
     expect([deltas(chunks), chunks.at(-1).choices[0].finish_reason]).toEqual(["A", "length"]);
   }),
-  row("any other", "HEAD", "405", "as GET, without the body", "as GET, without the body", async (server) => {
+  row(
+    "any other",
+    "a client that closes its side after its request",
+    "not said",
+    "has gone",
+    "has gone: its slot is free",
+    async (server) => {
+      const body = JSON.stringify({ ...TRIANGLE, messages: user("Count."), n: 12, max_tokens: 1000, temperature: 2 });
+      const socket = connect({ port: Number(new URL(server.url).port), host: "127.0.0.1", allowHalfOpen: true });
+      socket.write(
+        `POST ${CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      );
+      const { scheduler } = partsOf(server.vlm);
+      await expect.poll(() => scheduler.load.running, { interval: 1 }).toBeGreaterThan(0);
+      socket.end();
+      expect(await text(socket)).toBe("");
+      await expect.poll(() => scheduler.load.running, { interval: 1 }).toBe(0);
+    },
+  ),
+  row("any other", "HEAD", "not said", "as GET, without the body", "as GET, without the body", async (server) => {
     const response = await fetch(`${server.url}/v1/models`, { method: "HEAD" });
     expect([response.status, await response.text()]).toEqual([200, ""]);
   }),
-  row("any other", "OPTIONS", "204 to allowed pages", "204 to all pages", "204 to --cors' pages, else 403", async (server) => {
+  row("any other", "OPTIONS", "not said", "200 to all pages", "204 to --cors' pages, else 403", async (server) => {
     const response = await fetch(`${server.url}${CHAT}`, { method: "OPTIONS", headers: { origin: "http://a.example" } });
     expect([response.status, response.headers.get("access-control-allow-origin")]).toEqual([403, null]);
   }),

@@ -92,7 +92,7 @@ export const ROWS: Row[] = [
   c(
     "usage",
     "prompt, completion and total tokens, cached_tokens in prompt_tokens_details",
-    "all but cached_tokens, which is in timings.cache_n",
+    "the same, and timings.cache_n",
     "as OpenAI",
     async (server) => {
       await chat(server, { messages: [about(SHAPE, "card-2")] });
@@ -119,7 +119,7 @@ export const ROWS: Row[] = [
     "400",
     wrong("messages[0].role", { messages: [{ role: "robot", content: "x" }] }),
   ),
-  c("messages[].role: developer", "as system in newer models", "by the template", "as system", async (server) => {
+  c("messages[].role: developer", "in place of system in newer models", "as system", "as system", async (server) => {
     const count = async (role: string) =>
       (await chat(server, { messages: [{ role, content: "You are terse." }, about(SHAPE)], max_tokens: 1 })).usage.prompt_tokens;
     expect(await count("developer")).toBe(await count("system"));
@@ -138,14 +138,14 @@ export const ROWS: Row[] = [
   }),
   c(
     "messages: end with an answer",
-    "goes on",
+    "taken",
     "goes on with it",
     "400",
     wrong("messages", { messages: [about(SHAPE), { role: "assistant", content: "A" }] }),
   ),
   c("messages[].name", "taken", "ignored", "ignored", answers({ messages: [{ ...about(SHAPE), name: "Ann" }] })),
   c("messages[].content: list of texts", "taken", "taken", "lines, one below the other", answers({ messages: [about(SHAPE)] })),
-  c("messages[].content: null", "400", "400", "400", wrong("messages[0].content", { messages: user(null) })),
+  c("messages[].content: null", "400", "taken", "400", wrong("messages[0].content", { messages: user(null) })),
   c(
     "messages[].content[].type: unknown",
     "400",
@@ -159,7 +159,7 @@ export const ROWS: Row[] = [
   c(
     "image_url: a text in place of { url }",
     "400",
-    "400",
+    "500",
     "taken",
     answers({
       messages: user([
@@ -185,7 +185,7 @@ export const ROWS: Row[] = [
   c(
     "image_url: another kind of data",
     "400",
-    "400",
+    "500",
     "400",
     wrong("messages[0].content[0].image_url.url", {
       messages: user([{ type: "image_url", image_url: { url: "data:text/html;base64,PGh0bWw+" } }]),
@@ -213,7 +213,7 @@ export const ROWS: Row[] = [
   c(
     "image_url of an assistant",
     "400",
-    "400",
+    "taken",
     "400",
     wrong("messages[1].content[0].type", {
       messages: [about(SHAPE), { role: "assistant", content: about(SHAPE).content }, { role: "user", content: "x" }],
@@ -250,7 +250,7 @@ export const ROWS: Row[] = [
   c("max_completion_tokens", "in place of max_tokens", SAME, "goes before max_tokens", async (server) => {
     expect((await chat(server, { max_completion_tokens: 1, max_tokens: 3 })).usage.completion_tokens).toBe(1);
   }),
-  c("max_tokens: 0, -1, 1.5, a text", "400", "-1 is no limit, others by chance", "400", async (server) => {
+  c("max_tokens: 0, -1, 1.5, a text", "400", "-1: no limit; 0: the prompt alone; a text: ignored", "400", async (server) => {
     for (const max_tokens of [0, -1, 1.5, "5"]) await wrong("max_tokens", { max_tokens })(server);
   }),
   c("max_tokens: more than there is room", "400", "what there is room for", "what there is room for", answers({ max_tokens: 1_000_000 })),
@@ -264,16 +264,16 @@ export const ROWS: Row[] = [
       (await chat(server, { temperature: 1, seed: 3, max_tokens: 4 })).choices[0].message.content,
     );
   }),
-  c("top_p", "0 … 1", SAME, SAME, async (server) => {
+  c("top_p", "0 … 1, 1 by default", "taken, 0.95 by default", "as OpenAI", async (server) => {
     await answers({ temperature: 2, top_p: 0 })(server); // the most probable alone
     await wrong("top_p", { top_p: 1.1 })(server);
   }),
-  c("top_k", "none: 400", "taken", "taken; 0 and -1 are off", async (server) => {
+  c("top_k", "none: 400", "taken, 40 by default", "taken; 0 and -1 are off", async (server) => {
     await answers({ temperature: 2, top_k: 1 })(server);
     await chat(server, { top_k: -1 });
     await wrong("top_k", { top_k: -2 })(server);
   }),
-  c("min_p", "none: 400", "taken", "taken", async (server) => {
+  c("min_p", "none: 400", "taken, 0.05 by default", "taken", async (server) => {
     await answers({ temperature: 2, min_p: 1 })(server);
     await wrong("min_p", { min_p: 2 })(server);
   }),
@@ -305,7 +305,7 @@ export const ROWS: Row[] = [
     expect(textOf(await chat(server, { stop: ["x", "angle"] }))).toBe("A tri");
     await wrong("stop", { stop: 5 })(server);
   }),
-  c("n", "1 … 128", "taken", "1 … 128; the i-th has seed + i", async (server) => {
+  c("n", "1 … 128", "as many as it has slots", "1 … 128; the i-th has seed + i", async (server) => {
     const answer = await chat(server, { n: 3, temperature: 2, seed: 5, max_tokens: 6 });
     expect(answer.choices.map(({ index }: Json) => index)).toEqual([0, 1, 2]);
     expect(textOf(answer, 2)).toBe(textOf(await chat(server, { temperature: 2, seed: 7, max_tokens: 6 })));
@@ -323,7 +323,7 @@ export const ROWS: Row[] = [
       expect(top_logprobs.reduce((sum: number, each: Json) => sum + Math.exp(each.logprob), 0)).toBeLessThanOrEqual(1 + 1e-9);
     }
   }),
-  c("top_logprobs without logprobs, or above 20", "400", "400", "400", async (server) => {
+  c("top_logprobs without logprobs, or above 20", "400", "400; taken", "400", async (server) => {
     await wrong("top_logprobs", { top_logprobs: 2 })(server);
     await wrong("top_logprobs", { logprobs: true, top_logprobs: 21 })(server);
   }),
@@ -385,7 +385,7 @@ export const ROWS: Row[] = [
     );
     await wrong("response_format.json_schema", { response_format: { type: "json_schema" } })(server);
   }),
-  c("response_format with tools", "either", "400", "either", async (server) => {
+  c("response_format with tools", "either", "by the template", "either", async (server) => {
     const tools = [{ type: "function", function: { name: "add", parameters: SHAPE_SCHEMA } }];
     const response_format = { type: "json_schema", json_schema: { name: "x", schema: { type: "integer", minimum: 1, maximum: 3 } } };
     const { choices } = await chat(server, { tools, response_format, temperature: 1, seed: 2 });
@@ -393,7 +393,7 @@ export const ROWS: Row[] = [
     if (message.tool_calls) expect(message.tool_calls[0].function.name).toBe("add");
     else expect(["1", "2", "3"]).toContain(message.content);
   }),
-  c("logprobs with a schema", "of the model's own distribution", "of what is left", "of the model's own distribution", async (server) => {
+  c("logprobs with a schema", "not said", "of the model's own distribution", "of the model's own distribution", async (server) => {
     const json_schema = { name: "shape", schema: SHAPE_SCHEMA };
     const { choices } = await chat(server, { response_format: { type: "json_schema", json_schema }, logprobs: true, top_logprobs: 2 });
     const { content } = choices[0].logprobs;
@@ -411,7 +411,7 @@ export const ROWS: Row[] = [
   c(
     "tool_choice: required, a function",
     "forces a call",
-    "forces a call",
+    "forces a call; as auto",
     "forces a call, its arguments by the function's schema",
     async (server) => {
       const of = (name: string, key: string) => ({
@@ -465,7 +465,7 @@ export const ROWS: Row[] = [
   c(
     "parallel_tool_calls",
     "true by default",
-    "by the template",
+    "by the template, false by default",
     "several calls where one is forced, but not with false",
     async (server) => {
       const tools = [{ type: "function", function: { name: "stop" } }];
@@ -547,11 +547,17 @@ export const ROWS: Row[] = [
     expect(chunks.every((chunk) => !("usage" in chunk))).toBe(true);
     expect(chunks.at(-1).timings.predicted_n).toBe(4);
   }),
-  c("stream_options.include_usage", "usage in a last chunk without choices, null before", SAME, SAME, async (server) => {
-    const chunks = await streamed(server, { stream_options: { include_usage: true } });
-    expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { completion_tokens: 4, total_tokens: 46 } });
-    expect(chunks.slice(0, -1).every(({ usage }) => usage === null)).toBe(true);
-  }),
+  c(
+    "stream_options.include_usage",
+    "usage in a last chunk without choices, null before",
+    "the same, none before",
+    "as OpenAI",
+    async (server) => {
+      const chunks = await streamed(server, { stream_options: { include_usage: true } });
+      expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { completion_tokens: 4, total_tokens: 46 } });
+      expect(chunks.slice(0, -1).every(({ usage }) => usage === null)).toBe(true);
+    },
+  ),
   c("stream_options without stream", "400", "ignored", "400", wrong("stream_options", { stream_options: { include_usage: true } })),
   c("stream: n", "chunks of every index", SAME, SAME, async (server) => {
     const chunks = await streamed(server, { n: 2 });
@@ -606,13 +612,13 @@ export const ROWS: Row[] = [
     expect(ids.choices[0].text).toBe(text.choices[0].text);
     await refused(server, TEXT, { prompt: [999_999_999] }, 400, "prompt");
   }),
-  t("prompt: empty or absent", "<|endoftext|>", "taken", "400", async (server) => {
+  t("prompt: empty or absent", "<|endoftext|>", "taken; 500", "400", async (server) => {
     for (const prompt of ["", [], undefined, 5, {}]) await refused(server, TEXT, { prompt }, 400, "prompt");
   }),
   t("max_tokens", "16 by default", "no limit", "16 by default", async (server) => {
     expect((await complete(server, { max_tokens: 1 })).usage.completion_tokens).toBe(1);
   }),
-  t("echo", "the prompt before its answer", "400", "as OpenAI, without logprobs", async (server) => {
+  t("echo", "the prompt before its answer", "500", "as OpenAI, without logprobs", async (server) => {
     const [plain, echoed] = [await complete(server, { max_tokens: 3 }), await complete(server, { echo: true, max_tokens: 3 })];
     expect(echoed.choices[0].text).toBe(`The shape is${plain.choices[0].text}`);
   }),
@@ -623,7 +629,7 @@ export const ROWS: Row[] = [
     expect(logprobs.text_offset[0]).toBe(0);
     await refused(server, TEXT, { prompt: "x", logprobs: 6 }, 400, "logprobs");
   }),
-  t("suffix, best_of", "taken", "400", "400", async (server) => {
+  t("suffix, best_of", "taken", "500", "400", async (server) => {
     await refused(server, TEXT, { prompt: "x", suffix: "y" }, 400, "suffix");
     await refused(server, TEXT, { prompt: "x", best_of: 5 }, 400, "best_of");
   }),

@@ -131,6 +131,9 @@ export function loadSuite(running: () => Running, full: boolean): void {
 
   it("a client that hangs up frees its slot; whole answers, streams, and while they wait", async () => {
     const { scheduler } = partsOf(running().vlm);
+    const warnings: string[] = [];
+    const warned = ({ name }: Error) => warnings.push(name);
+    process.on("warning", warned);
     const long = { ...TRIANGLE, messages: [{ role: "user", content: "Count." }], n: 12, max_tokens: 1000, temperature: 2, logit_bias: {} };
     for (const stream of [false, true]) {
       const abort = new AbortController();
@@ -148,6 +151,8 @@ export function loadSuite(running: () => Running, full: boolean): void {
       await idle();
       expect(await asking).toBe("gone");
     }
+    process.off("warning", warned);
+    expect(warnings).not.toContain("MaxListenersExceededWarning"); // of a signal that all twelve listen to
   });
 
   it("who reads nothing keeps no slot", async () => {

@@ -36,6 +36,12 @@ describe("what the pages say of commands", () => {
     expect(flags.filter((flag) => !new RegExp(`${flag}(?![\\w-])`).test(text))).toEqual([]);
   });
 
+  it("docs/serving.md's table has every flag of serve, and no other", () => {
+    const table = read("docs/serving.md").split("| flag |")[1]!.split("\n\n")[0]!;
+    const named = table.split("\n").flatMap((line) => line.split(" | ")[0]!.match(/--[a-z][\w-]*/g) ?? []);
+    expect(named.sort()).toEqual(commands.find(({ name }) => name === "serve")!.flags.sort());
+  });
+
   it("README names every command", () => {
     expect(commands.map(({ name }) => name).filter((name) => !read("README.md").includes(`\`internvl ${name}`))).toEqual([]);
   });

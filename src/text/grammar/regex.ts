@@ -28,7 +28,9 @@ const CLASSES: Readonly<Record<string, Characters>> = {
   s: SPACE,
   S: without(ALL, SPACE),
 };
-const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, 0: 0 };
+const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13 };
+type Refuse = (what: string, hint?: string) => EngineError;
+
 const MOST_TIMES = 10_000;
 const MOST_DEPTH = 200;
 
@@ -42,7 +44,7 @@ const MOST_DEPTH = 200;
  * @throws EngineError bad-input where it has what no grammar of this kind says: assertions, references back, flags but s and u
  */
 export function regexGrammar(source: string, flags: string, name: string, write: Write, whole: boolean, param = name): string {
-  const refuse = (what: string, hint?: string) =>
+  const refuse: Refuse = (what, hint) =>
     new EngineError("bad-input", `${name} ${quoted(`/${source}/${flags}`)} has ${what}, which cannot be enforced while text is generated`, {
       hint,
       param,
@@ -57,123 +59,152 @@ export function regexGrammar(source: string, flags: string, name: string, write:
       param,
     });
   }
-  const unicode = flags.includes("u");
-  // Without u a character beyond U+FFFF is two: what is written here never has one then.
-  const universe = unicode ? ALL : both(ALL, [[0, 0xffff]]);
-  const characters = Array.from(source);
-  if (!unicode && characters.some((each) => each.length > 1)) throw refuse("a character beyond U+FFFF without the flag u");
-  const any = `${write(universe)}*`;
-  let at = 0;
-  let depth = 0;
+  if (!flags.includes("u") && /[\ud800-\udbff][\udc00-\udfff]/.test(source)) throw refuse("a character beyond U+FFFF without the flag u");
+  return new Reader(source, flags, whole, write, refuse).alternatives();
+}
 
-  const peek = (text: string): boolean => source.startsWith(text, at);
-  const take = (text: string): boolean => {
-    if (!peek(text)) return false;
-    at += text.length;
+/** Reads an expression that JavaScript takes from front to back, and writes the grammar: a method for each thing that it is made of. */
+class Reader {
+  readonly #source: string;
+  readonly #flags: string;
+  readonly #whole: boolean;
+  readonly #write: Write;
+  readonly #refuse: Refuse;
+  /** Without the flag u a character beyond U+FFFF is two: what is written here never has one then. */
+  readonly #universe: Characters;
+  readonly #any: string;
+  #at = 0;
+  /** Of groups. */
+  #depth = 0;
+
+  constructor(source: string, flags: string, whole: boolean, write: Write, refuse: Refuse) {
+    this.#source = source;
+    this.#flags = flags;
+    this.#whole = whole;
+    this.#write = write;
+    this.#refuse = refuse;
+    this.#universe = flags.includes("u") ? ALL : both(ALL, [[0, 0xffff]]);
+    this.#any = `${write(this.#universe)}*`;
+  }
+
+  #sees(text: string): boolean {
+    return this.#source.startsWith(text, this.#at);
+  }
+
+  #take(text: string): boolean {
+    if (!this.#sees(text)) return false;
+    this.#at += text.length;
     return true;
-  };
-  const matched = (pattern: RegExp): RegExpExecArray | null => {
-    pattern.lastIndex = at;
-    const found = pattern.exec(source);
-    if (found) at += found[0].length;
+  }
+
+  #match(pattern: RegExp): RegExpExecArray | null {
+    pattern.lastIndex = this.#at;
+    const found = pattern.exec(this.#source);
+    if (found) this.#at += found[0].length;
     return found;
-  };
-  const written = (set: Characters): string => {
-    const inside = both(set, universe);
-    if (inside.length === 0) throw refuse("a class without characters");
-    return write(inside);
-  };
-
-  /** What follows a backslash: a set. */
-  function escapedSet(inClass: boolean): Characters {
-    const code = matched(/u\{([\da-fA-F]+)\}|u([\da-fA-F]{4})|x([\da-fA-F]{2})/y);
-    if (code && (code[1] === undefined || unicode)) return both(one(Number.parseInt(code[1] ?? code[2] ?? code[3]!, 16)), ALL);
-    if (code) throw refuse("\\u{…} without the flag u");
-    const control = matched(/c([A-Za-z])/y);
-    if (control) return one(control[1]!.charCodeAt(0) % 32);
-    const letter = String.fromCodePoint(source.codePointAt(at)!);
-    at += letter.length;
-    if (letter in CLASSES) return CLASSES[letter]!;
-    if (letter === "0" && !/\d/.test(source[at] ?? "")) return one(0);
-    if (letter in CONTROLS && letter !== "0") return one(CONTROLS[letter]!);
-    if (inClass && letter === "b") return one(8);
-    if (/[bB]/.test(letter)) throw refuse(`the assertion \\${letter}`);
-    if (/[\dk]/.test(letter)) throw refuse(`the reference back or octal code \\${letter}`);
-    if (/[pP]/.test(letter)) throw refuse(`the class \\${letter}`, "write the ranges of characters that it may have");
-    return one(letter.codePointAt(0)!);
   }
 
-  function member(): { set: Characters; code: number | undefined } {
-    if (take("\\")) {
-      const set = escapedSet(true);
-      return { set, code: set.length === 1 && set[0]![0] === set[0]![1] ? set[0]![0] : undefined };
+  #character(): number {
+    const code = this.#source.codePointAt(this.#at)!;
+    this.#at += code > 0xffff ? 2 : 1;
+    return code;
+  }
+
+  alternatives(): string {
+    const ways = [this.#way()];
+    while (this.#take("|")) ways.push(this.#way());
+    return either(ways);
+  }
+
+  /** One way of an alternative; anchors only where nothing comes before or behind the whole of it. */
+  #way(): string {
+    const parts: string[] = [];
+    const begins = this.#depth === 0 && this.#take("^");
+    let ends = false;
+    while (this.#at < this.#source.length && !this.#sees("|") && !this.#sees(")")) {
+      if (this.#sees("^") || (this.#sees("$") && this.#depth > 0)) throw this.#refuse(`the anchor ${this.#source[this.#at]} inside`);
+      if (this.#take("$")) {
+        ends = true;
+        if (this.#at < this.#source.length && !this.#sees("|")) throw this.#refuse("the anchor $ inside");
+      } else parts.push(this.#term());
     }
-    const code = source.codePointAt(at)!;
-    at += code > 0xffff ? 2 : 1;
-    return { set: one(code), code };
+    const free = this.#depth === 0 && !this.#whole;
+    return [...(free && !begins ? [this.#any] : []), ...parts, ...(free && !ends ? [this.#any] : [])].join(" ") || '""';
   }
 
-  function classOf(): Characters {
-    const negated = take("^");
+  #term(): string {
+    const what = this.#atom();
+    const times = this.#match(/([*+?])\??|\{(\d+)(,(\d*))?\}\??/y);
+    if (!times) return what;
+    const [, sign, least, more, most] = times;
+    if (Number(least) > MOST_TIMES || Number(most) > MOST_TIMES) throw this.#refuse(`a repetition of more than ${MOST_TIMES}`);
+    return `${what}${sign ?? `{${Number(least)}${more === undefined ? "" : `,${most === "" ? "" : Number(most)}`}}`}`;
+  }
+
+  #atom(): string {
+    if (this.#take("(")) return this.#group();
+    if (this.#take("[")) return this.#written(this.#class());
+    if (this.#take("\\")) return this.#written(this.#escaped(false));
+    if (this.#take(".")) return this.#written(this.#flags.includes("s") ? ALL : without(ALL, LINE_ENDS));
+    return this.#written(one(this.#character()));
+  }
+
+  #group(): string {
+    if (this.#match(/\?(?:[=!]|<[=!])/y)) throw this.#refuse("an assertion that looks ahead or back");
+    if (this.#sees("?") && !this.#match(/\?(?::|<[^>]*>)/y)) throw this.#refuse("a group with flags of its own");
+    if (++this.#depth > MOST_DEPTH) throw this.#refuse(`groups nested more than ${MOST_DEPTH} deep`);
+    const inside = this.alternatives();
+    this.#depth--;
+    this.#take(")");
+    return inside;
+  }
+
+  #written(set: Characters): string {
+    const inside = both(set, this.#universe);
+    if (inside.length === 0) throw this.#refuse("a class without characters");
+    return this.#write(inside);
+  }
+
+  /** What stands between [ and ]. */
+  #class(): Characters {
+    const negated = this.#take("^");
     let set: Characters = [];
-    while (!take("]")) {
-      const first = member();
-      if (peek("-") && source[at + 1] !== "]") {
-        at++;
-        const last = member();
-        if (first.code !== undefined && last.code !== undefined) set = union(set, both([[first.code, last.code]], ALL));
-        else set = union(set, first.set, one(0x2d), last.set);
-      } else set = union(set, first.set);
+    while (!this.#take("]")) {
+      const first = this.#member();
+      if (this.#sees("-") && this.#source[this.#at + 1] !== "]") {
+        this.#at++;
+        const last = this.#member();
+        const [from, to] = [codeOf(first), codeOf(last)];
+        const range = from !== undefined && to !== undefined;
+        set = range ? union(set, both([[from, to]], ALL)) : union(set, first, one(0x2d), last);
+      } else set = union(set, first);
     }
     return negated ? without(ALL, set) : set;
   }
 
-  function atom(): string {
-    if (take("(")) {
-      if (matched(/\?(?:[=!]|<[=!])/y)) throw refuse("an assertion that looks ahead or back");
-      if (peek("?") && !matched(/\?(?::|<[^>]*>)/y)) throw refuse("a group with flags of its own");
-      if (++depth > MOST_DEPTH) throw refuse(`groups nested more than ${MOST_DEPTH} deep`);
-      const inside = alternatives();
-      depth--;
-      take(")");
-      return inside;
-    }
-    if (take("[")) return written(classOf());
-    if (take("\\")) return written(escapedSet(false));
-    if (take(".")) return written(flags.includes("s") ? ALL : without(ALL, LINE_ENDS));
-    return written(member().set);
+  #member(): Characters {
+    return this.#take("\\") ? this.#escaped(true) : one(this.#character());
   }
 
-  function term(): string {
-    const what = atom();
-    const times = matched(/([*+?])\??|\{(\d+)(,(\d*))?\}\??/y);
-    if (!times) return what;
-    const [, sign, least, more, most] = times;
-    if (Number(least) > MOST_TIMES || Number(most) > MOST_TIMES) throw refuse(`a repetition of more than ${MOST_TIMES}`);
-    return `${what}${sign ?? `{${Number(least)}${more === undefined ? "" : `,${most === "" ? "" : Number(most)}`}}`}`;
+  /** What follows a backslash. */
+  #escaped(inClass: boolean): Characters {
+    const code = this.#match(/u\{([\da-fA-F]+)\}|u([\da-fA-F]{4})|x([\da-fA-F]{2})/y);
+    if (code?.[1] && !this.#flags.includes("u")) throw this.#refuse("\\u{…} without the flag u");
+    if (code) return both(one(Number.parseInt(code[1] ?? code[2] ?? code[3]!, 16)), ALL);
+    const control = this.#match(/c([A-Za-z])/y);
+    if (control) return one(control[1]!.charCodeAt(0) % 32);
+    const letter = String.fromCodePoint(this.#character());
+    if (letter in CLASSES) return CLASSES[letter]!;
+    if (letter === "0" && !/\d/.test(this.#source[this.#at] ?? "")) return one(0);
+    if (letter in CONTROLS) return one(CONTROLS[letter]!);
+    if (inClass && letter === "b") return one(8);
+    if (/[bB]/.test(letter)) throw this.#refuse(`the assertion \\${letter}`);
+    if (/[\dk]/.test(letter)) throw this.#refuse(`the reference back or octal code \\${letter}`);
+    if (/[pP]/.test(letter)) throw this.#refuse(`the class \\${letter}`, "write the ranges of characters that it may have");
+    return one(letter.codePointAt(0)!);
   }
-
-  /** One way of an alternative; anchors only where nothing comes before or behind the whole of it. */
-  function way(): string {
-    const parts: string[] = [];
-    const begins = depth === 0 && take("^");
-    let ends = false;
-    while (at < source.length && !peek("|") && !peek(")")) {
-      if (peek("^") || (peek("$") && depth > 0)) throw refuse(`the anchor ${source[at]} inside`);
-      if (take("$")) {
-        ends = true;
-        if (at < source.length && !peek("|")) throw refuse("the anchor $ inside");
-      } else parts.push(term());
-    }
-    const free = depth === 0 && !whole;
-    return [...(free && !begins ? [any] : []), ...parts, ...(free && !ends ? [any] : [])].join(" ") || '""';
-  }
-
-  function alternatives(): string {
-    const ways = [way()];
-    while (take("|")) ways.push(way());
-    return either(ways);
-  }
-
-  return alternatives();
 }
+
+/** The code of a set's only character. */
+const codeOf = ([only, ...others]: Characters): number | undefined =>
+  only && others.length === 0 && only[0] === only[1] ? only[0] : undefined;
