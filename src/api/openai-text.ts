@@ -43,24 +43,25 @@ const FIELDS = {
 };
 
 /** A text's ids; a special token's name in it is text. @throws EngineError context-overflow where it is far too long */
-function idsOf(parts: Parts, text: string): number[] {
-  checkLength([text], { tokenizer: parts.tokenizer, context: parts.model.maxContext });
+async function idsOf(parts: Parts, text: string): Promise<number[]> {
+  await checkLength([text], { tokenizer: parts.tokenizer, context: parts.model.maxContext });
   return parts.tokenizer.encodeParts([text]);
 }
 
 /** One prompt or several, each a text or ids. */
-function promptsOf(parts: Parts, value: unknown): number[][] {
+async function promptsOf(parts: Parts, value: unknown): Promise<number[][]> {
   const needs = `a text that is not empty, token ids, or a list of up to ${MOST_PROMPTS} of either`;
   const isIds = (each: unknown): each is number[] => Array.isArray(each) && each.length > 0 && typeof each[0] === "number";
   const list = typeof value === "string" || isIds(value) ? [value] : value;
   if (!isList(list) || list.length === 0 || list.length > MOST_PROMPTS) throw wrong("prompt", value, needs);
-  return Array.from(list, (each) => {
+  const read = async (each: unknown): Promise<number[]> => {
     if (typeof each === "string" && each !== "") return idsOf(parts, each);
     if (!isIds(each)) throw wrong("prompt", each, needs);
     const bad = each.find((id) => !Number.isInteger(id) || id < 0 || id >= parts.config.language.vocabSize);
     if (bad !== undefined) throw wrong("prompt", bad, `token ids below ${parts.config.language.vocabSize}`);
     return each;
-  });
+  };
+  return Promise.all(Array.from(list, read));
 }
 
 /** Answers a request of OpenAI's completions, whole or as chunks. @throws EngineError as `complete` */
@@ -75,7 +76,7 @@ export async function completeText(
   const { n = 1, model = "internvl", echo = false, logprobs } = read;
   if (read.best_of !== undefined && read.best_of !== n) throw unsupported("best_of", "best_of other than n");
   if (echo && logprobs !== undefined) throw unsupported("echo", "echo together with logprobs");
-  const prompts = promptsOf(parts, read.prompt);
+  const prompts = await promptsOf(parts, read.prompt);
   if (prompts.length * n > MOST_PROMPTS)
     throw new EngineError("bad-input", `n asks for ${prompts.length * n} answers, at most ${MOST_PROMPTS} are given`, { param: "n" });
   const generation = generationOf(read, Math.min(read.max_tokens ?? DEFAULT_TOKENS, parts.model.maxContext));

@@ -69,10 +69,14 @@ export interface Preparing extends Omit<Tiling, "settings"> {
 }
 
 /** Long texts are measured before they are tokenised: that costs a minute where it would be for nothing. */
-export function checkLength(texts: readonly string[], { tokenizer, context }: Pick<Preparing, "tokenizer" | "context">): void {
+export async function checkLength(
+  texts: readonly string[],
+  { tokenizer, context }: Pick<Preparing, "tokenizer" | "context">,
+): Promise<void> {
   const length = texts.reduce((sum, text) => sum + text.length, 0);
   if (length <= 4 * context) return;
-  const least = texts.reduce((sum, text) => sum + tokenizer.atLeast(text), 0);
+  let least = 0;
+  for (const text of texts) least += await tokenizer.atLeast(text);
   if (least < context) return;
   throw new EngineError(
     "context-overflow",
@@ -96,7 +100,7 @@ export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<Pre
   const system = ask.system === undefined ? config.systemMessage : joined(ask.system, ask.systemTexts);
   const placed = placePictures(ask, template);
   const answers = ask.turns.map(({ answer, answerTexts }) => joined(answer, answerTexts));
-  checkLength([system ?? "", ...placed.turns.map(({ text }) => text), ...answers, placed.question.text], preparing);
+  await checkLength([system ?? "", ...placed.turns.map(({ text }) => text), ...answers, placed.question.text], preparing);
 
   const { clip, settings, frames } = ask;
   const shown =

@@ -19,15 +19,12 @@ const OTHERS: Readonly<Record<string, string>> = {
 const HARMLESS = /^(backend|do_fuse|exllama_config|fuse_max_seq_len|modules_to_fuse|quant_method)$/;
 
 function awqConfig(q: Fields): Packed {
-  const alike = (key: string, allowed: readonly (string | number | boolean)[], what: string): void => {
-    const value = q.get(key) ?? allowed[0]!;
-    const plain = typeof value === "string" ? value.toLowerCase() : value;
-    if (!allowed.includes(plain as string)) throw q.wrong(key, `${allowed.map((each) => described(each)).join(" or ")} (${what})`, INSTEAD);
-  };
-  alike("version", ["gemm"], "how AutoAWQ and lmdeploy pack; gemv and others lie otherwise");
-  alike("bits", [4], "AWQ is loaded in 4 bits alone");
-  alike("group_size", [128], "the group of the published checkpoints");
-  alike("zero_point", [true], "packed without zero points the codes mean something else");
+  // As AutoAWQ and lmdeploy pack: gemv and others lie otherwise, and without zero points the codes mean something else.
+  const needed = { version: "gemm", bits: 4, group_size: 128, zero_point: true };
+  for (const [key, needs] of Object.entries(needed)) {
+    const value = q.get(key) ?? needs;
+    if ((typeof value === "string" ? value.toLowerCase() : value) !== needs) throw q.wrong(key, described(needs), INSTEAD);
+  }
   const list = q.get("modules_to_not_convert") ?? [];
   if (!Array.isArray(list) || !list.every((each) => typeof each === "string")) throw q.wrong("modules_to_not_convert", "a list of names");
   q.rest((key) => HARMLESS.test(key));

@@ -1,7 +1,7 @@
 import { EngineError, late } from "../errors.ts";
 import { decodeText, parseJsonObject } from "../json.ts";
 import { described, quoted } from "../options.ts";
-import { TokenBound } from "./bound.ts";
+import type { TokenBound } from "./bound.ts";
 import { checkTokenizerJson, type OtherIds, REFETCH } from "./check-json.ts";
 import { Encoder } from "./encoder.ts";
 import { PartsEncoder } from "./parts-encoder.ts";
@@ -17,7 +17,7 @@ export interface Tokenizer {
   /** A prompt's ids: a structural token is one where the template has put it; typed into a text it is encoded like other characters. */
   encodeParts(parts: readonly PromptPart[]): number[];
   /** A number of tokens that the text has at least, found in a fraction of the time that encoding takes. */
-  atLeast(text: string): number;
+  atLeast(text: string): Promise<number>;
   /**
    * Ids above the vocabulary (rows that pad the head) give nothing; bytes that are not UTF-8 give U+FFFD.
    *
@@ -161,10 +161,11 @@ function tokenizerOf({ json, file, tokens, listed, silent, prepare, joining }: T
     vocabSize,
     encode: (text) => encoder.encode(prepared(text)),
     encodeParts: (prompt) => (parts ??= new PartsEncoder(json, encoder, prepare)).encode(prompt),
-    atLeast: (text) =>
-      (bound ??= new TokenBound(Array.from({ length: vocabSize }, (_, id) => piece(id)))).of(
-        nfc ? text.normalize("NFC") : reader.byteLevel ? text : text.replaceAll("▁", " "), // to SentencePiece the two are one
-      ),
+    async atLeast(text) {
+      const { TokenBound } = await late("what measures long texts", import("./bound.ts"));
+      bound ??= new TokenBound(Array.from({ length: vocabSize }, (_, id) => piece(id)));
+      return bound.of(nfc ? text.normalize("NFC") : reader.byteLevel ? text : text.replaceAll("▁", " ")); // to SentencePiece the two are one
+    },
     // Not @huggingface/tokenizers' way: it drops U+FEFF after byte fallback, and tidies spaces before punctuation unless told not to.
     decode(ids, { skipSpecialTokens = false } = {}) {
       const joiner = tokenizer.joiner();

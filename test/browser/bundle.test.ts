@@ -52,6 +52,7 @@ const LATER = {
   "kernels of other formats, samplings, models and devices": "src/gpu/shaders-late.gen.ts",
   "transformers' layout": "src/model/huggingface.ts",
   "tokenizer.model": "src/text/sentence-piece-json.ts",
+  "long texts": "src/text/bound.ts",
   "vocab.json": "src/text/slow-files.ts",
   batch: "src/api/batch.ts",
   complete: "src/api/openai.ts",
