@@ -190,11 +190,15 @@ export function advisorySuite(running: () => Running): void {
           to.enqueue(bytes);
         },
       });
-    const counted = (format: CompressionFormat) => {
-      const { readable, writable } = new Own(format);
-      return { readable: readable.pipeThrough(count()), writable };
-    };
-    vi.stubGlobal("DecompressionStream", counted);
+    class Counted {
+      readonly readable: ReadableStream;
+      readonly writable: WritableStream;
+      constructor(format: CompressionFormat) {
+        const { readable, writable } = new Own(format);
+        [this.readable, this.writable] = [readable.pipeThrough(count()), writable];
+      }
+    }
+    vi.stubGlobal("DecompressionStream", Counted);
     const zip = await ask(picture(png(8, 8, deflateSync(Buffer.alloc(300 * 2 ** 20), { level: 9 })))).finally(() => vi.unstubAllGlobals());
     expect([200, 400]).toContain(zip.status);
     expect(inflated).toBeGreaterThan(0);
