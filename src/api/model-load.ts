@@ -6,6 +6,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { Model, type ModelOptions } from "../model/internvl.ts";
 import { activationBytes, stateBytes } from "../model/memory.ts";
 import { layersOn, onOne, type Part, partOf } from "../model/stages.ts";
+import { mostTiles } from "../model/steps.ts";
 import { layerOf } from "../model/tensors.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
@@ -75,7 +76,7 @@ export async function loadModel(
     for (const [device, each] of gpus.entries()) {
       const own = (name: string) => device === (layerOf(name) === undefined ? 0 : partOf(parts, layerOf(name)!).device);
       const state = stateBytes(language, layersOn(device, parts), maxContext, kv);
-      const bytes = weightBytes(source, weights, own) + state + activationBytes(config);
+      const bytes = weightBytes(source, weights, own) + state + activationBytes(config, mostTiles(each));
       const reason = await misfit(each, bytes, free);
       if (reason !== undefined) return reason;
       if (each.kind === "cpu" && free !== undefined) free -= bytes;
