@@ -48,7 +48,7 @@ const OVER_ORT: readonly Goal[] = [{ over: "onnxruntime", least: 2 }];
 
 function vision(tokens: number, heads: number, headDim: number, goals: readonly Goal[] = []): BenchCase {
   return {
-    of: (variant) => visionCase(heads, headDim, tokens, 1, undefined, variant as AttentionVariant | undefined),
+    of: (variant) => visionCase({ heads, headDim, tokens, variant: variant as AttentionVariant | undefined }),
     flops: 4 * tokens * tokens * heads * headDim,
     bytes: 4 * 4 * tokens * heads * headDim,
     ceiling: "fmaGflops",
