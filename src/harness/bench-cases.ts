@@ -5,7 +5,7 @@ import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tens
 import type { Ceilings } from "./bench-ceilings.ts";
 import type { KernelCase } from "./case.ts";
 import { causalCase, visionCase } from "./cases/attention-case.ts";
-import { matmulCase } from "./cases/matmul.ts";
+import { matmulCase } from "./cases/matmul-case.ts";
 import { normCase } from "./cases/norm.ts";
 import { ropeCase } from "./cases/rope.ts";
 import { embedCase, swigluCase } from "./cases/rowwise.ts";
