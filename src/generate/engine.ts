@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { Counters } from "../gpu/counters.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { ReadRing, type Ticket } from "../gpu/ring.ts";
+import { type ReadRing, readRing, type Ticket } from "../gpu/ring.ts";
 import type { CopyOut } from "../model/decoder-slots.ts";
 import type { Model } from "../model/internvl.ts";
 import { evenly } from "../model/steps.ts";
@@ -77,7 +77,7 @@ export class ModelEngine implements Engine {
 
   constructor(model: Model) {
     this.#model = model;
-    this.#ring = new ReadRing(model.gpu, ringOf(model.gpu), this.most * 4);
+    this.#ring = readRing(model.gpu, ringOf(model.gpu), this.most * 4);
   }
 
   get context(): number {
@@ -185,7 +185,7 @@ export class ModelEngine implements Engine {
     decoder.setTelling(tell);
     if (!tell) return this.#ring.submit(state.next, run);
     const words = 2 * (1 + TOP); // a slot
-    this.#toldRing ??= new ReadRing(gpu, ringOf(gpu), this.most * words * 4);
+    this.#toldRing ??= readRing(gpu, ringOf(gpu), this.most * words * 4);
     let ids!: Ticket;
     const both = (copyTold: CopyOut) => {
       let submitted: Promise<void> | undefined;

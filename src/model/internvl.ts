@@ -17,7 +17,7 @@ import { DIRECT, type Order, onOne, type Part, partOf, type Stage } from "./stag
 import { chunkFor, mostTiles } from "./steps.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
-import { VisualCache, type VisualLayout } from "./visual-cache.ts";
+import { type VisualCache, type VisualLayout, visualCache } from "./visual-cache.ts";
 
 interface VisionStage {
   program: Program;
@@ -100,7 +100,7 @@ export class Model {
     this.maxContext = maxContext;
     this.#vision = vision;
     this.#projector = projector;
-    this.visual = new VisualCache(maxContext);
+    this.visual = visualCache(maxContext);
     const { hiddenSize, headDim } = config.language;
     const { inverse, scale } = ropeFrequencies(headDim, config.language.rope);
     const table = ropeTable(maxContext, inverse, scale);
