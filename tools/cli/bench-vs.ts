@@ -1,9 +1,9 @@
 import { EngineError } from "../../src/errors.ts";
 import type { Scheduler } from "../../src/generate/scheduler.ts";
-import { median } from "../../src/harness/bench-timer.ts";
 import type { Model } from "../../src/model/internvl.ts";
 import { GpuWeights } from "../../src/weights/gpu-weights.ts";
 import type { TensorSource } from "../../src/weights/tensor-source.ts";
+import { median } from "../kernels/bench-timer.ts";
 import { type Generated, ortDecoder } from "../kernels/ort-decoder.ts";
 import { decode } from "./bench-decode.ts";
 
