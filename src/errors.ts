@@ -41,7 +41,7 @@ export class EngineError extends Error {
   }
 }
 
-/** The error of a model that is no more. */
+/** The error of asking a model that was disposed. */
 export const disposed = (): EngineError => new EngineError("disposed", "this model was disposed", { hint: "load it again" });
 
 /** A part of the library that comes when it is needed: `late("what it is", import("…"))`. @throws EngineError network where it cannot be loaded */

@@ -45,7 +45,7 @@ export interface Engine {
   /** Steps that can be submitted before one has to come back. */
   readonly room: number;
   readonly counters: Pick<Counters, "awaitedReadbacks" | "cpuMs">;
-  /** @throws EngineError bad-input, context-overflow: what can be told of a request before its turn comes */
+  /** @throws EngineError bad-input, context-overflow: what is seen to be wrong with a request before its turn comes */
   check(request: GenerateRequest): void;
   /** Takes or gives back the memory of slots; those that stay keep their caches. @throws EngineError out-of-memory, limit-exceeded */
   resize(slots: number): Promise<void>;
@@ -144,7 +144,7 @@ export class ModelEngine implements Engine {
     const encoded = () => onProgress?.({ phase: "vision", loaded: total - layout!.missing.length, total });
     if (total > 0) encoded();
     while (layout && layout.missing.length > 0) {
-      const { program } = await this.#model.recordVision(images.size);
+      const { program } = await this.#model.visionStage(images.size);
       await this.#model.runVision(images, layout.missing.splice(0, evenly(layout.missing.length, size(program.maxUnits))), layout);
       encoded();
       yield 0;

@@ -116,7 +116,7 @@ async function probe(device: GPUDevice, owned: boolean, lostReason: () => string
   let cause: unknown;
   try {
     const found = await language?.matrixSyntaxOf(device);
-    if (lostReason() === undefined) return found; // Dawn tells of a device that was destroyed once it is asked for anything
+    if (lostReason() === undefined) return found; // Dawn says that a device was destroyed only when it is asked for something
   } catch (error) {
     cause = error;
   }

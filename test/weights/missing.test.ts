@@ -67,7 +67,7 @@ describe("a folder without the weights that it should have says what it has", ()
   });
 });
 
-describe("Git LFS pointers are told as such, whichever file they stand for", () => {
+describe("Git LFS pointers are reported as such, whichever file they stand for", () => {
   const slow = Object.fromEntries(
     ["vocab.json", "merges.txt", "added_tokens.json"].map((name) => [name, fixture(`tiny/tokenizer/${name}`)]),
   );

@@ -48,7 +48,7 @@ function sameIds(ours: readonly number[], theirs: readonly number[]): number {
 
 /**
  * Our greedy decoding behind a prompt against ONNX Runtime's with the same weights in f32, in turns (A B C, C B A, …), medians. A peer
- * whose ids are not ours is told and timed all the same.
+ * whose ids are not ours is reported, and timed all the same.
  *
  * @throws EngineError as `qwen2Onnx`, or aborted
  */

@@ -158,7 +158,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
     });
     await model.flush();
     const size = config.tileSize;
-    const { program } = await model.recordVision(size);
+    const { program } = await model.visionStage(size);
     const ready = performance.now();
 
     status("vision");

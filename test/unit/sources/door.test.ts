@@ -435,7 +435,7 @@ it("the cache of another user: a complete copy is used, and what is newer is sai
   expect(server.cdn.log).toHaveLength(1);
 });
 
-it("a disk without rights is told in one line, with what chooses another place", async () => {
+it("a disk without rights is reported in one line, with what chooses another place", async () => {
   const path = folder();
   writeFileSync(join(path, "file"), "");
   const { open } = await serve(FILES);

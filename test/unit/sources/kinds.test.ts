@@ -82,7 +82,7 @@ describe("a source is told by its shape", () => {
     await expect(text(handle, "forbidden")).rejects.toMatchObject({ code: "bad-weights" });
   });
 
-  it("a file that changed since it was chosen is told as such", async () => {
+  it("a file that changed since it was chosen is reported as such", async () => {
     const slice = () => ({ arrayBuffer: () => Promise.reject(new DOMException("gone", "NotReadableError")) });
     const file = { name: "config.json", size: 4, slice } as unknown as File;
     await expect(text([file])).rejects.toMatchObject({ code: "bad-weights", hint: "the file was changed or moved: choose it again" });
