@@ -6,6 +6,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { Model, type ModelOptions } from "../model/internvl.ts";
 import { activationBytes, stateBytes } from "../model/memory.ts";
 import { layersOn, onOne, type Part, partOf } from "../model/stages.ts";
+import { mostTiles } from "../model/steps.ts";
 import { layerOf } from "../model/tensors.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
@@ -98,7 +99,7 @@ async function tooLarge(
   for (const [device, gpu] of gpus.entries()) {
     const own = (name: string) => device === (layerOf(name) === undefined ? 0 : partOf(parts, layerOf(name)!).device);
     const state = stateBytes(config.language, layersOn(device, parts), maxContext, kv);
-    const bytes = weightBytes(source, weights, own) + state + activationBytes(config);
+    const bytes = weightBytes(source, weights, own) + state + activationBytes(config, mostTiles(gpu));
     const reason = await misfit(gpu, bytes, free);
     if (reason !== undefined) return reason;
     if (gpu.kind === "cpu" && free !== undefined) free -= bytes;

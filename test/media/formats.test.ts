@@ -128,6 +128,13 @@ describe("what is wrong with a file is reported", () => {
     },
   );
 
+  it("a TIFF with a compression that sharp is built without is to be converted, not fetched again", async () => {
+    const bytes = file("deflate.tiff").slice();
+    const compression = Buffer.from(bytes).indexOf(Buffer.from([3, 1, 3, 0, 1, 0, 0, 0, 8, 0]));
+    bytes.set([0x50, 0xc3], compression + 8); // 50000, ZSTD
+    await expect(decode(bytes)).rejects.toMatchObject({ message: expect.stringMatching(/ZSTD/), hint: "Convert it to PNG or JPEG." });
+  });
+
   it("a BMP of a kind that is not known", async () => {
     const changed = (offset: number, value: number) => {
       const bytes = file("24.bmp").slice();

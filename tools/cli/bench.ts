@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
 import { performance } from "node:perf_hooks";
+import { platform } from "#platform";
 import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
 import { ModelEngine } from "../../src/generate/engine.ts";
@@ -28,7 +28,7 @@ import { readInOwnProcess } from "./bench-read.ts";
 import { describe, type Report } from "./bench-report.ts";
 import { versusOrt } from "./bench-vs.ts";
 import { decodedBytes, prefillFlops, visionFlops } from "./cost.ts";
-import { onFile, UsageError } from "./failures.ts";
+import { UsageError } from "./failures.ts";
 import { checkModelFlags, deviceOptions, interruptSignal, NANO, sayToy } from "./model.ts";
 import { loadProgress } from "./progress.ts";
 import { news, terminal } from "./status.ts";
@@ -70,7 +70,7 @@ function fewer<T extends { layers: number }>(flag: string, tower: T, layers = to
 
 async function openSubject({ model, revision, synthetic, layers, visionLayers, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
   if (synthetic !== undefined) {
-    const whole = parseConfig(await onFile("read", synthetic, readFile(synthetic)));
+    const whole = parseConfig(await platform.readFile(synthetic));
     if (visionLayers !== undefined && whole.selectLayer !== -1) throw new UsageError("--vision-layers needs a select_layer of -1");
     const language = fewer("--layers", whole.language, layers);
     const config = { ...whole, language, vision: fewer("--vision-layers", whole.vision, visionLayers) };

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { glob, isDynamicPattern } from "tinyglobby";
+import { platform } from "#platform";
 import { openClip } from "../../src/api/clip.ts";
 import { toRgb } from "../../src/api/images.ts";
 import { EngineError } from "../../src/errors.ts";
@@ -108,17 +109,21 @@ export async function checkPicture(given: string, flags: ReadingFlags): Promise<
       hint: "give each picture with an --image of its own, or a folder of frames with --video",
     });
   }
+  if (!found.isFile() || /^\/(dev|proc)\//.test(path)) {
+    const bytes = await platform.readFile(path, MOST_BYTES);
+    await checkBytes(bytes, name, true, flags);
+    return bytes;
+  }
   const handle = await onFile("read", given, open(path));
   try {
-    const once = !found.isFile() || /^\/(dev|proc)\//.test(path);
-    const most = once ? MOST_BYTES : found.size <= CHEAP_BYTES ? CHEAP_BYTES : HEAD;
-    const bytes = await onFile("read", given, readUpTo(handle.createReadStream({ autoClose: false }), most));
-    if (once && bytes.length === MOST_BYTES)
-      throw new EngineError("bad-image", `${name} gives more than ${MOST_BYTES} bytes`, {
-        hint: "a picture has fewer: check what is piped in",
-      });
-    await checkBytes(bytes, name, most !== HEAD, flags);
-    return once ? bytes : path;
+    const most = found.size <= CHEAP_BYTES ? CHEAP_BYTES : HEAD;
+    await checkBytes(
+      await onFile("read", given, readUpTo(handle.createReadStream({ autoClose: false }), most)),
+      name,
+      most !== HEAD,
+      flags,
+    );
+    return path;
   } finally {
     await handle.close();
   }

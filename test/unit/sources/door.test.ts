@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -13,7 +14,7 @@ import { cachedModels } from "../../../src/index.ts";
 import { pathOfUrl } from "../../../src/platform/files.ts";
 import { encodeHeader, openCheckpoint } from "../../../src/safetensors/index.ts";
 import { fetchSource } from "../../fetched.ts";
-import { fileServer, filesBelow, hubServer, type Misbehave, noise } from "../../hub-server.ts";
+import { fileServer, filesBelow, hubServer, type Misbehave, noise, whenHeld } from "../../hub-server.ts";
 import { closingAfterEach, folderIn } from "./closing.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -113,17 +114,19 @@ describe("a server that answers 200 with a page for what it does not have", () =
 
   it("a page in answer to a range costs nothing of what an earlier run has fetched", async () => {
     let page = false;
+    let held = "";
     const { open, cacheDir } = await serve(FILES, ({ method, path, headers }, response) => {
       if (!path.endsWith("model.safetensors") || method !== "GET") return false;
       if (page) response.writeHead(200, { "content-type": "text/html" }).end(PAGE);
       else if (headers.range) return false;
       else {
         response.writeHead(200, { etag: '"x"', "content-length": WEIGHTS.length });
-        response.write(WEIGHTS.subarray(0, 60_000), () => setTimeout(() => response.destroy(), 50));
+        response.write(WEIGHTS.subarray(0, 60_000), () => whenHeld(held, 60_000, () => response.destroy()));
         page = true;
       }
       return true;
     });
+    held = cacheDir;
     expect(await caught(open())).toMatchObject({
       code: "network",
       message: expect.stringContaining("HTML page in place of model.safetensors"),
@@ -233,10 +236,8 @@ describe("what lies in place of a file", () => {
     execFileSync("sh", ["-c", `mkfifo '${path}'`]);
     const bytes = noise(300_000);
     writeFileSync(`${path}.data`, bytes);
-    const { spawn } = await import("node:child_process");
-    const writer = spawn("sh", ["-c", `sleep 0.3; cat '${path}.data' > '${path}'`]);
-    expect(Buffer.compare(Buffer.from(await platform.readFile(path)), Buffer.from(bytes))).toBe(0);
-    writer.kill();
+    const [read] = await Promise.all([platform.readFile(path), writeFile(path, bytes)]);
+    expect(Buffer.compare(Buffer.from(read), Buffer.from(bytes))).toBe(0);
     expect(await caught(platform.readFile(`${path}.data`, 1000))).toMatchObject({
       code: "limit-exceeded",
       message: expect.stringMatching(/has 300\.0 kB, the limit is 1\.0 kB/),
