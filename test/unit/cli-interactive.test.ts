@@ -233,7 +233,7 @@ describe("a command of the interactive chat", () => {
     expect(model.asked[0]!.images).toEqual([]);
   });
 
-  it("that there is not, is told, and asked of nobody", async () => {
+  it("that does not exist is reported, and nobody is asked", async () => {
     const { model, shown } = await typed(
       "/imge b.png\r",
       "/nothing\r",

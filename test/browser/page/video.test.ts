@@ -119,7 +119,7 @@ describe("videos in a page", () => {
     expect(new Set(found.map(({ data }) => data.join())).size).toBe(4);
   });
 
-  it("what is wrong with a file is told", async () => {
+  it("what is wrong with a file is reported", async () => {
     const refusal = (name: string, options: Partial<Clip> = {}, settings: PictureOptions = {}) =>
       frames(name, options, settings).then(
         (found) => `gave ${found.length} frames`,

@@ -17,6 +17,7 @@ import {
   temporaryFolder,
   whenHeld,
 } from "../../hub-server.ts";
+import { closingAfterEach } from "./closing.ts";
 
 const NAME = "model.safetensors";
 const TRUE = noise(300_000);
@@ -31,10 +32,7 @@ function expectTrue(bytes: Uint8Array | EngineError): void {
   expect(sha256(bytes)).toBe(sha256(TRUE));
 }
 
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0)) await close();
-});
+const closing = closingAfterEach();
 
 /** A fresh cache, a server, and how a load from it ends. Time does not pass: the waits are only noted. */
 async function setUp(server: TestServer) {
