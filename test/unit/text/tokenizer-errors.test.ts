@@ -34,6 +34,11 @@ describe("broken files", () => {
     ["null", { ...fast, "tokenizer_config.json": "null" }, "tokenizer_config.json must hold a JSON object, it holds null"],
     ["not UTF-8", { ...fast, "special_tokens_map.json": Uint8Array.of(0x7b, 0xff, 0x7d) }, "special_tokens_map.json is not UTF-8"],
     ["no model", { "tokenizer.json": "{}" }, "tokenizer.json is not a tokenizer: its model is missing"],
+    [
+      "another model",
+      { "tokenizer.json": JSON.stringify({ ...json, model: { ...json.model, dropout: 0.1 } }) },
+      /^tokenizer.json: its model has dropout 0.1/,
+    ],
     ["no vocabulary", { "tokenizer.json": JSON.stringify({ ...json, model: { type: "BPE" } }) }, "tokenizer.json is not a tokenizer"],
     ["no added tokens", { "tokenizer.json": JSON.stringify({ ...json, added_tokens: undefined }) }, "tokenizer.json is not a tokenizer"],
     [
