@@ -10,12 +10,13 @@ import { SchemaReader } from "./schema-reader.ts";
 type Schema = Record<string, unknown> | boolean;
 
 const CHARACTER = "character";
-const REST = "rest"; // of a string, with its end: XGrammar has the mask of such a rule ready, and of `character*` it looks at each id anew
+/** Of a string, with its end. Of a rule that goes on in itself and has characters of its own, XGrammar has the masks ready: of `character*` it looks at each id anew. */
+const REST = "rest";
 const ANY = "any";
 const FREE = "object"; // any object
 const LEAST = `${RULES}
 ${CHARACTER} ::= ${inJson(ALL)}
-${REST} ::= "\\"" | ${CHARACTER} ${REST}
+${REST} ::= "\\"" | ${inJson(ALL)} ${REST}
 ${ANY} ::= ${FREE} | array | "\\"" ${REST} | ${numberGrammar({}, false)} | "true" | "false" | "null"
 ${FREE} ::= "{" ("\\"" ${REST} ": " ${ANY} (", \\"" ${REST} ": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
@@ -57,7 +58,7 @@ function otherThan(names: readonly string[], shared = sharedLetters(names)): str
     ALL,
     [...firsts.keys()].map((code) => [code, code] as const).sort((a, b) => a[0] - b[0]),
   );
-  ways.push(`${inJson(others)} ${CHARACTER}* "\\""`); // with REST, XGrammar would compile the mask of each letter of each name: a quarter of a second
+  ways.push(`${inJson(others)} ${REST}`);
   const apart = [...firsts.keys()].every((code) => both(one(code), PLAIN).length > 0); // each begins with a byte of its own
   return apart ? `(${ways.join(" | ")})` : either(ways);
 }
