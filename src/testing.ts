@@ -149,7 +149,7 @@ class Recorder {
 
 async function traceVision(model: Model, tiles: Tiles, result: Map<string, Float32Array>): Promise<VisualLayout> {
   const recorder = new Recorder(model);
-  const stage = await model.recordVision(tiles.size, recorder.tap);
+  const stage = await model.visionStage(tiles.size, recorder.tap);
   const layout = model.visual.place(tiles.keys, 0, stage.tokens);
   while (layout.missing.length > 0) {
     const batch = layout.missing.splice(0, stage.program.maxUnits);

@@ -1,3 +1,4 @@
+import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
 import { checkSource, type HubOptions, openRemotely, readSmall, type SourceLike, seldom, type WeightSource } from "../hub/source.ts";
@@ -7,6 +8,7 @@ import { MODELS } from "../model/families.ts";
 import { type MemoryNeed, memoryNeed, usualContext } from "../model/memory.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
 import { resolve } from "../model/resolve.ts";
+import { mostTiles } from "../model/steps.ts";
 import { isHead } from "../model/tensors.ts";
 import { callback, readOptions } from "../options.ts";
 import { type Checkpoint, readPieces } from "../safetensors/index.ts";
@@ -105,7 +107,7 @@ export async function inspection(source: WeightSource, opened: OpenedCheckpoint<
     family: familyOf(config),
     memory: {
       context: usualContext(config.language),
-      formats: Object.fromEntries(formats.map((format) => [format, memoryNeed(config, stored, format)])),
+      formats: Object.fromEntries(formats.map((format) => [format, memoryNeed(config, stored, format, mostTiles(platform))])),
     },
     runs: problem === undefined,
     problem,

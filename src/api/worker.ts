@@ -5,7 +5,7 @@
  */
 
 import { platform } from "#platform";
-import { disposed, EngineError, throwIfAborted } from "../errors.ts";
+import { disposed, EngineError, onAbort, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
 import type { SourceLike, WeightSource } from "../hub/source.ts";
 import { readOptions } from "../options.ts";
@@ -95,6 +95,7 @@ class Connection {
   ): Promise<unknown> {
     const id = ++this.#last;
     const abort = () => this.#worker.postMessage({ id, op: "abort" } satisfies Request);
+    let leave = () => {};
     const running: Promise<void>[] = [];
     let thrown: { error: unknown } | undefined;
     const failed = (error: unknown) => {
@@ -113,7 +114,7 @@ class Connection {
       const value = await new Promise<unknown>((resolve, reject) => {
         this.#pending.set(id, { resolve, reject, onMessage: call });
         this.send({ ...message, id } as Request, transfer);
-        signal?.addEventListener("abort", abort, { once: true });
+        leave = onAbort(signal, abort);
       });
       await Promise.all(running);
       if (thrown) throw thrown.error;
@@ -124,7 +125,7 @@ class Connection {
       throw error;
     } finally {
       this.#pending.delete(id);
-      signal?.removeEventListener("abort", abort);
+      leave();
     }
   }
 

@@ -110,7 +110,7 @@ export async function openVideo({ video, check, tolerant, signal }: VideoJob): P
   }
 }
 
-/** What ffprobe tells of a video: its frames are its packets, but for those that an edit list takes away. */
+/** What ffprobe says about a video: its frames are its packets, but for those that an edit list takes away. */
 async function probe(
   input: readonly string[],
   { check, tolerant, signal }: Omit<VideoJob, "video">,

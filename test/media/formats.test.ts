@@ -77,7 +77,7 @@ describe("in Node, pixels are Pillow's", () => {
 
 const FORMATS = ["24.bmp", "photo.webp", "palette.gif", "none.tiff", "photo.avif", "photo.heic"];
 
-describe("what is wrong with a file is told", () => {
+describe("what is wrong with a file is reported", () => {
   it.each(FORMATS)("%s above the limits, before it is decoded", async (name) => {
     const { width, height } = await decode(file(`${name}.png`));
     const limits = `is ${width} x ${height} = ${width * height} pixels, at most 100 are allowed`;

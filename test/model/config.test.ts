@@ -1,7 +1,8 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { EngineError } from "../../src/errors.ts";
+import type { EngineError } from "../../src/errors.ts";
 import { parseConfig } from "../../src/model/config.ts";
+import { refused } from "../shared/refused.ts";
 import { fixture, pathOf } from "../support.ts";
 
 type Json = Record<string, unknown>;
@@ -12,13 +13,9 @@ function refusal(value: unknown): EngineError {
   try {
     parseConfig(value instanceof Uint8Array ? value : bytes(value));
   } catch (error) {
-    expect(error).toBeInstanceOf(EngineError);
-    const { code, message, hint } = error as EngineError;
-    expect(code).toBe("bad-weights");
-    expect(message).not.toContain("\n");
-    expect(hint, message).toBeTruthy();
-    expect(message.length + (hint?.length ?? 0)).toBeLessThan(500);
-    return error as EngineError;
+    const refusal = refused(error, "bad-weights", 500);
+    expect(refusal.hint, refusal.message).toBeTruthy();
+    return refusal;
   }
   throw new Error("it was accepted");
 }

@@ -233,7 +233,7 @@ describe("a command of the interactive chat", () => {
     expect(model.asked[0]!.images).toEqual([]);
   });
 
-  it("that there is not, is told, and asked of nobody", async () => {
+  it("that does not exist is reported, and nobody is asked", async () => {
     const { model, shown } = await typed(
       "/imge b.png\r",
       "/nothing\r",
@@ -296,15 +296,19 @@ describe("the history's file", () => {
 function watch(child: ChildProcess): (text: RegExp) => Promise<void> {
   let shown = "";
   let wake = () => {};
+  let closed = false; // all that it has shown is here
   for (const stream of [child.stdout, child.stderr])
     stream!.on("data", (data: Buffer) => {
       shown += data.toString();
       wake();
     });
-  child.once("close", () => wake());
+  child.once("close", () => {
+    closed = true;
+    wake();
+  });
   return async (text) => {
     while (!text.test(shown)) {
-      if (child.exitCode !== null) throw new Error(`${text} was not shown: ${shown}`);
+      if (closed) throw new Error(`${text} was not shown: ${shown}`);
       await new Promise<void>((resolve) => {
         wake = resolve;
       });

@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { HELD_WRITES } from "../shared/cli.ts";
 import { pathOf } from "../support.ts";
 
 // The built program, as a user runs it: npm ci builds it.
@@ -37,7 +38,10 @@ describe("a signal", () => {
     ["convert", "SIGINT", 130, ["convert", "--model", pathOf("weights/nano"), "--to", "q8", "--out", "convert"]],
     ["synth", "SIGTERM", 143, ["synth", "--config", pathOf("test/fixtures/internvl2_5-4b.config.json"), "--out", "synth"]],
   ] as const)("ends %s at %s with a line and %i, and nothing is left", async (name, signal, code, args) => {
-    expect(await interrupted([...args], partial(name), signal)).toEqual({ code, lines: [`internvl: aborted: stopped by ${signal}`] });
+    expect(await interrupted([...args], partial(name), signal, HELD_WRITES)).toEqual({
+      code,
+      lines: [`internvl: aborted: stopped by ${signal}`],
+    });
     expect(readdirSync(folder)).toEqual([]);
   });
 

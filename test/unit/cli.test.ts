@@ -257,8 +257,8 @@ describe("internvl", () => {
     ["a temperature below 0", ["chat", "--temperature", "-1", "What?"], 2, /'-1' is invalid\. It must be a number from 0 to 100/],
     ["a share above 1", ["chat", "--top-p", "2", "What?"], 2, /'2' is invalid\. It must be a number above 0, up to 1/],
     ["a schema that is none", ["chat", "--schema", "[1]", "hi"], 2, /must be a JSON Schema, \{…\}, or a file with one: ENOENT/],
-    ["a schema that is cut", ["chat", "--schema", '{"type":', "hi"], 2, /It is no JSON/],
-    ["a schema in a picture", ["batch", "--schema", "cut.png", "in.jsonl"], 2, /It is no JSON/],
+    ["a schema that is cut", ["chat", "--schema", '{"type":', "hi"], 2, /It is not JSON/],
+    ["a schema in a picture", ["batch", "--schema", "cut.png", "in.jsonl"], 2, /It is not JSON/],
     [
       "a schema that cannot be held",
       ["chat", "--schema", '{"type":"array","uniqueItems":true}', "hi"],

@@ -138,7 +138,7 @@ function schemaOf(text: string): Schema {
   try {
     schema = JSON.parse(json);
   } catch (error) {
-    throw new InvalidArgumentError(`It is no JSON: ${(error as Error).message}.`);
+    throw new InvalidArgumentError(`It is not JSON: ${(error as Error).message}.`);
   }
   checked({ schema });
   return schema;

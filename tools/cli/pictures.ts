@@ -34,13 +34,13 @@ async function readUpTo(stream: Readable, most: number): Promise<Uint8Array> {
   return new Uint8Array(Buffer.concat(pieces)).subarray(0, most);
 }
 
-/** What can be told of a picture's bytes before a model is loaded. @throws EngineError bad-image */
+/** What a picture's bytes show before a model is loaded. @throws EngineError bad-image */
 async function checkBytes(bytes: Uint8Array, name: string, whole: boolean, { allowTruncated, maxPixels, maxSide }: ReadingFlags) {
   const format = sniff(bytes);
   if (["mp4", "webm", "avi"].includes(format)) throw new EngineError("bad-image", `${name} is a video, not a picture`, { hint: VIDEO });
   const decode = () => toRgb(bytes, { name, allowTruncated, maxPixels, maxSide });
   if (!isPicture(format) || (whole && bytes.length <= CHEAP_BYTES))
-    await decode(); // what is no picture is refused by its first bytes
+    await decode(); // what is not a picture is refused by its first bytes
   else if (format in NATIVE) await decode().catch(demandPackage);
 }
 

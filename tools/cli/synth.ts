@@ -10,8 +10,8 @@ import { INDEX_NAME, type TensorToWrite, writeSafetensors } from "../../src/safe
 import { elementsOf } from "../../src/tensor/tensor.ts";
 import { planShards, shardIndex } from "../../src/weights/shards.ts";
 import { SMALL_FILES } from "../../src/weights/small-files.ts";
-import { synthesize, syntheticRule } from "../../src/weights/synthetic.ts";
-import { syntheticFiller } from "../../src/weights/synthetic-source.ts";
+import { syntheticFiller } from "../synthetic/source.ts";
+import { synthesize, syntheticRule } from "../synthetic/tensors.ts";
 import { interruptSignal, status } from "./model.ts";
 import { checkAbsent, createFile, createFolder } from "./output.ts";
 
