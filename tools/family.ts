@@ -55,7 +55,7 @@ export interface Need {
  * What each size of the family needs, and whether this adapter has it: asked from the smallest on, up to the first that it has not.
  *
  * @param available bytes of the machine's memory, which is what counts on a software adapter
- * @param asking told of each size before it is asked for
+ * @param asking called with each size before its server is asked
  */
 export async function needs(gpu: Gpu, available: number | undefined, asking: (bytes: number) => void = () => {}): Promise<Need[]> {
   const fewer = TILES - mostTiles(gpu);
