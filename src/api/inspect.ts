@@ -37,7 +37,7 @@ export interface Inspection {
   config: ModelConfig;
   /** The published models that are of its kind; undefined where none is, though it may run. */
   family: string | undefined;
-  /** Whether it loads, as far as configuration, tokenizer files and headers tell; `problem` says why not. */
+  /** Whether it loads, as far as configuration, tokenizer files and headers tell; `problem` says why not, and what to take. */
   runs: boolean;
   problem?: string | undefined;
   /** Elements of all tensors; a quantised matrix counts as what it stands for. */
@@ -74,7 +74,7 @@ async function problemOf(source: WeightSource, { config, files }: OpenedCheckpoi
     checkTensors(config, resolve(config, files).shapes);
     return undefined;
   } catch (error) {
-    if (error instanceof EngineError && error.code === "bad-weights") return error.message;
+    if (error instanceof EngineError && error.code === "bad-weights") return `${error.message}${error.hint ? ` (${error.hint})` : ""}`;
     throw error;
   }
 }

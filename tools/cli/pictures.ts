@@ -143,6 +143,7 @@ interface VideoFlags extends ReadingFlags {
  */
 export async function namedVideo(given: string, { frames, bound, ...flags }: VideoFlags): Promise<VideoFile | string[]> {
   const video = { src: given, frames, bound };
+  if (given === "-") throw new UsageError("--video - is not taken: a video is read more than once, so give its file");
   if (/^https?:/i.test(given)) return video;
   if (/^(data|file):/i.test(given) || !(await onFile("read", given, stat(given))).isDirectory()) {
     await (await openClip({ ...video, frames: frames ?? 1 }, flags, interrupted)).close();
