@@ -57,7 +57,7 @@ export class Fields {
   /** The error for a value of a key. */
   wrong(key: string, needs: string, hint?: string): EngineError {
     const value = this.get(key);
-    const few = Array.isArray(value) && value.length < 5 && value.every((each) => typeof each === "number");
+    const few = Array.isArray(value) && value.length < 5 && value.every(Number.isFinite);
     const has = few ? `[${value.join(", ")}]` : described(value);
     return bad(`${this.name(key)} is ${has}, needs ${needs}`, hint, this.#file);
   }
