@@ -56,4 +56,4 @@ export const shaders = {
 export type ShaderName = keyof typeof shaders;
 
 /** Of all kernels, in every file. */
-export const version = "bdc4c9b3";
+export const version = "a3c86031";

@@ -104,7 +104,7 @@ export function uploadsOf(gpu: Gpu, source: TensorSource, onBytes: (bytes: numbe
     /** Makes what converts, where something is to be: its storage belongs to what was added. */
     async prepare(): Promise<void> {
       if (toConvert.length === 0) return;
-      converter ??= new (await late("what converts weights", import("./quantize.ts"))).Converter(gpu);
+      converter ??= (await late("what converts weights", import("./quantize.ts"))).converterOn(gpu);
       for (const pending of toConvert.splice(0)) pending.counter = converter.counter(pending.name, pending.matrix.dtype);
     },
 
