@@ -7,7 +7,7 @@ export const FAMILY = "take InternVL2_5, InternVL3 or a dense InternVL3_5, OpenG
 /** @param hint what to do; by default the file as it was published */
 export const bad = (problem: string, hint?: string, file = "config.json"): EngineError =>
   new EngineError("bad-weights", `${file}: ${problem}`, {
-    hint: hint ?? `take ${file} as it was published${file === "config.json" ? `; where it is, ${FAMILY}` : ""}`,
+    hint: hint ?? `take ${file} as it was published${file === "config.json" ? `, or ${FAMILY}` : ""}`,
   });
 
 /**
@@ -57,7 +57,7 @@ export class Fields {
   /** The error for a value of a key. */
   wrong(key: string, needs: string, hint?: string): EngineError {
     const value = this.get(key);
-    const few = Array.isArray(value) && value.length < 5 && value.every((each) => typeof each === "number");
+    const few = Array.isArray(value) && value.length < 5 && value.every(Number.isFinite);
     const has = few ? `[${value.join(", ")}]` : described(value);
     return bad(`${this.name(key)} is ${has}, needs ${needs}`, hint, this.#file);
   }
@@ -100,14 +100,12 @@ export class Fields {
     return value;
   }
 
-  /** @param known what messages name as supported, where `allowed` are not all */
-  architecture<T extends string>(allowed: readonly T[], hint: string, known: readonly string[] = allowed): T {
+  architecture<T extends string>(allowed: readonly T[], hint: string): T {
     const list = this.get("architectures");
     const first: unknown = Array.isArray(list) ? list[0] : list;
     if (!allowed.includes(first as T)) {
-      const name = this.name("architectures");
-      const problem = first === undefined ? `${name} is missing` : `unknown architecture ${described(first)} in ${name}`;
-      throw bad(`${problem}, supported: ${known.join(", ")}`, hint, this.#file);
+      const has = first === undefined ? "none" : described(first);
+      throw bad(`unknown architecture ${has} in ${this.name("architectures")}, supported: ${allowed.join(", ")}`, hint, this.#file);
     }
     return first as T;
   }

@@ -4,7 +4,7 @@ import { type TemplateName, templateName } from "../text/template.ts";
 import { bad, FAMILY, Fields } from "./config-fields.ts";
 import { isHarmless, isHarmlessInVision } from "./config-keys.ts";
 import { foreignKind, isHuggingFace } from "./config-kinds.ts";
-import { type Packed, packedBy } from "./config-packed.ts";
+import { INSTEAD, type Packed, packedBy } from "./config-packed.ts";
 import { ropeConfig } from "./config-rope.ts";
 import { ARCHITECTURES, type Architecture, DECODERS, type DecoderKind, type Layout, refusedDecoder } from "./families.ts";
 import type { Rope } from "./rope.ts";
@@ -92,9 +92,6 @@ const MOST = {
   pixels: 2 ** 13,
   tiles: 1024,
 };
-
-/** Both layouts' classes (`Layout`). */
-const OUTER = ["InternVLChatModel", "InternVLForConditionalGeneration"];
 
 const EPS = "a number above 0 and below 1";
 const isEps = (eps: number): boolean => eps > 0 && eps < 1;
@@ -242,9 +239,7 @@ function languageConfig(l: Fields, layout: Layout): LanguageConfig {
 function convertedBy(fields: Fields): Converted | undefined {
   if (fields.get("quantization") === undefined) return undefined;
   const q = fields.object("quantization");
-  const hint = "load the original checkpoint, or one that `internvl convert` has written";
-  if (q.get("method") === undefined) throw bad("quantization has no method, as MLX writes it: weights that MLX packed do not load", hint);
-  const method = q.oneOf("method", ["internvl-webgpu"], undefined, hint);
+  const method = q.oneOf("method", ["internvl-webgpu"], undefined, INSTEAD);
   const converted: Converted = { method, format: q.oneOf("format", ["q8", "q4"]), group_size: q.oneOf("group_size", [32]) };
   q.oneOf("scale_dtype", ["float16"]);
   q.oneOf("scales", ["NAME.scales"]);
@@ -278,7 +273,7 @@ export function stopIdsOf(fields: Fields, vocabSize: number): readonly number[] 
 
 /** InternVLChatConfig. */
 function originalConfig(fields: Fields): ModelConfig {
-  fields.architecture(["InternVLChatModel"], FAMILY, OUTER);
+  fields.architecture(["InternVLChatModel"], FAMILY);
   fields.oneOf("model_type", ["internvl_chat"], "internvl_chat", FAMILY);
   const [v, l] = [fields.object("vision_config"), fields.object("llm_config")];
   const packed = packedBy([fields, l, v]);
@@ -315,7 +310,7 @@ function originalConfig(fields: Fields): ModelConfig {
 
 /** transformers' InternVLConfig; what its processor's files say of tiles and prompts comes to it in huggingface.ts. */
 function huggingFaceConfig(fields: Fields): ModelConfig {
-  if (fields.get("architectures") !== undefined) fields.architecture(["InternVLForConditionalGeneration"], FAMILY, OUTER);
+  if (fields.get("architectures") !== undefined) fields.architecture(["InternVLForConditionalGeneration"], FAMILY);
   fields.oneOf("model_type", ["internvl"], undefined, FAMILY);
   const [v, text] = [fields.object("vision_config"), fields.object("text_config")];
   const packed = packedBy([fields, text, v]);

@@ -67,8 +67,8 @@ export async function readTokenizer(
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"].map((name) => readJson(read, name)),
   );
   const listed = slow ? listedSpecialTokens(config, map) : undefined;
-  const pieces = !/^Qwen2Tokenizer(Fast)?$/.test(String(config.tokenizer_class)); // those never read tokenizer.model: one request less
-  const sentencePiece = pieces && (slow || fast === undefined) ? await read("tokenizer.model") : undefined;
+  const pieces = (slow || fast === undefined) && config.tokenizer_class !== "Qwen2Tokenizer"; // whose class does not read them: a request less
+  const sentencePiece = pieces ? await read("tokenizer.model") : undefined;
   if (sentencePiece !== undefined) {
     const { tokenizerJsonFromSentencePiece } = await late("what reads SentencePiece's tokenizers", import("./sentence-piece-json.ts")); // most pages never need it
     const {

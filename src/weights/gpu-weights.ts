@@ -110,9 +110,11 @@ export class GpuWeights extends Weights {
     const tensor = this.#stored(full, shape);
     const dtype = PLAIN[tensor.dtype];
     if (!dtype)
-      throw new EngineError("bad-weights", `tensor "${full}" has dtype ${tensor.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`, {
-        hint: "take the model as it was published, in bf16 say",
-      });
+      throw new EngineError(
+        "bad-weights",
+        `tensor "${full}" has dtype ${tensor.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`,
+        MISMATCH,
+      );
     return { tensor, dtype, full, length: elementsOf(shape) };
   }
 

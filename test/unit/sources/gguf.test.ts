@@ -44,7 +44,6 @@ describe("an adapter's folder that is none is reported as an adapter's", () => {
   const base = memoryFiles({});
   it.each<[string, RegExp]>([
     [join(folder, "nowhere"), /there is no folder/],
-    ["hf://org/name", /addresses with "hf" cannot be read: "hf:\/\/org\/name"/],
     [join(folder, "model-q4.gguf"), /GGUF/],
     [join(folder, "empty"), /no adapter_config\.json/],
   ])("%s", async (adapter, message) => {
