@@ -44,24 +44,20 @@ fn main(
   let left0 = gm * (TM / GM) * PITCH;
   let right0 = local.y * (TN / GN) * PITCH;
   let slices = slices_of(group.z, groups.z, BK);
+  // Rows and columns past the end repeat the last one; they are not stored.
+  var x_rows: array<u32, XS>;
+  var w_rows: array<u32, WS>;
+  for (var i = 0u; i < XS; i++) {
+    x_rows[i] = row_at(min(row0 + (index + i * THREADS) / UNITS, row_count() - 1u));
+  }
+  for (var i = 0u; i < WS; i++) {
+    w_rows[i] = row_at(weight_row(min(column0 + (index + i * THREADS) / UNITS, p.n - 1u)));
+  }
   var c: array<Result, FM * FN>;
+  var k = (slices.x - slices.y) * UNITS + index % UNITS; // the share that this thread brings of a row
   for (var t = slices.y; t > 0u; t--) {
-    let k = (slices.x - t) * (BK / 4u) + 4u * (index % UNITS);
-    // Rows and columns past the end repeat the last one; they are not stored. Looked up in every slice: kept, they would cost registers.
-    for (var i = 0u; i < XS; i++) {
-      let share = x_share(min(row0 + (index + i * THREADS) / UNITS, row_count() - 1u) * p.vec4s, k);
-      for (var e = 0u; e < 16u; e++) {
-        let at = (index + i * THREADS) / UNITS * PITCH + index % UNITS * 16u + e;
-        let v = select(1.0, 0.0625, SHRINK) * share[e / 4u][e % 4u];
-        let hi = select(v, top(v), XPARTS > 1u);
-        xs[at] = Real(hi);
-        if (XPARTS > 1u) {
-          xs[(XPARTS - 1u) * TM * PITCH + at] = Real(v - hi);
-        }
-      }
-    }
     for (var i = 0u; i < WS; i++) {
-      let share = expand(fetch(weight_row(min(column0 + (index + i * THREADS) / UNITS, p.n - 1u)) * p.vec4s, k));
+      let share = expand(fetch(w_rows[i], k));
       for (var e = 0u; e < 16u; e++) {
         let at = (index + i * THREADS) / UNITS * PITCH + index % UNITS * 16u + e;
         let v = share[e / 4u][e % 4u];
@@ -69,6 +65,18 @@ fn main(
         ws[at] = Real(hi);
         if (WPARTS > 1u) {
           ws[(WPARTS - 1u) * TN * PITCH + at] = Real(v - hi);
+        }
+      }
+    }
+    for (var i = 0u; i < XS; i++) {
+      let share = x_share(x_rows[i], k);
+      for (var e = 0u; e < 16u; e++) {
+        let at = (index + i * THREADS) / UNITS * PITCH + index % UNITS * 16u + e;
+        let v = select(1.0, 0.0625, SHRINK) * share[e / 4u][e % 4u];
+        let hi = select(v, top(v), XPARTS > 1u);
+        xs[at] = Real(hi);
+        if (XPARTS > 1u) {
+          xs[(XPARTS - 1u) * TM * PITCH + at] = Real(v - hi);
         }
       }
     }
@@ -88,6 +96,7 @@ fn main(
       }
     }
     workgroupBarrier();
+    k += UNITS;
   }
   let lane = local.x % WIDTH;
   let result0 = (local.y * GM + gm) * M * N;

@@ -11,7 +11,9 @@ export const PEFT = "the folder that peft's save_pretrained wrote: adapter_confi
 
 function noFolder(path: string, kind: "file" | "nothing", adapter: boolean): EngineError {
   const what = adapter ? "an adapter's folder" : "a model's folder";
-  const problem = kind === "file" ? `${quotedPath(path)} is a file, needs to be ${what}` : `there is no folder ${quotedPath(path)}`;
+  const scheme = /^[a-z][a-z0-9+.-]+(?=:\/\/)/i.exec(path)?.[0];
+  const none = scheme === undefined ? "there is no folder" : `addresses with ${JSON.stringify(scheme)} cannot be read:`;
+  const problem = kind === "file" ? `${quotedPath(path)} is a file, needs to be ${what}` : `${none} ${quotedPath(path)}`;
   const hint = adapter
     ? `give ${PEFT}, or the Hugging Face id of one`
     : "give the folder that holds config.json and the safetensors files, or a Hugging Face id such as OpenGVLab/InternVL2_5-1B, which is downloaded";

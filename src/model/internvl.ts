@@ -17,7 +17,7 @@ import { DIRECT, type Order, onOne, type Part, partOf, type Stage } from "./stag
 import { chunkFor, mostTiles } from "./steps.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
 import { recordVision, type VisionWeights } from "./vision.ts";
-import { VisualCache, type VisualLayout } from "./visual-cache.ts";
+import { type VisualCache, type VisualLayout, visualCache } from "./visual-cache.ts";
 
 interface VisionStage {
   program: Program;
@@ -100,7 +100,7 @@ export class Model {
     this.maxContext = maxContext;
     this.#vision = vision;
     this.#projector = projector;
-    this.visual = new VisualCache(maxContext);
+    this.visual = visualCache(maxContext);
     const { hiddenSize, headDim } = config.language;
     const { inverse, scale } = ropeFrequencies(headDim, config.language.rope);
     const table = ropeTable(maxContext, inverse, scale);
@@ -172,7 +172,7 @@ export class Model {
   }
 
   /** The vision tower for tiles of `size` pixels a side; the visual tokens of each go to the place that is its slot in the step. */
-  recordVision(size: number, tap?: Tap): Promise<VisionStage> {
+  visionStage(size: number, tap?: Tap): Promise<VisionStage> {
     const known = tap ? undefined : this.#stages.get(size);
     if (known) return known;
     const stage = this.#buildVision(size, tap);
@@ -185,7 +185,7 @@ export class Model {
    * left to the first one. `onPipeline` as for `Programs.warm`. @throws EngineError aborted, device-lost
    */
   async prepare(size: number, signal?: AbortSignal, onPipeline?: (done: number, total: number) => void): Promise<void> {
-    const { program } = await this.recordVision(size);
+    const { program } = await this.visionStage(size);
     const all = [...this.decoder.programs(), program];
     let before = 0; // of the devices before
     for (const programs of new Set(this.#parts.stages.map((stage) => stage.programs))) {
@@ -249,7 +249,7 @@ export class Model {
    */
   async runVision(tiles: Tiles, batch: readonly number[], { places }: VisualLayout, stage?: VisionStage): Promise<void> {
     const { memory, counters } = this.gpu;
-    const { program, pixels, tileBytes } = stage ?? (await this.recordVision(tiles.size));
+    const { program, pixels, tileBytes } = stage ?? (await this.visionStage(tiles.size));
     memory.assertAlive();
     for (const [i, tile] of batch.entries()) memory.write(pixels, i * tileBytes, tiles.pixels(tile));
     program.run({ units: batch.length, start: 0, slots: batch.map((tile) => places[tile]!) });

@@ -6,7 +6,7 @@ import type { AddedToken } from "./special-tokens.ts";
 type Json = Record<string, unknown>;
 
 export const REFETCH = "The file is damaged or incomplete: fetch it again.";
-const OTHER_MODEL = "Use the tokenizer files of this very checkpoint.";
+const OTHER_MODEL = "Use the tokenizer files that were published with this very checkpoint.";
 
 /** Ids of tokens that other files give, by the token's text. */
 export type OtherIds = ReadonlyMap<string, { id: number; file: string }>;
@@ -150,10 +150,11 @@ function checkAdded(added: unknown, texts: Map<number, string>, vocab: Json, exp
 export function checkTokenizerJson(json: Json, expected: Expected): AddedToken[] {
   const { file } = expected;
   const bad = (problem: string) => new EngineError("bad-weights", `${file} is not a tokenizer: ${problem}`, { hint: REFETCH });
+  const strange = (problem: string) => new EngineError("bad-weights", `${file}: ${problem}`, { hint: OTHER_MODEL });
   const { model } = json;
   if (!record(model)) throw bad(`its model is ${model === undefined ? "missing" : described(model)}, needs to be an object`);
   if (model.type !== undefined && model.type !== "BPE") {
-    throw bad(`its model is of type ${described(model.type)}, only BPE is supported`);
+    throw strange(`its model is of type ${described(model.type)}, only BPE is supported`);
   }
   const texts = checkVocabulary(model.vocab, expected);
   const vocab = model.vocab as Json;
@@ -163,14 +164,11 @@ export function checkTokenizerJson(json: Json, expected: Expected): AddedToken[]
     const value = json[part];
     if (value !== undefined && value !== null && !record(value)) throw bad(`its ${part} is ${described(value)}, needs to be an object`);
     checkPatterns(value, file);
-    const strange = typesOf(value).filter((type) => !kinds.includes(type as string));
-    if (strange.length === 0) continue;
-    throw new EngineError("bad-weights", `${file}: its ${part} is of type ${described(strange[0])}, supported: ${kinds.join(", ")}`, {
-      hint: OTHER_MODEL,
-    });
+    const others = typesOf(value).filter((type) => !kinds.includes(type as string));
+    if (others.length > 0) throw strange(`its ${part} is of type ${described(others[0])}, supported: ${kinds.join(", ")}`);
   }
   for (const key of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]) {
-    if (model[key]) throw bad(`its model has ${key} ${described(model[key])}, which is not supported`);
+    if (model[key]) throw strange(`its model has ${key} ${described(model[key])}, which is not supported`);
   }
   return added;
 }

@@ -86,11 +86,9 @@ describe.skipIf(isQuick)(`the demo page, all of it (${ELSEWHERE})`, () => {
     expect(pictures).toBe(3);
 
     await page.getByLabel("Precision").selectOption("exact");
-    await page.locator('#model[data-state="loading"]').waitFor();
     await ready(page);
     expect(await page.locator(".answer").count()).toBe(2);
     await page.getByRole("button", { name: "Regenerate" }).click();
-    await page.locator(".answer.busy").waitFor();
     await page.locator(".answer.busy").waitFor({ state: "detached" });
     expect(await page.locator(".answer:last-child .text").innerText()).toBe(answer); // of this picture, which the new model has not seen
 
@@ -124,35 +122,7 @@ describe.skipIf(isQuick)(`the demo page, all of it (${ELSEWHERE})`, () => {
     const { page, problems } = await demo.open({ viewport: { width: 1280, height: 900 }, colorScheme: "dark" });
     await ready(page);
     const c = conversation("video-005");
-    const frames = await Promise.all(
-      c.video!.map(async (path) => Buffer.from(await readRepository(`weights/nano/${path}`)).toString("base64")),
-    );
-    const transfer = await page.evaluateHandle(async (list) => {
-      const images = await Promise.all(
-        list.map(async (base64) => createImageBitmap(await (await fetch(`data:image/png;base64,${base64}`)).blob())),
-      );
-      const canvas = Object.assign(document.createElement("canvas"), { width: images[0]!.width, height: images[0]!.height });
-      const context = canvas.getContext("2d")!;
-      const recorder = new MediaRecorder(canvas.captureStream(20), { mimeType: "video/webm", videoBitsPerSecond: 4e6 });
-      const chunks: Blob[] = [];
-      recorder.ondataavailable = ({ data }) => chunks.push(data);
-      const stopped = new Promise((resolve) => {
-        recorder.onstop = resolve;
-      });
-      recorder.start();
-      for (const image of images) {
-        for (let i = 0; i < 10; i++) {
-          context.drawImage(image, 0, 0);
-          await new Promise((resolve) => setTimeout(resolve, 50));
-        }
-      }
-      recorder.stop();
-      await stopped;
-      const data = new DataTransfer();
-      data.items.add(new File(chunks, "walk.webm", { type: "video/webm" }));
-      return data;
-    }, frames);
-    await page.dispatchEvent("#drop", "drop", { dataTransfer: transfer });
+    await give("drop", page, "test/fixtures/video/walk.webm"); // its frames, a second each
     await page.locator("#pending .video, #picture-problem:not([hidden])").first().waitFor({ timeout: 120_000 });
     expect(await page.locator("#picture-problem").innerText()).toBe("");
     expect(await page.locator("#pending .video img").count()).toBe(4);
@@ -249,7 +219,7 @@ describe.skipIf(isQuick)(`the demo page's downloads (${ELSEWHERE})`, () => {
     await context.close();
   });
 
-  it("what cannot be had is told, with what to do", async () => {
+  it("what cannot be had is reported, with what to do", async () => {
     const bare = await demo.browser.newContext();
     await bare.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
     const { page: old } = await demo.open({}, bare);

@@ -44,7 +44,8 @@ export async function give(how: "drop" | "paste", page: Page, ...paths: string[]
   const transfer = await page.evaluateHandle(async (list) => {
     const data = new DataTransfer();
     for (const { name, base64 } of list) {
-      const blob = await (await fetch(`data:image/${name.endsWith("png") ? "png" : "jpeg"};base64,${base64}`)).blob();
+      const type = { png: "image/png", webm: "video/webm" }[name.split(".").at(-1)!] ?? "image/jpeg";
+      const blob = await (await fetch(`data:${type};base64,${base64}`)).blob();
       data.items.add(new File([blob], name, { type: blob.type }));
     }
     return data;

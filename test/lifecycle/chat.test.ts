@@ -123,7 +123,7 @@ describe("chat", () => {
       }
     };
     expect(await codeOf(iterate())).toMatch(/^aborted/);
-    expect(pieces.length).toBeLessThanOrEqual(2); // the token in flight may still come
+    expect(pieces.length).toBeLessThanOrEqual(8); // what had come back at once with the first; eight steps are ahead at most
     expect((await vlm.chat(QUESTION, { images: [card] })).text).toBe(ANSWER);
   });
 

@@ -62,6 +62,7 @@ it("a thread that breaks off fails its answers, and the next one has another; it
 const grammars = await open();
 const first = await grammars.matcher(format("(yes|no), and that is all"));
 const { next } = await first.advance([], false, false);
+workers[0].postMessage = () => {}; // it may be quicker with an answer than with its end
 const under = [codeOf(first.advance([], true, false)), codeOf(grammars.matcher(format("[a-z]{1,3000}")))];
 await workers[0].terminate();
 const codes = [...(await Promise.all(under)), await codeOf(first.advance([], true, false))];

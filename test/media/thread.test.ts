@@ -35,12 +35,18 @@ describe("large pictures", () => {
   });
 
   test("end with their signal, and the next is decoded", async () => {
-    const { decodeImage } = await import("../../src/media/decode.ts");
+    const { platform } = await import("../../src/platform/node.ts");
+    const { startDecoder } = platform;
     const controller = new AbortController();
+    const start = vi.spyOn(platform, "startDecoder").mockImplementationOnce(async () => {
+      const thread = await startDecoder();
+      return { ...thread, post: () => controller.abort() }; // it has its picture, and never says anything
+    });
+    const { decodeImage } = await import("../../src/media/decode.ts");
     const [cut, whole] = [decodeImage(photo, { signal: controller.signal, name: "a" }), decodeImage(photo)];
-    setTimeout(() => controller.abort(), 20);
     await expect(cut).rejects.toMatchObject({ code: "aborted", name: "AbortError" });
     expect((await whole).width).toBe(1000);
+    expect(start).toHaveBeenCalledTimes(2);
     await expect(decodeImage(photo, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
   });
 

@@ -7,8 +7,8 @@ async function bodyOf(message: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
-const listen = async (server: Server, port = 0): Promise<string> => {
-  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+const listen = async (server: Server): Promise<string> => {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 };
 
@@ -19,11 +19,13 @@ export interface Called {
 }
 
 /** The part of `lmdeploy serve proxy` that nodes speak with (lmdeploy/serve/proxy/proxy.py). */
-export async function lmdeployProxy(port = 0) {
+export async function lmdeployProxy() {
   const nodes: Record<string, unknown> = {};
   const calls: Called[] = [];
   let refusing = false;
+  let stands = true;
   const server = createServer(async (request, response) => {
+    if (!stands) return void request.socket.destroy();
     const { pathname } = new URL(request.url!, "http://x");
     const text = (await bodyOf(request)).toString();
     const body = text ? JSON.parse(text) : undefined;
@@ -44,14 +46,18 @@ export async function lmdeployProxy(port = 0) {
     }
     return json({ detail: "Not Found" }, 404);
   });
-  const url = await listen(server, port);
+  const url = await listen(server);
   return {
     url,
-    port: Number(new URL(url).port),
     nodes,
     calls,
     refuse(now: boolean) {
       refusing = now;
+    },
+    /** Falls, and stands again as one that was started again, at the port that it keeps: another process could take it meanwhile. */
+    stand(now: boolean) {
+      stands = now;
+      for (const node of Object.keys(nodes)) delete nodes[node];
     },
     async close() {
       server.closeAllConnections();
@@ -65,18 +71,20 @@ export async function lmdeployProxy(port = 0) {
  * is asked for at another one.
  */
 export async function reverseProxy(replicas: readonly string[], everyMs = 100) {
-  const states = replicas.map((url) => ({ url, healthy: true, busy: 0, taken: 0, since: performance.now() }));
+  const states = replicas.map((url) => ({ url, healthy: true, busy: 0, taken: 0, since: 0 })); // since: a round
   let retried = 0;
+  let rounds = 0;
   const probe = setInterval(() => {
+    rounds++;
     for (const state of states) {
-      fetch(`${state.url}/health`, { signal: AbortSignal.timeout(500) }).then(
+      fetch(`${state.url}/health`, { signal: AbortSignal.timeout(60_000) }).then(
         (response) => mark(state, response.status === 200),
         () => mark(state, false),
       );
     }
   }, everyMs);
   const mark = (state: (typeof states)[number], healthy: boolean) => {
-    if (state.healthy !== healthy) Object.assign(state, { healthy, since: performance.now() });
+    if (state.healthy !== healthy) Object.assign(state, { healthy, since: rounds });
   };
   const forward = (state: (typeof states)[number], path: string, body: Buffer) =>
     new Promise<{ status: number; body: Buffer }>((resolve, reject) => {
@@ -112,6 +120,7 @@ export async function reverseProxy(replicas: readonly string[], everyMs = 100) {
     url,
     states,
     retried: () => retried,
+    rounds: () => rounds,
     close() {
       clearInterval(probe);
       server.closeAllConnections();

@@ -1,6 +1,10 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
+import { pathToFileURL } from "node:url";
 import { pathOf } from "../support.ts";
+
+/** The environment of a program that is to be interrupted while it writes files. */
+export const HELD_WRITES = { NODE_OPTIONS: `--import=${pathToFileURL(pathOf("test/shared/held-writes.mjs")).href}` };
 
 export interface Ended {
   status: number | null;

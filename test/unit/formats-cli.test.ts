@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { parseHeader } from "../../src/safetensors/index.ts";
-import { type Ended, hostedCli } from "../shared/cli.ts";
+import { type Ended, HELD_WRITES, hostedCli } from "../shared/cli.ts";
 import { fixture, pathOf, syntheticFile } from "../support.ts";
 
 // The built program, as a user runs it: npm ci builds it.
@@ -24,7 +24,7 @@ const internvl = (...args: string[]): Promise<Ended> => host.run(args, folder);
 
 /** Starts a command that makes the folder `name` and kills it once it has a file in its hidden folder; how to list the hidden ones. */
 async function killedHalfway(name: string, args: string[]): Promise<() => string[]> {
-  const child = spawn(process.execPath, [main, ...args], { stdio: "ignore", cwd: folder });
+  const child = spawn(process.execPath, [main, ...args], { stdio: "ignore", cwd: folder, env: { ...process.env, ...HELD_WRITES } });
   const ended = new Promise((resolve) => child.once("exit", resolve));
   const left = () => readdirSync(folder).filter((each) => each.startsWith(`.${name}.partial-`));
   while (!left().some((each) => readdirSync(join(folder, each)).length > 0)) {

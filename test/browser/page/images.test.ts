@@ -93,9 +93,12 @@ const OPAQUE_KINDS: typeof KINDS = {
     video.srcObject = new MediaStream([track]);
     const shown = new Promise((resolve) => video.requestVideoFrameCallback(resolve));
     const playing = video.play();
-    await writer.write(new VideoFrame(await createImageBitmap(file), { timestamp: 0 }));
+    const bitmap = await createImageBitmap(file);
+    // The first frame may come before anybody listens.
+    const again = setInterval(() => void writer.write(new VideoFrame(bitmap, { timestamp: 0 })).catch(() => {}), 20);
     await playing;
     await shown;
+    clearInterval(again);
     video.pause();
     return video;
   },

@@ -1,3 +1,4 @@
+import { cdp } from "vitest/browser";
 import type { WeightSource } from "../../../src/index.ts";
 import type { ReadRepository } from "../../shared/checkpoints.ts";
 import { memoryFiles } from "../../shared/checkpoints.ts";
@@ -21,4 +22,32 @@ export async function nanoFiles(): Promise<WeightSource> {
 export async function pictureFile(path: string): Promise<File> {
   const type = path.endsWith(".png") ? "image/png" : "image/jpeg";
   return new File([(await readRepository(`weights/nano/${path}`)) as Uint8Array<ArrayBuffer>], path.split("/").at(-1)!, { type });
+}
+
+interface Profiler {
+  send(method: "Profiler.takePreciseCoverage"): Promise<{
+    result: { url: string; functions: { functionName: string; ranges: { count: number }[] }[] }[];
+  }>;
+  send(method: string, params?: object): Promise<void>;
+}
+
+/**
+ * The files below src/ of which a function was called on the page's own thread while some work was under way, by path: what is computed in
+ * workers is not among them. Unlike the time that the page's tasks take, this is the same on every machine.
+ */
+export async function calledInPage(work: () => Promise<unknown>): Promise<string[]> {
+  const profiler = cdp() as unknown as Profiler;
+  await profiler.send("Profiler.enable");
+  await profiler.send("Profiler.startPreciseCoverage", { callCount: true, detailed: false });
+  try {
+    await work();
+    const { result } = await profiler.send("Profiler.takePreciseCoverage");
+    const called = result.filter(({ functions }) =>
+      functions.some(({ functionName, ranges }) => functionName !== "" && ranges[0]!.count > 0),
+    );
+    return called.flatMap(({ url }) => /\/src\/(.*\.ts)/.exec(url)?.[1] ?? []).sort();
+  } finally {
+    await profiler.send("Profiler.stopPreciseCoverage");
+    await profiler.send("Profiler.disable");
+  }
 }

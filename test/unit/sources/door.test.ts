@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -13,7 +14,8 @@ import { cachedModels } from "../../../src/index.ts";
 import { pathOfUrl } from "../../../src/platform/files.ts";
 import { encodeHeader, openCheckpoint } from "../../../src/safetensors/index.ts";
 import { fetchSource } from "../../fetched.ts";
-import { fileServer, filesBelow, hubServer, type Misbehave, noise, temporaryFolder } from "../../hub-server.ts";
+import { fileServer, filesBelow, hubServer, type Misbehave, noise, whenHeld } from "../../hub-server.ts";
+import { closingAfterEach, folderIn } from "./closing.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const CONFIG = utf8('{"a": 1}');
@@ -23,17 +25,12 @@ const PAGE = "<!DOCTYPE html>\n<html><head><title>App</title></head><body></body
 const POINTER =
   "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
 
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
+const closing = closingAfterEach();
+afterEach(() => {
   vi.restoreAllMocks();
   vi.unstubAllEnvs();
-  for (const close of closing.splice(0).reverse()) await close();
 });
-function folder(): string {
-  const { path, remove } = temporaryFolder();
-  closing.push(remove);
-  return path;
-}
+const folder = () => folderIn(closing);
 const caught = async (work: Promise<unknown>): Promise<EngineError> =>
   work.then(
     () => Promise.reject(new Error("it passed")),
@@ -117,17 +114,19 @@ describe("a server that answers 200 with a page for what it does not have", () =
 
   it("a page in answer to a range costs nothing of what an earlier run has fetched", async () => {
     let page = false;
+    let held = "";
     const { open, cacheDir } = await serve(FILES, ({ method, path, headers }, response) => {
       if (!path.endsWith("model.safetensors") || method !== "GET") return false;
       if (page) response.writeHead(200, { "content-type": "text/html" }).end(PAGE);
       else if (headers.range) return false;
       else {
         response.writeHead(200, { etag: '"x"', "content-length": WEIGHTS.length });
-        response.write(WEIGHTS.subarray(0, 60_000), () => setTimeout(() => response.destroy(), 50));
+        response.write(WEIGHTS.subarray(0, 60_000), () => whenHeld(held, 60_000, () => response.destroy()));
         page = true;
       }
       return true;
     });
+    held = cacheDir;
     expect(await caught(open())).toMatchObject({
       code: "network",
       message: expect.stringContaining("HTML page in place of model.safetensors"),
@@ -237,10 +236,8 @@ describe("what lies in place of a file", () => {
     execFileSync("sh", ["-c", `mkfifo '${path}'`]);
     const bytes = noise(300_000);
     writeFileSync(`${path}.data`, bytes);
-    const { spawn } = await import("node:child_process");
-    const writer = spawn("sh", ["-c", `sleep 0.3; cat '${path}.data' > '${path}'`]);
-    expect(Buffer.compare(Buffer.from(await platform.readFile(path)), Buffer.from(bytes))).toBe(0);
-    writer.kill();
+    const [read] = await Promise.all([platform.readFile(path), writeFile(path, bytes)]);
+    expect(Buffer.compare(Buffer.from(read), Buffer.from(bytes))).toBe(0);
     expect(await caught(platform.readFile(`${path}.data`, 1000))).toMatchObject({
       code: "limit-exceeded",
       message: expect.stringMatching(/has 300\.0 kB, the limit is 1\.0 kB/),
@@ -435,7 +432,7 @@ it("the cache of another user: a complete copy is used, and what is newer is sai
   expect(server.cdn.log).toHaveLength(1);
 });
 
-it("a disk without rights is told in one line, with what chooses another place", async () => {
+it("a disk without rights is reported in one line, with what chooses another place", async () => {
   const path = folder();
   writeFileSync(join(path, "file"), "");
   const { open } = await serve(FILES);

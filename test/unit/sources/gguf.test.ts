@@ -40,10 +40,11 @@ describe("GGUF is called by its name, with what to take instead", () => {
   });
 });
 
-describe("an adapter's folder that is none is told as an adapter's", () => {
+describe("an adapter's folder that is none is reported as an adapter's", () => {
   const base = memoryFiles({});
   it.each<[string, RegExp]>([
     [join(folder, "nowhere"), /there is no folder/],
+    ["hf://org/name", /addresses with "hf" cannot be read: "hf:\/\/org\/name"/],
     [join(folder, "model-q4.gguf"), /GGUF/],
     [join(folder, "empty"), /no adapter_config\.json/],
   ])("%s", async (adapter, message) => {

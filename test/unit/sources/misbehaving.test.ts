@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { platform } from "#platform";
 import type { EngineError } from "../../../src/errors.ts";
 import { readSmall } from "../../../src/hub/source.ts";
@@ -17,6 +17,7 @@ import {
   temporaryFolder,
   whenHeld,
 } from "../../hub-server.ts";
+import { closingAfterEach } from "./closing.ts";
 
 const NAME = "model.safetensors";
 const TRUE = noise(300_000);
@@ -31,10 +32,7 @@ function expectTrue(bytes: Uint8Array | EngineError): void {
   expect(sha256(bytes)).toBe(sha256(TRUE));
 }
 
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0)) await close();
-});
+const closing = closingAfterEach();
 
 /** A fresh cache, a server, and how a load from it ends. Time does not pass: the waits are only noted. */
 async function setUp(server: TestServer) {
@@ -360,15 +358,30 @@ describe("a server that misbehaves", () => {
   });
 
   it("a connection that gives nothing for too long counts as cut", async () => {
+    const idle = 86_400_000; // a day, which passes when the first half is here, and not while the machine does something else
+    let passes: () => void = () => {};
+    const { setTimeout: real } = globalThis;
+    const timers = vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms?: number) => {
+      if (ms === idle) passes = run;
+      return real(run, ms);
+    }) as typeof setTimeout);
+    const cache = temporaryFolder();
+    let again: NodeJS.Timeout | undefined;
     const server = await fileServer(FILES, (request, response, server) => {
-      if (!isData(request) || server.gets(NAME).length > 1) return false;
+      if (!isData(request)) return false;
+      clearInterval(again);
+      if (server.gets(NAME).length > 1) return false;
       response.writeHead(200, { etag: ETAG, "content-length": TRUE.length });
       response.write(TRUE.subarray(0, 100_000)); // and nothing more
+      whenHeld(cache.path, 100_000, () => (again = setInterval(() => passes(), 5)));
       return true;
     });
-    const cache = temporaryFolder();
-    closing.push(() => server.close(), cache.remove);
-    const source = await fetchSource(`${server.origin}/folder`, { cacheDir: cache.path, sleep: async () => {}, idle: 2000 });
+    closing.push(
+      () => server.close(),
+      cache.remove,
+      () => timers.mockRestore(),
+    );
+    const source = await fetchSource(`${server.origin}/folder`, { cacheDir: cache.path, sleep: async () => {}, idle });
     expectTrue((await readSmall(source, NAME))!);
     expect(server.gets(NAME)[1]!.headers.range).toBe("bytes=100000-");
   });

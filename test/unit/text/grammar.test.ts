@@ -177,7 +177,7 @@ describe("a JSON Schema as a grammar", () => {
     [{ type: "object", unevaluatedProperties: false }, "unevaluatedProperties"],
     [{ type: "array", contains: {} }, "contains"],
     [{ type: "array", uniqueItems: true }, "uniqueItems"],
-    [{ type: "array", uniqueItems: "yes" }, "uniqueItems \"yes\", needs true or false"],
+    [{ type: "array", uniqueItems: "yes" }, 'uniqueItems "yes", needs true or false'],
     [{ type: "array", items: [{}] }, "items that are a list"],
     [{ type: "integer", multipleOf: 3 }, "multipleOf"],
     [{ type: "string", contentEncoding: "base64" }, "contentEncoding"],
