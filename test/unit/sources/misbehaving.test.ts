@@ -361,9 +361,9 @@ describe("a server that misbehaves", () => {
     const idle = 86_400_000; // a day, which passes when the first half is here, and not while the machine does something else
     let passes: () => void = () => {};
     const { setTimeout: real } = globalThis;
-    const timers = vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms?: number) => {
+    const timers = vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms?: number, ...given: []) => {
       if (ms === idle) passes = run;
-      return real(run, ms);
+      return real(run, ms, ...given); // undici gives its own
     }) as typeof setTimeout);
     const cache = temporaryFolder();
     let again: NodeJS.Timeout | undefined;
