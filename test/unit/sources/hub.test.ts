@@ -25,7 +25,7 @@ afterEach(() => {
 async function setUp(files: Record<string, Uint8Array> = FILES, options: Parameters<typeof hubServer>[2] = {}) {
   const server = await hubServer("org/model", files, options);
   const cache = temporaryFolder();
-  closing.push(server.close, cache.remove);
+  closing.push(cache.remove, server.close);
   const load = (more: RemoteOptions = {}) =>
     fetchSource("org/model", { endpoint: server.origin, cacheDir: cache.path, sleep: async () => {}, ...more });
   return { server, cache: cache.path, load };

@@ -38,7 +38,7 @@ const closing = closingAfterEach();
 async function setUp(server: TestServer) {
   const cache = temporaryFolder();
   cacheFolder = cache.path;
-  closing.push(() => server.close(), cache.remove);
+  closing.push(cache.remove, () => server.close());
   const waits: number[] = [];
   const load = async (signal?: AbortSignal, answer?: typeof fetch): Promise<Uint8Array | EngineError> => {
     try {
@@ -334,7 +334,7 @@ describe("a server that misbehaves", () => {
           return true;
         },
       });
-      closing.push(() => server.close(), cache.remove);
+      closing.push(cache.remove, () => server.close());
       const load = fetchSource("org/model", { endpoint: server.origin, cacheDir: cache.path, sleep: async () => {} });
       if (lies === 1) expectTrue((await readSmall(await load, NAME))!);
       else {
@@ -359,12 +359,22 @@ describe("a server that misbehaves", () => {
 
   it("a connection that gives nothing for too long counts as cut", async () => {
     const idle = 86_400_000; // a day, which passes when the first half is here, and not while the machine does something else
-    let passes: () => void = () => {};
-    const { setTimeout: real } = globalThis;
-    const timers = vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms?: number, ...given: []) => {
-      if (ms === idle) passes = run;
-      return real(run, ms, ...given); // undici gives its own
-    }) as typeof setTimeout);
+    const waiting = new Map<unknown, () => void>(); // who waits that long: several files are asked for at once
+    const { setTimeout: set, clearTimeout: clear } = globalThis;
+    const timers = [
+      vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms?: number, ...given: []) => {
+        const timer = set(run, ms, ...given); // undici gives its own
+        if (ms === idle) waiting.set(timer, run);
+        return timer;
+      }) as typeof setTimeout),
+      vi.spyOn(globalThis, "clearTimeout").mockImplementation((timer) => {
+        waiting.delete(timer);
+        clear(timer);
+      }),
+    ];
+    const passes = () => {
+      for (const run of waiting.values()) run();
+    };
     const cache = temporaryFolder();
     let again: NodeJS.Timeout | undefined;
     const server = await fileServer(FILES, (request, response, server) => {
@@ -373,13 +383,13 @@ describe("a server that misbehaves", () => {
       if (server.gets(NAME).length > 1) return false;
       response.writeHead(200, { etag: ETAG, "content-length": TRUE.length });
       response.write(TRUE.subarray(0, 100_000)); // and nothing more
-      whenHeld(cache.path, 100_000, () => (again = setInterval(() => passes(), 5)));
+      whenHeld(cache.path, 100_000, () => (again = setInterval(passes, 5)));
       return true;
     });
     closing.push(
-      () => server.close(),
+      () => timers.map((timer) => timer.mockRestore()),
       cache.remove,
-      () => timers.mockRestore(),
+      () => server.close(),
     );
     const source = await fetchSource(`${server.origin}/folder`, { cacheDir: cache.path, sleep: async () => {}, idle });
     expectTrue((await readSmall(source, NAME))!);
