@@ -39,6 +39,12 @@ export class EngineError extends Error {
     this.partialText = options.partialText;
     this.param = options.param;
   }
+
+  /** What JSON says of it: of an error it has no message by itself. */
+  toJSON(): Pick<EngineError, "name" | "code" | "message" | "hint" | "param" | "partialText"> {
+    const { name, code, message, hint, param, partialText } = this;
+    return { name, code, message, hint, param, partialText };
+  }
 }
 
 /** The error of a model that is no more. */

@@ -11,6 +11,20 @@ export async function abortable<T>(signal: AbortSignal | undefined, work: () => 
   }
 }
 
+/**
+ * A generator that calls `left` as soon as somebody leaves it. Its own `finally` would come later: when what it waits for has come, and, where
+ * nobody has begun to read, not at all.
+ */
+export function leaving<T>(pieces: AsyncGenerator<T, void, void>, left: () => void): AsyncGenerator<T, void, void> {
+  const leave =
+    <A>(how: (given: A) => Promise<IteratorResult<T, void>>) =>
+    (given: A) => {
+      left();
+      return how.call(pieces, given);
+    };
+  return Object.assign(pieces, { return: leave(pieces.return), throw: leave(pieces.throw) });
+}
+
 /** Waits until `work` is done or the signal fires, whichever comes first. */
 export async function doneOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
