@@ -5,14 +5,18 @@
 // largest score outgrew it by 2^8: then, rarely, the sums go through workgroup memory as well, to be scaled. Weights are times 2^7: f16 holds
 // 2^15, and the smallest ones lose less.
 // Needs: D a multiple of 32; M, N, K of a configuration of the adapter, N and K at most 32; WIDTH, the size of every subgroup; QPARTS, KPARTS
-// (of keys and values), PPARTS (of weights); Real; the extensions subgroups, chromium_experimental_subgroup_matrix; libs step, attention.
-// Limits: SUBGROUPS WIDTH invocations, 5 storage bindings, SUBGROUPS M (144 + 80 PPARTS) bytes of workgroup memory where Reals are f16.
+// (of keys and values), PPARTS (of weights), REPLACE (whether weights' lo takes hi's place in workgroup memory, which leaves room for more
+// workgroups, and costs registers); Real; the extensions subgroups, chromium_experimental_subgroup_matrix; libs step, attention.
+// Limits: SUBGROUPS WIDTH invocations, 5 storage bindings, SUBGROUPS M (144 + 80 AREAS) bytes of workgroup memory where Reals are f16.
 // Reference: reference/attention.
 const SUBGROUPS = 4u;
 const KEYS = 32u;
 const BLOCK = SUBGROUPS * M;
 const LANES = WIDTH / M; // of a row
 const OWN = KEYS / LANES;
+const STEPS = KEYS / K; // of a round along its keys
+const PRODUCTS = PPARTS + KPARTS - 1u;
+const AREAS = select(PPARTS, 1u, REPLACE); // of workgroup memory for weights
 const SPITCH = KEYS + 4u; // of a row of scores
 const PPITCH = KEYS + 8u; // and of weights
 const BEHIND = 7.0; // log2 of what weights are multiplied with
@@ -23,7 +27,7 @@ alias Result = subgroup_matrix_result<f32, N, M>;
 
 @group(0) @binding(6) var<storage, read> reals: array<Real>;
 var<workgroup> ss: array<f32, BLOCK * SPITCH>;
-var<workgroup> ps: array<Real, PPARTS * BLOCK * PPITCH>;
+var<workgroup> ps: array<Real, AREAS * BLOCK * PPITCH>;
 var<workgroup> grew: atomic<u32>; // the last round in which some row's sums have to be scaled
 
 fn top_of(v: f32) -> f32 {
@@ -89,13 +93,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     top = next;
     sum *= shrink;
+    var lo: array<Real, OWN>;
     for (var i = 0u; i < OWN; i++) {
       let weight = exp2(select(LOWEST, ss[s_row + own + i] - top + BEHIND, key0 + own + i < sees));
       sum += weight;
       let hi = select(weight, top_of(weight), PPARTS > 1u);
       ps[row * PPITCH + own + i] = Real(hi);
-      if (PPARTS > 1u) {
-        ps[((PPARTS - 1u) * BLOCK + row) * PPITCH + own + i] = Real(weight - hi);
+      lo[i] = Real(weight - hi);
+      if (AREAS > 1u) {
+        ps[((AREAS - 1u) * BLOCK + row) * PPITCH + own + i] = lo[i];
       }
     }
     if (workgroupUniformLoad(&grew) == t) {
@@ -114,16 +120,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         workgroupBarrier();
       }
     }
-    for (var k = KEYS / K; k > 0u; k--) {
-      let v_at = v_first + (kv + key0) * D + (k - 1u) * K;
-      for (var product = 0u; product < PPARTS + KPARTS - 1u; product++) {
-        let lo_p = select(0u, 1u, product == 1u && PPARTS > 1u);
-        let lo_v = select(0u, 1u, product > 0u && lo_p == 0u);
-        let left = subgroupMatrixLoad<Left, row_major>(&ps, (lo_p * BLOCK + strip) * PPITCH + (k - 1u) * K, PPITCH);
-        for (var n = 0u; n < D / N; n++) {
-          let right = subgroupMatrixLoad<Right, col_major>(&reals, v_at + lo_v * kv_part + n * N * KEYS, KEYS);
-          o[n] = subgroupMatrixMultiplyAccumulate(left, right, o[n]);
+    for (var j = PRODUCTS * STEPS; j > 0u; j--) { // hi · hi, then hi · lo, then lo · hi: of all keys, or if hi and lo are both there of K after K
+      if (PPARTS > AREAS && j == STEPS) { // the weights' lo in the place of hi
+        workgroupBarrier();
+        for (var i = 0u; i < OWN; i++) {
+          ps[row * PPITCH + own + i] = lo[i];
         }
+        workgroupBarrier();
+      }
+      var product = (j - 1u) / STEPS;
+      var k = (j - 1u) % STEPS * K;
+      if (AREAS > 1u) {
+        product = (j - 1u) % PRODUCTS;
+        k = (j - 1u) / PRODUCTS * K;
+      }
+      let lo_p = select(0u, BLOCK, AREAS > 1u && product == 0u);
+      let lo_v = select(0u, p.kv_part, KPARTS > 1u && product == 1u);
+      let v_at = v_first + 32u * lo_v + (kv + key0) * D + k;
+      let left = subgroupMatrixLoad<Left, row_major>(&ps, (lo_p + strip) * PPITCH + k, PPITCH);
+      for (var n = 0u; n < D / N; n++) {
+        let right = subgroupMatrixLoad<Right, col_major>(&reals, v_at + n * N * KEYS, KEYS);
+        o[n] = subgroupMatrixMultiplyAccumulate(left, right, o[n]);
       }
     }
   }

@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let half = index % 2u;
   // Rows and columns past the end repeat the last one; they are not stored.
   let x_row = min(row0 + at, row_count() - 1u) * p.vec4s;
-  let w_row = weight_row(min(column0 + 4u * (at % 16u) + at / 16u % 4u, p.n - 1u)) * p.vec4s;
+  let w_row = row_at(weight_row(min(column0 + 4u * (at % 16u) + at / 16u % 4u, p.n - 1u)));
   let slices = slices_of(group.z, groups.z, 32u);
   var c: array<vec4<f32>, RM>;
   for (var t = slices.y; t > 0u; t--) {
@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       x_scale[at] = x_scales[(x_row + k) / 8u]; // both halves the same
     }
     if (index < 2u * TN) {
-      let raw = fetch(w_row, k + 4u * half);
+      let raw = fetch(w_row, k / 4u + half);
       ws[at * PITCH + half] = signed_codes(raw);
       w_scale[at] = raw.scale;
     }

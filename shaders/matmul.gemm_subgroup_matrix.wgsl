@@ -31,6 +31,15 @@ fn top(v: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(v) & 0xffffe000u);
 }
 
+// Where a row of x and a column of the product begin. Past the end they repeat the last one; they are not stored.
+fn x_begin(row: u32) -> u32 {
+  return row_at(min(row, row_count() - 1u));
+}
+
+fn w_begin(column: u32) -> u32 {
+  return row_at(weight_row(min(column, p.n - 1u)));
+}
+
 @compute @workgroup_size(GM * WIDTH, GN)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -44,24 +53,20 @@ fn main(
   let left0 = gm * (TM / GM) * PITCH;
   let right0 = local.y * (TN / GN) * PITCH;
   let slices = slices_of(group.z, groups.z, BK);
+  // Kept where K needs no care at its end; else looked up in every slice, for want of a register.
+  var x_rows: array<u32, XS>;
+  var w_rows: array<u32, WS>;
+  for (var i = 0u; i < XS; i++) {
+    x_rows[i] = x_begin(row0 + (index + i * THREADS) / UNITS);
+  }
+  for (var i = 0u; i < WS; i++) {
+    w_rows[i] = w_begin(column0 + (index + i * THREADS) / UNITS);
+  }
   var c: array<Result, FM * FN>;
+  var k = (slices.x - slices.y) * UNITS + index % UNITS; // the share that this thread brings of a row
   for (var t = slices.y; t > 0u; t--) {
-    let k = (slices.x - t) * (BK / 4u) + 4u * (index % UNITS);
-    // Rows and columns past the end repeat the last one; they are not stored. Looked up in every slice: kept, they would cost registers.
-    for (var i = 0u; i < XS; i++) {
-      let share = x_share(min(row0 + (index + i * THREADS) / UNITS, row_count() - 1u) * p.vec4s, k);
-      for (var e = 0u; e < 16u; e++) {
-        let at = (index + i * THREADS) / UNITS * PITCH + index % UNITS * 16u + e;
-        let v = select(1.0, 0.0625, SHRINK) * share[e / 4u][e % 4u];
-        let hi = select(v, top(v), XPARTS > 1u);
-        xs[at] = Real(hi);
-        if (XPARTS > 1u) {
-          xs[(XPARTS - 1u) * TM * PITCH + at] = Real(v - hi);
-        }
-      }
-    }
     for (var i = 0u; i < WS; i++) {
-      let share = expand(fetch(weight_row(min(column0 + (index + i * THREADS) / UNITS, p.n - 1u)) * p.vec4s, k));
+      let share = expand(fetch(select(w_begin(column0 + (index + i * THREADS) / UNITS), w_rows[i], EVEN), k));
       for (var e = 0u; e < 16u; e++) {
         let at = (index + i * THREADS) / UNITS * PITCH + index % UNITS * 16u + e;
         let v = share[e / 4u][e % 4u];
@@ -69,6 +74,18 @@ fn main(
         ws[at] = Real(hi);
         if (WPARTS > 1u) {
           ws[(WPARTS - 1u) * TN * PITCH + at] = Real(v - hi);
+        }
+      }
+    }
+    for (var i = 0u; i < XS; i++) {
+      let share = x_share(select(x_begin(row0 + (index + i * THREADS) / UNITS), x_rows[i], EVEN), k);
+      for (var e = 0u; e < 16u; e++) {
+        let at = (index + i * THREADS) / UNITS * PITCH + index % UNITS * 16u + e;
+        let v = select(1.0, 0.0625, SHRINK) * share[e / 4u][e % 4u];
+        let hi = select(v, top(v), XPARTS > 1u);
+        xs[at] = Real(hi);
+        if (XPARTS > 1u) {
+          xs[(XPARTS - 1u) * TM * PITCH + at] = Real(v - hi);
         }
       }
     }
@@ -88,6 +105,7 @@ fn main(
       }
     }
     workgroupBarrier();
+    k += UNITS;
   }
   let lane = local.x % WIDTH;
   let result0 = (local.y * GM + gm) * M * N;

@@ -21,11 +21,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let unit = index / SLOTS; // of 16 elements
   let brings_x = slot < TM;
   // Rows and columns past the end repeat the last one; they are not stored.
-  let at = p.vec4s * select(weight_row(min(column0 + slot % TM, p.n - 1u)), min(row0 + slot, row_count() - 1u), brings_x);
+  let at = row_at(select(weight_row(min(column0 + slot % TM, p.n - 1u)), min(row0 + slot, row_count() - 1u), brings_x));
   let slices = slices_of(group.z, groups.z, BK);
   var c: array<vec4<f32>, 4u * BM * BN>; // [block of rows, row, block of columns]
   for (var t = slices.y; t > 0u; t--) {
-    let k = ((slices.x - t) * BK) / 4u + 4u * unit;
+    let k = (slices.x - t) * (BK / 16u) + unit;
     var share: mat4x4<f32>;
     if (brings_x) {
       share = x_share(at, k);

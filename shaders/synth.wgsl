@@ -1,6 +1,6 @@
 // Synthetic weights: bf16 of a hash of the flat index (facts/SYNTHETIC.md §2 and §3), two to a u32, the even element in the low half.
 //   out[first .. first + words] = elements 2 element, 2 element + 1, …  A thread makes a word. All arithmetic is exact but for the
-//   rule's own two roundings, so every adapter gives the same bits. Reference: weights/synthetic.ts.
+//   rule's own two roundings, so every adapter gives the same bits. Reference: reference/synthetic.ts.
 struct Params {
   k1: u32,
   k2: u32,

@@ -47,7 +47,7 @@ export class EngineError extends Error {
   }
 }
 
-/** The error of a model that is no more. */
+/** The error of asking a model that was disposed. */
 export const disposed = (): EngineError => new EngineError("disposed", "this model was disposed", { hint: "load it again" });
 
 /** A part of the library that comes when it is needed: `late("what it is", import("…"))`. @throws EngineError network where it cannot be loaded */
@@ -59,7 +59,22 @@ export const late = <T>(what: string, part: Promise<T>): Promise<T> =>
     });
   });
 
-/** Throws `aborted` when the signal has fired. */
+export const aborted = (cause: unknown): EngineError => new EngineError("aborted", "the operation was aborted", { cause });
+
+/** @throws EngineError aborted where the signal has fired */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new EngineError("aborted", "the operation was aborted", { cause: signal.reason });
+  if (signal?.aborted) throw aborted(signal.reason);
+}
+
+/** Calls `act` when the signal fires, at once where it has; what is returned takes that back. */
+export function onAbort(signal: AbortSignal | undefined, act: () => void): () => void {
+  if (signal?.aborted) act();
+  signal?.addEventListener("abort", act, { once: true });
+  return () => signal?.removeEventListener("abort", act);
+}
+
+/** A controller of one's own that a signal aborts too, until `leave` is called. */
+export function abortedBy(signal: AbortSignal | undefined): { abort: AbortController; leave: () => void } {
+  const abort = new AbortController();
+  return { abort, leave: onAbort(signal, () => abort.abort(signal?.reason)) };
 }

@@ -101,55 +101,44 @@ function toTiles(values: unknown, tileSize: number): (Tiles & { data: Float32Arr
 }
 
 /** Copies tapped activations into buffers of their own and gathers them on the CPU, step after step. */
-class Recorder {
-  readonly #model: Model;
-  readonly #buffers = new Map<string, { buffer: GPUBuffer; rowBytes: number; unit: number }>();
-  readonly #pieces = new Map<string, Float32Array[]>();
-
-  constructor(model: Model) {
-    this.#model = model;
-  }
-
-  readonly tap: Tap = (name, x, program) => {
+function recorderOf({ gpu: { memory } }: Model) {
+  const taps = new Map<string, { buffer: GPUBuffer; rowBytes: number; unit: number; pieces: Float32Array[] }>();
+  const tap: Tap = (name, x, program) => {
     const rowBytes = x.width * 4;
-    const buffer = this.#model.gpu.memory.create(
-      `trace ${name}`,
-      program.maxRows(x.rows) * rowBytes,
-      GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
-    );
-    this.#buffers.set(name, { buffer, rowBytes, unit: x.rows.unit });
+    const { unit } = x.rows;
+    const buffer = memory.create(`trace ${name}`, program.maxRows(x.rows) * rowBytes, GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST);
+    taps.set(name, { buffer, rowBytes, unit, pieces: [] });
     program.copy({
       from: x.buffer,
       to: buffer,
-      range: (step) => ({ fromOffset: 0, toOffset: 0, bytes: x.rows.unit * step.units * rowBytes }),
+      range: (step) => ({ fromOffset: 0, toOffset: 0, bytes: unit * step.units * rowBytes }),
     });
   };
-
-  async collect(units: number): Promise<void> {
-    for (const [name, { buffer, rowBytes, unit }] of this.#buffers) {
-      const piece = new Float32Array(await this.#model.gpu.memory.read(buffer, 0, units * unit * rowBytes));
-      this.#pieces.set(name, [...(this.#pieces.get(name) ?? []), piece]);
-    }
-  }
-
-  /** Moves what was gathered into `result` and frees the buffers. */
-  finish(result: Map<string, Float32Array>): void {
-    for (const [name, pieces] of this.#pieces) {
-      const all = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-      let at = 0;
-      for (const piece of pieces) {
-        all.set(piece, at);
-        at += piece.length;
+  return {
+    tap,
+    async collect(units: number): Promise<void> {
+      for (const { buffer, rowBytes, unit, pieces } of taps.values())
+        pieces.push(new Float32Array(await memory.read(buffer, 0, units * unit * rowBytes)));
+    },
+    /** Moves what was gathered into `result` and frees the buffers. */
+    finish(result: Map<string, Float32Array>): void {
+      for (const [name, { buffer, pieces }] of taps) {
+        const all = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+        let at = 0;
+        for (const piece of pieces) {
+          all.set(piece, at);
+          at += piece.length;
+        }
+        if (pieces.length > 0) result.set(name, all);
+        memory.destroy(buffer);
       }
-      result.set(name, all);
-    }
-    for (const { buffer } of this.#buffers.values()) this.#model.gpu.memory.destroy(buffer);
-  }
+    },
+  };
 }
 
 async function traceVision(model: Model, tiles: Tiles, result: Map<string, Float32Array>): Promise<VisualLayout> {
-  const recorder = new Recorder(model);
-  const stage = await model.recordVision(tiles.size, recorder.tap);
+  const recorder = recorderOf(model);
+  const stage = await model.visionStage(tiles.size, recorder.tap);
   const layout = model.visual.place(tiles.keys, 0, stage.tokens);
   while (layout.missing.length > 0) {
     const batch = layout.missing.splice(0, stage.program.maxUnits);
@@ -184,7 +173,7 @@ export async function traceForward(vlm: InternVL, request: TraceRequest): Promis
     if (tiles) result.set("pixel_values", tiles.data);
     const layout = tiles && (await traceVision(model, tiles, result));
     if (inputIds.length > 0) {
-      const recorder = new Recorder(model);
+      const recorder = recorderOf(model);
       const { program, dispose } = await model.decoder.recordTrace(recorder.tap, inputIds.length);
       await model.decoder.prefill(0, model.mergeIds(inputIds, imageContextId, layout), 0, {
         program,

@@ -73,6 +73,22 @@ describe("the house", () => {
     expect(cycles).toEqual([]);
   });
 
+  it("holds what the package's entries reach: what only its tools use lies with them", () => {
+    const entries = Object.values(
+      JSON.parse(readFileSync(join(root, "package.json"), "utf8")).exports as Record<string, { types?: string }>,
+    );
+    const scripts = ["media/decode-thread", "text/grammar/thread", "platform/node-thread", "platform/node-heif", "platform/web"];
+    const reached = new Set<string>();
+    const visit = (file: string): void => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      importsOf(file).forEach(visit);
+    };
+    for (const { types } of entries) if (types) visit(types.replace("./dist/", "").replace(/\.d\.ts$/, ".ts"));
+    for (const script of scripts) visit(`src/${script}.ts`);
+    expect(files.filter((file) => !reached.has(file))).toEqual([]);
+  });
+
   it("touches Node's built-ins in platform/ only", () => {
     const offenders = files.filter(
       (file) => layerOf(file) !== layerOf("src/platform/node.ts") && /["']node:/.test(readFileSync(join(root, file), "utf8")),

@@ -9,7 +9,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 let code = readFileSync(join(root, "node_modules/@mlc-ai/web-xgrammar/lib/index.js"), "utf8");
 const { version } = JSON.parse(readFileSync(join(root, "node_modules/@mlc-ai/web-xgrammar/package.json"), "utf8"));
 
-/** Replaces what must be there so many times. */
+/** Replaces text that must occur exactly `times` times. */
 function replace(what, count, by) {
   const found = code.match(what)?.length ?? 0;
   if (found !== count)

@@ -4,17 +4,23 @@
 // Needs: EVEN (whether K is a multiple of 32); lib matmul.
 @group(0) @binding(8) var<storage, read_write> partials: array<vec4<f32>>;
 
-// Elements 4k .. 4k + 3 of the row of x that begins at `row` (in vec4s); zeros past its end.
+// Threads take shares, 16 elements along K. What they keep of a row, of x or w: its first share, or where K is no multiple of 32 its first vec4.
+fn row_at(row: u32) -> u32 {
+  return row * select(p.vec4s, p.vec4s / 4u, EVEN);
+}
+
+// Elements 4k .. 4k + 3 of the row of x that begins at vec4 `row`; zeros past its end.
 fn x_vec4(row: u32, k: u32) -> vec4<f32> {
-  if (EVEN) {
-    return x[row + k];
-  }
   return select(vec4<f32>(), x[row + min(k, p.vec4s - 1u)], k < p.vec4s);
 }
 
-// Elements 4k .. 4k + 15.
-fn x_share(row: u32, k: u32) -> mat4x4<f32> {
-  return mat4x4<f32>(x_vec4(row, k), x_vec4(row, k + 1u), x_vec4(row, k + 2u), x_vec4(row, k + 3u));
+// Share k of the row of x that is kept as `at`.
+fn x_share(at: u32, k: u32) -> mat4x4<f32> {
+  if (EVEN) {
+    let i = 4u * (at + k);
+    return mat4x4<f32>(x[i], x[i + 1u], x[i + 2u], x[i + 3u]);
+  }
+  return mat4x4<f32>(x_vec4(at, 4u * k), x_vec4(at, 4u * k + 1u), x_vec4(at, 4u * k + 2u), x_vec4(at, 4u * k + 3u));
 }
 
 // Slices of `size` elements along K for a split: (one past the last, how many).

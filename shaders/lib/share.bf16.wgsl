@@ -6,9 +6,9 @@ struct Raw {
   b: vec4<u32>,
 }
 
-// Elements 4k .. 4k + 15 of the row that begins at `row` (in vec4s), as they lie; k is a multiple of 4.
-fn fetch(row: u32, k: u32) -> Raw {
-  return Raw(w[(row + k) / 2u], w[(row + k) / 2u + 1u]);
+// Share k of the row that is kept as `at` (lib/gemm), as it lies.
+fn fetch(at: u32, k: u32) -> Raw {
+  return Raw(w[2u * (at + k)], w[2u * (at + k) + 1u]);
 }
 
 fn expand(raw: Raw) -> mat4x4<f32> {

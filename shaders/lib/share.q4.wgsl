@@ -7,10 +7,10 @@ struct Raw {
   scale: f32,
 }
 
-// Elements 4k .. 4k + 15 of the row that begins at `row` (in vec4s), as they lie; k is a multiple of 4.
-fn fetch(row: u32, k: u32) -> Raw {
-  let group = (row + k) / 8u;
-  return Raw(w[(row + k) / 4u], unpack2x16float(scales[group / 2u])[group % 2u]);
+// Share k of the row that is kept as `at` (lib/gemm), as it lies.
+fn fetch(at: u32, k: u32) -> Raw {
+  let group = (at + k) / 2u;
+  return Raw(w[at + k], unpack2x16float(scales[group / 2u] >> (16u * (group % 2u))).x);
 }
 
 fn expand(raw: Raw) -> mat4x4<f32> {

@@ -7,6 +7,7 @@ import type {
   LanguageModelV3Usage,
 } from "@ai-sdk/provider";
 import type { ChatCompletionChunk, ChatToolCall, Complete, CompletionUsage, FinishReason } from "../api/openai-types.ts";
+import { abortedBy } from "../errors.ts";
 import { requestOf } from "./prompt.ts";
 
 const finishOf = (raw: FinishReason): LanguageModelV3FinishReason => ({ unified: raw === "tool_calls" ? "tool-calls" : raw, raw });
@@ -93,10 +94,7 @@ export function internvl(vlm: Completing, modelId = "internvl"): LanguageModelV3
     },
     async doStream({ abortSignal, ...options }) {
       const { request, warnings } = requestOf(options);
-      const abort = new AbortController();
-      const relay = () => abort.abort(abortSignal?.reason);
-      if (abortSignal?.aborted) relay();
-      abortSignal?.addEventListener("abort", relay, { once: true });
+      const { abort, leave } = abortedBy(abortSignal);
       const streaming = { ...request, model: modelId, stream: true as const, stream_options: { include_usage: true } };
       const parts = partsOf(await vlm.complete(streaming, { signal: abort.signal }));
       const stream = new ReadableStream<LanguageModelV3StreamPart>({
@@ -108,7 +106,7 @@ export function internvl(vlm: Completing, modelId = "internvl"): LanguageModelV3
           } catch (error) {
             controller.enqueue({ type: "error", error });
           }
-          abortSignal?.removeEventListener("abort", relay);
+          leave();
           controller.close();
         },
         cancel: () => abort.abort(),

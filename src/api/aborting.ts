@@ -1,4 +1,4 @@
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { EngineError, onAbort, throwIfAborted } from "../errors.ts";
 
 /** Runs `work`. What the platform throws at an abort becomes this library's `aborted`. */
 export async function abortable<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
@@ -27,14 +27,12 @@ export function leaving<T>(pieces: AsyncGenerator<T, void, void>, left: () => vo
 
 /** Waits until `work` is done or the signal fires, whichever comes first. */
 export async function doneOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  let stop!: () => void;
-  const aborted = new Promise<void>((resolve) => {
-    stop = resolve;
+  let leave!: () => void;
+  const fired = new Promise<void>((resolve) => {
+    leave = onAbort(signal, resolve);
   });
-  signal.addEventListener("abort", stop, { once: true });
-  await Promise.race([work, aborted]);
-  signal.removeEventListener("abort", stop);
+  await Promise.race([fired, work]);
+  leave();
 }
 
 /** What `work` gives, unless the signal fires first. @throws EngineError aborted */

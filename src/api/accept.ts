@@ -100,6 +100,7 @@ export function asked(question: unknown, name: string): Conversation & { open: A
   return { ...read, open: read.open };
 }
 
+/** A question with everything that was sent along. @throws EngineError bad-input for pictures in two places, and system messages that differ */
 export function ask({ system, systemTexts, turns, open }: Conversation & { open: Asked }, sent: Sent): Ask {
   const { images = [], video, maxTiles, maxPixels, maxSide, allowTruncated, decoder, specialTokens = "text" } = sent;
   if (open.pictures.length > 0 && images.length > 0) {
@@ -125,19 +126,19 @@ export function ask({ system, systemTexts, turns, open }: Conversation & { open:
   };
 }
 
+const accepting =
+  (what: string, shape: typeof SEND | typeof CHAT) =>
+  (question: unknown, options: unknown): Accepted => {
+    const read = reading("the question", () => asked(question, "the question"));
+    const { signal, onProgress, ...sent } = readOptions(what, options, shape) as Read<typeof CHAT>;
+    return { ask: ask(read, sent), signal, onProgress };
+  };
+
 /** What `chat` was given. @throws EngineError bad-input */
-export function acceptChat(question: unknown, options: unknown): Accepted {
-  const read = reading("the question", () => asked(question, "the question"));
-  const { signal, onProgress, ...sent } = readOptions("chat", options, CHAT);
-  return { ask: ask(read, sent), signal, onProgress };
-}
+export const acceptChat = accepting("chat", CHAT);
 
 /** What a session's `send` was given; its history is added when its turn comes. @throws EngineError bad-input */
-export function acceptSend(question: unknown, options: unknown): Accepted {
-  const read = reading("the question", () => asked(question, "the question"));
-  const { signal, onProgress, ...sent } = readOptions("send", options, SEND);
-  return { ask: ask(read, sent), signal, onProgress };
-}
+export const acceptSend = accepting("send", SEND);
 
 /** What `session` was given. @throws EngineError bad-input */
 export function acceptSession(options: unknown): SessionStart {

@@ -4,7 +4,7 @@ import type { Accept } from "../generate/job.ts";
 import type { PromptProgress, Usage } from "../generate/request.ts";
 import { parseBoxes } from "../media/boxes.ts";
 import { wrong } from "../options.ts";
-import { StreamDecoder } from "../text/stream.ts";
+import { type StreamDecoder, streamDecoder } from "../text/stream.ts";
 import { TEMPLATES } from "../text/template.ts";
 import type { Ask } from "./asking.ts";
 import type { Generation } from "./generation.ts";
@@ -78,7 +78,8 @@ export async function answerPrompt(
     format && (await (await late("what holds answers to a grammar", import("./constraint.ts"))).constraintOf(parts, format));
   // What follows a grammar is its text as it is, to the last space.
   const template = format ? { trimmed: false, exact: true } : raw ? { trimmed: false } : TEMPLATES[config.template];
-  const answer = new Answer(prepared, generation, new StreamDecoder(tokenizer, generation.stop, template), stopIds, prepareMs, emit);
+  const decoder = streamDecoder(tokenizer, generation.stop, template);
+  const answer = answering(prepared, generation, decoder, stopIds, prepareMs, emit);
   const { inputIds, tiles: images } = prepared;
   const request = { inputIds, images, imageContextId, sampling, constraint, maxTokens, maxContext, tell: watch !== undefined, onProgress };
   const accept: Accept = (id, told) => {
@@ -96,71 +97,45 @@ export async function answerPrompt(
 }
 
 /** Turns the ids of one answer into text as they come, and says when it ends. */
-class Answer {
-  readonly #prepared: PreparedPrompt;
-  readonly #generation: Generation;
-  readonly #stopIds: ReadonlySet<number>;
-  readonly #emit: (piece: string) => void;
-  readonly #decoder: StreamDecoder;
-  readonly #prepareMs: number;
-  readonly #tokenIds: number[] = [];
-  #text = "";
-  #firstAt = 0;
-  #stopped = false;
-
-  constructor(
-    prepared: PreparedPrompt,
-    generation: Generation,
-    decoder: StreamDecoder,
-    stopIds: ReadonlySet<number>,
-    prepareMs: number,
-    emit: (piece: string) => void,
-  ) {
-    this.#prepared = prepared;
-    this.#generation = generation;
-    this.#stopIds = stopIds;
-    this.#emit = emit;
-    this.#decoder = decoder;
-    this.#prepareMs = prepareMs;
-  }
-
-  /** Takes a new id; true when the answer ends with it. */
-  accept(id: number): boolean {
-    if (this.#tokenIds.length === 0) this.#firstAt = performance.now();
-    this.#tokenIds.push(id);
-    this.#out(this.#decoder.push(id));
-    this.#stopped = this.#stopIds.has(id) || this.#decoder.stopped;
-    return this.#stopped;
-  }
-
-  #out(piece: string): void {
+function answering(
+  { messages, inputIds }: PreparedPrompt,
+  { sampling }: Generation,
+  decoder: StreamDecoder,
+  stopIds: ReadonlySet<number>,
+  prepare: number,
+  emit: (piece: string) => void,
+) {
+  const tokenIds: number[] = [];
+  let text = "";
+  let firstAt = 0;
+  let stopped = false;
+  const out = (piece: string): void => {
     if (!piece) return;
-    this.#text += piece;
-    this.#emit(piece);
-  }
-
-  /** No more ids come. */
-  finish({ prefilledTokens, cachedTokens, began }: Usage, decode: (ids: number[]) => string): ChatResult {
-    this.#out(this.#decoder.end());
-    const { messages, inputIds } = this.#prepared;
-    const { sampling } = this.#generation;
-    const completionTokens = this.#tokenIds.length;
-    return {
-      text: this.#text,
-      tokenIds: this.#tokenIds,
-      promptTokenIds: inputIds,
-      usage: {
-        promptTokens: inputIds.length,
-        completionTokens,
-        totalTokens: inputIds.length + completionTokens,
-        prefilledTokens,
-        cachedTokens,
-      },
-      timings: { prepare: this.#prepareMs, firstToken: this.#firstAt - began, decode: performance.now() - this.#firstAt },
-      finishReason: this.#stopped ? "stop" : "length",
-      seed: sampling.temperature > 0 ? sampling.seed : undefined,
-      boxes: parseBoxes(decode(this.#tokenIds), pictureNames(messages)),
-      history: [...messages, { role: "assistant", content: this.#text }],
-    };
-  }
+    text += piece;
+    emit(piece);
+  };
+  return {
+    /** Takes a new id; true when the answer ends with it. */
+    accept(id: number): boolean {
+      if (tokenIds.length === 0) firstAt = performance.now();
+      tokenIds.push(id);
+      out(decoder.push(id));
+      stopped = stopIds.has(id) || decoder.stopped;
+      return stopped;
+    },
+    /** No more ids come. */
+    finish({ prefilledTokens, cachedTokens, began }: Usage, decode: (ids: number[]) => string): ChatResult {
+      out(decoder.end());
+      const [promptTokens, completionTokens] = [inputIds.length, tokenIds.length];
+      return {
+        ...{ text, tokenIds, promptTokenIds: inputIds },
+        usage: { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens, prefilledTokens, cachedTokens },
+        timings: { prepare, firstToken: firstAt - began, decode: performance.now() - firstAt },
+        finishReason: stopped ? "stop" : "length",
+        seed: sampling.temperature > 0 ? sampling.seed : undefined,
+        boxes: parseBoxes(decode(tokenIds), pictureNames(messages)),
+        history: [...messages, { role: "assistant", content: text }],
+      };
+    },
+  };
 }

@@ -1,4 +1,4 @@
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { abortedBy, EngineError, throwIfAborted } from "../errors.ts";
 import type { Model } from "../model/internvl.ts";
 import { doneOrAborted } from "./aborting.ts";
 import { following } from "./accept-item.ts";
@@ -85,9 +85,7 @@ export async function runBatch(parts: Parts, items: BatchItems, settings: BatchS
   if (count === 0) return results;
 
   // One failure that concerns all stops the other rows too.
-  const abort = new AbortController();
-  const relay = () => abort.abort(signal?.reason);
-  signal?.addEventListener("abort", relay, { once: true });
+  const { abort, leave } = abortedBy(signal);
   let fatal: { error: unknown } | undefined;
   let next = 0;
   const stop = (error: unknown) => {
@@ -131,7 +129,7 @@ export async function runBatch(parts: Parts, items: BatchItems, settings: BatchS
     throwIfAborted(abort.signal);
     return results;
   } finally {
-    signal?.removeEventListener("abort", relay);
+    leave();
     await release();
   }
 }

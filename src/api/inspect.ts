@@ -1,3 +1,4 @@
+import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
 import { checkSource, type HubOptions, openRemotely, readSmall, type SourceLike, seldom, type WeightSource } from "../hub/source.ts";
@@ -7,6 +8,7 @@ import { MODELS } from "../model/families.ts";
 import { type MemoryNeed, memoryNeed, usualContext } from "../model/memory.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.ts";
 import { resolve } from "../model/resolve.ts";
+import { mostTiles } from "../model/steps.ts";
 import { isHead } from "../model/tensors.ts";
 import { callback, readOptions } from "../options.ts";
 import { type Checkpoint, readPieces } from "../safetensors/index.ts";
@@ -35,7 +37,7 @@ export interface Inspection {
   config: ModelConfig;
   /** The published models that are of its kind; undefined where none is, though it may run. */
   family: string | undefined;
-  /** Whether it loads, as far as configuration, tokenizer files and headers tell; `problem` says why not. */
+  /** Whether it loads, as far as configuration, tokenizer files and headers tell; `problem` says why not, and what to take. */
   runs: boolean;
   problem?: string | undefined;
   /** Elements of all tensors; a quantised matrix counts as what it stands for. */
@@ -72,7 +74,7 @@ async function problemOf(source: WeightSource, { config, files }: OpenedCheckpoi
     checkTensors(config, resolve(config, files).shapes);
     return undefined;
   } catch (error) {
-    if (error instanceof EngineError && error.code === "bad-weights") return error.message;
+    if (error instanceof EngineError && error.code === "bad-weights") return `${error.message}${error.hint ? ` (${error.hint})` : ""}`;
     throw error;
   }
 }
@@ -105,7 +107,7 @@ export async function inspection(source: WeightSource, opened: OpenedCheckpoint<
     family: familyOf(config),
     memory: {
       context: usualContext(config.language),
-      formats: Object.fromEntries(formats.map((format) => [format, memoryNeed(config, stored, format)])),
+      formats: Object.fromEntries(formats.map((format) => [format, memoryNeed(config, stored, format, mostTiles(platform))])),
     },
     runs: problem === undefined,
     problem,

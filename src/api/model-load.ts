@@ -6,6 +6,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { Model, type ModelOptions } from "../model/internvl.ts";
 import { activationBytes, stateBytes } from "../model/memory.ts";
 import { layersOn, onOne, type Part, partOf } from "../model/stages.ts";
+import { mostTiles } from "../model/steps.ts";
 import { layerOf } from "../model/tensors.ts";
 import type { KvDtype } from "../ops/kv-cache.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
@@ -35,52 +36,32 @@ export const layersOver = async (layers: number, memory: readonly number[]): Pro
     ? onOne(layers)
     : (await late("what splits layers over devices", import("../model/split-layers.ts"))).splitLayers(layers, memory);
 
+type Tensors = (format: WeightFormat, gpu: Gpu) => TensorSource;
+type Loaded = { model: Model; weights: MatrixDtype };
+
 /**
  * Loads the weights in a format, or with `auto` in the best one that fits: as they are stored, else q8, else q4.
  *
  * @throws EngineError as `Model.load`
  */
-export async function loadModel(
-  gpu: Gpu,
-  tensors: (format: WeightFormat, gpu: Gpu) => TensorSource,
-  config: ModelConfig,
-  options: ModelLoadOptions,
-): Promise<{ model: Model; weights: MatrixDtype }> {
+export async function loadModel(gpu: Gpu, tensors: Tensors, config: ModelConfig, options: ModelLoadOptions): Promise<Loaded> {
   const { format, maxContext, kv, signal, onBytes, onNote, beside = [], split, ...rest } = options;
   const gpus = [gpu, ...beside];
-  const { language } = config;
   const parts = await layersOver(
-    language.layers,
+    config.language.layers,
     gpus.map((_, i) => split?.[i] ?? 1),
   );
   const stored = storedFormat(tensors("auto", gpu));
-  const attempt = async (weights: MatrixDtype): Promise<{ model: Model; weights: MatrixDtype }> => {
+  const attempt = async (weights: MatrixDtype): Promise<Loaded> => {
     let loaded = 0;
     // What is stored as asked stays as it is stored, all of it; a packed checkpoint has more that can be quantised.
     const asStored = weights === stored && !(config.packed && format !== "auto");
+    const held = asStored ? "auto" : weights;
     const all = gpus.map((each) => {
-      const origin = tensors(asStored ? "auto" : weights, each);
-      return GpuWeights.of(each, origin, {
-        format: asStored ? "auto" : weights,
-        signal,
-        onBytes: (bytes) => onBytes?.((loaded += bytes), origin.bytes),
-      });
+      const source = tensors(held, each);
+      return GpuWeights.of(each, source, { format: held, signal, onBytes: (bytes) => onBytes?.((loaded += bytes), source.bytes) });
     });
     return { model: await Model.load(gpus, all, config, maxContext, kv, { ...rest, parts }), weights };
-  };
-  /** Why a format does not fit the devices. */
-  const tooLarge = async (weights: MatrixDtype): Promise<string | undefined> => {
-    const source = tensors(weights === stored ? "auto" : weights, gpu);
-    let free = platform.availableMemory(); // the machine's, which adapters on CPUs share
-    for (const [device, each] of gpus.entries()) {
-      const own = (name: string) => device === (layerOf(name) === undefined ? 0 : partOf(parts, layerOf(name)!).device);
-      const state = stateBytes(language, layersOn(device, parts), maxContext, kv);
-      const bytes = weightBytes(source, weights, own) + state + activationBytes(config);
-      const reason = await misfit(each, bytes, free);
-      if (reason !== undefined) return reason;
-      if (each.kind === "cpu" && free !== undefined) free -= bytes;
-    }
-    return undefined;
   };
   if (format !== "auto") return attempt(format);
 
@@ -88,7 +69,8 @@ export async function loadModel(
   const reasons: string[] = [];
   for (const weights of formats) {
     const last = weights === formats.at(-1);
-    let reason = await tooLarge(weights);
+    const source = tensors(weights === stored ? "auto" : weights, gpu);
+    let reason = await tooLarge(weights, source, gpus, parts, config, options);
     if (reason === undefined || last) {
       if (reasons.length > 0) onNote?.(`weights as ${weights}: ${reasons.join("; ")}`);
       try {
@@ -102,4 +84,25 @@ export async function loadModel(
     reasons.push(`${weights} ${reason}`);
   }
   throw new Error("the last format either loads or throws");
+}
+
+/** Why a model does not fit its devices with the matrices in a format; undefined where it does. */
+async function tooLarge(
+  weights: MatrixDtype,
+  source: TensorSource,
+  gpus: readonly Gpu[],
+  parts: readonly Part[],
+  config: ModelConfig,
+  { maxContext, kv }: ModelLoadOptions,
+): Promise<string | undefined> {
+  let free = platform.availableMemory(); // the machine's, which adapters on CPUs share
+  for (const [device, gpu] of gpus.entries()) {
+    const own = (name: string) => device === (layerOf(name) === undefined ? 0 : partOf(parts, layerOf(name)!).device);
+    const state = stateBytes(config.language, layersOn(device, parts), maxContext, kv);
+    const bytes = weightBytes(source, weights, own) + state + activationBytes(config, mostTiles(gpu));
+    const reason = await misfit(gpu, bytes, free);
+    if (reason !== undefined) return reason;
+    if (gpu.kind === "cpu" && free !== undefined) free -= bytes;
+  }
+  return undefined;
 }

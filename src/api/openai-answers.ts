@@ -1,4 +1,4 @@
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { EngineError, onAbort, throwIfAborted } from "../errors.ts";
 import type { Told } from "../generate/engine.ts";
 import { type AnswerOptions, answerPrompt } from "./answer.ts";
 import type { Generation } from "./generation.ts";
@@ -58,9 +58,7 @@ export class Answers {
     this.#news = Array.from({ length: count }, (_, i) => nothing(i));
     this.#open = count;
     this.#aborts = this.#news.map(() => new AbortController());
-    const relay = () => this.#stop(signal?.reason);
-    signal?.addEventListener("abort", relay, { once: true });
-    this.#leave = () => signal?.removeEventListener("abort", relay);
+    this.#leave = onAbort(signal, () => this.#stop(signal?.reason));
   }
 
   /** Resolves when all were let in. @throws EngineError bad-input, context-overflow, aborted, disposed, device-lost */

@@ -1,4 +1,5 @@
 import { isRecord } from "../options.ts";
+import { overlap } from "../text/stream.ts";
 import type { ChatToolCallDelta } from "./openai-types.ts";
 
 export const OPEN = "<tool_call>";
@@ -7,12 +8,6 @@ export const CLOSE = "</tool_call>";
 /** How a call begins whose name is known and whose arguments come next. */
 const HEAD = /^<tool_call>\s*\{\s*"name"\s*:\s*"([\w.-]{1,64})"\s*,\s*"arguments"\s*:\s*(?=\{)/;
 const MOST_HEAD = 256; // characters
-
-/** The length of the longest end of `text` that is a beginning of `word`. */
-function overlap(text: string, word: string): number {
-  for (let length = Math.min(text.length, word.length - 1); length > 0; length--) if (text.endsWith(word.slice(0, length))) return length;
-  return 0;
-}
 
 /** A call that has begun, as it comes. */
 class Call {

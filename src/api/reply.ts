@@ -1,4 +1,4 @@
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { aborted, EngineError, onAbort, throwIfAborted } from "../errors.ts";
 import type { PromptProgress } from "../generate/request.ts";
 import type { Box } from "../media/boxes.ts";
 import { described } from "../options.ts";
@@ -61,7 +61,7 @@ export type BatchResult = BatchAnswer | BatchFailure;
 /** Every failure of a request as this library's error: what the platform threw on an abort, and what nobody has foreseen. */
 export function asEngineError(error: unknown, signal: AbortSignal | undefined): EngineError {
   if (error instanceof EngineError) return error;
-  if (signal?.aborted) return new EngineError("aborted", "the operation was aborted", { cause: error });
+  if (signal?.aborted) return aborted(error);
   const what = error instanceof Error ? `${error.name}: ${error.message}` : described(error);
   return new EngineError("bad-input", `the request failed in a way that was not foreseen: ${what}`, {
     hint: "if what you gave is right, report it with the stack of this error's cause",
@@ -144,16 +144,12 @@ export type Run = (
 export function startReply(accept: () => Accepted, run: Run): ChatReply {
   const abort = new AbortController();
   return new ChatReply(abort, async (emit) => {
-    let signal: AbortSignal | undefined;
+    let leave = () => {};
     let thrown: { error: unknown } | undefined; // by the caller's own function
-    const relay = () => abort.abort(signal?.reason);
     try {
-      const accepted = accept();
-      signal = accepted.signal;
-      if (signal?.aborted) relay();
-      signal?.addEventListener("abort", relay, { once: true });
+      const { ask, signal, onProgress } = accept();
+      leave = onAbort(signal, () => abort.abort(signal?.reason));
       throwIfAborted(abort.signal);
-      const { onProgress } = accepted;
       const tell = (progress: PromptProgress): void => {
         if (abort.signal.aborted) return;
         try {
@@ -163,11 +159,11 @@ export function startReply(accept: () => Accepted, run: Run): ChatReply {
           abort.abort();
         }
       };
-      return await run(accepted.ask, abort.signal, emit, onProgress && tell);
+      return await run(ask, abort.signal, emit, onProgress && tell);
     } catch (error) {
       throw thrown ? thrown.error : asEngineError(error, abort.signal);
     } finally {
-      signal?.removeEventListener("abort", relay);
+      leave();
     }
   });
 }

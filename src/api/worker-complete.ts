@@ -1,3 +1,4 @@
+import { abortedBy } from "../errors.ts";
 import { leaving } from "./aborting.ts";
 import type { ChatCompletion, ChatCompletionChunk } from "./openai-types.ts";
 import type { Response } from "./worker-protocol.ts";
@@ -13,10 +14,7 @@ export function completion(
   request: (signal: AbortSignal, onMessage: (message: Response) => void) => Promise<unknown>,
   signal: AbortSignal | undefined,
 ): Promise<ChatCompletion | Chunks> {
-  const abort = new AbortController();
-  const relay = () => abort.abort(signal?.reason);
-  if (signal?.aborted) relay();
-  signal?.addEventListener("abort", relay, { once: true });
+  const { abort, leave } = abortedBy(signal);
   const come: ChatCompletionChunk[] = [];
   let wake = () => {};
   let ended = false;
@@ -29,7 +27,7 @@ export function completion(
       wake();
     });
     const settled = running.finally(() => {
-      signal?.removeEventListener("abort", relay);
+      leave();
       ended = true;
       wake();
     });

@@ -1,4 +1,4 @@
-import { EngineError, type ErrorCode } from "../errors.ts";
+import { EngineError } from "../errors.ts";
 import type { PromptProgress } from "../generate/request.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
 import type { AcceptedItem, Ask } from "./asking.ts";
@@ -54,22 +54,12 @@ export interface PageSource {
 }
 
 /** An error as it travels: structured cloning would drop `code` and `hint`. */
-export interface PortableError {
-  code: ErrorCode | undefined;
-  message: string;
-  hint?: string | undefined;
-  partialText?: string | undefined;
-  param?: string | undefined;
-  stack?: string | undefined;
-}
+export type PortableError = Pick<Error, "message" | "stack"> & Partial<Pick<EngineError, "code" | "hint" | "partialText" | "param">>;
 
+/** An error, or whatever was thrown, as it travels. */
 export function encodeError(error: unknown): PortableError {
-  if (error instanceof EngineError) {
-    const { code, message, hint, partialText, param, stack } = error;
-    return { code, message, hint, partialText, param, stack };
-  }
-  const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  return { code: undefined, message, stack };
+  const { message, stack, code, hint, partialText, param } = (error instanceof Error ? error : new Error(String(error))) as EngineError;
+  return error instanceof EngineError ? { code, message, hint, partialText, param, stack } : { message, stack };
 }
 
 /** The same class with the same code; where it was thrown in the worker is in `cause`. */

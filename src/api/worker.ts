@@ -5,7 +5,7 @@
  */
 
 import { platform } from "#platform";
-import { disposed, EngineError, throwIfAborted } from "../errors.ts";
+import { disposed, EngineError, onAbort, throwIfAborted } from "../errors.ts";
 import type { DeviceOptions } from "../gpu/device.ts";
 import type { SourceLike, WeightSource } from "../hub/source.ts";
 import { readOptions } from "../options.ts";
@@ -95,6 +95,7 @@ class Connection {
   ): Promise<unknown> {
     const id = ++this.#last;
     const abort = () => this.#worker.postMessage({ id, op: "abort" } satisfies Request);
+    let leave = () => {};
     const running: Promise<void>[] = [];
     let thrown: { error: unknown } | undefined;
     const failed = (error: unknown) => {
@@ -113,7 +114,7 @@ class Connection {
       const value = await new Promise<unknown>((resolve, reject) => {
         this.#pending.set(id, { resolve, reject, onMessage: call });
         this.send({ ...message, id } as Request, transfer);
-        signal?.addEventListener("abort", abort, { once: true });
+        leave = onAbort(signal, abort);
       });
       await Promise.all(running);
       if (thrown) throw thrown.error;
@@ -124,7 +125,7 @@ class Connection {
       throw error;
     } finally {
       this.#pending.delete(id);
-      signal?.removeEventListener("abort", abort);
+      leave();
     }
   }
 
@@ -165,27 +166,22 @@ function portableSource(source: SourceLike): unknown {
 }
 
 /** The files of a weight source that lives in the page: each is opened once, and closed when the model is loaded. */
-class PageFiles {
-  readonly #source: WeightSource;
-  readonly #opened = new Map<string, Promise<ByteSource | undefined>>();
-
-  constructor(source: WeightSource) {
-    this.#source = source;
-  }
-
-  /** A file's size without a range (undefined where there is none), else its bytes. */
-  async answer({ file, offset, length }: Extract<Response, { type: "read" }>): Promise<unknown> {
-    const opening = this.#opened.get(file) ?? this.#source.open(file);
-    this.#opened.set(file, opening);
-    const opened = await opening;
-    if (!opened || offset === undefined || length === undefined) return opened?.size;
-    return new Uint8Array(await opened.read(offset, length)); // a copy to give away: the source's own memory stays its own
-  }
-
-  async close(): Promise<void> {
-    const opened = await Promise.allSettled(this.#opened.values());
-    for (const file of opened) if (file.status === "fulfilled") await file.value?.close?.();
-  }
+function pageFiles(source: WeightSource) {
+  const opened = new Map<string, Promise<ByteSource | undefined>>();
+  return {
+    /** A file's size without a range (undefined where there is none), else its bytes. */
+    async answer({ file, offset, length }: Extract<Response, { type: "read" }>): Promise<unknown> {
+      const opening = opened.get(file) ?? source.open(file);
+      opened.set(file, opening);
+      const found = await opening;
+      if (!found || offset === undefined || length === undefined) return found?.size;
+      return new Uint8Array(await found.read(offset, length)); // a copy to give away: the source's own memory stays its own
+    },
+    async close(): Promise<void> {
+      const files = await Promise.allSettled(opened.values());
+      for (const file of files) if (file.status === "fulfilled") await file.value?.close?.();
+    },
+  };
 }
 
 /** `InternVL` in a worker of its own: the page stays free while it loads and answers. `InternVL.load` returns one too: so the two stay alike. */
@@ -212,9 +208,9 @@ export class InternVLWorker {
       });
     const starting = own ?? platform.startModel().catch((cause) => Promise.reject(notRunning((cause as Error).message, cause)));
     const connection = new Connection(await starting);
-    const pages: PageFiles[] = [];
+    const pages: ReturnType<typeof pageFiles>[] = [];
     const portable = (source: SourceLike): unknown =>
-      isOpener(source) ? ({ page: pages.push(new PageFiles(source)) - 1 } satisfies PageSource) : portableSource(source);
+      isOpener(source) ? ({ page: pages.push(pageFiles(source)) - 1 } satisfies PageSource) : portableSource(source);
     try {
       const options = { ...rest, ...(adapters && { adapters: adapters.map(portable) }) };
       await connection.request({ op: "load", source: portable(from), options }, [], signal, (message) => {

@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import type { Counters } from "../gpu/counters.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { ReadRing, type Ticket } from "../gpu/ring.ts";
+import { type ReadRing, readRing, type Ticket } from "../gpu/ring.ts";
 import type { CopyOut } from "../model/decoder-slots.ts";
 import type { Model } from "../model/internvl.ts";
 import { evenly } from "../model/steps.ts";
@@ -45,7 +45,7 @@ export interface Engine {
   /** Steps that can be submitted before one has to come back. */
   readonly room: number;
   readonly counters: Pick<Counters, "awaitedReadbacks" | "cpuMs">;
-  /** @throws EngineError bad-input, context-overflow: what can be told of a request before its turn comes */
+  /** @throws EngineError bad-input, context-overflow: what is seen to be wrong with a request before its turn comes */
   check(request: GenerateRequest): void;
   /** Takes or gives back the memory of slots; those that stay keep their caches. @throws EngineError out-of-memory, limit-exceeded */
   resize(slots: number): Promise<void>;
@@ -77,7 +77,7 @@ export class ModelEngine implements Engine {
 
   constructor(model: Model) {
     this.#model = model;
-    this.#ring = new ReadRing(model.gpu, ringOf(model.gpu), this.most * 4);
+    this.#ring = readRing(model.gpu, ringOf(model.gpu), this.most * 4);
   }
 
   get context(): number {
@@ -144,7 +144,7 @@ export class ModelEngine implements Engine {
     const encoded = () => onProgress?.({ phase: "vision", loaded: total - layout!.missing.length, total });
     if (total > 0) encoded();
     while (layout && layout.missing.length > 0) {
-      const { program } = await this.#model.recordVision(images.size);
+      const { program } = await this.#model.visionStage(images.size);
       await this.#model.runVision(images, layout.missing.splice(0, evenly(layout.missing.length, size(program.maxUnits))), layout);
       encoded();
       yield 0;
@@ -185,7 +185,7 @@ export class ModelEngine implements Engine {
     decoder.setTelling(tell);
     if (!tell) return this.#ring.submit(state.next, run);
     const words = 2 * (1 + TOP); // a slot
-    this.#toldRing ??= new ReadRing(gpu, ringOf(gpu), this.most * words * 4);
+    this.#toldRing ??= readRing(gpu, ringOf(gpu), this.most * words * 4);
     let ids!: Ticket;
     const both = (copyTold: CopyOut) => {
       let submitted: Promise<void> | undefined;

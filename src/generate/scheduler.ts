@@ -1,4 +1,4 @@
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { aborted, EngineError, onAbort, throwIfAborted } from "../errors.ts";
 import { GREEDY } from "../ops/sample-state.ts";
 import { Beside } from "./beside.ts";
 import type { Allowed } from "./constraint.ts";
@@ -83,7 +83,6 @@ export class Scheduler {
       throwIfAborted(signal);
       this.#engine.check(request);
       const { inputIds, maxTokens, maxContext = this.#engine.context } = request;
-      const abort = () => this.#finish(job, { error: new EngineError("aborted", "the operation was aborted", { cause: signal?.reason }) });
       const job: Job = {
         request,
         accept,
@@ -95,12 +94,12 @@ export class Scheduler {
         usage: { prefilledTokens: 0, cachedTokens: 0, began: 0 },
         finished: false,
         settle(outcome) {
-          signal?.removeEventListener("abort", abort);
+          leave();
           if (outcome) reject(outcome.error);
           else resolve(job.usage);
         },
       };
-      signal?.addEventListener("abort", abort, { once: true });
+      const leave = onAbort(signal, () => this.#finish(job, { error: aborted(signal?.reason) }));
       this.#waiting.push(job);
       this.#wake();
     });

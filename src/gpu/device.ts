@@ -3,12 +3,12 @@ import { EngineError, late } from "../errors.ts";
 import { type AdapterKind, isMobile, isNullHardware, kindOf, makerOf } from "./adapter-kind.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { checkLimits, type DeviceOptions, deviceOption } from "./device-options.ts";
-import { bringLanguage, Kernels } from "./kernel.ts";
+import { bringLanguage, type Kernels, kernelsOf } from "./kernel.ts";
 import type { MatrixSyntax } from "./language.ts";
 import { Memory } from "./memory.ts";
 import { pacingOf } from "./pacing.ts";
 import { type Subgroups, subgroupsOf } from "./subgroups.ts";
-import { storedChoices, Tuning } from "./tuning.ts";
+import { openTuning, storedChoices, type Tuning } from "./tuning.ts";
 
 export type { DeviceOptions };
 
@@ -55,14 +55,49 @@ async function requestDevice(adapter: GPUAdapter, name: string): Promise<GPUDevi
     requiredLimits[limit] = adapter.limits[limit];
   }
   const hint = 'choose another adapter (device: { adapter: "part of its name" }), or update its driver';
+  const refused = (cause?: Error) =>
+    new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} gave no device${cause ? `: ${cause.message}` : ""}`, {
+      hint,
+      cause,
+    });
   let device: GPUDevice | null;
   try {
     device = await adapter.requestDevice({ label: "internvl", requiredFeatures, requiredLimits });
   } catch (cause) {
-    throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} gave no device: ${(cause as Error).message}`, { hint, cause });
+    throw refused(cause as Error);
   }
-  if (!device) throw new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} gave no device`, { hint });
+  if (!device) throw refused();
   return device;
+}
+
+/** A device, and what is known of its adapter. */
+interface Opened {
+  device: GPUDevice;
+  name: string;
+  info: GPUAdapterInfo | undefined;
+  zeroes: boolean; // platform: `NamedAdapter.zeroes`
+  /** Undefined where the device is the caller's own. */
+  options?: DeviceOptions;
+}
+
+async function obtain(choice: GPUDevice | DeviceOptions): Promise<Opened> {
+  const given = deviceOption(choice, "device");
+  if ("own" in given) {
+    const info = given.own.adapterInfo as GPUAdapterInfo | undefined; // older browsers have none
+    return { device: given.own, name: info?.description || "a device of the caller's", info, zeroes: true };
+  }
+  const { adapter, name, zeroes } = await platform.requestAdapter(given.options);
+  return { device: await requestDevice(adapter, name), name, info: adapter.info, zeroes, options: given.options };
+}
+
+/** What an adapter is, by its name and what it says of itself. */
+function adapterOf(name: string, info: GPUAdapterInfo | undefined) {
+  const { architecture, description, device, isFallbackAdapter } = info ?? {};
+  const vendor = makerOf({ name, device, vendor: info?.vendor });
+  const kind = kindOf({ name, vendor, architecture, description, isFallbackAdapter });
+  const mobile = kind === "gpu" && (platform.mobile || isMobile(vendor));
+  const key = [name, vendor, architecture, description].join(" "); // of what was measured on it
+  return { adapterName: name, vendor, kind, mobile, large: kind === "gpu" && !mobile, key };
 }
 
 type Loader = (gpu: Gpu) => Promise<void>;
@@ -81,7 +116,7 @@ async function probe(device: GPUDevice, owned: boolean, lostReason: () => string
   let cause: unknown;
   try {
     const found = await language?.matrixSyntaxOf(device);
-    if (lostReason() === undefined) return found; // Dawn tells of a device that was destroyed once it is asked for anything
+    if (lostReason() === undefined) return found; // Dawn says that a device was destroyed only when it is asked for something
   } catch (error) {
     cause = error;
   }
@@ -108,62 +143,33 @@ async function probe(device: GPUDevice, owned: boolean, lostReason: () => string
  * ```
  */
 export async function openGpu(choice: GPUDevice | DeviceOptions = {}): Promise<Gpu> {
-  const given = deviceOption(choice ?? {}, "device");
-  const owned = "options" in given;
-  let device: GPUDevice;
-  let adapterName: string;
-  let info: GPUAdapterInfo | undefined;
-  let zeroes = true;
-  if (owned) {
-    const found = await platform.requestAdapter(given.options);
-    device = await requestDevice(found.adapter, found.name);
-    adapterName = found.name;
-    info = found.adapter.info;
-    zeroes = found.zeroes;
-  } else {
-    device = given.own;
-    info = device.adapterInfo;
-    adapterName = info?.description || "a device of the caller's";
-  }
+  const { device, name, info, zeroes, options } = await obtain(choice ?? {});
+  const owned = options !== undefined;
   let lost: string | undefined;
   if (owned) platform.untilExit(device);
   device.lost.then(({ reason, message }) => {
     lost = `${reason}: ${message}`;
   });
+  const lostReason = () => lost;
   let gpu: Gpu | undefined;
   try {
-    checkLimits(device, adapterName);
-    const matrixSyntax = await probe(device, owned, () => lost);
+    checkLimits(device, name);
+    const matrixSyntax = await probe(device, owned, lostReason);
+    const { key, ...adapter } = adapterOf(name, info);
+    const { kind, mobile } = adapter;
     const counters = newCounters();
-    const { architecture, description, device: model, isFallbackAdapter } = info ?? {};
-    const vendor = makerOf({ name: adapterName, device: model, vendor: info?.vendor });
-    const kind = kindOf({ name: adapterName, vendor, architecture, description, isFallbackAdapter });
-    const mobile = kind === "gpu" && (platform.mobile || isMobile(vendor));
     const subgroups = subgroupsOf(device.features, info ?? {});
     const wait = pacingOf(kind);
     const Storage = zeroes ? Memory : (await late("the memory for this adapter", import("./unzeroed.ts"))).UnzeroedMemory;
-    const memory = new Storage(device, () => lost, wait, counters, mobile ? 2 ** 30 : undefined);
-    const tunes = owned && (given.options.autotune ?? (kind === "gpu" && !isNullHardware(adapterName)));
-    const tuning = await Tuning.open(tunes ? storedChoices([adapterName, vendor, architecture, description].join(" ")) : undefined);
-    gpu = {
-      device,
-      adapterName,
-      kind,
-      mobile,
-      large: kind === "gpu" && !mobile,
-      vendor,
-      memory,
-      tuning,
-      subgroups,
-      matrixSyntax,
-      kernels: new Kernels(device, wait, counters, subgroups.pinned, matrixSyntax),
-      counters,
-      lostReason: () => lost,
-      close() {
-        memory.clear();
-        if (owned) device.destroy();
-      },
+    const memory = new Storage(device, lostReason, wait, counters, mobile ? 2 ** 30 : undefined);
+    const tunes = options && (options.autotune ?? (kind === "gpu" && !isNullHardware(name)));
+    const tuning = await openTuning(tunes ? storedChoices(key) : undefined);
+    const kernels = kernelsOf(device, wait, counters, subgroups.pinned, matrixSyntax);
+    const close = () => {
+      memory.clear();
+      if (owned) device.destroy();
     };
+    gpu = { ...adapter, device, memory, kernels, tuning, subgroups, matrixSyntax, counters, lostReason, close };
     for (const each of loaders) if (each.kind === kind) await each.load(gpu);
     return gpu;
   } catch (error) {

@@ -74,77 +74,54 @@ export const resourceOf = (storage: Bindable | GPUTexture): GPUBindingResource =
   "createView" in storage ? storage.createView() : bindingOf(storage);
 
 /** The device's pipelines, one for each distinct kernel. */
-export class Kernels {
-  readonly #device: GPUDevice;
-  readonly #kernels = new Map<string, Promise<Kernel>>();
-  readonly #layouts = new Map<string, GPUBindGroupLayout>();
+export function kernelsOf(device: GPUDevice, wait: Wait, counters: Counters, pinned?: number, syntax: MatrixSyntax = "typed") {
+  const kernels = new Map<string, Promise<Kernel>>();
+  const layouts = new Map<string, GPUBindGroupLayout>();
 
-  readonly #wait: Wait;
-  readonly #counters: Counters;
-  readonly #pinned: number | undefined;
-  readonly #syntax: MatrixSyntax;
-
-  constructor(device: GPUDevice, wait: Wait, counters: Counters, pinned?: number, syntax: MatrixSyntax = "typed") {
-    this.#syntax = syntax;
-    this.#device = device;
-    this.#wait = wait;
-    this.#counters = counters;
-    this.#pinned = pinned;
+  function layoutOf(bindings: string): GPUBindGroupLayout {
+    const entryOf = (kind: string, binding: number) => ({ binding, visibility: GPUShaderStage.COMPUTE, ...TYPES[kind as BindingKind] });
+    const layout = layouts.get(bindings) ?? device.createBindGroupLayout({ entries: [...bindings].map(entryOf) });
+    layouts.set(bindings, layout);
+    return layout;
   }
 
-  /** How many pipelines were made. */
-  get count(): number {
-    return this.#kernels.size;
-  }
-
-  /** The pipeline of a kernel, compiled on first use. @throws EngineError limit-exceeded with the compiler's message */
-  async get(spec: KernelSpec): Promise<Kernel> {
-    await bringTexts(spec);
-    const typed = kernelSource(spec, this.#pinned);
-    const source = this.#syntax === "flag" ? (await bringLanguage()).withFlags(typed) : typed;
-    const key = `${spec.bindings}\n${source}`;
-    let kernel = this.#kernels.get(key);
-    if (!kernel) {
-      kernel = this.#compile(spec, source);
-      this.#kernels.set(key, kernel);
-      kernel.catch(() => this.#kernels.delete(key)); // the caller gets the error; a later call may try again
-    }
-    return kernel;
-  }
-
-  async #compile(spec: KernelSpec, code: string): Promise<Kernel> {
-    this.#counters.pipelines++;
-    const layout = this.#layout(spec.bindings);
-    const module = this.#device.createShaderModule({ label: spec.shader, code });
+  async function compile(spec: KernelSpec, code: string): Promise<Kernel> {
+    counters.pipelines++;
+    const { shader: label } = spec;
+    const layout = layoutOf(spec.bindings);
+    const module = device.createShaderModule({ label, code });
     try {
-      const pipeline = await this.#wait(() =>
-        this.#device.createComputePipelineAsync({
-          label: spec.shader,
-          layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-          compute: { module },
-        }),
-      );
-      return { pipeline, layout };
+      const descriptor = { label, layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module } };
+      return { pipeline: await wait(() => device.createComputePipelineAsync(descriptor)), layout };
     } catch (cause) {
       const consts = JSON.stringify(spec.consts);
       const { messages } = await module.getCompilationInfo();
       const detail = messages.find(({ type }) => type === "error");
       const reason = detail ? `${detail.message} (line ${detail.lineNum} with its prelude)` : (cause as Error).message;
-      throw new EngineError("limit-exceeded", `kernel ${spec.shader} ${consts} does not compile on this adapter: ${reason}`, { cause });
+      throw new EngineError("limit-exceeded", `kernel ${label} ${consts} does not compile on this adapter: ${reason}`, { cause });
     }
   }
 
-  #layout(bindings: string): GPUBindGroupLayout {
-    let layout = this.#layouts.get(bindings);
-    if (!layout) {
-      const entries = [...bindings].map((kind, binding) => ({
-        binding,
-        visibility: GPUShaderStage.COMPUTE,
-        ...TYPES[kind as BindingKind],
-      }));
-      layout = this.#device.createBindGroupLayout({ entries });
-      this.#layouts.set(bindings, layout);
-    }
-    return layout;
-  }
+  return {
+    /** How many pipelines were made. */
+    get count(): number {
+      return kernels.size;
+    },
+    /** The pipeline of a kernel, compiled on first use. @throws EngineError limit-exceeded with the compiler's message */
+    async get(spec: KernelSpec): Promise<Kernel> {
+      await bringTexts(spec);
+      const typed = kernelSource(spec, pinned);
+      const source = syntax === "flag" ? (await bringLanguage()).withFlags(typed) : typed;
+      const key = `${spec.bindings}\n${source}`;
+      let kernel = kernels.get(key);
+      if (!kernel) {
+        kernel = compile(spec, source);
+        kernels.set(key, kernel);
+        kernel.catch(() => kernels.delete(key)); // the caller gets the error; a later call may try again
+      }
+      return kernel;
+    },
+  };
 }
+
+export type Kernels = ReturnType<typeof kernelsOf>;

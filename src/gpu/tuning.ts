@@ -13,63 +13,44 @@ export interface Choices {
 /**
  * Which variant of a kernel was measured to be the fastest for a class of shapes on this device. Classes that were not measured, as those
  * for which the time was not enough, go by the tables in ops/choose.ts. Once measured, a choice stays: a later load finds it.
+ *
+ * @param kept where choices are kept, with what an earlier program measured; without it nothing is tuned
  */
-export class Tuning {
-  readonly #kept: Choices | undefined;
-  readonly #now: () => number;
-  #choices = new Map<string, string>();
-  #wanted = new Map<string, () => Promise<string | undefined>>();
-  #left = BUDGET;
-
-  /** @param kept where choices are kept; without it nothing is tuned */
-  private constructor(kept: Choices | undefined, now: () => number) {
-    this.#kept = kept;
-    this.#now = now;
-  }
-
-  /** With what an earlier program measured. */
-  static async open(kept: Choices | undefined, now = () => performance.now()): Promise<Tuning> {
-    const tuning = new Tuning(kept, now);
-    tuning.#choices = new Map(Object.entries((await kept?.load()) ?? {}));
-    return tuning;
-  }
-
-  get enabled(): boolean {
-    return this.#kept !== undefined;
-  }
-
-  /** What was measured to be the fastest for a class. */
-  known(shapeClass: string): string | undefined {
-    return this.#choices.get(shapeClass);
-  }
-
-  /** Lets the next `settle` measure a class, unless it was, or nothing is tuned here. What `measure` cannot tell is asked no more. */
-  want(shapeClass: string, measure: () => Promise<string | undefined>): void {
-    if (this.enabled && this.#left > 0 && !this.#choices.has(shapeClass)) this.#wanted.set(shapeClass, measure);
-  }
-
-  /** Measures what was asked for, as far as the time goes; whether there was any. */
-  async settle(): Promise<boolean> {
-    const wanted = this.#wanted;
-    this.#wanted = new Map(); // measuring records programs, and those settle too
-    let measured = false;
-    for (const [shapeClass, measure] of wanted) {
-      if (this.#left <= 0) break;
-      const began = this.#now();
-      const choice = await measure();
-      this.#left = choice === undefined ? 0 : this.#left - (this.#now() - began);
-      if (choice !== undefined) this.#choices.set(shapeClass, choice);
-      measured ||= choice !== undefined;
-    }
-    if (measured) await this.#kept?.save(this.toJSON());
-    return measured;
-  }
-
+export async function openTuning(kept: Choices | undefined, now = () => performance.now()) {
+  const choices = new Map(Object.entries((await kept?.load()) ?? {}));
+  let wanted = new Map<string, () => Promise<string | undefined>>();
+  let left = BUDGET;
   /** Every choice, by class. */
-  toJSON(): Record<string, string> {
-    return Object.fromEntries(this.#choices);
-  }
+  const toJSON = () => Object.fromEntries(choices);
+  return {
+    toJSON,
+    enabled: kept !== undefined,
+    /** What was measured to be the fastest for a class. */
+    known: (shapeClass: string): string | undefined => choices.get(shapeClass),
+    /** Lets the next `settle` measure a class, unless it was, or nothing is tuned here. What `measure` cannot tell is asked no more. */
+    want(shapeClass: string, measure: () => Promise<string | undefined>): void {
+      if (kept && left > 0 && !choices.has(shapeClass)) wanted.set(shapeClass, measure);
+    },
+    /** Measures what was asked for, as far as the time goes; whether there was any. */
+    async settle(): Promise<boolean> {
+      const asked = wanted;
+      wanted = new Map(); // measuring records programs, and those settle too
+      let measured = false;
+      for (const [shapeClass, measure] of asked) {
+        if (left <= 0) break;
+        const began = now();
+        const choice = await measure();
+        left = choice === undefined ? 0 : left - (now() - began);
+        if (choice !== undefined) choices.set(shapeClass, choice);
+        measured ||= choice !== undefined;
+      }
+      if (measured) await kept?.save(toJSON());
+      return measured;
+    },
+  };
 }
+
+export type Tuning = Awaited<ReturnType<typeof openTuning>>;
 
 const FILE = "tuning.json";
 

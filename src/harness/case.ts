@@ -132,7 +132,11 @@ export function stepOf(positions: readonly (number | undefined)[]) {
   return { units: slots.length, start: Math.max(...own), positions: own, slots };
 }
 
-/** Expects a whole f32 output of `length` elements. */
-export function wholeOf(label: string, buffer: Bindable, length: number, expected: () => ArrayLike<number>): Expectation {
-  return { label, buffer, kind: "f32", length, expected };
-}
+/** Expects a whole output of `length` elements. */
+export const wholeOf = (
+  label: string,
+  buffer: Bindable,
+  length: number,
+  expected: () => ArrayLike<number>,
+  kind: Expectation["kind"] = "f32",
+): Expectation => ({ label, buffer, kind, length, expected });

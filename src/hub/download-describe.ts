@@ -13,7 +13,7 @@ import {
 } from "./download-http.ts";
 import { ENOUGH, isPage } from "./first-bytes.ts";
 
-/** What a server tells of a file before it sends it. */
+/** What a server says about a file before it sends it. */
 export interface RemoteFile {
   url: string;
   /** Bytes. */

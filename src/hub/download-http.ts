@@ -1,5 +1,5 @@
 import { platform } from "#platform";
-import { EngineError } from "../errors.ts";
+import { EngineError, onAbort } from "../errors.ts";
 import { answerOf, Silence, shown, unreachable } from "../platform/fetch.ts";
 
 /** What requests go through; tests put their own clock and dice in. */
@@ -29,16 +29,14 @@ const MAX_REDIRECTS = 10;
 /** The default wait. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((fulfil, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
     const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
+      leave();
       fulfil();
     }, ms);
-    if (signal?.aborted) stop();
-    else signal?.addEventListener("abort", stop, { once: true });
+    const leave = onAbort(signal, () => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    });
   });
 }
 

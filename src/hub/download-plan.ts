@@ -49,7 +49,7 @@ export function progressOf(planned: Plan, onProgress: Report) {
   };
 }
 
-/** How far the weights that came could be held to what the server told of them, where that is less than a checksum. */
+/** How far the weights that came could be held to what the server said about them, where that is less than a checksum. */
 function lessThanChecked(planned: Plan): string | undefined {
   const weights = [...planned].flatMap(([name, remote]) => (name.endsWith(".safetensors") ? [remote] : []));
   const files = weights.filter(({ sha256 }) => sha256 === undefined);

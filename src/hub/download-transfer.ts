@@ -53,22 +53,23 @@ interface ResumeState {
   size?: number;
 }
 
+/** How a transfer was interrupted. */
+interface Interrupted {
+  /** Milliseconds until the next attempt; by default as for any failure. */
+  wait?: number | undefined;
+  /** Everything so far is void. */
+  restart?: boolean;
+  /** Nothing came, for as long as is waited. */
+  silent?: boolean;
+}
+
 /** A failure after which the next attempt may succeed. */
 export class Interruption extends Error {
-  readonly wait: number | undefined;
-  /** Everything so far is void. */
-  readonly restart: boolean;
-  /** Nothing came, for as long as is waited. */
-  readonly silent: boolean;
+  readonly how: Interrupted;
 
-  constructor(
-    error: Error,
-    { wait, restart = false, silent = false }: { wait?: number | undefined; restart?: boolean; silent?: boolean } = {},
-  ) {
+  constructor(error: Error, how: Interrupted = {}) {
     super(error.message, { cause: error });
-    this.wait = wait;
-    this.restart = restart;
-    this.silent = silent;
+    this.how = how;
   }
 }
 

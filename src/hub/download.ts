@@ -29,13 +29,14 @@ export async function download(file: Download, context: DownloadContext): Promis
         if (!(error instanceof Interruption)) throw error;
         if (transfer.have > most) failures = 0;
         most = Math.max(most, transfer.have);
-        if (error.restart) {
+        const { wait, restart, silent } = error.how;
+        if (restart) {
           restarts++;
           await transfer.restart(); // also when this was the last try: nothing wrong may stay behind
         }
-        failures += error.silent ? SILENCE : 1;
+        failures += silent ? SILENCE : 1;
         if (failures >= ATTEMPTS || restarts > 2) throw error.cause;
-        if (!error.restart) await transport.sleep(error.wait ?? backOff(failures, transport.random)!, signal);
+        if (!restart) await transport.sleep(wait ?? backOff(failures, transport.random)!, signal);
       }
     }
     await transfer.finish();

@@ -12,7 +12,7 @@ export async function asBadWeights<T>(work: () => Promise<T>): Promise<T> {
 }
 
 const toBadWeights = (error: SafetensorsError): EngineError =>
-  new EngineError("bad-weights", error.message, { ...(error.hint ? { hint: error.hint } : {}), cause: error });
+  new EngineError("bad-weights", error.message, { hint: error.hint ?? "take the file as it was published", cause: error });
 
 /**
  * Opens the safetensors files; what is wrong with them, or lies there in their place, becomes a `bad-weights`. Of a model on a server the

@@ -13,7 +13,7 @@ function box(bytes: Uint8Array, name: string, from: number, to: number): { from:
 
 /**
  * The same AVIF file as its pixels are stored: turning and mirroring (`irot`, `imir`) become a turn by nothing. Pillow, whose AVIF decoder makes an
- * EXIF orientation of them, leaves pixels as they are too.
+ * EXIF orientation of them, leaves pixels as they are too. An animation (brand `avis`), which sharp refuses, is called the still picture that it has too.
  */
 export function unturnedAvif(bytes: Uint8Array): Uint8Array {
   const meta = box(bytes, "meta", 0, bytes.length);
@@ -21,6 +21,7 @@ export function unturnedAvif(bytes: Uint8Array): Uint8Array {
   const ipco = iprp && box(bytes, "ipco", iprp.from, iprp.to);
   if (!ipco) return bytes; // its decoder will say what is wrong
   const file = bytes.slice();
+  file.set([0x61, 0x76, 0x69, 0x66], 8); // "avif"
   for (const name of ["irot", "imir"]) {
     let from = ipco.from;
     for (let found = box(file, name, from, ipco.to); found; found = box(file, name, from, ipco.to)) {

@@ -1,5 +1,5 @@
 import { platform } from "#platform";
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { aborted, onAbort, throwIfAborted } from "../errors.ts";
 import type { Thread } from "../platform/thread.ts";
 import type { DecodeAnswer, DecodeJob } from "./decode-thread.ts";
 import { badImage, type RgbImage } from "./image.ts";
@@ -31,10 +31,8 @@ export function decodeInThread(
 function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return answer;
   return new Promise((resolve, reject) => {
-    const abort = () => reject(new EngineError("aborted", "the operation was aborted", { cause: signal.reason }));
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    const leave = onAbort(signal, () => reject(aborted(signal.reason)));
+    answer.then(resolve, reject).finally(leave);
   });
 }
 

@@ -1,8 +1,14 @@
 import { EngineError } from "../errors.ts";
 import { described, quoted } from "../options.ts";
 
+/** What loads, for whoever has something else. */
+export const FAMILY = "take InternVL2_5, InternVL3 or a dense InternVL3_5, OpenGVLab's folder or the one with -hf";
+
+/** @param hint what to do; by default the file as it was published */
 export const bad = (problem: string, hint?: string, file = "config.json"): EngineError =>
-  new EngineError("bad-weights", `${file}: ${problem}`, { hint });
+  new EngineError("bad-weights", `${file}: ${problem}`, {
+    hint: hint ?? `take ${file} as it was published${file === "config.json" ? `, or ${FAMILY}` : ""}`,
+  });
 
 /**
  * Reads typed values of one JSON object, says by name what is wrong, and keeps account of what was read, so that no key that may change
@@ -42,15 +48,18 @@ export class Fields {
     return new Fields(this.get(key), this.name(key), this.#file);
   }
 
-  #value(key: string, fallback: unknown): unknown {
+  #value(key: string, fallback: unknown, hint?: string): unknown {
     const value = this.get(key) ?? fallback;
-    if (value === undefined) throw bad(`${this.name(key)} is missing`, undefined, this.#file);
+    if (value === undefined) throw bad(`${this.name(key)} is missing`, hint, this.#file);
     return value;
   }
 
   /** The error for a value of a key. */
   wrong(key: string, needs: string, hint?: string): EngineError {
-    return bad(`${this.name(key)} is ${described(this.get(key))}, needs ${needs}`, hint, this.#file);
+    const value = this.get(key);
+    const few = Array.isArray(value) && value.length < 5 && value.every(Number.isFinite);
+    const has = few ? `[${value.join(", ")}]` : described(value);
+    return bad(`${this.name(key)} is ${has}, needs ${needs}`, hint, this.#file);
   }
 
   /** A whole number from 1 to `most`: above it no model is, and counts of layers, rows or patches would not end. */
@@ -77,7 +86,7 @@ export class Fields {
 
   /** One of some words or numbers. */
   oneOf<T extends string | number | boolean>(key: string, allowed: readonly T[], fallback?: T, hint?: string): T {
-    const value = this.#value(key, fallback);
+    const value = this.#value(key, fallback, hint);
     if (!allowed.includes(value as T)) {
       const needs = allowed.map((each) => (typeof each === "string" ? JSON.stringify(each) : String(each))).join(" or ");
       throw this.wrong(key, needs, hint);

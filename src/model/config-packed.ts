@@ -8,7 +8,8 @@ export interface Packed {
   notConverted: readonly string[];
 }
 
-const INSTEAD = 'take the original checkpoint with weights: "q4" or "q8", or convert it with `internvl convert`';
+/** What to take in place of weights that others packed. */
+export const INSTEAD = 'take the original checkpoint with weights: "q4" or "q8", or convert it with `internvl convert`';
 
 /** What other libraries' ways to pack weights are called, and what to take. */
 const OTHERS: Readonly<Record<string, string>> = {

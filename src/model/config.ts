@@ -1,10 +1,10 @@
 import { parseJsonObject } from "../json.ts";
 import { described } from "../options.ts";
 import { type TemplateName, templateName } from "../text/template.ts";
-import { bad, Fields } from "./config-fields.ts";
+import { bad, FAMILY, Fields } from "./config-fields.ts";
 import { isHarmless, isHarmlessInVision } from "./config-keys.ts";
 import { foreignKind, isHuggingFace } from "./config-kinds.ts";
-import { type Packed, packedBy } from "./config-packed.ts";
+import { INSTEAD, type Packed, packedBy } from "./config-packed.ts";
 import { ropeConfig } from "./config-rope.ts";
 import { ARCHITECTURES, type Architecture, DECODERS, type DecoderKind, type Layout, refusedDecoder } from "./families.ts";
 import type { Rope } from "./rope.ts";
@@ -96,22 +96,20 @@ const MOST = {
 const EPS = "a number above 0 and below 1";
 const isEps = (eps: number): boolean => eps > 0 && eps < 1;
 
-const FAMILY = "take InternVL2_5, InternVL3 or a dense InternVL3_5, OpenGVLab's folder or the one with -hf";
-
 function divides(what: string, size: number, by: number, parts: string): number {
   if (size % by !== 0) throw bad(`${what} ${size} does not divide by ${by} ${parts}`);
   return size / by;
 }
 
 /** Kernels read rows four values at a time (ops/check.ts). */
-const quads = (what: string, size: number): number => 4 * divides(what, size, 4, "values that are read together");
+const wholeVec4s = (what: string, size: number): number => 4 * divides(what, size, 4, "values that are read together");
 
 /** What attention takes (ops/attention.ts, attention-decode.ts): a head's width, and how many query heads share a kv head. */
 const MOST_WIDE = 128;
 const MOST_SHARING = 16;
 
 function checkHeads(what: string, width: number, sharing = 1): void {
-  if (quads(`${what}: the width of a head`, width) > MOST_WIDE)
+  if (wholeVec4s(`${what}: the width of a head`, width) > MOST_WIDE)
     throw bad(`${what} has heads of ${width}, ${MOST_WIDE} is the most`, FAMILY);
   if (sharing > MOST_SHARING) throw bad(`${what}: ${sharing} query heads share a kv head, ${MOST_SHARING} is the most`, FAMILY);
 }
@@ -152,7 +150,7 @@ function visionConfig(v: Fields, layout: Layout): VisionConfig {
     qkNorm: v.flag(ours ? "qk_normalization" : "use_qk_norm", ours),
   };
   checkHeads("vision_config", divides("vision_config.hidden_size", config.hiddenSize, config.heads, "heads"));
-  quads("vision_config.intermediate_size", config.intermediateSize);
+  wholeVec4s("vision_config.intermediate_size", config.intermediateSize);
   divides("vision_config.patch_size", config.patchSize, 2, "pixels that are read together");
   divides("vision_config.image_size", config.imageSize, config.patchSize, "pixels a patch");
   v.rest(isHarmlessInVision);
@@ -210,7 +208,7 @@ function languageConfig(l: Fields, layout: Layout): LanguageConfig {
   const architecture = architectureOf(l, layout);
   const kind: DecoderKind = DECODERS[architecture];
   l.oneOf("hidden_act", ["silu", "swish"], "silu");
-  const hiddenSize = quads(l.name("hidden_size"), l.count("hidden_size", MOST.width));
+  const hiddenSize = wholeVec4s(l.name("hidden_size"), l.count("hidden_size", MOST.width));
   const heads = l.count("num_attention_heads", MOST.heads);
   const kvHeads = l.count("num_key_value_heads", MOST.heads, heads);
   divides(l.name("num_attention_heads"), heads, kvHeads, "kv heads");
@@ -228,7 +226,7 @@ function languageConfig(l: Fields, layout: Layout): LanguageConfig {
   const config: LanguageConfig = {
     ...{ architecture, hiddenSize, layers, heads, kvHeads, headDim, qkvBias },
     ...ropeConfig(l, architecture, positions),
-    intermediateSize: quads(l.name("intermediate_size"), l.count("intermediate_size", MOST.mlp)),
+    intermediateSize: wholeVec4s(l.name("intermediate_size"), l.count("intermediate_size", MOST.mlp)),
     vocabSize: l.count("vocab_size", MOST.vocabulary),
     eps: l.number("rms_norm_eps", EPS, isEps, 1e-6),
     tied: l.flag("tie_word_embeddings", false),
@@ -241,8 +239,7 @@ function languageConfig(l: Fields, layout: Layout): LanguageConfig {
 function convertedBy(fields: Fields): Converted | undefined {
   if (fields.get("quantization") === undefined) return undefined;
   const q = fields.object("quantization");
-  const hint = "load the original checkpoint, or one that `internvl convert` has written";
-  const method = q.oneOf("method", ["internvl-webgpu"], undefined, hint);
+  const method = q.oneOf("method", ["internvl-webgpu"], undefined, INSTEAD);
   const converted: Converted = { method, format: q.oneOf("format", ["q8", "q4"]), group_size: q.oneOf("group_size", [32]) };
   q.oneOf("scale_dtype", ["float16"]);
   q.oneOf("scales", ["NAME.scales"]);

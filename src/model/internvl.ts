@@ -11,13 +11,13 @@ import type { GpuWeights } from "../weights/gpu-weights.ts";
 import type { LanguageConfig, ModelConfig } from "./config.ts";
 import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
 import { interpolatePositions } from "./positions.ts";
-import { type ProjectorWeights, recordProjector } from "./projector.ts";
+import { recordProjector } from "./projector.ts";
 import { ropeFrequencies } from "./rope.ts";
-import { DIRECT, type Order, onOne, type Part, partOf, type Stage } from "./stages.ts";
+import { DIRECT, onOne, type Part, partOf } from "./stages.ts";
 import { chunkFor, mostTiles } from "./steps.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
-import { recordVision, type VisionWeights } from "./vision.ts";
-import { VisualCache, type VisualLayout } from "./visual-cache.ts";
+import { recordVision } from "./vision.ts";
+import { type VisualCache, type VisualLayout, visualCache } from "./visual-cache.ts";
 
 interface VisionStage {
   program: Program;
@@ -73,47 +73,21 @@ export class Model {
   readonly gpus: readonly Gpu[];
   readonly config: ModelConfig;
   readonly maxContext: number;
-  readonly #programs: Programs; // of the first device
-  readonly #vision: VisionWeights;
-  readonly #projector: ProjectorWeights;
+  readonly #weights: ModelWeights;
   readonly #parts: DecoderParts;
   readonly #stages = new Map<number, Promise<VisionStage>>();
   readonly visual: VisualCache;
   /** Sequences of up to maxContext tokens: one, until more are wanted. */
   decoder!: Decoder;
 
-  private constructor(
-    gpus: readonly Gpu[],
-    parts: readonly Part[],
-    orderOf: (stages: readonly Stage[]) => Order,
-    config: ModelConfig,
-    maxContext: number,
-    kv: KvDtype,
-    { vision, projector, language }: ModelWeights,
-    chunk: number,
-    precision?: Precision,
-  ) {
-    const gpu = gpus[0]!;
-    this.gpu = gpu;
+  private constructor(gpus: readonly Gpu[], maxContext: number, weights: ModelWeights, parts: DecoderParts) {
+    this.gpu = parts.gpu;
     this.gpus = gpus;
-    this.config = config;
+    this.config = parts.config;
     this.maxContext = maxContext;
-    this.#vision = vision;
-    this.#projector = projector;
-    this.visual = new VisualCache(maxContext);
-    const { hiddenSize, headDim } = config.language;
-    const { inverse, scale } = ropeFrequencies(headDim, config.language.rope);
-    const table = ropeTable(maxContext, inverse, scale);
-    const each = gpus.map((gpu) => {
-      const rope = gpu.memory.create("rope", table.byteLength);
-      gpu.memory.write(rope, 0, table);
-      return { gpu, programs: new Programs(gpu, precision), rope };
-    });
-    this.#programs = each[0]!.programs;
-    const ids = gpu.memory.create("ids", maxContext * 4);
-    const visual = gpu.memory.create("visual tokens", maxContext * hiddenSize * 4);
-    const stages = parts.map((part) => ({ ...part, ...each[part.device]!, x: createResidual(gpus[part.device]!, hiddenSize, chunk) }));
-    this.#parts = { gpu, config, stages, order: orderOf(stages), language, kv, ids, visual, chunk };
+    this.#weights = weights;
+    this.#parts = parts;
+    this.visual = visualCache(maxContext);
   }
 
   /** Loads all weights of the devices, allocates the state and records the decoder's programs. `options` also say how many slots there can be. */
@@ -134,17 +108,22 @@ export class Model {
       const weights = await first!.load((declared) => declareModel(declared, config, undefined, on), beside);
       let chunk = Number.POSITIVE_INFINITY;
       for (const gpu of gpus) chunk = Math.min(chunk, await chunkFor(gpu, config, maxContext, kvBytes(config.language, maxContext, kv)));
-      const model = new Model(
-        gpus,
-        parts,
-        (stages) => (Relay ? new Relay(stages) : DIRECT),
-        config,
-        maxContext,
-        kv,
-        weights,
-        chunk,
-        options.precision,
-      );
+      const { hiddenSize, headDim, rope } = config.language;
+      const { inverse, scale } = ropeFrequencies(headDim, rope);
+      const table = ropeTable(maxContext, inverse, scale);
+      const each = gpus.map((gpu) => {
+        const rope = gpu.memory.create("rope", table.byteLength);
+        gpu.memory.write(rope, 0, table);
+        return { gpu, programs: new Programs(gpu, options.precision), rope };
+      });
+      const gpu = gpus[0]!;
+      const ids = gpu.memory.create("ids", maxContext * 4);
+      const visual = gpu.memory.create("visual tokens", maxContext * hiddenSize * 4);
+      const stages = parts.map((part) => ({ ...part, ...each[part.device]!, x: createResidual(gpus[part.device]!, hiddenSize, chunk) }));
+      const order = Relay ? new Relay(stages) : DIRECT;
+      const model = new Model(gpus, maxContext, weights, {
+        ...{ gpu, config, stages, order, language: weights.language, kv, ids, visual, chunk },
+      });
       const { slots = MAX_SLOTS, kvBytes: room = Math.max(model.gpu.mobile ? 0 : KV_BYTES, USUAL * model.slotBytes(maxContext)) } = options;
       const most = Math.min(slots, model.slotsIn(room, maxContext));
       model.decoder = await Decoder.open(model.#parts, 1, maxContext, most);
@@ -172,7 +151,7 @@ export class Model {
   }
 
   /** The vision tower for tiles of `size` pixels a side; the visual tokens of each go to the place that is its slot in the step. */
-  recordVision(size: number, tap?: Tap): Promise<VisionStage> {
+  visionStage(size: number, tap?: Tap): Promise<VisionStage> {
     const known = tap ? undefined : this.#stages.get(size);
     if (known) return known;
     const stage = this.#buildVision(size, tap);
@@ -185,7 +164,7 @@ export class Model {
    * left to the first one. `onPipeline` as for `Programs.warm`. @throws EngineError aborted, device-lost
    */
   async prepare(size: number, signal?: AbortSignal, onPipeline?: (done: number, total: number) => void): Promise<void> {
-    const { program } = await this.recordVision(size);
+    const { program } = await this.visionStage(size);
     const all = [...this.decoder.programs(), program];
     let before = 0; // of the devices before
     for (const programs of new Set(this.#parts.stages.map((stage) => stage.programs))) {
@@ -219,17 +198,17 @@ export class Model {
     const tiles = Math.max(1, Math.min(mostTiles(this.gpu), Math.floor(memory.maxBinding / (rows * widest * 4))));
     const tileBytes = 3 * size * size * 4;
     const pixels = memory.create("pixels", tiles * tileBytes);
-    const stored = interpolatePositions(this.#vision.position, vision.imageSize / vision.patchSize, grid, vision.hiddenSize);
+    const stored = interpolatePositions(this.#weights.vision.position, vision.imageSize / vision.patchSize, grid, vision.hiddenSize);
     const positionBuffer = memory.create("position_embedding", stored.byteLength);
     memory.write(positionBuffer, 0, stored);
     const position: Vector = { label: "position_embedding", length: stored.length, buffer: positionBuffer };
     const tokens = (grid / 2) ** 2;
-    const program = await this.#programs.record("vision", tiles, (p) => {
-      const x = recordVision(p, this.#vision, vision, pixels, position, size, tap); // [tiles · rows, C]
+    const program = await this.#parts.stages[0]!.programs.record("vision", tiles, (p) => {
+      const x = recordVision(p, this.#weights.vision, vision, pixels, position, size, tap); // [tiles · rows, C]
       if (grid % 2 !== 0) return; // traced only: no pixel unshuffle for an odd grid
       const shuffled = pixelUnshuffle(p, x, grid); // [tiles · tokens, 4C]
       tap?.("pixel_shuffle", shuffled, p);
-      const y = recordProjector(p, this.#projector, shuffled); // [tiles · tokens, H]
+      const y = recordProjector(p, this.#weights.projector, shuffled); // [tiles · tokens, H]
       tap?.("mlp1", y, p);
       const bytes = tokens * language.hiddenSize * 4;
       const { buffer, offset = 0 } = bindingOf(y.buffer);
@@ -249,7 +228,7 @@ export class Model {
    */
   async runVision(tiles: Tiles, batch: readonly number[], { places }: VisualLayout, stage?: VisionStage): Promise<void> {
     const { memory, counters } = this.gpu;
-    const { program, pixels, tileBytes } = stage ?? (await this.recordVision(tiles.size));
+    const { program, pixels, tileBytes } = stage ?? (await this.visionStage(tiles.size));
     memory.assertAlive();
     for (const [i, tile] of batch.entries()) memory.write(pixels, i * tileBytes, tiles.pixels(tile));
     program.run({ units: batch.length, start: 0, slots: batch.map((tile) => places[tile]!) });

@@ -8,12 +8,15 @@ import { SMALL_CHUNK, TILES } from "./steps.ts";
 /** Logits, pixels, the projector's activations, and what the driver keeps for itself. */
 const BESIDE = 256 * 2 ** 20;
 
-/** The arena's buffers, by what was seen in it: of the vision step, and of a small prefill chunk, which are not shared where sizes differ. */
-export function activationBytes({ vision: v, language: l, tileSize }: ModelConfig): number {
-  const rows = TILES * (1 + (tileSize / v.patchSize) ** 2);
+/** What a tile of a vision step takes in the arena. */
+export const tileBytes = ({ vision: v, tileSize }: ModelConfig): number =>
+  4 * (1 + (tileSize / v.patchSize) ** 2) * (2 * v.intermediateSize + 6 * v.hiddenSize);
+
+/** The arena's buffers, by what was seen in it: of a vision step of `tiles` tiles, and of a small prefill chunk, which are not shared where sizes differ. */
+export function activationBytes(config: ModelConfig, tiles = TILES): number {
+  const { language: l } = config;
   const qkv = (l.heads + 2 * l.kvHeads) * l.headDim;
-  const floats = rows * (2 * v.intermediateSize + 6 * v.hiddenSize) + SMALL_CHUNK * (2 * l.intermediateSize + 2 * qkv + 4 * l.hiddenSize);
-  return 4 * floats + BESIDE;
+  return tiles * tileBytes(config) + 4 * SMALL_CHUNK * (2 * l.intermediateSize + 2 * qkv + 4 * l.hiddenSize) + BESIDE;
 }
 
 const DEFAULT_CONTEXT = 8192;
@@ -35,19 +38,13 @@ export interface MemoryNeed {
 export const stateBytes = (l: LanguageConfig, layers: number, context: number, kv: KvDtype): number =>
   kvBytes({ ...l, layers }, context, kv) + context * 4 * (l.headDim + l.hiddenSize);
 
-/** What a checkpoint needs on the GPU, with its matrices held in a format. */
-export function memoryNeed(
-  config: ModelConfig,
-  tensors: StoredShapes,
-  weights: MatrixDtype,
-  context = usualContext(config.language),
-  kv: KvDtype = "f16",
-): MemoryNeed {
+/** What a checkpoint needs on the GPU, with its matrices held in a format, a usual context and `tiles` tiles in a vision step. */
+export function memoryNeed(config: ModelConfig, tensors: StoredShapes, weights: MatrixDtype, tiles = TILES): MemoryNeed {
   const { language: l } = config;
   const parts = {
     weights: weightBytes(tensors, weights),
-    state: stateBytes(l, l.layers, context, kv),
-    activations: activationBytes(config),
+    state: stateBytes(l, l.layers, usualContext(l), "f16"),
+    activations: activationBytes(config, tiles),
   };
   return { ...parts, total: parts.weights + parts.state + parts.activations };
 }

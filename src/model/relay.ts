@@ -1,5 +1,5 @@
 import type { Program, RunOptions, Step } from "../gpu/program.ts";
-import { ReadRing } from "../gpu/ring.ts";
+import { type ReadRing, readRing } from "../gpu/ring.ts";
 import { bindingOf } from "../tensor/tensor.ts";
 import { DIRECT, NOW, type Order, type Stage } from "./stages.ts";
 
@@ -18,7 +18,7 @@ export class Relay implements Order {
   constructor(stages: readonly Stage[]) {
     this.#stages = stages;
     this.#rings = stages.map(({ gpu, x }, i) =>
-      i < stages.length - 1 ? new ReadRing(gpu, DEPTH, bindingOf(x.buffer).buffer.size) : undefined,
+      i < stages.length - 1 ? readRing(gpu, DEPTH, bindingOf(x.buffer).buffer.size) : undefined,
     );
     this.#lines = stages.map(() => NOW);
   }

@@ -9,7 +9,7 @@ export const SMALL_CHUNK = CHUNKS[2];
 
 /** Tiles in one vision step: a phone's memory is small. */
 export const TILES = 4;
-export const mostTiles = ({ mobile }: Gpu): number => (mobile ? 1 : TILES);
+export const mostTiles = ({ mobile }: { mobile: boolean }): number => (mobile ? 1 : TILES);
 
 /** f32 values of a prompt's token that live at once beside its residual, at most: gate and up where they are products of their own, what comes of them, and the norm. */
 const valuesPerToken = ({ language: l }: ModelConfig): number => 3 * l.intermediateSize + l.hiddenSize;

@@ -27,9 +27,9 @@ const BYTES = { f32: 4, q8: 1, scales: 2 } as const;
 export function unpackAwq(program: Program, packed: AwqStorage, to: keyof typeof BYTES, { first, rows, to: target, at }: AwqRows): void {
   const { out, inner, words, zeros, scales } = packed;
   const op = `awq ${to}`;
-  need(out % 8 === 0 && inner % AWQ_GROUP === 0, op, `[${out}, ${inner}] are no whole words and groups of ${AWQ_GROUP}`);
+  need(out % 8 === 0 && inner % AWQ_GROUP === 0, op, `[${out}, ${inner}] are not whole words and groups of ${AWQ_GROUP}`);
   need(rows > 0 && first >= 0 && first + rows <= out, op, `rows ${first} + ${rows} of ${out}`);
-  need(at >= 0 && at % 4 === 0, op, `${at} elements before them are no whole words`);
+  need(at >= 0 && at % 4 === 0, op, `${at} elements before them are not whole words`);
   const perRow = to === "scales" ? inner / GROUP : inner;
   needRoom(op, "the target", target, (at + rows * perRow) * BYTES[to]);
   needRoom(op, "the scales", scales, (inner / AWQ_GROUP) * out * 2);

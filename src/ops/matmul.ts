@@ -135,15 +135,19 @@ export function gatedMatmul(
   return swiglu(program, record(program, x, w, options, false));
 }
 
-function record(program: Program, x: Activation, w: Matrix, options: MatmulOptions, gated: boolean): Product {
-  const op = `matmul ${w.label}`;
+function checkOperands(program: Program, op: string, x: Activation, w: Matrix, { bias, scale, into, out }: MatmulOptions): void {
   const [n, k] = w.shape;
-  const { bias, scale, into } = options;
   needMatrix(op, w);
   needActivation(program, op, x, k);
   if (bias) needVector(op, bias, n);
   if (scale) needVector(op, scale, n);
-  need(!(into && options.out), op, "into and out exclude each other");
+  need(!(into && out), op, "into and out exclude each other");
+}
+
+function record(program: Program, x: Activation, w: Matrix, options: MatmulOptions, gated: boolean): Product {
+  const op = `matmul ${w.label}`;
+  const [n, k] = w.shape;
+  checkOperands(program, op, x, w, options);
   const maxRows = program.maxRows(x.rows);
   const { norm: gain, precision = program.precision, bounded = gain !== undefined } = options;
   const variant = options.variant ?? variantFor(program, x, w, maxRows, precision, bounded);
@@ -161,38 +165,36 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   const splits = options.splits && plan.splits && fitsSplits(program.gpu, options.splits, k) ? options.splits : undefined;
   if (options.splits) putSplitsTogether(program, options.splits, x, splits?.few);
   const width = gated ? n / 2 : n;
-  const y = into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, width);
+  const y = options.into ?? options.out ?? program.activation(`${w.label}(${x.label})`, x.rows, width);
   needActivation(program, op, y, width);
   need(program.maxRows(y.rows) >= maxRows, op, `${y.label} has fewer rows than ${x.label}`);
   needGrid(op, w, maxRows, plan);
-  const prologue = plan.prologue ? prologueOf(gain, splits) : [];
-  const switches = bits([bias !== undefined, options.gelu ?? false, scale !== undefined, into !== undefined, gated]);
+  return dispatchProduct(program, x, w, y, plan, { ...options, splits }, gated);
+}
+
+/** Records the dispatches of a product y = x · wᵀ whose kernel is chosen: one for each part of w. */
+function dispatchProduct(
+  program: Program,
+  x: Activation,
+  w: Matrix,
+  y: Activation,
+  plan: MatmulPlan,
+  options: MatmulOptions,
+  gated: boolean,
+): Product {
+  const [n, k] = w.shape;
+  const { norm: gain, splits, bias, gelu = false, scale, into } = options;
+  const switches = bits([bias !== undefined, gelu, scale !== undefined, into !== undefined, gated]);
   const blocks = options.maxima && plan.maxima && switches === 0 && w.parts.length === 1 ? Math.ceil(n / plan.columns) : 0;
-  const maxima = blocks > 0 ? { buffer: program.arena.take(maxRows * blocks * 8), blocks } : undefined;
-  const keep = plan.maxima ? ([maxima ? "lib/maxima.keep" : "lib/maxima.none"] as const) : [];
+  const maxima = blocks > 0 ? { buffer: program.arena.take(program.maxRows(x.rows) * blocks * 8), blocks } : undefined;
   const ahead = gain?.weight.buffer ?? splits?.parts;
   const more = ahead || maxima ? [ahead ?? x.buffer] : []; // binding 8
   const codes = plan.codes ? quantizeRows(program, x) : undefined;
-  const reader = plan.before ? [] : [plan.reader ?? (`lib/weight.${w.dtype}` as const)];
-  const kernel = {
-    ...plan.source,
-    libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...keep, ...plan.libs] as const,
-    directives: plan.directives,
-    consts: { ...plan.consts, ...(splits && splitSizes(splits, k)) },
-  };
+  const kernel = kernelOf(plan, w, gain, splits, maxima !== undefined);
   /** Columns column .. column + n of y, from x and w as the kernel wants them. */
   const product = (xs: Bindable, [ws, scales]: readonly [Bindable, Bindable], n: number, column: number) => {
-    const params = [
-      x.rows.base,
-      x.rows.unit,
-      k / 4,
-      n,
-      column,
-      width,
-      switches,
-      f32Bits(gain?.eps ?? 0),
-      plan.rounds ?? splits?.splits ?? 0,
-    ];
+    const sizes = [x.rows.base, x.rows.unit, k / 4, n, column, y.width];
+    const params = [...sizes, switches, f32Bits(gain?.eps ?? 0), plan.rounds ?? splits?.splits ?? 0];
     // Switched-off operands get some read-only buffer: a binding cannot stay empty.
     const buffers = [xs, ws, scales, bias?.buffer ?? x.buffer, scale?.buffer ?? x.buffer, y.buffer];
     if (!plan.tiles) {
@@ -205,13 +207,8 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
       return;
     }
     recordTiles(program, {
-      kernel,
-      params,
-      buffers,
+      ...{ kernel, params, buffers, rows: x.rows, shape: { n, k, gated }, tiles: plan.tiles },
       last: codes ? [codes.scales] : [],
-      rows: x.rows,
-      shape: { n, k, gated },
-      tiles: plan.tiles,
       tiling: options.tiling && { tile: plan.tiles[options.tiling.tile] ?? plan.tiles.at(-1)!, splits: options.tiling.splits },
     });
   };
@@ -221,6 +218,19 @@ function record(program: Program, x: Activation, w: Matrix, options: MatmulOptio
   }
   for (const part of w.parts) product(codes?.codes ?? x.buffer, [part.buffer, scalesOf(part)], part.rows, part.rowStart);
   return maxima ? { ...y, maxima } : y;
+}
+
+/** The kernel of a plan with its libraries: what reads w, what comes before the product, and whether maxima are kept. */
+function kernelOf(plan: MatmulPlan, w: Matrix, gain: NormWeights | undefined, splits: Splits | undefined, maxima: boolean) {
+  const reader = plan.before ? [] : [plan.reader ?? (`lib/weight.${w.dtype}` as const)];
+  const prologue = plan.prologue ? prologueOf(gain, splits) : [];
+  const keep = plan.maxima ? ([maxima ? "lib/maxima.keep" : "lib/maxima.none"] as const) : [];
+  return {
+    ...plan.source,
+    libs: ["lib/step", ...reader, "lib/gelu", "lib/matmul", ...prologue, ...keep, ...plan.libs] as const,
+    directives: plan.directives,
+    consts: { ...plan.consts, ...(splits && splitSizes(splits, w.shape[1])) },
+  };
 }
 
 /** @throws EngineError limit-exceeded */

@@ -40,7 +40,7 @@ export const GREEDY: Sampling = {
 
 /** Biases that a slot takes. */
 export const MOST_BIASES = 1024;
-/** Most probable ids that a step tells of. */
+/** Most probable ids that a step reports, where it reports any. */
 export const TOP = 20;
 const BLOCK = 2048; // logits a workgroup
 export const PASSES = 8;

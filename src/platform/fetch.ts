@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, throwIfAborted } from "../errors.ts";
 import { sizeText } from "../options.ts";
 
 /** Milliseconds without an answer, or without a byte of it, after which a connection counts as dead. */
@@ -125,7 +125,7 @@ export async function fetchLimited(
     }
   } catch (cause) {
     if (cause instanceof EngineError) throw cause;
-    if (signal?.aborted) throw new EngineError("aborted", "the operation was aborted", { cause: signal.reason });
+    throwIfAborted(signal);
     throw unreachable(url, cause instanceof BrokenBody ? cause.cause : cause);
   }
   const bytes = new Uint8Array(have);

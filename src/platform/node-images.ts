@@ -106,9 +106,9 @@ export async function decodeNative(job: NativeJob): Promise<Pixels> {
     return await (job.format === "HEIC" ? withLibheif(job) : withSharp(job));
   } catch (cause) {
     if (cause instanceof EngineError) throw cause;
-    throw new EngineError("bad-image", `the ${job.format} file cannot be decoded: ${reasonOf(cause as Error)}`, {
-      hint: "The file is damaged or incomplete: fetch or export it again.",
-      cause,
-    });
+    const reason = reasonOf(cause as Error);
+    const unknown = /not (configured|supported)|unsupported|bad \w+ format/i.test(reason); // sharp is built without ZSTD in TIFF, say
+    const hint = unknown ? "Convert it to PNG or JPEG." : "The file is damaged or incomplete: fetch or export it again.";
+    throw new EngineError("bad-image", `the ${job.format} file cannot be decoded: ${reason}`, { hint, cause });
   }
 }

@@ -16,7 +16,7 @@ function isDead(text: string): boolean {
     if (host === hostname()) process.kill(pid, 0);
     return false;
   } catch (error) {
-    return codeOf(error) === "ESRCH"; // not EPERM: it lives, and is another user's; nor what is no JSON: it is being written
+    return codeOf(error) === "ESRCH"; // not EPERM: it lives, and is another user's; nor for text that is not JSON: it is being written
   }
 }
 

@@ -24,6 +24,8 @@ async function demuxerOf(path: string): Promise<string> {
     await handle.close();
   }
   const text = head.toString("latin1");
+  if (/^(\x89PNG|\xff\xd8\xff|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP|....ftyp(avi[fs]|hei|mif1))/s.test(text))
+    throw damaged("the video is a picture", "Give it as an image.");
   if (/^(ftyp|moov|mdat|wide|free|skip)/.test(text.slice(4))) return "mov";
   if (text.startsWith("\x1a\x45\xdf\xa3")) return "matroska";
   if (/^RIFF....AVI /s.test(text)) return "avi";
@@ -108,7 +110,7 @@ export async function openVideo({ video, check, tolerant, signal }: VideoJob): P
   }
 }
 
-/** What ffprobe tells of a video: its frames are its packets, but for those that an edit list takes away. */
+/** What ffprobe says about a video: its frames are its packets, but for those that an edit list takes away. */
 async function probe(
   input: readonly string[],
   { check, tolerant, signal }: Omit<VideoJob, "video">,

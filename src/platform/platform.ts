@@ -95,7 +95,7 @@ export interface Platform {
   listAdapters(): Promise<string[]>;
   /** Makes a call into WebGPU that starts something to be awaited, so that waiting for it leaves the CPU to an adapter that computes there. */
   paced<T>(start: () => T): T;
-  /** Opens a file below a folder; `undefined` where there is no such file. @throws EngineError bad-weights where it is none, or unreadable */
+  /** Opens a file below a folder; `undefined` where there is no such file. @throws EngineError bad-weights where it is not a file, or unreadable */
   openFile(folder: string, name: string): Promise<ByteSource | undefined>;
   /** What lies at a path. @throws EngineError bad-input where that cannot be told */
   pathKind(path: string): Promise<"folder" | "file" | "nothing">;

@@ -28,6 +28,11 @@ function* elements({ out, inner, words, zeros, scales }: AwqPacked, first: numbe
   }
 }
 
+/** Rows first .. first + rows as `to`: values, codes, or f16 bits of the scales. */
+export function unpackedAwq(packed: AwqPacked, to: "f32" | "q8" | "scales", first: number, rows: number) {
+  return to === "f32" ? awqValues(packed, first, rows) : awqCodes(packed, first, rows)[to === "q8" ? "codes" : "scales"];
+}
+
 /** Rows first .. first + rows as f32. */
 export function awqValues(packed: AwqPacked, first: number, rows: number): Float32Array<ArrayBuffer> {
   const values = new Float32Array(rows * packed.inner);

@@ -8,6 +8,11 @@ type Json = Record<string, unknown>;
 export const REFETCH = "The file is damaged or incomplete: fetch it again.";
 const OTHER_MODEL = "Use the tokenizer files of this very checkpoint.";
 
+const refusal =
+  (file: string, otherwise = REFETCH) =>
+  (problem: string, hint = otherwise) =>
+    new EngineError("bad-weights", `${file} is not a tokenizer: ${problem}`, { hint });
+
 /** Ids of tokens that other files give, by the token's text. */
 export type OtherIds = ReadonlyMap<string, { id: number; file: string }>;
 
@@ -55,7 +60,7 @@ function typesOf(part: unknown): unknown[] {
 
 /** Checks the vocabulary's ids. Gives the text of each. */
 function checkVocabulary(vocab: unknown, { file, rows }: Expected): Map<number, string> {
-  const bad = (problem: string, hint = REFETCH) => new EngineError("bad-weights", `${file} is not a tokenizer: ${problem}`, { hint });
+  const bad = refusal(file);
   if (!record(vocab)) throw bad(`its vocabulary is ${vocab === undefined ? "missing" : described(vocab)}, needs to be an object`);
   const tokens = Object.keys(vocab);
   if (tokens.length === 0) throw bad("its vocabulary is empty");
@@ -75,16 +80,12 @@ function checkVocabulary(vocab: unknown, { file, rows }: Expected): Map<number, 
 
 /** @throws EngineError bad-weights for an id that is not a row of the embedding */
 export function checkId(file: string, token: string, id: unknown, rows?: number): asserts id is number {
-  if (!Number.isSafeInteger(id) || (id as number) < 0) {
-    throw new EngineError("bad-weights", `${file} gives ${quoted(token)} the id ${described(id)}, it must be an integer from 0`, {
-      hint: REFETCH,
-    });
-  }
-  if (rows !== undefined && (id as number) >= rows) {
-    throw new EngineError("bad-weights", `${file} gives ${quoted(token)} the id ${id}, the model has ids up to ${rows - 1}`, {
-      hint: OTHER_MODEL,
-    });
-  }
+  const isId = Number.isSafeInteger(id) && (id as number) >= 0;
+  if (isId && !((id as number) >= rows!)) return; // rows may not be known
+  const needs = isId ? `the model has ids up to ${rows! - 1}` : "it must be an integer from 0";
+  throw new EngineError("bad-weights", `${file} gives ${quoted(token)} the id ${described(id)}, ${needs}`, {
+    hint: isId ? OTHER_MODEL : REFETCH,
+  });
 }
 
 /** The token that a merge makes; `undefined` where it is not a merge of two. */
@@ -98,11 +99,7 @@ function madeBy(merge: unknown): string | undefined {
 }
 
 function checkMerges(merges: unknown, vocab: Json, file: string): void {
-  if (!Array.isArray(merges)) {
-    throw new EngineError("bad-weights", `${file} is not a tokenizer: its merges are ${described(merges)}, needs a list`, {
-      hint: REFETCH,
-    });
-  }
+  if (!Array.isArray(merges)) throw refusal(file)(`its merges are ${described(merges)}, needs a list`);
   for (let i = 0; i < merges.length; i++) {
     const token = madeBy(merges[i]);
     // Without this check text would silently lose the characters of such a token.
@@ -116,7 +113,7 @@ function checkMerges(merges: unknown, vocab: Json, file: string): void {
 /** Tokens beside the vocabulary: each with an id of its own, and the same one in every file. */
 function checkAdded(added: unknown, texts: Map<number, string>, vocab: Json, expected: Expected): AddedToken[] {
   const { file, rows, others } = expected;
-  const bad = (problem: string, hint = REFETCH) => new EngineError("bad-weights", `${file} is not a tokenizer: ${problem}`, { hint });
+  const bad = refusal(file);
   if (!Array.isArray(added)) throw bad(`added_tokens is ${added === undefined ? "missing" : described(added)}, needs to be a list`);
   const ids = new Map<string, number>();
   const contents = new Map<number, string>();
@@ -149,11 +146,11 @@ function checkAdded(added: unknown, texts: Map<number, string>, vocab: Json, exp
  */
 export function checkTokenizerJson(json: Json, expected: Expected): AddedToken[] {
   const { file } = expected;
-  const bad = (problem: string) => new EngineError("bad-weights", `${file} is not a tokenizer: ${problem}`, { hint: REFETCH });
+  const [bad, strange] = [refusal(file), refusal(file, OTHER_MODEL)];
   const { model } = json;
   if (!record(model)) throw bad(`its model is ${model === undefined ? "missing" : described(model)}, needs to be an object`);
   if (model.type !== undefined && model.type !== "BPE") {
-    throw bad(`its model is of type ${described(model.type)}, only BPE is supported`);
+    throw strange(`its model is of type ${described(model.type)}, only BPE is supported`);
   }
   const texts = checkVocabulary(model.vocab, expected);
   const vocab = model.vocab as Json;
@@ -163,14 +160,11 @@ export function checkTokenizerJson(json: Json, expected: Expected): AddedToken[]
     const value = json[part];
     if (value !== undefined && value !== null && !record(value)) throw bad(`its ${part} is ${described(value)}, needs to be an object`);
     checkPatterns(value, file);
-    const strange = typesOf(value).filter((type) => !kinds.includes(type as string));
-    if (strange.length === 0) continue;
-    throw new EngineError("bad-weights", `${file}: its ${part} is of type ${described(strange[0])}, supported: ${kinds.join(", ")}`, {
-      hint: OTHER_MODEL,
-    });
+    const others = typesOf(value).filter((type) => !kinds.includes(type as string));
+    if (others.length > 0) throw strange(`its ${part} is of type ${described(others[0])}, supported: ${kinds.join(", ")}`);
   }
   for (const key of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]) {
-    if (model[key]) throw bad(`its model has ${key} ${described(model[key])}, which is not supported`);
+    if (model[key]) throw strange(`its model has ${key} ${described(model[key])}, which is not supported`);
   }
   return added;
 }

@@ -15,7 +15,7 @@ const RULES: readonly (readonly [from: string, to: string])[] = [
 /** A text without the spaces before punctuation that InternLM2's class takes away from every answer. */
 const cleanUp = (text: string): string => RULES.reduce((cleaned, [from, to]) => cleaned.replaceAll(from, to), text);
 
-/** Up to the last place that no rule can reach across: behind a character that is in none, or behind three that are no space. */
+/** Up to the last place that no rule can reach across: behind a character that is in none, or behind three that are not spaces. */
 const SETTLED = /^.*([^ .?!,'ntmsver]|[^ ]{3})/s;
 
 /** Cleans a text that comes in pieces. */

@@ -72,51 +72,43 @@ const length = (byte: number): number => (byte < 0x80 ? 1 : byte < 0xc2 ? 0 : by
 const REPLACEMENT = "\ufffd";
 
 /** Joins the bytes of consecutive pieces to characters. What may still become one is held back. */
-class Bytes {
-  readonly #broken: Broken;
-  readonly #stream = new TextDecoder("utf-8", { ignoreBOM: true }); // U+FEFF is a character like others
-  readonly #whole = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
-  #held: number[] = [];
-
-  constructor(broken: Broken) {
-    this.#broken = broken;
-  }
-
-  add(bytes: Uint8Array): string {
-    if (this.#broken === "beginnings") return this.#stream.decode(bytes, { stream: true });
-    this.#held.push(...bytes);
-    return this.#broken === "runs" ? "" : this.#characters(false);
-  }
-
-  /** No byte follows. */
-  end(): string {
-    if (this.#broken === "beginnings") return this.#stream.decode();
-    if (this.#broken === "bytes") return this.#characters(true);
-    const run = this.#held;
-    this.#held = [];
-    return this.#decode(run) ?? REPLACEMENT.repeat(run.length);
-  }
-
-  /** What the held bytes begin with, character by character; `all` of them, or as far as none waits for more. */
-  #characters(all: boolean): string {
-    let text = "";
-    while (this.#held.length > 0) {
-      const size = length(this.#held[0]!);
-      if (size > this.#held.length && !all) break;
-      const character = size > 0 && size <= this.#held.length ? this.#decode(this.#held.slice(0, size)) : undefined;
-      this.#held.splice(0, character === undefined ? 1 : size);
-      text += character ?? REPLACEMENT;
-    }
-    return text;
-  }
-
-  #decode(bytes: readonly number[]): string | undefined {
+function byteJoiner(broken: Broken) {
+  const stream = new TextDecoder("utf-8", { ignoreBOM: true }); // U+FEFF is a character like others
+  if (broken === "beginnings") return { add: (bytes: Uint8Array) => stream.decode(bytes, { stream: true }), end: () => stream.decode() };
+  const whole = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
+  let held: number[] = [];
+  const decode = (bytes: readonly number[]): string | undefined => {
     try {
-      return this.#whole.decode(Uint8Array.from(bytes));
+      return whole.decode(Uint8Array.from(bytes));
     } catch {
       return undefined;
     }
-  }
+  };
+  /** What the held bytes begin with, character by character; `all` of them, or as far as none waits for more. */
+  const characters = (all: boolean): string => {
+    let text = "";
+    while (held.length > 0) {
+      const size = length(held[0]!);
+      if (size > held.length && !all) break;
+      const character = size > 0 && size <= held.length ? decode(held.slice(0, size)) : undefined;
+      held.splice(0, character === undefined ? 1 : size);
+      text += character ?? REPLACEMENT;
+    }
+    return text;
+  };
+  return {
+    add(bytes: Uint8Array): string {
+      held.push(...bytes);
+      return broken === "runs" ? "" : characters(false);
+    },
+    /** No byte follows. */
+    end(): string {
+      if (broken === "bytes") return characters(true);
+      const run = held;
+      held = [];
+      return decode(run) ?? REPLACEMENT.repeat(run.length);
+    },
+  };
 }
 
 /** How a tokenizer joins pieces to a text. */
@@ -128,32 +120,23 @@ export interface Joining {
 }
 
 /** Joins pieces to text; what later pieces may change is held back. */
-export class PieceJoiner {
-  readonly #bytes: Bytes;
-  readonly #clean: CleanUp | undefined;
-  readonly #strict: boolean;
-  #first: boolean;
-
-  constructor({ broken, dropsFirstSpace, cleaning }: Joining) {
-    this.#bytes = new Bytes(broken);
-    this.#strict = broken === "bytes";
-    this.#first = dropsFirstSpace;
-    this.#clean = cleaning?.();
-  }
-
-  add(piece: Piece): string {
-    if (this.#strict && typeof piece !== "string") this.#first = false; // SentencePiece's own takes no byte for the first space
-    return this.#out(typeof piece === "string" ? this.#bytes.end() + piece : this.#bytes.add(piece));
-  }
-
-  end(): string {
-    return this.#out(this.#bytes.end()) + (this.#clean?.end() ?? "");
-  }
-
-  #out(text: string): string {
+export function pieceJoiner({ broken, dropsFirstSpace, cleaning }: Joining) {
+  const bytes = byteJoiner(broken);
+  const clean = cleaning?.();
+  let first = dropsFirstSpace;
+  const out = (text: string): string => {
     if (text === "") return "";
-    const kept = this.#first && text.startsWith(" ") ? text.slice(1) : text;
-    this.#first = false;
-    return this.#clean ? this.#clean.add(kept) : kept;
-  }
+    const kept = first && text.startsWith(" ") ? text.slice(1) : text;
+    first = false;
+    return clean ? clean.add(kept) : kept;
+  };
+  return {
+    add(piece: Piece): string {
+      if (broken === "bytes" && typeof piece !== "string") first = false; // SentencePiece's own takes no byte for the first space
+      return out(typeof piece === "string" ? bytes.end() + piece : bytes.add(piece));
+    },
+    end: (): string => out(bytes.end()) + (clean?.end() ?? ""),
+  };
 }
+
+export type PieceJoiner = ReturnType<typeof pieceJoiner>;

@@ -5,7 +5,7 @@ import type { TokenBound } from "./bound.ts";
 import { checkTokenizerJson, type OtherIds, REFETCH } from "./check-json.ts";
 import { Encoder } from "./encoder.ts";
 import { PartsEncoder } from "./parts-encoder.ts";
-import { type Joining, type Piece, PieceJoiner, pieceReader } from "./pieces.ts";
+import { type Joining, type Piece, type PieceJoiner, pieceJoiner, pieceReader } from "./pieces.ts";
 import type { Prepare } from "./sentence-piece-json.ts";
 import { type AddedToken, listedSpecialTokens } from "./special-tokens.ts";
 import type { PromptPart } from "./template.ts";
@@ -67,7 +67,8 @@ export async function readTokenizer(
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"].map((name) => readJson(read, name)),
   );
   const listed = slow ? listedSpecialTokens(config, map) : undefined;
-  const sentencePiece = slow || fast === undefined ? await read("tokenizer.model") : undefined;
+  const pieces = (slow || fast === undefined) && config.tokenizer_class !== "Qwen2Tokenizer"; // whose class does not read them: a request less
+  const sentencePiece = pieces ? await read("tokenizer.model") : undefined;
   if (sentencePiece !== undefined) {
     const { tokenizerJsonFromSentencePiece } = await late("what reads SentencePiece's tokenizers", import("./sentence-piece-json.ts")); // most pages never need it
     const {
@@ -173,7 +174,7 @@ function tokenizerOf({ json, file, tokens, listed, silent, prepare, joining }: T
       for (const id of Array.from(ids)) if (!(skipSpecialTokens && special.has(id))) text += joiner.add(piece(id));
       return text + joiner.end();
     },
-    joiner: (exact) => new PieceJoiner(exact ? { ...joining, dropsFirstSpace: false, cleaning: undefined } : joining),
+    joiner: (exact) => pieceJoiner(exact ? { ...joining, dropsFirstSpace: false, cleaning: undefined } : joining),
     piece,
     idOf: (token) => encoder.idOf(token),
     isSpecial: (id) => special.has(id),

@@ -2,7 +2,7 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
 import { unpackAwq } from "../ops/awq.ts";
-import { awqCodes, awqValues } from "../reference/awq.ts";
+import { unpackedAwq } from "../reference/awq.ts";
 import { AWQ_GROUP, GROUP } from "../tensor/tensor.ts";
 import { SCALES_SUFFIX } from "./formats.ts";
 import { CHUNK_BYTES } from "./reads.ts";
@@ -87,71 +87,59 @@ function madeOf({ name, inner }: AwqLinear, comes: Comes): Made[] {
 }
 
 /** A Linear's three tensors on their way to the GPU, in whatever order they come. */
-class Arriving {
-  readonly #gpu: Gpu;
-  readonly #source: TensorSource;
-  readonly #linear: AwqLinear;
-  readonly #buffers = new Map<Part, GPUBuffer>();
-  #missing: number;
+function arriving({ memory }: Gpu, source: TensorSource, linear: AwqLinear) {
+  const { name, out, inner } = linear;
+  const buffers = new Map<Part, GPUBuffer>();
+  let missing = PARTS.reduce((sum, part) => sum + partBytes(linear, part), 0);
 
-  constructor(gpu: Gpu, source: TensorSource, linear: AwqLinear) {
-    this.#gpu = gpu;
-    this.#source = source;
-    this.#linear = linear;
-    this.#missing = PARTS.reduce((sum, part) => sum + partBytes(linear, part), 0);
-  }
-
-  #buffer(part: Part): GPUBuffer {
-    const buffer = this.#buffers.get(part) ?? this.#gpu.memory.create(`${this.#linear.name}.${part}`, partBytes(this.#linear, part));
-    this.#buffers.set(part, buffer);
+  const bufferOf = (part: Part): GPUBuffer => {
+    const buffer = buffers.get(part) ?? memory.create(`${name}.${part}`, partBytes(linear, part));
+    buffers.set(part, buffer);
     return buffer;
-  }
+  };
 
-  /** @returns whether all is there */
-  async take({ offset, length, put }: Chunk, part: Part): Promise<boolean> {
-    await put(offset, offset + length, this.#buffer(part), offset);
-    this.#missing -= length;
-    return this.#missing === 0;
-  }
-
-  /** The chunks of a tensor, unpacked on the GPU; they last until `free`. */
-  *chunks({ name, to, width, elementBytes }: Made, programs: Programs): Generator<Chunk> {
-    const { out, inner } = this.#linear;
-    const packed = { out, inner, words: this.#buffer("qweight"), zeros: this.#buffer("qzeros"), scales: this.#buffer("scales") };
-    const rowBytes = width * elementBytes;
-    const perChunk = Math.max(8, 8 * Math.floor(CHUNK_BYTES / rowBytes / 8));
-    for (let first = 0; first < out; first += perChunk) {
-      const rows = Math.min(perChunk, out - first);
-      yield {
-        name,
-        offset: first * rowBytes,
-        length: rows * rowBytes,
-        bytes: () => this.#onCpu(to, first, rows),
-        async put(from, end, target, offset) {
-          const some = { first: from / rowBytes, rows: (end - from) / rowBytes, to: target, at: offset / elementBytes };
-          await programs.once("unpack weights", (p) => unpackAwq(p, packed, to, some));
-        },
-      };
-    }
-  }
-
-  /** The same rows computed on the CPU, from the files: what is written is held against it. */
-  async #onCpu(to: Made["to"], first: number, rows: number): Promise<Uint8Array> {
-    const { name, out, inner } = this.#linear;
-    const read = async (part: Part) => Uint8Array.from(await this.#source.get(`${name}.${part}`)!.read()).buffer;
+  /** Rows computed on the CPU, from the files: what is written is held against them. */
+  async function onCpu(to: Made["to"], first: number, rows: number): Promise<Uint8Array> {
+    const read = async (part: Part) => Uint8Array.from(await source.get(`${name}.${part}`)!.read()).buffer;
     const packed = {
       ...{ out, inner },
       words: new Uint32Array(await read("qweight")),
       zeros: new Uint32Array(await read("qzeros")),
       scales: new Uint16Array(await read("scales")),
     };
-    const values = to === "f32" ? awqValues(packed, first, rows) : awqCodes(packed, first, rows)[to === "q8" ? "codes" : "scales"];
-    return new Uint8Array(values.buffer);
+    return new Uint8Array(unpackedAwq(packed, to, first, rows).buffer);
   }
 
-  free(): void {
-    for (const buffer of this.#buffers.values()) this.#gpu.memory.destroy(buffer);
-  }
+  return {
+    /** @returns whether all is there */
+    async take({ offset, length, put }: Chunk, part: Part): Promise<boolean> {
+      await put(offset, offset + length, bufferOf(part), offset);
+      missing -= length;
+      return missing === 0;
+    },
+
+    /** The chunks of a tensor, unpacked on the GPU; they last until `free`. */
+    *chunks({ name, to, width, elementBytes }: Made, programs: Programs): Generator<Chunk> {
+      const packed = { out, inner, words: bufferOf("qweight"), zeros: bufferOf("qzeros"), scales: bufferOf("scales") };
+      const rowBytes = width * elementBytes;
+      const perChunk = Math.max(8, 8 * Math.floor(CHUNK_BYTES / rowBytes / 8));
+      for (let first = 0; first < out; first += perChunk) {
+        const rows = Math.min(perChunk, out - first);
+        yield {
+          ...{ name, offset: first * rowBytes, length: rows * rowBytes },
+          bytes: () => onCpu(to, first, rows),
+          async put(from, end, target, offset) {
+            const some = { first: from / rowBytes, rows: (end - from) / rowBytes, to: target, at: offset / elementBytes };
+            await programs.once("unpack weights", (p) => unpackAwq(p, packed, to, some));
+          },
+        };
+      }
+    },
+
+    free(): void {
+      for (const buffer of buffers.values()) memory.destroy(buffer);
+    },
+  };
 }
 
 /** A checkpoint that AWQ packed, as one of weights [out, inner]: unpacked on the GPU while they are read. */
@@ -181,7 +169,7 @@ export function awqTensors(gpu: Gpu, source: TensorSource, comes: (weight: strin
     const needed = [...stored.keys()].filter((name) => (parts.get(name)?.made ?? [{ name }]).some((each) => wanted.has(each.name)));
     // safetensors' own writer puts a file's I32 tensors before the F16 ones: with its scales read first, each Linear is done when its words came.
     const isSmall = (name: string) => parts.has(name) && parts.get(name)!.part !== "qweight";
-    const arriving = new Map<AwqLinear, Arriving>();
+    const underWay = new Map<AwqLinear, ReturnType<typeof arriving>>();
     const programs = new Programs(gpu);
     try {
       for (const pass of [needed.filter(isSmall), needed.filter((name) => !isSmall(name))]) {
@@ -192,16 +180,16 @@ export function awqTensors(gpu: Gpu, source: TensorSource, comes: (weight: strin
             continue;
           }
           const { linear, part, made } = packed;
-          const staged = arriving.get(linear) ?? new Arriving(gpu, source, linear);
-          arriving.set(linear, staged);
+          const staged = underWay.get(linear) ?? arriving(gpu, source, linear);
+          underWay.set(linear, staged);
           if (!(await staged.take(chunk, part))) continue;
           for (const each of made) if (wanted.has(each.name)) yield* staged.chunks(each, programs);
-          arriving.delete(linear);
+          underWay.delete(linear);
           staged.free();
         }
       }
     } finally {
-      for (const staged of arriving.values()) staged.free();
+      for (const staged of underWay.values()) staged.free();
       programs.dispose();
     }
   }

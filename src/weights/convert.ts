@@ -4,7 +4,7 @@ import { type OutputFolder, writeWhole } from "../hub/output.ts";
 import { type Dtype, INDEX_NAME, type TensorToWrite, writeSafetensors } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype, type MatrixPart } from "../tensor/tensor.ts";
 import { isCoded, PLAIN, SCALES_SUFFIX } from "./formats.ts";
-import { Converter } from "./quantize.ts";
+import { type Converter, converterOn } from "./quantize.ts";
 import { CHUNK_BYTES } from "./reads.ts";
 import { planShards, shardIndex } from "./shards.ts";
 import { piecesOf, type TensorSource } from "./tensor-source.ts";
@@ -97,7 +97,7 @@ function copyTensor(gpu: Gpu, name: string, { source, signal, onBytes }: Convert
  */
 export async function convertTensors(gpu: Gpu, request: ConvertRequest): Promise<void> {
   const { source, to, out, metadata, shardBytes } = request;
-  const converter = new Converter(gpu);
+  const converter = converterOn(gpu);
   let done = false;
   try {
     const tensors = [...source.names()].flatMap((name) => {

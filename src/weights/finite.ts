@@ -39,49 +39,40 @@ interface Watched {
  * times that of a disk (on a CPU adapter it is one more pass over memory beside the two of the upload, on either side of the API alike).
  * Only where it finds some are the files read once more, to name the tensor.
  */
-export class FiniteCheck {
-  readonly #gpu: Gpu;
-  readonly #source: TensorSource;
-  #watched: Watched[] = [];
+export function finiteCheck(gpu: Gpu, source: TensorSource) {
+  const { memory } = gpu;
+  let watching: Watched[] = [];
 
-  constructor(gpu: Gpu, source: TensorSource) {
-    this.#gpu = gpu;
-    this.#source = source;
-  }
-
-  watch(watched: Watched): void {
-    this.#watched.push(watched);
-  }
-
-  /** Checks what was watched since the last time. @throws EngineError bad-weights naming the first tensor with such values */
-  async run(signal: AbortSignal | undefined): Promise<void> {
-    const watched = this.#watched;
-    this.#watched = [];
-    if (watched.length === 0) return;
-    const { memory } = this.#gpu;
-    const flagged = await memory.temporarily(async () => {
-      const flags = memory.create("weights flags", 4 * watched.length);
-      const programs = new Programs(this.#gpu);
-      const program = await programs.record("finite weights", 1, (p) => {
-        for (const [counter, { ranges, held }] of watched.entries()) {
-          // Buffers are whole vec4s, zero behind their content.
-          for (const { words, bytes } of ranges) {
-            flagNonFinite(p, { words, bytes: 16 * Math.ceil(bytes / 16), dtype: held, flags, counter });
-          }
-        }
-      });
-      program.run({ units: 1, start: 0 });
-      return new Uint32Array(await memory.read(flags, 0, 4 * watched.length));
-    });
-    for (const [i, { sources }] of watched.entries()) if (flagged[i] !== 0) await this.#blame(sources, signal);
-  }
-
-  async #blame(sources: Watched["sources"], signal: AbortSignal | undefined): Promise<void> {
+  /** @throws EngineError bad-weights */
+  async function blame(sources: Watched["sources"], signal: AbortSignal | undefined): Promise<void> {
     for (const { name, stored } of sources) {
       let count = 0;
-      for await (const chunk of this.#source.stream([name], signal)) count += countNonFinite(await chunk.bytes(), stored);
-      if (count > 0) throw nonFinite(this.#source.get(name)?.from?.join(", ") ?? name, count);
+      for await (const chunk of source.stream([name], signal)) count += countNonFinite(await chunk.bytes(), stored);
+      if (count > 0) throw nonFinite(source.get(name)?.from?.join(", ") ?? name, count);
     }
     throw new Error(`the weights of ${sources.map(({ name }) => name).join("+")} changed on their way to the GPU`);
   }
+
+  return {
+    watch: (watched: Watched) => void watching.push(watched),
+    /** Checks what was watched since the last time. @throws EngineError bad-weights naming the first tensor with such values */
+    async run(signal: AbortSignal | undefined): Promise<void> {
+      const watched = watching;
+      watching = [];
+      if (watched.length === 0) return;
+      const flagged = await memory.temporarily(async () => {
+        const flags = memory.create("weights flags", 4 * watched.length);
+        const program = await new Programs(gpu).record("finite weights", 1, (p) => {
+          for (const [counter, { ranges, held }] of watched.entries()) {
+            // Buffers are whole vec4s, zero behind their content.
+            for (const { words, bytes } of ranges)
+              flagNonFinite(p, { words, bytes: 16 * Math.ceil(bytes / 16), dtype: held, flags, counter });
+          }
+        });
+        program.run({ units: 1, start: 0 });
+        return new Uint32Array(await memory.read(flags, 0, 4 * watched.length));
+      });
+      for (const [i, { sources }] of watched.entries()) if (flagged[i] !== 0) await blame(sources, signal);
+    },
+  };
 }

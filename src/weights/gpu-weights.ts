@@ -16,7 +16,7 @@ import {
 import { CODES, PLAIN, SCALES_SUFFIX, type WeightFormat } from "./formats.ts";
 import type { RowsSource } from "./rows.ts";
 import { fileTensors, type StoredTensor, type TensorSource } from "./tensor-source.ts";
-import { Uploads, widen } from "./uploads.ts";
+import { type Uploads, uploadsOf, widen } from "./uploads.ts";
 import { type MatrixRows, Weights } from "./weights.ts";
 
 interface LoadOptions {
@@ -66,7 +66,7 @@ export class GpuWeights extends Weights {
 
   static of(gpu: Gpu, from: Checkpoint | TensorSource, options: LoadOptions): GpuWeights {
     const source = "tensors" in from ? fileTensors(gpu, from) : from;
-    return new GpuWeights({ gpu, source, ...options, uploads: new Uploads(gpu, source, options.onBytes, options.signal) }, "");
+    return new GpuWeights({ gpu, source, ...options, uploads: uploadsOf(gpu, source, options.onBytes, options.signal) }, "");
   }
 
   /**
@@ -110,7 +110,11 @@ export class GpuWeights extends Weights {
     const tensor = this.#stored(full, shape);
     const dtype = PLAIN[tensor.dtype];
     if (!dtype)
-      throw new EngineError("bad-weights", `tensor "${full}" has dtype ${tensor.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`);
+      throw new EngineError(
+        "bad-weights",
+        `tensor "${full}" has dtype ${tensor.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`,
+        MISMATCH,
+      );
     return { tensor, dtype, full, length: elementsOf(shape) };
   }
 

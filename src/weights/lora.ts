@@ -5,7 +5,7 @@ import { addLowRank } from "../reference/lora.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT } from "../tensor/tensor.ts";
 import { PLAIN } from "./formats.ts";
-import { Converter } from "./quantize.ts";
+import { type Converter, converterOn } from "./quantize.ts";
 import { CHUNK_BYTES } from "./reads.ts";
 import { type Chunk, fileTensors, madeTensors, readAll, readEntry, type StoredTensor, type TensorSource } from "./tensor-source.ts";
 import { widen } from "./uploads.ts";
@@ -84,7 +84,7 @@ export function mergedTensors(gpu: Gpu, source: TensorSource, adapted: ReadonlyM
       readers.set(from, own);
       own.set(tensor.base.name, [...(own.get(tensor.base.name) ?? []), tensor]);
     }
-    const merging = new Merging(gpu, signal);
+    const merging = merger(gpu, signal);
     try {
       for (const [from, own] of readers) {
         const asIs = new Set(from === source ? [...wanted].filter((name) => !made.has(name)) : []);
@@ -109,72 +109,27 @@ interface Product {
   onGpu: { a: GPUBuffer; b: GPUBuffer };
 }
 
-/** The factors of the tensor that goes by, on the CPU and the GPU, until the next one comes. */
-class Merging {
-  readonly #programs: Programs;
-  readonly #gpu: Gpu;
-  readonly #signal: AbortSignal | undefined;
-  readonly #products = new Map<Tensor, Product[]>();
-  /** Widens what is stored in 16 bits. */
-  #converter: Converter | undefined;
+/** Merges on the GPU, with the factors of the tensor that goes by, until the next one comes. */
+function merger(gpu: Gpu, signal: AbortSignal | undefined) {
+  const { memory } = gpu;
+  const programs = new Programs(gpu);
+  const known = new Map<Tensor, Product[]>();
+  let converter: Converter | undefined; // widens what is stored in 16 bits
 
-  constructor(gpu: Gpu, signal: AbortSignal | undefined) {
-    this.#programs = new Programs(gpu);
-    this.#gpu = gpu;
-    this.#signal = signal;
-  }
+  const free = (tensor: Tensor): void => {
+    for (const { onGpu } of known.get(tensor)!) for (const buffer of Object.values(onGpu)) memory.destroy(buffer);
+    known.delete(tensor);
+  };
 
-  /** A piece of a tensor with everything added to it. */
-  async *merged(tensor: Tensor, chunk: Chunk): AsyncGenerator<Chunk, void, undefined> {
-    const { name, stored, updates } = tensor;
-    if (updates.length === 0) {
-      yield { ...chunk, name };
-      return;
-    }
-    const inner = stored.shape[1]!;
-    const dtype = PLAIN[stored.dtype]!;
-    const size = BYTES_PER_ELEMENT[dtype];
-    const [begin, end] = [chunk.offset / size, (chunk.offset + chunk.length) / size];
-    const products = await this.#of(tensor);
-    for (let first = begin; first < end; first += ELEMENTS) {
-      const count = Math.min(ELEMENTS, end - first);
-      yield {
-        name,
-        offset: 4 * first,
-        length: 4 * count,
-        async bytes() {
-          const values = widen(name, await chunk.bytes(), dtype).slice(first - begin, first - begin + count);
-          for (const { update, a, b } of products) addLowRank(values, first, inner, { ...update, a, b });
-          return new Uint8Array(values.buffer);
-        },
-        put: async (from, to, target, at) => {
-          const [element, elements] = [from / 4, (to - from) / 4];
-          if (dtype === "f32") await chunk.put(from, to, target, at);
-          else {
-            const part = { rowStart: 0, rows: 1, buffer: target };
-            this.#converter ??= new Converter(this.#gpu);
-            await this.#converter.convert(chunk, [element * size, (element + elements) * size], dtype, "f32", part, at / 4, 0);
-          }
-          await this.#programs.once("merge weights", (p) => {
-            for (const { update, onGpu } of products) {
-              mergeLora(p, { ...update, ...onGpu, to: target, first: element, elements, at: at / 4, inner });
-            }
-          });
-        },
-      };
-    }
-  }
-
-  async #of(tensor: Tensor): Promise<Product[]> {
-    const known = this.#products.get(tensor);
-    if (known) return known;
-    const { memory } = this.#gpu;
+  async function productsOf(tensor: Tensor): Promise<Product[]> {
+    const found = known.get(tensor);
+    if (found) return found;
     // Two tensors can be made of one, whose pieces come in turns: what is done with is freed when another one begins.
-    for (const other of [...this.#products.keys()]) if (other.base.name !== tensor.base.name) this.#free(other);
+    for (const other of [...known.keys()]) if (other.base.name !== tensor.base.name) free(other);
     const products: Product[] = [];
-    this.#products.set(tensor, products);
+    known.set(tensor, products);
     for (const update of tensor.updates) {
-      const { a, b } = await factors(update, this.#signal);
+      const { a, b } = await factors(update, signal);
       const onGpu = { a: memory.create(update.a, a.byteLength), b: memory.create(update.b, b.byteLength) };
       products.push({ update, a, b, onGpu });
       memory.write(onGpu.a, 0, a);
@@ -183,14 +138,52 @@ class Merging {
     return products;
   }
 
-  #free(tensor: Tensor): void {
-    for (const { onGpu } of this.#products.get(tensor)!) for (const buffer of Object.values(onGpu)) this.#gpu.memory.destroy(buffer);
-    this.#products.delete(tensor);
-  }
+  return {
+    /** A piece of a tensor with everything added to it. */
+    async *merged(tensor: Tensor, chunk: Chunk): AsyncGenerator<Chunk, void, undefined> {
+      const { name, stored, updates } = tensor;
+      if (updates.length === 0) {
+        yield { ...chunk, name };
+        return;
+      }
+      const inner = stored.shape[1]!;
+      const dtype = PLAIN[stored.dtype]!;
+      const size = BYTES_PER_ELEMENT[dtype];
+      const [begin, end] = [chunk.offset / size, (chunk.offset + chunk.length) / size];
+      const products = await productsOf(tensor);
+      for (let first = begin; first < end; first += ELEMENTS) {
+        const count = Math.min(ELEMENTS, end - first);
+        yield {
+          name,
+          offset: 4 * first,
+          length: 4 * count,
+          async bytes() {
+            const values = widen(name, await chunk.bytes(), dtype).slice(first - begin, first - begin + count);
+            for (const { update, a, b } of products) addLowRank(values, first, inner, { ...update, a, b });
+            return new Uint8Array(values.buffer);
+          },
+          async put(from, to, target, at) {
+            const [element, elements] = [from / 4, (to - from) / 4];
+            if (dtype === "f32") await chunk.put(from, to, target, at);
+            else {
+              const part = { rowStart: 0, rows: 1, buffer: target };
+              converter ??= converterOn(gpu);
+              await converter.convert(chunk, [element * size, (element + elements) * size], dtype, "f32", part, at / 4, 0);
+            }
+            await programs.once("merge weights", (p) => {
+              for (const { update, onGpu } of products) {
+                mergeLora(p, { ...update, ...onGpu, to: target, first: element, elements, at: at / 4, inner });
+              }
+            });
+          },
+        };
+      }
+    },
 
-  async finish(): Promise<void> {
-    for (const tensor of [...this.#products.keys()]) this.#free(tensor);
-    this.#programs.dispose();
-    await this.#converter?.finish();
-  }
+    async finish(): Promise<void> {
+      for (const tensor of [...known.keys()]) free(tensor);
+      programs.dispose();
+      await converter?.finish();
+    },
+  };
 }

@@ -10,63 +10,56 @@ import type { Chunk } from "./tensor-source.ts";
 const COUNTERS = 4096;
 
 /** Converts weights on the GPU while they are loaded, one piece after the other through the same staging buffer. */
-export class Converter {
-  readonly #gpu: Gpu;
-  readonly #programs: Programs;
-  readonly #staging: GPUBuffer;
-  readonly #refused: GPUBuffer;
-  readonly #tensors: { name: string; to: MatrixDtype }[] = [];
+export function converterOn(gpu: Gpu) {
+  const { memory } = gpu;
+  const programs = new Programs(gpu);
+  const staging = memory.create("weights staging", CHUNK_BYTES);
+  const refused = memory.create("weights refused", 4 * COUNTERS);
+  const tensors: { name: string; to: MatrixDtype }[] = [];
+  return {
+    /** Opens a count for a tensor. */
+    counter(name: string, to: MatrixDtype): number {
+      tensors.push({ name, to });
+      return Math.min(tensors.length, COUNTERS) - 1;
+    },
 
-  constructor(gpu: Gpu) {
-    this.#gpu = gpu;
-    this.#programs = new Programs(gpu);
-    this.#staging = gpu.memory.create("weights staging", CHUNK_BYTES);
-    this.#refused = gpu.memory.create("weights refused", 4 * COUNTERS);
-  }
+    /** Bytes [begin, end) of a tensor in `from` become the elements from `first` on of a part in `to`. */
+    async convert(
+      chunk: Chunk,
+      [begin, end]: readonly [number, number],
+      from: PlainDtype,
+      to: MatrixDtype,
+      part: MatrixPart,
+      first: number,
+      counter: number,
+    ): Promise<void> {
+      await chunk.put(begin, end, staging, 0);
+      const elements = (end - begin) / BYTES_PER_ELEMENT[from];
+      await programs.once("convert weights", (p) => convert(p, { source: staging, from, to, part, first, elements, refused, counter }));
+    },
 
-  /** Opens a count for a tensor. */
-  counter(name: string, to: MatrixDtype): number {
-    this.#tensors.push({ name, to });
-    return Math.min(this.#tensors.length, COUNTERS) - 1;
-  }
-
-  /** Bytes [begin, end) of a tensor in `from` become the elements from `first` on of a part in `to`. */
-  async convert(
-    chunk: Chunk,
-    [begin, end]: readonly [number, number],
-    from: PlainDtype,
-    to: MatrixDtype,
-    part: MatrixPart,
-    first: number,
-    counter: number,
-  ): Promise<void> {
-    await chunk.put(begin, end, this.#staging, 0);
-    const elements = (end - begin) / BYTES_PER_ELEMENT[from];
-    await this.#programs.once("convert weights", (p) =>
-      convert(p, { source: this.#staging, from, to, part, first, elements, refused: this.#refused, counter }),
-    );
-  }
-
-  /**
-   * Waits for what is under way and frees everything.
-   *
-   * @throws EngineError bad-weights where values do not fit the format
-   */
-  async finish(): Promise<void> {
-    const { memory } = this.#gpu;
-    try {
-      const counts = new Uint32Array(await memory.read(this.#refused, 0, 4 * COUNTERS));
-      const bad = this.#tensors.slice(0, COUNTERS).flatMap(({ name, to }, i) => (counts[i]! > 0 ? [{ name, to, count: counts[i]! }] : []));
-      if (bad.length === 0) return;
-      const { name, to, count } = bad[0]!;
-      const what = isQuantized(to) ? "groups of 32 that hold infinities, NaN or values" : "values";
-      const others = bad.length > 1 ? `, and ${bad.length - 1} more tensors are like it` : "";
-      throw new EngineError("bad-weights", `tensor "${name}" has ${count} ${what} above what ${to} can hold${others}`, {
-        hint: 'load it with weights: "bf16" or "f32"',
-      });
-    } finally {
-      for (const buffer of [this.#staging, this.#refused]) memory.destroy(buffer);
-      this.#programs.dispose();
-    }
-  }
+    /**
+     * Waits for what is under way and frees everything.
+     *
+     * @throws EngineError bad-weights where values do not fit the format
+     */
+    async finish(): Promise<void> {
+      try {
+        const counts = new Uint32Array(await memory.read(refused, 0, 4 * COUNTERS));
+        const bad = tensors.slice(0, COUNTERS).flatMap(({ name, to }, i) => (counts[i]! > 0 ? [{ name, to, count: counts[i]! }] : []));
+        if (bad.length === 0) return;
+        const { name, to, count } = bad[0]!;
+        const what = isQuantized(to) ? "groups of 32 that hold infinities, NaN or values" : "values";
+        const others = bad.length > 1 ? `, and ${bad.length - 1} more tensors are like it` : "";
+        throw new EngineError("bad-weights", `tensor "${name}" has ${count} ${what} above what ${to} can hold${others}`, {
+          hint: 'load it with weights: "bf16" or "f32"',
+        });
+      } finally {
+        for (const buffer of [staging, refused]) memory.destroy(buffer);
+        programs.dispose();
+      }
+    },
+  };
 }
+
+export type Converter = ReturnType<typeof converterOn>;

@@ -219,7 +219,7 @@ describe.skipIf(isQuick)(`the demo page's downloads (${ELSEWHERE})`, () => {
     await context.close();
   });
 
-  it("what cannot be had is told, with what to do", async () => {
+  it("what cannot be had is reported, with what to do", async () => {
     const bare = await demo.browser.newContext();
     await bare.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
     const { page: old } = await demo.open({}, bare);

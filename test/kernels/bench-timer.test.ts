@@ -1,5 +1,5 @@
 import { afterEach, expect, it, vi } from "vitest";
-import { type Contender, samplesFor, timeInterleaved } from "../../src/harness/bench-timer.ts";
+import { type Contender, samplesFor, timeInterleaved } from "../../tools/kernels/bench-timer.ts";
 
 afterEach(() => void vi.restoreAllMocks());
 

@@ -93,7 +93,7 @@ describe("a device of the caller's", () => {
     device.destroy();
   });
 
-  it("that was destroyed is told", async () => {
+  it("that was destroyed is reported", async () => {
     const device = await (await request()).requestDevice();
     device.destroy();
     const error = await failure(InternVL.load(nano, { device }));
@@ -102,7 +102,7 @@ describe("a device of the caller's", () => {
     expect(error.hint).toMatch(/a new one/);
   });
 
-  it("that is destroyed while a model loads or answers is told", async () => {
+  it("that is destroyed while a model loads or answers is reported", async () => {
     const device = await (await request()).requestDevice();
     const onProgress = ({ phase }: { phase: string }) => phase === "upload" && device.destroy();
     expect((await failure(InternVL.load(nano, { device, onProgress: (at) => void onProgress(at) }))).code).toBe("device-lost");

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
 import { type ChatOptions, InternVL } from "../../src/index.ts";
-import { VisualCache } from "../../src/model/visual-cache.ts";
+import { visualCache } from "../../src/model/visual-cache.ts";
 import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
 
@@ -19,7 +19,7 @@ describe("the places of visual tokens", () => {
     });
     fc.assert(
       fc.property(fc.array(prompt, { maxLength: 20 }), (prompts) => {
-        const cache = new VisualCache(50); // 12 tiles of 4 rows, 6 of 8
+        const cache = visualCache(50); // 12 tiles of 4 rows, 6 of 8
         const buffer = new Map<number, string>(); // what lies in each place
         let size = 0;
         for (const { keys, first, perTile, filled } of prompts) {
@@ -45,7 +45,7 @@ describe("the places of visual tokens", () => {
   });
 
   it("go to who used them last", () => {
-    const cache = new VisualCache(3);
+    const cache = visualCache(3);
     const missing = (...keys: string[]) => {
       const layout = cache.place(keys, 0, 1);
       for (const tile of layout.missing) cache.fill(keys[tile]!, layout.places[tile]!);

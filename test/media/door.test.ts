@@ -47,7 +47,7 @@ const throwing = new Proxy(
   },
 );
 
-describe("what is no picture is told", () => {
+describe("what is no picture is reported", () => {
   test.each<[string, unknown, RegExp]>([
     ["base64 alone", base64, /^image 2 is a text of \d+ characters that looks like base64/],
     ["a long base64 of something else", "QUJD".repeat(100), /looks like base64/],

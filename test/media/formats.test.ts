@@ -77,7 +77,7 @@ describe("in Node, pixels are Pillow's", () => {
 
 const FORMATS = ["24.bmp", "photo.webp", "palette.gif", "none.tiff", "photo.avif", "photo.heic"];
 
-describe("what is wrong with a file is told", () => {
+describe("what is wrong with a file is reported", () => {
   it.each(FORMATS)("%s above the limits, before it is decoded", async (name) => {
     const { width, height } = await decode(file(`${name}.png`));
     const limits = `is ${width} x ${height} = ${width * height} pixels, at most 100 are allowed`;
@@ -127,6 +127,13 @@ describe("what is wrong with a file is told", () => {
       }
     },
   );
+
+  it("a TIFF with a compression that sharp is built without is to be converted, not fetched again", async () => {
+    const bytes = file("deflate.tiff").slice();
+    const compression = Buffer.from(bytes).indexOf(Buffer.from([3, 1, 3, 0, 1, 0, 0, 0, 8, 0]));
+    bytes.set([0x50, 0xc3], compression + 8); // 50000, ZSTD
+    await expect(decode(bytes)).rejects.toMatchObject({ message: expect.stringMatching(/ZSTD/), hint: "Convert it to PNG or JPEG." });
+  });
 
   it("a BMP of a kind that is not known", async () => {
     const changed = (offset: number, value: number) => {

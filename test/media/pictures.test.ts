@@ -25,7 +25,7 @@ describe("what Pillow shows is shown", () => {
 /** What Pillow refuses for reasons that do not touch the pixels. */
 const SHOWN_HERE = new Set(["p22-1bit-trns.png"]);
 
-describe("what Pillow refuses is told", () => {
+describe("what Pillow refuses is reported", () => {
   test.each(cases.filter(([, { why }]) => why))("%s", async (name) => {
     const result = await attempt(picture(name));
     expect(result instanceof Error).toBe(!SHOWN_HERE.has(name));

@@ -111,7 +111,7 @@ describe.skipIf(!ffmpeg)("videos in Node", () => {
     expect(await frames(clip("", { src: odd }))).toEqual(wanted);
   });
 
-  it("what is wrong with a file is told", async () => {
+  it("what is wrong with a file is reported", async () => {
     const bytes = readBytes(`${FOLDER}h264.mp4`);
     const src = (name: string, content: Uint8Array | string) => clip("", { src: written(name, content) });
     expect(await refusal(clip("sound.m4a"))).toBe("bad-image: the file holds no video, only sound or less");

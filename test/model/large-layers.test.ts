@@ -18,8 +18,8 @@ import { swiglu } from "../../src/reference/swiglu.ts";
 import type { Activation } from "../../src/tensor/tensor.ts";
 import { widenBf16 } from "../../src/tensor/tensor.ts";
 import { GpuWeights } from "../../src/weights/gpu-weights.ts";
-import { synthesize } from "../../src/weights/synthetic.ts";
-import { syntheticTensors } from "../../src/weights/synthetic-source.ts";
+import { syntheticTensors } from "../../tools/synthetic/source.ts";
+import { synthesize } from "../../tools/synthetic/tensors.ts";
 import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { fixture, relativeL2, syntheticF32 } from "../support.ts";
 

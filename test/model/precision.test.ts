@@ -5,7 +5,7 @@ import { InternVL } from "../../src/index.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { generateTrace, traceForward } from "../../src/testing.ts";
-import { syntheticTensors } from "../../src/weights/synthetic-source.ts";
+import { syntheticTensors } from "../../tools/synthetic/source.ts";
 import { fragments, simulated, withMatrixUnits } from "../kernels/emulated.ts";
 import { memoryFiles, readF32, readJson, relativeL2, syntheticF32, tinyFiles } from "../shared/checkpoints.ts";
 import { conversationsOf } from "../shared/nano.ts";

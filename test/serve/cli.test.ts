@@ -119,7 +119,7 @@ describe("internvl serve", () => {
     await running.text().catch(() => {});
   });
 
-  it("a signal while it loads ends it; a model that does not load is told, with exit code 1", async () => {
+  it("a signal while it loads ends it; a model that does not load is reported, with exit code 1", async () => {
     const { child, code } = await serve();
     child.kill("SIGTERM");
     expect(await code).toBe(0);

@@ -3,7 +3,7 @@ import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors, type TensorShape } from "../../src/model/tensors.ts";
 import { encodeHeader, memorySource, parseHeader } from "../../src/safetensors/index.ts";
 import { widenBf16 } from "../../src/tensor/tensor.ts";
-import { synthesize } from "../../src/weights/synthetic.ts";
+import { synthesize } from "../../tools/synthetic/tensors.ts";
 
 /** Reads a file of the repository: from the disk in Node, from the test server in a page. Throws where there is none. */
 export type ReadRepository = (path: string) => Promise<Uint8Array>;

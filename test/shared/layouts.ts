@@ -7,7 +7,7 @@ import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors, type TensorShape } from "../../src/model/tensors.ts";
 import { encodeHeader } from "../../src/safetensors/index.ts";
 import { generateTrace } from "../../src/testing.ts";
-import { synthesize } from "../../src/weights/synthetic.ts";
+import { synthesize } from "../../tools/synthetic/tensors.ts";
 import { memoryFiles, type ReadRepository, readF32, readJson, relativeL2, syntheticF32, syntheticFile } from "./checkpoints.ts";
 
 type Files = Record<string, Uint8Array>;

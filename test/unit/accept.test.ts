@@ -324,7 +324,7 @@ describe("pictures find their places", () => {
     expect(shown([user([image("a"), text(q)])], { video: ["f"] })).toEqual([[`Frame1: <image>\n<image>\n${q}`, "f", "a"]]);
   });
 
-  it("counts that differ are told of the text they are in, with both numbers", () => {
+  it("counts that differ are reported with both numbers, and with the text they are in", () => {
     expect(failure(() => placed("<image>", {}))).toBe("bad-input: the question has 1 <image> placeholder but 0 images came with it");
     expect(failure(() => placed("<image><image>", { images: ["a"] }))).toContain(
       "the question has 2 <image> placeholders but 1 image came",

@@ -18,7 +18,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 
-it("a build that is missing, whole or older than a source is told with the remedy", () => {
+it("a build that is missing, whole or older than a source is reported with the remedy", () => {
   const demand = (folders = ["src", "tools"]) => demandBuild(folders, root);
   expect(demand).toThrow("these tests run dist/, which is missing: run `npm run build` first");
   write("dist/src/index.js", 1001);

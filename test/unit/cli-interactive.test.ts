@@ -233,17 +233,21 @@ describe("a command of the interactive chat", () => {
     expect(model.asked[0]!.images).toEqual([]);
   });
 
-  it("that there is not, is told, and asked of nobody", async () => {
+  it("that does not exist is reported, and nobody is asked", async () => {
     const { model, shown } = await typed(
       "/imge b.png\r",
       "/nothing\r",
+      "/Image b.png\r",
+      "/home/me/b.png what is it?\r",
       "/clear all\r",
       "/image nope.png\r",
       "//image is a word\r",
       "/ is a slash\r",
     );
-    expect(shown).toContain("there is no command /imge; did you mean /image? (/help lists what there is)");
-    expect(shown).toContain("there is no command /nothing (");
+    expect(shown).toContain('there is no command "/imge"; did you mean /image? (/help lists what there is)');
+    expect(shown).toContain('there is no command "/nothing"; a question that begins with / is written with // (');
+    expect(shown).toContain('there is no command "/Image"; did you mean /image?');
+    expect(shown).toContain('there is no command "/home/me/b.png"; a question');
     expect(shown).toContain("/clear takes nothing");
     expect(shown).toContain('internvl: bad-input: cannot read "nope.png"');
     expect(model.asked.map(({ question }) => question)).toEqual(["/image is a word", "/ is a slash"]);

@@ -1,5 +1,6 @@
-import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -96,5 +97,20 @@ describe("a signal", () => {
     server.closeAllConnections();
     server.close();
     expect(ended).toEqual({ code: 130, lines: ["internvl: aborted: stopped by SIGINT"] });
+  });
+
+  it.runIf(process.platform === "linux")("ends a wait for a pipe that nobody opens, at the second of them", async () => {
+    const pipe = join(folder, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    const child = spawn(process.execPath, [main, "batch", pipe], { stdio: ["ignore", "ignore", "pipe"] });
+    const ended = once(child, "close");
+    const tasks = `/proc/${child.pid}/task`;
+    const waits = () => readdirSync(tasks).some((id) => readFileSync(`${tasks}/${id}/wchan`, "utf8") === "wait_for_partner");
+    while (child.exitCode === null && !waits()) await new Promise((resolve) => setTimeout(resolve, 20));
+    child.kill("SIGINT");
+    await new Promise((resolve) => setTimeout(resolve, 300)); // sooner it would be the same key; later ones do no harm
+    child.kill("SIGINT");
+    expect((await ended)[1]).toBe("SIGINT");
+    rmSync(pipe);
   });
 });

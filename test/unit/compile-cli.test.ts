@@ -45,7 +45,7 @@ describe("internvl kernels compile", () => {
       return stderr;
     };
     expect(failed("--wgsl", "gone.wgsl")).toBe(
-      'internvl: bad-input: cannot read "gone.wgsl": there is no such file or folder (check the path)',
+      'internvl: bad-input: cannot read "gone.wgsl": there is no such file (check the path and the file\'s rights)',
     );
     expect(failed("--config", "gone.json")).toMatch(/^internvl: bad-input: cannot read "gone\.json": there is no such file/);
     writeFileSync(join(folder, "odd.json"), "{}");

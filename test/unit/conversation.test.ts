@@ -98,7 +98,7 @@ describe("a file that is no conversation is refused", () => {
   });
 });
 
-describe("where it cannot be saved is told before", () => {
+describe("where it cannot be saved is reported before", () => {
   it("another file is not lost, a conversation is written over", async () => {
     await checkSave(file);
     writeFileSync(file, "my notes");

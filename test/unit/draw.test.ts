@@ -72,7 +72,7 @@ describe("boxes are drawn", () => {
     expect(existsSync(join(folder, "none.png"))).toBe(false);
   });
 
-  it("where it cannot be written is told before", async () => {
+  it("where it cannot be written is reported before", async () => {
     await checkDraw(join(folder, "new.png"));
     await expect(checkDraw("a.jpg")).rejects.toThrow(/must end in \.png/);
     await expect(checkDraw(join(folder, "none/a.png"))).rejects.toThrow(/no such file or folder/);

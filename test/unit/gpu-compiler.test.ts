@@ -115,6 +115,7 @@ s_endpgm`;
       {
         innermost: true,
         instructions: 13,
+        pairs: 1,
         mix: { fma: 3, matrix: 1, dot4: 1, scratch: 1, shared: 1, memory: 1, wait: 1, hint: 1, special: 1, float: 1, branch: 1 },
         wide: { v_wmma_f32_16x16x16_f16: 1, scratch_load_b32: 1, ds_load_b128: 1, global_load_b64: 1 },
       },

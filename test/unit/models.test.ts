@@ -1,13 +1,14 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { inspect } from "../../src/convert.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { DECODERS, MODELS } from "../../src/model/families.ts";
-import { memoryNeed } from "../../src/model/memory.ts";
+import { memoryNeed, tileBytes } from "../../src/model/memory.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { TEMPLATES } from "../../src/text/template.ts";
 import { gibibytes } from "../../src/weights/fit.ts";
-import { FAMILY } from "../../tools/family.ts";
+import { needs as askNeeds, FAMILY } from "../../tools/family.ts";
 import { fixture, memoryFiles, pathOf, tinyCheckpoint } from "../support.ts";
 
 const LAYOUTS = { original: "original", huggingface: "Hugging Face" };
@@ -45,11 +46,28 @@ describe("what a GPU must have", () => {
     const shapes = new Map(checkpointTensors(config).map(({ name, shape }) => [name, { dtype: "BF16", shape }]));
     const stored = { names: () => shapes.keys(), get: (name: string) => shapes.get(name) };
     const of = (format: "bf16" | "q8" | "q4") => memoryNeed(config, stored, format).total;
-    return { model, bytes: { bf16: of("bf16"), q8: of("q8"), q4: of("q4") } };
+    const tile = tileBytes(config);
+    expect(of("q4") - memoryNeed(config, stored, "q4", 1).total).toBe(3 * tile); // what it is less on a phone
+    return { model, tile, bytes: { bf16: of("bf16"), q8: of("q8"), q4: of("q4") } };
   });
 
   it("is what doctor tells of the family", () => {
     expect(FAMILY).toEqual(needs);
+  });
+
+  it("is below 1.03 GB for a 1B in q4 on a phone, where doctor and the page subtract three tiles", async () => {
+    const memory = {
+      maxBinding: 2 ** 30,
+      scoped: (_: string, work: () => unknown) => work(),
+      create: () => ({}),
+      destroy() {},
+      async flush() {},
+    };
+    const asked = async (mobile: boolean) =>
+      (await askNeeds({ kind: "gpu", mobile, memory } as unknown as Gpu, undefined)).filter(({ format }) => format === "q4");
+    const [here, phone] = await Promise.all([asked(false), asked(true)]);
+    expect(here.map(({ bytes }, i) => bytes - phone[i]!.bytes)).toEqual(needs.map(({ tile }) => 3 * tile));
+    for (const { model, bytes } of phone) if (/^InternVL(2_5|3)-1B$/.test(model)) expect(bytes).toBeLessThan(1.03e9);
   });
 
   it("is the table of docs/models.md", () => {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import { synthesize } from "../../src/weights/synthetic.ts";
+import { synthesize } from "../../tools/synthetic/tensors.ts";
 import { fixture, json } from "../support.ts";
 
 interface Vectors {

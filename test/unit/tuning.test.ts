@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Choices, storedChoices, Tuning } from "../../src/gpu/tuning.ts";
+import { type Choices, openTuning, storedChoices } from "../../src/gpu/tuning.ts";
 
 /** A store in memory, and a clock that measuring moves. */
 function fake(found: Record<string, string> = {}) {
@@ -19,7 +19,7 @@ function fake(found: Record<string, string> = {}) {
 describe("tuning", () => {
   it("measures for two seconds in a load, keeps what it found, and leaves the rest to the table", async () => {
     const { saved, kept, now, measuring } = fake({ old: "first" });
-    const tuning = await Tuning.open(kept, now);
+    const tuning = await openTuning(kept, now);
     expect(tuning.known("old")).toBe("first");
     tuning.want("old", measuring(1, "never"));
     tuning.want("a", measuring(1500, "second"));
@@ -35,11 +35,11 @@ describe("tuning", () => {
 
   it("stops where times tell nothing, and does nothing where nothing is tuned", async () => {
     const { saved, kept, now, measuring } = fake();
-    const tuning = await Tuning.open(kept, now);
+    const tuning = await openTuning(kept, now);
     tuning.want("a", measuring(1, undefined));
     tuning.want("b", measuring(1, "never"));
     expect(await tuning.settle()).toBe(false);
-    const off = await Tuning.open(undefined);
+    const off = await openTuning(undefined);
     off.want("a", measuring(1, "never"));
     expect(await off.settle()).toBe(false);
     expect([off.enabled, off.toJSON(), saved]).toEqual([false, {}, []]);

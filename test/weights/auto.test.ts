@@ -6,7 +6,7 @@ import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { candidates, misfit, weightBytes } from "../../src/weights/fit.ts";
-import { syntheticTensors } from "../../src/weights/synthetic-source.ts";
+import { syntheticTensors } from "../../tools/synthetic/source.ts";
 import { fixture } from "../support.ts";
 
 describe('weights: "auto"', () => {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { parseConfig } from "../../src/model/config.ts";
-import { decodedElements, prefillFlops, visionFlops } from "../../src/model/cost.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import { synthesize, syntheticRule } from "../../src/weights/synthetic.ts";
-import { syntheticFiller } from "../../src/weights/synthetic-source.ts";
+import { decodedElements, prefillFlops, visionFlops } from "../../tools/cli/cost.ts";
+import { syntheticFiller } from "../../tools/synthetic/source.ts";
+import { synthesize, syntheticRule } from "../../tools/synthetic/tensors.ts";
 import { fixture, json } from "../support.ts";
 
 interface Vectors {

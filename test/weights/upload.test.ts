@@ -114,7 +114,7 @@ describe("matrices on their way from files to the GPU", () => {
     expect(events.filter((event) => /^read/.test(event))).toEqual(["read b", "read a"]);
   });
 
-  it("a read that fails is told in its turn: what lies before is written, nothing behind it is read", async () => {
+  it("a read that fails is reported in its turn: what lies before is written, nothing behind it is read", async () => {
     await expect(ask(weightsOf({ failing: "b" }), NAMES)).rejects.toThrow("cannot read b");
     expect(events).toEqual(["read a", "read b", "read c", "wrote a"]);
   });
@@ -131,7 +131,7 @@ describe("matrices on their way from files to the GPU", () => {
     expect(events).toEqual(["read a", "read b", "read c", "wrote a"]);
   });
 
-  it("too little memory is told once, when all has been asked for and nothing is read", async () => {
+  it("too little memory is reported once, when all has been asked for and nothing is read", async () => {
     const scoped = vi.spyOn(gpu.memory, "scoped").mockImplementation(async (what, work) => {
       await work();
       throw new EngineError("out-of-memory", what);

@@ -174,7 +174,7 @@ async function answerAll(input: Input, output: Output, flags: BatchFlags, { tota
     await flush();
     await rows.done();
   } catch (error) {
-    await rows.done(); // where that is what failed, it is what is told
+    await rows.done(); // where that is what failed, its error is the one that is reported
     throw error;
   } finally {
     await vlm?.dispose();

@@ -2,10 +2,10 @@ import { performance } from "node:perf_hooks";
 import type { Scheduler } from "../../src/generate/scheduler.ts";
 import type { Counters } from "../../src/gpu/counters.ts";
 import { MAX_SLOTS } from "../../src/gpu/program.ts";
-import { median } from "../../src/harness/bench-timer.ts";
 import type { Decoder } from "../../src/model/decoder-slots.ts";
 import type { Model } from "../../src/model/internvl.ts";
 import { type KvDtype, kvBytes } from "../../src/ops/kv-cache.ts";
+import { median } from "../kernels/bench-timer.ts";
 
 /** Contexts that decoding is timed at. */
 export const CONTEXTS = [128, 1024, 4096] as const;

@@ -2,7 +2,7 @@ import { performance } from "node:perf_hooks";
 import type { Scheduler } from "../../src/generate/scheduler.ts";
 import type { Model } from "../../src/model/internvl.ts";
 import { widenBf16 } from "../../src/tensor/tensor.ts";
-import { synthesize } from "../../src/weights/synthetic.ts";
+import { synthesize } from "../synthetic/tensors.ts";
 
 /** Pictures: one that is a single tile, and one of the most tiles with the thumbnail. */
 const PICTURES = [1, 13] as const;

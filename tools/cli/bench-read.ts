@@ -19,7 +19,7 @@ export interface Reading {
 
 /**
  * Reads the files in a process of its own (bench-reading.ts): where a model has been before, memory is slower to come by than at a start,
- * which is where a load begins too; and the peak of memory that is told is to be the model's.
+ * which is where a load begins too; and the peak of memory that is reported is to be the model's.
  */
 export async function readInOwnProcess(source: string, revision: string | undefined, signal: AbortSignal): Promise<Reading> {
   const script = fileURLToPath(new URL("./bench-reading.js", import.meta.url));
@@ -64,7 +64,7 @@ const ARRAY_BYTES = 2 ** 30;
 /**
  * Seconds that reading all tensors into memory takes, where they all lie in the end. That is the job a load has too: memory is given to a
  * process when it first touches it, page by page, and that costs about as much as copying a file's bytes to it. Memory that is used again
- * for every read is spared it, so that reading into such memory is no measure of what getting a checkpoint into memory costs. Nothing is done
+ * for every read is spared it, so that reading into such memory does not measure what getting a checkpoint into memory costs. Nothing is done
  * here that does not have to be: arrays of this size are zeroed by nobody before a page is touched.
  */
 async function timeReadingIntoMemory(checkpoint: Checkpoint, signal: AbortSignal): Promise<number> {

@@ -1,5 +1,5 @@
 import type { Choice, Precision } from "../../src/gpu/program.ts";
-import type { Ceilings } from "../../src/harness/bench-ceilings.ts";
+import type { Ceilings } from "../kernels/bench-ceilings.ts";
 import type { ContextRate, RowsRate } from "./bench-decode.ts";
 import { describeFirst, type FirstToken, time } from "./bench-first.ts";
 import { describeProducts } from "./bench-products.ts";

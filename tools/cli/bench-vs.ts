@@ -1,9 +1,9 @@
 import { EngineError } from "../../src/errors.ts";
 import type { Scheduler } from "../../src/generate/scheduler.ts";
-import { median } from "../../src/harness/bench-timer.ts";
 import type { Model } from "../../src/model/internvl.ts";
 import { GpuWeights } from "../../src/weights/gpu-weights.ts";
 import type { TensorSource } from "../../src/weights/tensor-source.ts";
+import { median } from "../kernels/bench-timer.ts";
 import { type Generated, ortDecoder } from "../kernels/ort-decoder.ts";
 import { decode } from "./bench-decode.ts";
 
@@ -48,7 +48,7 @@ function sameIds(ours: readonly number[], theirs: readonly number[]): number {
 
 /**
  * Our greedy decoding behind a prompt against ONNX Runtime's with the same weights in f32, in turns (A B C, C B A, …), medians. A peer
- * whose ids are not ours is told and timed all the same.
+ * whose ids are not ours is reported, and timed all the same.
  *
  * @throws EngineError as `qwen2Onnx`, or aborted
  */

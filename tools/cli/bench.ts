@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
 import { performance } from "node:perf_hooks";
+import { platform } from "#platform";
 import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
 import { ModelEngine } from "../../src/generate/engine.ts";
@@ -7,28 +7,28 @@ import { Scheduler } from "../../src/generate/scheduler.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { openGpus } from "../../src/gpu/devices.ts";
 import type { Precision } from "../../src/gpu/program.ts";
-import { measureCeilings } from "../../src/harness/bench-ceilings.ts";
 import { openSource } from "../../src/hub/source.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
-import { decodedBytes, prefillFlops, visionFlops } from "../../src/model/cost.ts";
 import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
 import { evenly } from "../../src/model/steps.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { type KvDtype, kvBytes } from "../../src/ops/kv-cache.ts";
 import { widenBf16 } from "../../src/tensor/tensor.ts";
 import type { WeightFormat } from "../../src/weights/formats.ts";
-import { synthesize } from "../../src/weights/synthetic.ts";
-import { syntheticTensors } from "../../src/weights/synthetic-source.ts";
 import type { TensorSource } from "../../src/weights/tensor-source.ts";
+import { measureCeilings } from "../kernels/bench-ceilings.ts";
 import { loadOrt } from "../kernels/ort-load.ts";
 import { checkQwen2 } from "../kernels/qwen2-onnx.ts";
+import { syntheticTensors } from "../synthetic/source.ts";
+import { synthesize } from "../synthetic/tensors.ts";
 import { CONTEXT_ROOM, CONTEXTS, decode, timeContexts, timeRows } from "./bench-decode.ts";
 import { timeFirstTokens } from "./bench-first.ts";
 import { productsOf } from "./bench-products.ts";
 import { readInOwnProcess } from "./bench-read.ts";
 import { describe, type Report } from "./bench-report.ts";
 import { versusOrt } from "./bench-vs.ts";
-import { onFile, UsageError } from "./failures.ts";
+import { decodedBytes, prefillFlops, visionFlops } from "./cost.ts";
+import { UsageError } from "./failures.ts";
 import { checkModelFlags, deviceOptions, interruptSignal, NANO, sayToy } from "./model.ts";
 import { loadProgress } from "./progress.ts";
 import { news, terminal } from "./status.ts";
@@ -70,7 +70,7 @@ function fewer<T extends { layers: number }>(flag: string, tower: T, layers = to
 
 async function openSubject({ model, revision, synthetic, layers, visionLayers, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
   if (synthetic !== undefined) {
-    const whole = parseConfig(await onFile("read", synthetic, readFile(synthetic)));
+    const whole = parseConfig(await platform.readFile(synthetic));
     if (visionLayers !== undefined && whole.selectLayer !== -1) throw new UsageError("--vision-layers needs a select_layer of -1");
     const language = fewer("--layers", whole.language, layers);
     const config = { ...whole, language, vision: fewer("--vision-layers", whole.vision, visionLayers) };
@@ -158,7 +158,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
     });
     await model.flush();
     const size = config.tileSize;
-    const { program } = await model.recordVision(size);
+    const { program } = await model.visionStage(size);
     const ready = performance.now();
 
     status("vision");

@@ -190,12 +190,14 @@ function pathIn(text: string): string {
  * @throws EngineError, UsageError where it is wrong
  */
 export async function runCommand(line: string, conversation: Conversation, talk: Talk): Promise<string | undefined> {
-  const [, name, rest = ""] = /^\/([a-z]+)(?:\s+(.*))?$/s.exec(line.trim()) ?? [];
+  const [, name, rest = ""] = /^\/([^\s/]\S*)(?:\s+(.*))?$/s.exec(line.trim()) ?? [];
   if (name === undefined) return undefined;
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name]! : undefined;
   if (!command) {
     const meant = nearest(name, Object.keys(COMMANDS));
-    throw new UsageError(`there is no command /${name}${meant ? `; did you mean /${meant}?` : ""}`);
+    throw new UsageError(
+      `there is no command ${quoted(`/${name}`)}; ${meant ? `did you mean /${meant}?` : "a question that begins with / is written with //"}`,
+    );
   }
   const { takes, run } = command;
   if (takes === "FILE" && !rest.trim()) throw new UsageError(`/${name} needs a file: /${name} FILE`);

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { access, constants, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { access, constants, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { platform } from "#platform";
 import { HeldImage } from "../../src/api/pictures.ts";
 import { EngineError } from "../../src/errors.ts";
 import type { Message } from "../../src/index.ts";
@@ -49,7 +50,7 @@ export async function saveConversation(path: string, messages: readonly Message[
   const alone = await withPictures(plain, async (image) => {
     const file = localPath(image, ".");
     if (file === undefined) return image;
-    const bytes = await readFile(file).catch(() => undefined);
+    const bytes = await platform.readFile(file).catch(() => undefined);
     return bytes ? (new HeldImage([new Uint8Array(bytes)], 1).toJSON() as { image: string }).image : file;
   });
   const partial = `${path}.${randomBytes(4).toString("hex")}.part`;
@@ -67,12 +68,7 @@ export async function saveConversation(path: string, messages: readonly Message[
  * @throws EngineError bad-input where there is no such file, or it is damaged, or of a later version
  */
 export async function loadConversation(path: string): Promise<Message[]> {
-  const { size } = await onFile("read", path, stat(path));
-  if (size > MOST_BYTES)
-    throw new EngineError("bad-input", `${quoted(path)} has ${size} bytes, a conversation has at most ${MOST_BYTES}`, {
-      hint: "check the path",
-    });
-  const messages = messagesOfText(await onFile("read", path, readFile(path, "utf8")), quoted(path));
+  const messages = messagesOfText(new TextDecoder().decode(await platform.readFile(path, MOST_BYTES)), quoted(path));
   return withPictures(messages, (image) => localPath(image, dirname(path)) ?? image);
 }
 

@@ -7,7 +7,7 @@ export class UsageError extends Error {
   command = "internvl";
 }
 
-/** Where a command's flags are told. */
+/** Where a command's flags are explained. */
 export const helpOf = (command: string): string => `(${command} --help lists what ${command === "internvl" ? "there is" : "it takes"})`;
 
 /** What the system's error codes mean to whoever named the file. */

@@ -126,7 +126,9 @@ function schemaOf(text: string): Schema {
   let json = text;
   if (!/^\s*\{/.test(text)) {
     try {
-      if (statSync(text).size > MOST_SCHEMA) throw new Error(`it has more than ${MOST_SCHEMA} bytes`);
+      const found = statSync(text);
+      if (found.isFIFO() && !/^\/(dev|proc)\//.test(text)) throw new Error("it is a pipe"); // which could hold this up for ever
+      if (found.size > MOST_SCHEMA) throw new Error(`it has more than ${MOST_SCHEMA} bytes`);
       json = readFileSync(text, "utf8");
     } catch (error) {
       throw new InvalidArgumentError(`It must be a JSON Schema, {…}, or a file with one: ${(error as Error).message}.`);
@@ -136,7 +138,7 @@ function schemaOf(text: string): Schema {
   try {
     schema = JSON.parse(json);
   } catch (error) {
-    throw new InvalidArgumentError(`It is no JSON: ${(error as Error).message}.`);
+    throw new InvalidArgumentError(`It is not JSON: ${(error as Error).message}.`);
   }
   checked({ schema });
   return schema;

@@ -7,11 +7,14 @@ const SAME_KEY = 200; // ms
 /** What has not ended so long after the signal (a call into the GPU's driver, a pipe that nobody opens) is not waited for. */
 const PATIENCE = 5000; // ms
 
+/** What the promise of `listenForSignals` is rejected with. */
+export const STUCK = new Error("it did not end after a signal");
+
 const abort = new AbortController();
 let by: Name | undefined;
 let last = Number.NEGATIVE_INFINITY;
 let taker: (() => void) | undefined;
-let giveUp: ((name: Name) => void) | undefined;
+let giveUp: (() => void) | undefined;
 
 function onSignal(name: Name): void {
   const now = performance.now();
@@ -24,17 +27,21 @@ function onSignal(name: Name): void {
 /** Fires at the first Ctrl-C (or SIGTERM, or when the terminal is closed): whoever works stops, and removes what is half done. */
 export const interrupted: AbortSignal = abort.signal;
 
-/** The signal that has ended the program, and its exit code. */
-export const interruption = (): { name: Name; code: number } | undefined => by && { name: by, code: CODES[by] };
+/** The signal that has ended the program. */
+export const interruption = (): Name | undefined => by;
+
+/** Ends the program now. Where it is stuck, by the signal itself: Node's exit waits for calls into the system that do not come back. */
+export function leave(name: Name, stuck: boolean): never {
+  stopListening();
+  if (stuck) process.once("exit", () => process.kill(process.pid, name));
+  process.exit(CODES[name]);
+}
 
 /** Stops the program as a signal does; a second time ends it at once. */
 export function interrupt(name: Name): void {
-  if (by) {
-    stopListening();
-    process.exit(CODES[by]);
-  }
+  if (by) leave(by, true);
   by = name;
-  setTimeout(() => giveUp?.(name), PATIENCE).unref();
+  setTimeout(() => giveUp?.(), PATIENCE).unref();
   abort.abort();
 }
 
@@ -55,6 +62,6 @@ export function stopListening(): void {
 export function listenForSignals(): Promise<never> {
   for (const name of Object.keys(CODES) as Name[]) process.on(name, () => onSignal(name));
   return new Promise((_, reject) => {
-    giveUp = (name) => reject(new Error(`not ended after ${name}`));
+    giveUp = () => reject(STUCK);
   });
 }

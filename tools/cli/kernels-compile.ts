@@ -1,5 +1,6 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { platform } from "#platform";
 import { throwIfAborted } from "../../src/errors.ts";
 import type { Precision } from "../../src/gpu/program.ts";
 import { kernelCases } from "../../src/harness/index.ts";
@@ -61,9 +62,14 @@ async function readModels({ config, weights, precision }: Flags): Promise<NonNul
     config.map(async (name) => {
       const own = EMBEDDED[name];
       const path = own ? fileURLToPath(new URL(`../../../test/fixtures/${own}.config.json`, import.meta.url)) : name;
-      const bytes = await onFile("read", path, readFile(path));
+      const bytes = await platform.readFile(path);
       parseConfig(bytes); // said here what is wrong with it
-      return { name, config: bytes.toString("utf8"), weights: chosen(weights, FORMATS), precisions: chosen(precision, PRECISIONS) };
+      return {
+        name,
+        config: new TextDecoder().decode(bytes),
+        weights: chosen(weights, FORMATS),
+        precisions: chosen(precision, PRECISIONS),
+      };
     }),
   );
 }
@@ -84,7 +90,7 @@ async function jobOf(flags: Flags): Promise<Omit<Job, "adapter" | "statistics">>
     if (typeof cases === "string") throw new UsageError(cases);
   }
   for (const path of wgsl) {
-    const source = await onFile("read", path, readFile(path, "utf8"));
+    const source = new TextDecoder().decode(await platform.readFile(path));
     if (entryPoints(source).length === 0) throw new UsageError(`${quoted(path)} has no @compute entry point`);
   }
   return {

@@ -2,7 +2,7 @@
 import { CommanderError } from "commander";
 import { EngineError } from "../../src/errors.ts";
 import { told } from "./failures.ts";
-import { interruption, listenForSignals, stopListening } from "./interrupt.ts";
+import { interruption, leave, listenForSignals, STUCK } from "./interrupt.ts";
 import { clearStatus } from "./status.ts";
 
 // Whoever read has had enough (`internvl inspect DIR | head`): no more is to be done, and nothing is wrong.
@@ -18,9 +18,8 @@ function end(error: unknown): void {
   const stopped = interruption();
   if (stopped) {
     const hint = error instanceof EngineError && error.code === "aborted" ? error.hint : undefined;
-    process.stderr.write(`internvl: aborted: stopped by ${stopped.name}${hint ? ` (${hint})` : ""}\n`);
-    stopListening();
-    process.exit(stopped.code);
+    process.stderr.write(`internvl: aborted: stopped by ${stopped}${hint ? ` (${hint})` : ""}\n`);
+    leave(stopped, error === STUCK);
   }
   if (process.env.INTERNVL_DEBUG === "1" && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   if (error instanceof CommanderError) {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { glob, isDynamicPattern } from "tinyglobby";
+import { platform } from "#platform";
 import { openClip } from "../../src/api/clip.ts";
 import { toRgb } from "../../src/api/images.ts";
 import { EngineError } from "../../src/errors.ts";
@@ -33,13 +34,13 @@ async function readUpTo(stream: Readable, most: number): Promise<Uint8Array> {
   return new Uint8Array(Buffer.concat(pieces)).subarray(0, most);
 }
 
-/** What can be told of a picture's bytes before a model is loaded. @throws EngineError bad-image */
+/** What a picture's bytes show before a model is loaded. @throws EngineError bad-image */
 async function checkBytes(bytes: Uint8Array, name: string, whole: boolean, { allowTruncated, maxPixels, maxSide }: ReadingFlags) {
   const format = sniff(bytes);
   if (["mp4", "webm", "avi"].includes(format)) throw new EngineError("bad-image", `${name} is a video, not a picture`, { hint: VIDEO });
   const decode = () => toRgb(bytes, { name, allowTruncated, maxPixels, maxSide });
   if (!isPicture(format) || (whole && bytes.length <= CHEAP_BYTES))
-    await decode(); // what is no picture is refused by its first bytes
+    await decode(); // what is not a picture is refused by its first bytes
   else if (format in NATIVE) await decode().catch(demandPackage);
 }
 
@@ -108,17 +109,21 @@ export async function checkPicture(given: string, flags: ReadingFlags): Promise<
       hint: "give each picture with an --image of its own, or a folder of frames with --video",
     });
   }
+  if (!found.isFile() || /^\/(dev|proc)\//.test(path)) {
+    const bytes = await platform.readFile(path, MOST_BYTES);
+    await checkBytes(bytes, name, true, flags);
+    return bytes;
+  }
   const handle = await onFile("read", given, open(path));
   try {
-    const once = !found.isFile() || /^\/(dev|proc)\//.test(path);
-    const most = once ? MOST_BYTES : found.size <= CHEAP_BYTES ? CHEAP_BYTES : HEAD;
-    const bytes = await onFile("read", given, readUpTo(handle.createReadStream({ autoClose: false }), most));
-    if (once && bytes.length === MOST_BYTES)
-      throw new EngineError("bad-image", `${name} gives more than ${MOST_BYTES} bytes`, {
-        hint: "a picture has fewer: check what is piped in",
-      });
-    await checkBytes(bytes, name, most !== HEAD, flags);
-    return once ? bytes : path;
+    const most = found.size <= CHEAP_BYTES ? CHEAP_BYTES : HEAD;
+    await checkBytes(
+      await onFile("read", given, readUpTo(handle.createReadStream({ autoClose: false }), most)),
+      name,
+      most !== HEAD,
+      flags,
+    );
+    return path;
   } finally {
     await handle.close();
   }
@@ -138,6 +143,7 @@ interface VideoFlags extends ReadingFlags {
  */
 export async function namedVideo(given: string, { frames, bound, ...flags }: VideoFlags): Promise<VideoFile | string[]> {
   const video = { src: given, frames, bound };
+  if (given === "-") throw new UsageError("--video - is not taken: a video is read more than once, so give its file");
   if (/^https?:/i.test(given)) return video;
   if (/^(data|file):/i.test(given) || !(await onFile("read", given, stat(given))).isDirectory()) {
     await (await openClip({ ...video, frames: frames ?? 1 }, flags, interrupted)).close();

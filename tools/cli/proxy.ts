@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** What a proxy is told of a server. */
+/** How a server announces itself to a proxy. */
 interface ProxyNode {
   /** How the proxy reaches it. */
   url: string;
@@ -11,7 +11,7 @@ const HYBRID = 1; // lmdeploy's EngineRole: a node that does both prefill and de
 
 /**
  * Keeps a server on the list of `lmdeploy serve proxy` (lmdeploy/serve/proxy/proxy.py) as long as it is ready: a proxy that was started again, or
- * that has dropped it, is told once more.
+ * that has dropped it, is announced once more.
  */
 export class Registration {
   readonly #proxy: string;

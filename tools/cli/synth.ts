@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
-import { copyFile, readFile, writeFile } from "node:fs/promises";
+import { copyFile, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { platform } from "#platform";
 import { EngineError } from "../../src/errors.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { parseConfig } from "../../src/model/config.ts";
@@ -9,9 +10,8 @@ import { INDEX_NAME, type TensorToWrite, writeSafetensors } from "../../src/safe
 import { elementsOf } from "../../src/tensor/tensor.ts";
 import { planShards, shardIndex } from "../../src/weights/shards.ts";
 import { SMALL_FILES } from "../../src/weights/small-files.ts";
-import { synthesize, syntheticRule } from "../../src/weights/synthetic.ts";
-import { syntheticFiller } from "../../src/weights/synthetic-source.ts";
-import { onFile } from "./failures.ts";
+import { syntheticFiller } from "../synthetic/source.ts";
+import { synthesize, syntheticRule } from "../synthetic/tensors.ts";
 import { interruptSignal, status } from "./model.ts";
 import { checkAbsent, createFile, createFolder } from "./output.ts";
 
@@ -56,7 +56,7 @@ type Make = (name: string, shape: readonly number[], seed: number, first: number
 export async function synth(flags: SynthFlags): Promise<void> {
   const signal = interruptSignal();
   checkAbsent(flags.out);
-  const config: Uint8Array = await onFile("read", flags.config, readFile(flags.config));
+  const config = await platform.readFile(flags.config);
   const specs = checkpointTensors(parseConfig(config)).map((tensor) => ({ ...tensor, dtype: "BF16" as const }));
   const total = specs.reduce((sum, { shape }) => sum + 2 * elementsOf(shape), 0);
   const began = performance.now();

@@ -76,6 +76,6 @@ export async function loadModel(choice: ModelChoice, { token, ...options }: Load
     return { vlm, ...(await describe(await fromCache(choice.source, token))) };
   }
   const source = choice.kind === "nano" ? nanoSource() : await openSource(choice.files);
-  const config = await describe(source); // first: a wrong folder is told at once
+  const config = await describe(source); // first: a wrong folder is reported at once
   return { vlm: await InternVLWorker.load(choice.kind === "nano" ? source : choice.files, options), ...config };
 }

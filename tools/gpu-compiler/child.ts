@@ -12,8 +12,8 @@ import { Random } from "../../src/harness/random.ts";
 import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
-import { syntheticTensors } from "../../src/weights/synthetic-source.ts";
 import { chooseCases } from "../kernels/choose.ts";
+import { syntheticTensors } from "../synthetic/source.ts";
 import type { Job } from "./job.ts";
 import { compileOrt } from "./ort.ts";
 import { Recorder } from "./recorder.ts";
@@ -37,7 +37,7 @@ async function compileModel(gpu: Gpu, whole: ModelConfig, format: MatrixDtype, p
   await gpu.memory.temporarily(async () => {
     const maxContext = Math.min(CONTEXT, config.language.maxPositions);
     const { model } = await loadModel(gpu, () => origin, config, { format, maxContext, kv: "f16", precision });
-    await model.recordVision(config.tileSize);
+    await model.visionStage(config.tileSize);
     const together = await model.openDecoder(model.slotsIn(Number.POSITIVE_INFINITY, SLOTS_CONTEXT), SLOTS_CONTEXT);
     for (const decoder of [model.decoder, together]) await decoder.prepareSampling(SAMPLING);
   });

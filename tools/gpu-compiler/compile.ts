@@ -12,7 +12,7 @@ import { type Compiled, readRows } from "./rows.ts";
 
 const CHILD = fileURLToPath(new URL("./child.js", import.meta.url)); // this runs from dist/
 
-/** What Mesa and Dawn say on null hardware, and what is no news. */
+/** What Mesa and Dawn say on null hardware, which says nothing about a kernel. */
 const NOISE = /ac_compute_device_uuid|^Warning: max|is not a conformant|WARNING: NVK is not|pci bus|^\s*$/;
 
 interface Listener {

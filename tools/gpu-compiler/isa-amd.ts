@@ -52,7 +52,7 @@ export function amdLoops(isa: string): Loop[] {
   return loops.map(([from, to]) => {
     const innermost = !loops.some(([a, z]) => a >= from && z <= to && (a !== from || z !== to));
     const lines = blocks.slice(from, to + 1).flat();
-    return tally(
+    const counted = tally(
       innermost,
       lines.map((line) => {
         const op = line.split(/\s/)[0]!.replace(/_e(32|64)(_dpp)?$/, "");
@@ -60,5 +60,6 @@ export function amdLoops(isa: string): Loop[] {
         return { kind, wide: WIDE.has(kind) ? op : undefined };
       }),
     );
+    return { ...counted, pairs: lines.filter((line) => line.startsWith("v_dual_")).length / 2 };
   });
 }

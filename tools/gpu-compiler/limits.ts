@@ -75,7 +75,7 @@ export function measured(row: Row, measure: Measure): number | undefined {
   return loop && (loop.mix[measure.slice(4) as Kind] ?? 0) / loop.instructions;
 }
 
-/** Compile time differs from run to run and from machine to machine: what is known may be so many times as much. */
+/** Compile time differs from run to run and from machine to machine: a recorded time may be exceeded by this factor. */
 const SLACK: Partial<Record<Measure, number>> = { compileMs: 4 };
 
 /** Everything in which rows fall short, known or not. */

@@ -30,6 +30,8 @@ export interface Loop {
   /** Whether no other loop is inside. */
   innermost: boolean;
   instructions: number;
+  /** How many of them are two of these: AMD's v_dual_…, which one instruction issues. */
+  pairs?: number;
   mix: Partial<Record<Kind, number>>;
   /** Loads, stores and matrix instructions by name and width. */
   wide: Record<string, number>;
@@ -63,7 +65,8 @@ export function loopsOf(maker: Maker, isa: string): Loop[] | undefined {
 }
 
 const LEAST = 12; // instructions of a loop that is worth showing
-const work = ({ mix }: Loop): number => (mix.matrix ?? 0) + (mix.dot4 ?? 0) + (mix.fma ?? 0);
+/** Multiply-adds of a lane, about: those of a matrix instruction are some hundred. */
+const work = ({ mix }: Loop): number => 100 * (mix.matrix ?? 0) + 4 * (mix.dot4 ?? 0) + (mix.fma ?? 0);
 
 /** The loop in which the arithmetic is done: of the innermost ones that with the most multiply-adds, else with the most instructions. */
 export function hotLoop(loops: readonly Loop[]): Loop | undefined {

@@ -15,7 +15,7 @@ const NAMED: readonly Kind[] = ["matrix", "dot4", "fma", "memory", "shared", "sc
 const QUIET: ReadonlySet<Kind> = new Set(["scratch", "barrier", "matrix", "dot4"]); // but these
 
 /** A loop in one line: how many instructions, the shares of what matters, and the loads and stores by width. */
-export function describeLoop({ instructions, mix, wide }: Loop): string {
+export function describeLoop({ instructions, pairs, mix, wide }: Loop): string {
   const share = (kind: Kind) => `${kind} ${mix[kind] ?? 0}${mix[kind] ? ` (${Math.round((100 * mix[kind]) / instructions)} %)` : ""}`;
   const shown = NAMED.filter((kind) => mix[kind] || !QUIET.has(kind)).map(share);
   const others = (Object.entries(mix) as [Kind, number][]).filter(([kind]) => !NAMED.includes(kind)).sort(([, a], [, b]) => b - a);
@@ -23,7 +23,8 @@ export function describeLoop({ instructions, mix, wide }: Loop): string {
     .sort(([, a], [, b]) => b - a)
     .slice(0, 6);
   const parts = [...shown, ...others.map(([kind, count]) => `${kind} ${count}`)];
-  return `${instructions} instructions: ${parts.join(", ")}${widths.length ? `; ${widths.map(([name, count]) => `${count} ${name}`).join(", ")}` : ""}`;
+  const together = pairs ? ` (${pairs} pairs of them issued as one)` : "";
+  return `${instructions} instructions${together}: ${parts.join(", ")}${widths.length ? `; ${widths.map(([name, count]) => `${count} ${name}`).join(", ")}` : ""}`;
 }
 
 const COLUMNS = ["kernel", "SIMD", "of", "registers", "spills", "fills", "scratch", "shared", "occupancy", "instructions", "cycles", "ms"];

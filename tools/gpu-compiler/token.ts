@@ -4,7 +4,7 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import type { ModelConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
-import { syntheticTensors } from "../../src/weights/synthetic-source.ts";
+import { syntheticTensors } from "../synthetic/source.ts";
 
 /** What a decoded token costs the CPU where the GPU takes no time at all. */
 export interface TokenCost {

@@ -2,8 +2,8 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { EngineError } from "../../src/errors.ts";
-import type { Peer, PeerRun } from "../../src/harness/bench.ts";
 import type { PeerSpec } from "../../src/harness/case.ts";
+import type { Peer, PeerRun } from "./bench.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
 

@@ -1,6 +1,6 @@
-import type { Peer, PeerRun } from "../../src/harness/bench.ts";
 import type { PeerSpec } from "../../src/harness/case.ts";
 import { codeAt, GROUP, widenHalf } from "../../src/tensor/tensor.ts";
+import type { Peer, PeerRun } from "./bench.ts";
 import { type OnnxNode, type OnnxTensor, onnxModel } from "./onnx.ts";
 import { loadOrt, ON_CPU, ON_GPU, type OrtTensor } from "./ort-load.ts";
 

@@ -1,4 +1,4 @@
-import type { BenchReport, Speed } from "../../src/harness/bench.ts";
+import type { BenchReport, Speed } from "./bench.ts";
 
 /** What one has to know of a run to repeat it. */
 export interface RunInfo {

@@ -1,7 +1,7 @@
 import { unpackAwq } from "../../ops/awq.ts";
-import { type AwqPacked, awqCodes, awqValues } from "../../reference/awq.ts";
+import { type AwqPacked, unpackedAwq } from "../../reference/awq.ts";
 import { AWQ_GROUP, GROUP } from "../../tensor/tensor.ts";
-import { defineCase, type KernelCase } from "../case.ts";
+import { defineCase, type KernelCase, wholeOf } from "../case.ts";
 import type { Random } from "../random.ts";
 
 const TARGETS = { f32: 1, q8: 1 / 4, scales: 1 / 2 } as const; // words an element
@@ -36,11 +36,10 @@ function awqCase(to: keyof typeof TARGETS, out: number, inner: number, first = 0
         unpackAwq(program, held, to, { first, rows, to: target, at: (before * perRow) / TARGETS[to] });
         const expected = () => {
           const all = around.slice();
-          const made = to === "f32" ? awqValues(packed, first, rows) : awqCodes(packed, first, rows)[to === "q8" ? "codes" : "scales"];
-          all.set(new Uint32Array(made.buffer), before * perRow);
+          all.set(new Uint32Array(unpackedAwq(packed, to, first, rows).buffer), before * perRow);
           return all;
         };
-        return [{ label: "to", buffer: target, kind: "u32", length: around.length, expected }];
+        return [wholeOf("to", target, around.length, expected, "u32")];
       },
     },
   );

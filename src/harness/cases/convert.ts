@@ -109,7 +109,7 @@ function convertCase({ from, to, elements, first = 0, kind }: Spec): KernelCase 
               kept(before.length, (word) => [Math.floor((word * perWord) / GROUP)]),
             ),
           },
-          { label: "refused", buffer: refused, kind: "u32", length: 4, expected: () => [7, 5, 3 + made.refused.length, 1] },
+          wholeOf("refused", refused, 4, () => [7, 5, 3 + made.refused.length, 1], "u32"),
         ];
         if (quantized) {
           const scalesBefore = some(Math.ceil((first + elements) / GROUP / 2) + 1); // two to a word

@@ -1,53 +1,11 @@
-import type { Precision } from "../../gpu/program.ts";
-import { type MatmulVariant, precisionOf, VARIANTS, variantsOf } from "../../ops/choose.ts";
-import { gatedMatmul, matmul } from "../../ops/matmul.ts";
-import * as reference from "../../reference/matmul.ts";
-import { norm as normReference } from "../../reference/norm.ts";
-import type { MatrixDtype, Rows } from "../../tensor/tensor.ts";
-import { boundOf } from "../bounds.ts";
-import { defineCase, type KernelCase } from "../case.ts";
-import { indicesOf, sampleOf } from "../picks.ts";
+import { type MatmulVariant, VARIANTS } from "../../ops/choose.ts";
+import type { MatrixDtype } from "../../tensor/tensor.ts";
+import type { KernelCase } from "../case.ts";
 import type { Random } from "../random.ts";
+import { type Fused, matmulCase, type Spec } from "./matmul-case.ts";
 
 const DTYPES: readonly MatrixDtype[] = ["f32", "f16", "bf16", "q8", "q4"];
-
-/** Epilogues, by the flags in a case's name. */
-interface Fused {
-  /** RMSNorm of the rows first. */
-  norm?: boolean;
-  bias?: boolean;
-  gelu?: boolean;
-  scale?: boolean;
-  residual?: boolean;
-  /** Gate and up in one product: nothing else goes with it. */
-  swiglu?: boolean;
-}
-
-interface Spec extends Fused {
-  m: number;
-  n: number;
-  k: number;
-  weights: MatrixDtype;
-  variant: MatmulVariant | undefined;
-  /** By default what the variant loses. */
-  precision?: Precision;
-  bounded?: boolean;
-  /** Which of the variant's tiles, and into how many parts K is split; by default what fits. */
-  tiling?: { tile: number; splits: number };
-  /** Rows of x that are there in every step, apart from those per unit. */
-  base?: number;
-  /** Units that the rest of the rows is made of. */
-  units?: number;
-  /** More units that the program is recorded for. */
-  spare?: number;
-  parts?: number;
-  outliers?: boolean;
-  /** x is up to ±30,000 in one column of 1,000. */
-  huge?: boolean;
-  /** A third of the weights are below 2^-14: subnormal in f16. */
-  small?: boolean;
-  size?: "full" | undefined;
-}
+const QUANTIZED: readonly MatrixDtype[] = ["q8", "q4"];
 
 /** The model's layers with layer scale: the form in which most shapes are tested. */
 const LINEAR: Fused = { bias: true, scale: true, residual: true };
@@ -58,102 +16,6 @@ const EVERY_FUSED: readonly Fused[] = Array.from({ length: 16 }, (_, bits) => ({
   scale: (bits & 4) > 0,
   residual: (bits & 8) > 0,
 }));
-
-const EPS = 1e-6;
-
-/** RMSNorm of every row, in float64. */
-function normed(xs: Float32Array, gain: Float32Array, k: number): Float64Array {
-  const out = new Float64Array(xs.length);
-  for (let at = 0; at < xs.length; at += k) out.set(normReference(xs.subarray(at, at + k), gain, undefined, EPS), at);
-  return out;
-}
-
-export function matmulCase(spec: Spec): KernelCase {
-  const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size } = spec;
-  const unit = (m - base) / units;
-  const { norm, bias, gelu, scale, residual, swiglu, outliers, huge, small, tiling, bounded } = spec;
-  const width = swiglu ? n / 2 : n;
-  const precision = spec.precision ?? (variant && precisionOf(variant)) ?? "exact";
-  const op = m === 1 ? "matvec" : "matmul";
-  const params = {
-    m,
-    n,
-    k,
-    weights,
-    act: "f32",
-    norm,
-    bias,
-    gelu,
-    scale,
-    residual,
-    swiglu,
-    ...(base || unit !== 1 ? { base, unit } : {}),
-    ...(spare ? { spare } : {}),
-    ...(parts > 1 ? { parts } : {}),
-    outliers,
-    huge,
-    small,
-    precision: spec.precision,
-    bounded,
-    ...tiling,
-    variant,
-  };
-  return defineCase(op, params, {
-    bound: boundOf(op, huge && precision !== "exact" ? `${precision} huge` : precision === "fast" && swiglu ? "fast swiglu" : precision),
-    step: { units, start: 0 },
-    maxUnits: units + spare,
-    ...(size ? { size } : {}),
-    unsupported: (gpu) =>
-      variant && !variantsOf(gpu, "matmul", { dtype: weights, rows: m, width: k, precision, bounded }).includes(variant)
-        ? `this adapter does not run the variant ${variant}`
-        : undefined,
-    record(program, operands) {
-      const { random } = operands;
-      const rows: Rows = { base, unit };
-      const xs = huge ? random.withHuge(m * k, k) : outliers ? random.withOutliers(m * k, k) : random.values(m * k);
-      const x = operands.activation("x", rows, k, xs);
-      const w = operands.matrix("w", n, k, weights, parts, small);
-      const epilogue = {
-        bias: bias ? random.values(n) : undefined,
-        gelu,
-        scale: scale ? random.values(n) : undefined,
-        residual: residual ? random.values(m * n) : undefined,
-      };
-      const gain = norm ? random.values(k) : undefined;
-      const before = gain && { weight: operands.vector("norm", gain), eps: EPS };
-      const y = swiglu
-        ? gatedMatmul(program, x, w.matrix, { norm: before, precision, bounded, variant, tiling })
-        : matmul(program, x, w.matrix, {
-            norm: before,
-            bias: epilogue.bias && operands.vector("bias", epilogue.bias),
-            gelu: gelu ?? false,
-            scale: epilogue.scale && operands.vector("scale", epilogue.scale),
-            into: epilogue.residual && operands.activation("residual", rows, n, epilogue.residual),
-            precision,
-            bounded,
-            variant,
-            tiling,
-          });
-      const sample = sampleOf(m, width, swiglu ? 2 * k : k, random);
-      const operand = () => (gain ? normed(xs, gain, k) : xs);
-      const energies = () =>
-        swiglu ? reference.gatedEnergy(operand(), w.values, k, sample) : reference.matmulEnergy(operand(), w.values, k, epilogue, sample);
-      return [
-        {
-          label: "y",
-          buffer: y.buffer,
-          kind: "f32",
-          length: m * width,
-          indices: indicesOf(sample, width),
-          expected: () =>
-            swiglu ? reference.gatedMatmul(operand(), w.values, k, sample) : reference.matmul(operand(), w.values, k, epilogue, sample),
-          peer: { op: "matmul", m, n, k, x: xs, weights, w },
-          ...(gelu ? {} : { energies }), // after GELU an element is not a sum
-        },
-      ];
-    },
-  });
-}
 
 /** The nearest K that a format takes. */
 const nearestK = (k: number, weights: MatrixDtype): number => (weights === "q8" || weights === "q4" ? Math.max(32, k - (k % 32)) : k);
@@ -264,35 +126,28 @@ function* gated(of: Pick<Spec, "weights" | "variant">): Generator<Spec> {
   for (const n of [9728, 22016]) yield { ...of, swiglu, m: 1, n, k: n > 10_000 ? 2048 : 896, size: "full" };
 }
 
-function* specs(random: Random): Generator<Spec> {
+/** Each variant with each format, and the epilogues: an epilogue sees no weights, one format stands for all. */
+function* everyVariant(random: Random): Generator<Spec> {
   for (const variant of CHOICES) {
+    const sized = (spec: Spec): Spec => ({ size: sizeOf(variant, spec.weights, spec.m), ...spec });
     for (const weights of DTYPES) {
-      for (const spec of linear(random, { weights, variant })) yield { size: sizeOf(variant, weights, spec.m), ...spec };
-      for (const spec of gated({ weights, variant })) yield { size: sizeOf(variant, weights, spec.m), ...spec };
+      for (const spec of linear(random, { weights, variant })) yield sized(spec);
+      for (const spec of gated({ weights, variant })) yield sized(spec);
       // The bare product.
-      for (const [m, n, k] of ODD.slice(2, 12))
-        yield { weights, variant, size: sizeOf(variant, weights, m), m, n, k: nearestK(k, weights) };
+      for (const [m, n, k] of ODD.slice(2, 12)) yield sized({ weights, variant, m, n, k: nearestK(k, weights) });
     }
     for (const fused of variant === CHEAPEST ? EVERY_FUSED : MODEL_FUSED) {
-      // An epilogue sees no weights: one format stands for all.
-      const weights = isQuantizedOnly(variant) ? "q4" : "bf16";
-      const of = { ...fused, weights, variant, n: 69, k: 96 } as const;
-      yield { ...of, m: 1, size: sizeOf(variant, weights, 1) };
-      yield { ...of, m: 7, spare: 1, size: sizeOf(variant, weights, 7) };
+      const of = { ...fused, weights: isQuantizedOnly(variant) ? "q4" : "bf16", variant, n: 69, k: 96 } as const;
+      yield sized({ ...of, m: 1 });
+      yield sized({ ...of, m: 7, spare: 1 });
     }
   }
-  // RMSNorm in front of the products of a decoded token: in the kernels for few rows, and by a kernel of its own before a tiled one.
-  for (const variant of [
-    undefined,
-    "cpu_gemv_thread",
-    "cpu_gemv_subgroup",
-    "cpu_gemv_columns",
-    "cpu_gemm_rows4",
-    "cpu_gemm_rows8",
-    "gemv_workgroup",
-    "gemv_subgroup",
-    "cpu_gemm_tile32",
-  ] as const) {
+}
+
+/** RMSNorm in front of the products of a decoded token: in the kernels for few rows, and by a kernel of its own before a tiled one. */
+function* normedProducts(): Generator<Spec> {
+  const few = ["gemv_workgroup", "gemv_subgroup", "cpu_gemv_thread", "cpu_gemv_subgroup", "cpu_gemv_columns"] as const;
+  for (const variant of [undefined, ...few, "cpu_gemm_rows4", "cpu_gemm_rows8", "cpu_gemm_tile32"] as const) {
     for (const weights of DTYPES) {
       const of = { norm: true, weights, variant };
       const size = sizeOf(variant, weights, 1);
@@ -309,9 +164,12 @@ function* specs(random: Random): Generator<Spec> {
       yield { ...of, m: 1, n: 151674, k: 896, size: "full" };
     }
   }
-  // What decodes several sequences at once: every number of rows, with what the engine chooses and with the kernel that shares codes.
+}
+
+/** What decodes several sequences at once: every number of rows, with what the engine chooses and with the kernels that share codes. */
+function* fewRows(): Generator<Spec> {
   for (const variant of [undefined, "cpu_gemv_columns", "cpu_gemm_rows4", "gemv_subgroup_matrix"] as const) {
-    for (const weights of variant ? (["q8", "q4"] as const) : DTYPES) {
+    for (const weights of variant ? QUANTIZED : DTYPES) {
       for (const m of [2, 3, 4, 5, 6, 7, 8]) {
         const of = { m, weights, variant };
         yield { ...of, ...LINEAR, n: 69, k: 96 };
@@ -321,7 +179,10 @@ function* specs(random: Random): Generator<Spec> {
       }
     }
   }
-  // Tiles and parts of K that small shapes do not come to by themselves.
+}
+
+/** Tiles and parts of K that small shapes do not come to by themselves. */
+function* tilings(): Generator<Spec> {
   for (const [variant, tiles] of [
     ["gemm_tile", [0, 1, 2]],
     ["gemm_dot4", [0, 1]],
@@ -329,7 +190,7 @@ function* specs(random: Random): Generator<Spec> {
     ["gemv_subgroup_matrix", [0]],
   ] as const) {
     for (const tile of tiles) {
-      for (const weights of isQuantizedOnly(variant) ? (["q8", "q4"] as const) : DTYPES) {
+      for (const weights of isQuantizedOnly(variant) ? QUANTIZED : DTYPES) {
         const size = weights === "q4" || (weights === "bf16" && !isQuantizedOnly(variant)) ? undefined : "full";
         const of = { weights, variant, size } as const;
         yield { ...of, ...LINEAR, m: 135, n: 203, k: nearestK(100, weights), tiling: { tile, splits: 1 } };
@@ -338,8 +199,12 @@ function* specs(random: Random): Generator<Spec> {
       }
     }
   }
-  // Operands in one or two parts, on matrix units.
+}
+
+/** Operands in one or two parts, on matrix units. */
+function* onMatrixUnits(): Generator<Spec> {
   for (const weights of DTYPES) {
+    const shape = { ...LINEAR, m: 65, n: 67, k: nearestK(896, weights) };
     for (const of of [
       { precision: "auto", bounded: true },
       { precision: "auto", bounded: true, small: true },
@@ -348,18 +213,12 @@ function* specs(random: Random): Generator<Spec> {
       { outliers: true },
       { huge: true },
     ] as const)
-      yield {
-        ...of,
-        weights,
-        variant: "gemm_subgroup_matrix",
-        size: weights === "f16" ? "full" : undefined,
-        ...LINEAR,
-        m: 65,
-        n: 67,
-        k: nearestK(896, weights),
-      };
+      yield { ...of, ...shape, weights, variant: "gemm_subgroup_matrix", size: weights === "f16" ? "full" : undefined };
   }
-  // The whole products of a prompt and of a picture, with the kernels that the engine chooses itself.
+}
+
+/** The whole products of a prompt and of a picture, with the kernels that the engine chooses itself. */
+function* wholeProducts(): Generator<Spec> {
   for (const weights of DTYPES) {
     const of = { weights, variant: undefined, size: "full" as const };
     for (const [n, k] of [...SMALL_MATRICES, ...LARGE_MATRICES])
@@ -370,5 +229,6 @@ function* specs(random: Random): Generator<Spec> {
 
 /** GEMM (`matmul`) and GEMV (`matvec`, one row). */
 export function matmulCases(random: Random): KernelCase[] {
-  return [...specs(random)].map(matmulCase);
+  const specs = [...everyVariant(random), ...normedProducts(), ...fewRows(), ...tilings(), ...onMatrixUnits(), ...wholeProducts()];
+  return specs.map(matmulCase);
 }

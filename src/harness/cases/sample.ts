@@ -6,7 +6,7 @@ import { GREEDY, type SampleState, type Sampling, sampleState, setMask, setSampl
 import { argmax } from "../../reference/argmax.ts";
 import { changed, draw, keptIds, probable } from "../../reference/sample.ts";
 import type { MatrixDtype } from "../../tensor/tensor.ts";
-import { defineCase, type Expectation, type KernelCase } from "../case.ts";
+import { defineCase, type Expectation, type KernelCase, type Operands, wholeOf } from "../case.ts";
 import type { Random } from "../random.ts";
 
 /** The state of `slots` slots, its storage between guards. */
@@ -31,12 +31,12 @@ export function argmaxCase(count: number, rows: number, ties: number, slots?: re
         sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state, slots && "slots");
         const row = (i: number) => values.subarray(i * count, (i + 1) * count);
         const ids = () => Array.from({ length: rows }, (_, i) => argmax(row(i)));
-        if (!slots) return [{ label: "ids", buffer: state.next, kind: "u32", length: rows, expected: ids }];
+        if (!slots) return [wholeOf("ids", state.next, rows, ids, "u32")];
         // The ids of the slots that have a row; the others' stay as they were.
         const content = Uint32Array.from({ length: state.slots }, (_, slot) => 7 * slot);
         program.gpu.memory.write(state.next, 0, content);
         const expected = () => content.map((old, slot) => (slots.includes(slot) ? ids()[slots.indexOf(slot)]! : old));
-        return [{ label: "ids", buffer: state.next, kind: "u32", length: state.slots, expected }];
+        return [wholeOf("ids", state.next, state.slots, expected, "u32")];
       },
     },
   );
@@ -71,7 +71,7 @@ function headCase(m: number, n: number, k: number, weights: MatrixDtype, variant
           return sum;
         };
         const ids = () => Array.from({ length: m }, (_, row) => argmax(Array.from({ length: n }, (_, column) => dot(row, column))));
-        return [{ label: "ids", buffer: state.next, kind: "u32", length: m, expected: ids }];
+        return [wholeOf("ids", state.next, m, ids, "u32")];
       },
     },
   );
@@ -121,65 +121,53 @@ interface Extra {
 function sampleCase(vocabulary: number, rows: number, some: Partial<Sampling> & Extra, mixed = false): KernelCase {
   const asked = { ...GREEDY, ...some };
   const params = {
-    vocabulary,
-    rows,
-    temperature: some.temperature,
-    top_k: some.topK,
-    top_p: some.topP,
-    min_p: some.minP,
-    penalty: some.repetitionPenalty,
-    presence: some.presencePenalty,
-    frequency: some.frequencyPenalty,
-    biases: some.biases,
-    masked: some.masked,
-    mixed,
+    ...{ vocabulary, rows, temperature: some.temperature, top_k: some.topK, top_p: some.topP, min_p: some.minP },
+    ...{ penalty: some.repetitionPenalty, presence: some.presencePenalty, frequency: some.frequencyPenalty },
+    ...{ biases: some.biases, masked: some.masked, mixed },
   };
   return defineCase("sample", params, {
     step: { units: rows, start: 0 },
-    record(program, operands): Expectation[] {
-      const { random } = operands;
-      const all = Array.from({ length: rows }, (_, i) => drawRow(random, vocabulary, mixed && i % 2 ? GREEDY : asked));
-      const logits = new Float32Array(rows * vocabulary);
-      const after = new Float32Array(rows * vocabulary);
-      const before = new Uint32Array(rows * vocabulary);
-      for (const [row, each] of all.entries()) {
-        logits.set(each.logits, row * vocabulary);
-        after.set(each.after, row * vocabulary);
-        for (const [id, times] of each.counts) before[row * vocabulary + id] = times;
-      }
-      const state = stateOf(program, rows, vocabulary);
-      const { memory } = program.gpu;
-      for (const [row, { sampling, allowed }] of all.entries()) {
-        setSampling(memory, state, row, sampling);
-        if (!allowed) continue;
-        const mask = new Uint32Array(Math.ceil(vocabulary / 32));
-        for (const id of allowed) mask[id >> 5]! |= 1 << (id & 31);
-        setMask(memory, state, row, mask);
-      }
-      memory.write(state.counts, 0, before); // which a new request clears
-      const x = operands.activation("logits", { base: 0, unit: 1 }, vocabulary, logits);
-      sample(program, x, state);
-      const counts = () => {
-        const counted = before.slice();
-        for (const [row, { id }] of all.entries()) counted[row * vocabulary + id]!++;
-        return counted;
-      };
-      const finite = (values: Float32Array) => Uint32Array.from(values.keys()).filter((i) => values[i]! > -1e38);
-      const indices = finite(after);
-      return [
-        { label: "ids", buffer: state.next, kind: "u32", length: rows, expected: () => all.map(({ id }) => id) },
-        {
-          label: "logits",
-          buffer: x.buffer,
-          kind: "f32",
-          length: logits.length,
-          indices,
-          expected: () => Float32Array.from(indices, (i) => after[i]!),
-        },
-        { label: "counts", buffer: state.counts, kind: "u32", length: before.length, expected: counts },
-      ];
+    record(program, operands) {
+      const drawn = Array.from({ length: rows }, (_, i) => drawRow(operands.random, vocabulary, mixed && i % 2 ? GREEDY : asked));
+      return recordDraws(program, operands, vocabulary, drawn);
     },
   });
+}
+
+/** A mask of some ids, a bit an id. */
+function maskOf(ids: Iterable<number>, vocabulary: number): Uint32Array<ArrayBuffer> {
+  const mask = new Uint32Array(Math.ceil(vocabulary / 32));
+  for (const id of ids) mask[id >> 5]! |= 1 << (id & 31);
+  return mask;
+}
+
+/** Has a slot's row of logits drawn from, each as it was decided: its id, what was changed of its logits, and how often ids were chosen. */
+function recordDraws(program: Program, operands: Operands, vocabulary: number, rows: readonly ReturnType<typeof drawRow>[]): Expectation[] {
+  const size = rows.length * vocabulary;
+  const [logits, after, before] = [new Float32Array(size), new Float32Array(size), new Uint32Array(size)];
+  const state = stateOf(program, rows.length, vocabulary);
+  const { memory } = program.gpu;
+  for (const [row, each] of rows.entries()) {
+    logits.set(each.logits, row * vocabulary);
+    after.set(each.after, row * vocabulary);
+    for (const [id, times] of each.counts) before[row * vocabulary + id] = times;
+    setSampling(memory, state, row, each.sampling);
+    if (each.allowed) setMask(memory, state, row, maskOf(each.allowed, vocabulary));
+  }
+  memory.write(state.counts, 0, before); // which a new request clears
+  const x = operands.activation("logits", { base: 0, unit: 1 }, vocabulary, logits);
+  sample(program, x, state);
+  const counts = () => {
+    const counted = before.slice();
+    for (const [row, { id }] of rows.entries()) counted[row * vocabulary + id]!++;
+    return counted;
+  };
+  const allowed = Uint32Array.from(after.keys()).filter((i) => after[i]! > -1e38);
+  return [
+    wholeOf("ids", state.next, rows.length, () => rows.map(({ id }) => id), "u32"),
+    { ...wholeOf("logits", x.buffer, size, () => Float32Array.from(allowed, (i) => after[i]!)), indices: allowed },
+    wholeOf("counts", state.counts, size, counts, "u32"),
+  ];
 }
 
 /** What probabilities follow from, of rows whose choice is changed by a mask. */
@@ -195,10 +183,8 @@ function probabilityCase(vocabulary: number, rows: number, ties = false): Kernel
         const { memory } = program.gpu;
         const chosen = Array.from({ length: rows }, (_, row) => (row * 37) % vocabulary);
         for (const [row, id] of chosen.entries()) {
-          const mask = new Uint32Array(Math.ceil(vocabulary / 32));
-          mask[id >> 5] = 1 << (id & 31);
           setSampling(memory, state, row, { ...GREEDY, logitBias: [[id, 0.5]] });
-          setMask(memory, state, row, mask);
+          setMask(memory, state, row, maskOf([id], vocabulary));
         }
         state.tells = true;
         const x = operands.activation("logits", { base: 0, unit: 1 }, vocabulary, logits);
@@ -211,24 +197,11 @@ function probabilityCase(vocabulary: number, rows: number, ties = false): Kernel
         const values = of.flatMap((_, i) => [at(i, 0), at(i, 1), ...Array.from({ length: found }, (_, rank) => at(i, 2 + 2 * rank))]);
         const ids = of.flatMap((_, i) => Array.from({ length: found }, (_, rank) => at(i, 3 + 2 * rank)));
         const length = rows * 2 * (1 + TOP);
-        const common = { buffer: state.probabilities, length };
+        const told = () => of.flatMap(({ norm, ids, id, logits }) => [norm, logits[id]! + 0.5, ...ids.map((each) => logits[each]!)]);
         return [
-          {
-            ...common,
-            label: "values",
-            kind: "f32",
-            indices: Uint32Array.from(values),
-            expected: () => of.flatMap(({ norm, ids, id, logits }) => [norm, logits[id]! + 0.5, ...ids.map((each) => logits[each]!)]),
-          },
-          {
-            label: "logits",
-            buffer: x.buffer,
-            kind: "f32",
-            length: logits.length,
-            indices: places,
-            expected: () => Array.from(places, (at) => logits[at]! + 0.5),
-          },
-          { ...common, label: "ids", kind: "u32", indices: Uint32Array.from(ids), expected: () => of.flatMap((each) => each.ids) },
+          { ...wholeOf("values", state.probabilities, length, told), indices: Uint32Array.from(values) },
+          { ...wholeOf("logits", x.buffer, logits.length, () => Array.from(places, (at) => logits[at]! + 0.5)), indices: places },
+          { ...wholeOf("ids", state.probabilities, length, () => of.flatMap((each) => each.ids), "u32"), indices: Uint32Array.from(ids) },
         ];
       },
     },

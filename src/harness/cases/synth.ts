@@ -1,6 +1,6 @@
 import { fillSynthetic, type SyntheticRule } from "../../ops/synth.ts";
 import { synthetic } from "../../reference/synthetic.ts";
-import { defineCase, type KernelCase } from "../case.ts";
+import { defineCase, type KernelCase, wholeOf } from "../case.ts";
 import type { Random } from "../random.ts";
 
 /** A stretch of a synthetic tensor, written into storage that held something else. */
@@ -21,7 +21,7 @@ function synthCase(element: number, count: number, first: number, scale: number,
           for (let i = 0; i < count; i += 2) words[(first + i) / 2] = made[i]! | (made[i + 1]! << 16);
           return words;
         };
-        return [{ label: "out", buffer: out, kind: "u32", length: before.length, expected }];
+        return [wholeOf("out", out, before.length, expected, "u32")];
       },
     },
   );

@@ -16,6 +16,7 @@ function onMatrixUnits(program: Program, a: RowsAttention, wanted: (step: Step) 
   const QPARTS = two(causal || precision === "exact");
   const KPARTS = two(dtype === "f32" && precision === "exact");
   const PPARTS = two(precision === "exact");
+  const REPLACE = gpu.vendor === "amd"; // where workgroup memory is short before registers are
   const block = 4 * M;
   const room = (count: number, of: number) => Math.ceil(count / of) * of;
   const [qRoom, kvRoom] = [room(rows, Math.max(block, REALS_BLOCK)), room(keys, REALS_BLOCK)];
@@ -41,7 +42,7 @@ function onMatrixUnits(program: Program, a: RowsAttention, wanted: (step: Step) 
       {
         shader: "attention.flash_subgroup_matrix",
         directives: matrixDirectives(componentType),
-        consts: { M, N, K, WIDTH: gpu.subgroups.size!, ...parts, PPARTS },
+        consts: { M, N, K, WIDTH: gpu.subgroups.size!, ...parts, PPARTS, REPLACE },
       },
       a,
       {

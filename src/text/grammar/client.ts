@@ -47,9 +47,9 @@ class ThreadGrammars implements OpenGrammars {
   }
 
   async matcher(format: Format): Promise<Place> {
-    const ebnf = ebnfOf(format);
+    const grammar = ebnfOf(format);
     const line = await this.#opened();
-    const place = await line.ask<number>({ ebnf });
+    const place = await line.ask<number>(grammar);
     return {
       advance: (ids, force, jumped) => line.ask<Step>({ place, ids, force, jumped }),
       dispose: () => void line.ask({ over: place }).catch(() => {}), // with its thread it is gone, too

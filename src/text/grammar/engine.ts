@@ -1,7 +1,7 @@
 import { EngineError } from "../../errors.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { engine } from "../xgrammar.gen.ts";
-import { type Format, grammarOf } from "./schema.ts";
+import { type Format, grammarOf, looseGrammarOf, PROBE } from "./schema.ts";
 
 /** What is used of XGrammar (xgrammar.gen.ts). Its objects live in WebAssembly's memory until they are disposed of. */
 interface XGrammar {
@@ -19,6 +19,9 @@ interface Compiler extends Disposable {
 }
 interface XGrammarMatcher extends Disposable {
   acceptToken(id: number): boolean;
+  /** Counts as one token. */
+  _acceptString(text: string): boolean;
+  rollBack(tokens: number): void;
   getNextTokenBitmask(): Promise<Int32Array>;
   findJumpForwardString(): string;
   isTerminated(): boolean;
@@ -49,14 +52,30 @@ function onlyOf(mask: Mask): number | undefined {
   return only;
 }
 
+/** How many characters a string must have room for, so that the loose grammar says what may follow: those of all tokens but a few, or of most. */
+const ROOMS = [64, 24, 12];
+
 /** Where an answer is in its grammar. */
 export class Matcher {
   readonly #matcher: XGrammarMatcher;
+  readonly #loose: XGrammarMatcher | undefined;
   readonly #rows: number;
+  readonly #doubtful: ReadonlyMap<number, readonly number[]>;
 
-  constructor(matcher: XGrammarMatcher, rows: number) {
+  /**
+   * @param loose of the grammar whose strings may have any length
+   * @param doubtful for each of `ROOMS` the ids that may end a string, or are longer
+   */
+  constructor(
+    matcher: XGrammarMatcher,
+    loose: XGrammarMatcher | undefined,
+    rows: number,
+    doubtful: ReadonlyMap<number, readonly number[]>,
+  ) {
     this.#matcher = matcher;
+    this.#loose = loose;
     this.#rows = rows;
+    this.#doubtful = doubtful;
   }
 
   /**
@@ -82,14 +101,30 @@ export class Matcher {
 
   /** Takes an id; false where the grammar does not allow it. */
   accept(id: number): boolean {
-    return this.#matcher.acceptToken(id);
+    return this.#matcher.acceptToken(id) && (this.#loose?.acceptToken(id) ?? true);
   }
 
-  /** The ids that may come next: a bit an id, u32 [ceil(rows / 32)]. */
+  /**
+   * The ids that may come next: a bit an id, u32 [ceil(rows / 32)]. XGrammar looks at each id anew within a string that has a length, and at
+   * none where it has not. So where any characters may come, and so many, the loose grammar says what may follow; but for ids that may end
+   * the string or are longer, which are tried one by one.
+   */
   async mask(): Promise<Mask> {
-    const mask = new Uint32Array((await this.#matcher.getNextTokenBitmask()).buffer as ArrayBuffer);
+    const room = this.#loose && ROOMS.find((characters) => this.#tries(this.#matcher._acceptString(PROBE.repeat(characters))));
+    const from = room === undefined ? this.#matcher : this.#loose!;
+    const mask = new Uint32Array((await from.getNextTokenBitmask()).buffer as ArrayBuffer);
     if (this.#rows % 32 > 0) mask[mask.length - 1]! &= 2 ** (this.#rows % 32) - 1; // behind the last id all bits may be set
+    for (const id of room === undefined ? [] : this.#doubtful.get(room)!) {
+      const [word, bit] = [id >> 5, 1 << (id & 31)];
+      if ((mask[word]! & bit) !== 0 && !this.#tries(this.#matcher.acceptToken(id))) mask[word]! &= ~bit;
+    }
     return mask;
+  }
+
+  /** Whether it was accepted; if so, that is taken back. */
+  #tries(accepted: boolean): boolean {
+    if (accepted) this.#matcher.rollBack(1);
+    return accepted;
   }
 
   /** The text that must come next whatever is chosen; often "". */
@@ -105,6 +140,7 @@ export class Matcher {
   /** Gives back WebAssembly's memory. */
   dispose(): void {
     this.#matcher.dispose();
+    this.#loose?.dispose();
   }
 }
 
@@ -121,6 +157,9 @@ const CHARACTER_OF_BYTE: readonly string[] = (() => {
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
 })();
 
+/** The bytes of a character of UTF-8 behind its first, in that alphabet. */
+const CONTINUATIONS = new RegExp(`[${CHARACTER_OF_BYTE.slice(0x80, 0xc0).join("")}]`, "g");
+
 /**
  * What XGrammar is told of a tokenizer: its tokens, a line each.
  *
@@ -136,13 +175,23 @@ export function vocabularyOf(tokenizer: Tokenizer, rows: number, stopIds: Readon
   }).join("\n");
 }
 
-/** A format's grammar. @throws EngineError bad-input, where it cannot be enforced */
-export function ebnfOf(format: Format): string {
+/** A format's grammars: its own, and the loose one that goes beside it. */
+export interface Ebnf {
+  ebnf: string;
+  loose: string | undefined;
+}
+
+/** @throws EngineError bad-input, where a format cannot be enforced */
+export function ebnfOf(format: Format): Ebnf {
   const ebnf = grammarOf(format);
-  if (ebnf.length <= MOST_GRAMMAR) return ebnf;
+  if (ebnf.length <= MOST_GRAMMAR) return { ebnf, loose: looseGrammarOf(format, ebnf) };
   throw new EngineError("bad-input", `${format.name} is a grammar of ${ebnf.length} characters, at most ${MOST_GRAMMAR} are compiled`, {
     param: format.name,
   });
+}
+
+async function disposeOf(compiling: Promise<Disposable[]>): Promise<void> {
+  for (const each of await compiling) each.dispose();
 }
 
 /** The grammars that were compiled for a tokenizer. */
@@ -150,12 +199,14 @@ export class Grammars {
   readonly #info: Disposable;
   readonly #rows: number;
   readonly #compiler: Compiler;
-  readonly #compiled = new Map<string, Promise<Disposable>>();
+  readonly #doubtful: ReadonlyMap<number, readonly number[]>;
+  readonly #compiled = new Map<string, Promise<Disposable[]>>();
 
-  private constructor(info: Disposable, rows: number, compiler: Compiler) {
+  private constructor(info: Disposable, rows: number, compiler: Compiler, doubtful: ReadonlyMap<number, readonly number[]>) {
     this.#info = info;
     this.#rows = rows;
     this.#compiler = compiler;
+    this.#doubtful = doubtful;
   }
 
   /** @param stopIds what may come where a grammar may end, and nowhere else */
@@ -165,8 +216,12 @@ export class Grammars {
 
   static async of(vocabulary: string, rows: number, stopIds: ReadonlySet<number>): Promise<Grammars> {
     loaded ??= engine() as XGrammar;
-    const info = await loaded.TokenizerInfo.createTokenizerInfo(vocabulary.split("\n"), "byte_level", false, rows, [...stopIds]);
-    return new Grammars(info, rows, await loaded.GrammarCompiler.createGrammarCompiler(info, false));
+    const tokens = vocabulary.split("\n");
+    const sizes = tokens.map((token) => (token.includes('"') ? Number.POSITIVE_INFINITY : token.replace(CONTINUATIONS, "").length));
+    const doubtful = (room: number) => sizes.flatMap((size, id) => (size > room ? [id] : []));
+    const info = await loaded.TokenizerInfo.createTokenizerInfo(tokens, "byte_level", false, rows, [...stopIds]);
+    const compiler = await loaded.GrammarCompiler.createGrammarCompiler(info, false);
+    return new Grammars(info, rows, compiler, new Map(ROOMS.map((room) => [room, doubtful(room)])));
   }
 
   /** The beginning of a format's grammar. @throws EngineError bad-input, where it cannot be enforced */
@@ -174,20 +229,25 @@ export class Grammars {
     return this.begin(ebnfOf(format));
   }
 
-  async begin(ebnf: string): Promise<Matcher> {
-    const compiling = this.#compiled.get(ebnf) ?? this.#compiler.compileGrammar(ebnf);
+  async begin({ ebnf, loose }: Ebnf): Promise<Matcher> {
+    const compiling = this.#compiled.get(ebnf) ?? this.#compile(loose === undefined ? [ebnf] : [ebnf, loose]);
     this.#compiled.delete(ebnf);
     this.#compiled.set(ebnf, compiling); // the last used is the last to go
     const oldest = this.#compiled.keys().next().value!;
     if (this.#compiled.size > MOST_COMPILED) {
-      void this.#compiled.get(oldest)!.then((grammar) => grammar.dispose());
+      void disposeOf(this.#compiled.get(oldest)!);
       this.#compiled.delete(oldest);
     }
-    return new Matcher(await loaded!.GrammarMatcher.createGrammarMatcher(await compiling), this.#rows);
+    const [own, other] = await Promise.all((await compiling).map((each) => loaded!.GrammarMatcher.createGrammarMatcher(each)));
+    return new Matcher(own!, other, this.#rows, this.#doubtful);
+  }
+
+  #compile(ebnfs: readonly string[]): Promise<Disposable[]> {
+    return Promise.all(ebnfs.map((each) => this.#compiler.compileGrammar(each)));
   }
 
   async dispose(): Promise<void> {
-    for (const compiling of this.#compiled.values()) (await compiling).dispose();
+    for (const compiling of this.#compiled.values()) await disposeOf(compiling);
     this.#compiled.clear();
     this.#compiler.dispose();
     this.#info.dispose();

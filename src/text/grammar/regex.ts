@@ -72,7 +72,6 @@ class Reader {
   readonly #refuse: Refuse;
   /** Without the flag u a character beyond U+FFFF is two: what is written here never has one then. */
   readonly #universe: Characters;
-  readonly #any: string;
   #at = 0;
   /** Of groups. */
   #depth = 0;
@@ -84,7 +83,6 @@ class Reader {
     this.#write = write;
     this.#refuse = refuse;
     this.#universe = flags.includes("u") ? ALL : both(ALL, [[0, 0xffff]]);
-    this.#any = `${write(this.#universe)}*`;
   }
 
   #sees(text: string): boolean {
@@ -129,7 +127,8 @@ class Reader {
       } else parts.push(this.#term());
     }
     const free = this.#depth === 0 && !this.#whole;
-    return [...(free && !begins ? [this.#any] : []), ...parts, ...(free && !ends ? [this.#any] : [])].join(" ") || '""';
+    const any = () => `${this.#write(this.#universe)}*`;
+    return [...(free && !begins ? [any()] : []), ...parts, ...(free && !ends ? [any()] : [])].join(" ") || '""';
   }
 
   #term(): string {

@@ -97,7 +97,9 @@ export class SchemaReader {
     if (schema.propertyNames !== undefined && JSON.stringify(schema.propertyNames) !== '{"type":"string"}') {
       throw this.refuse(at, "has propertyNames, which cannot be enforced while text is generated");
     }
-    if (schema.uniqueItems === true) throw this.refuse(at, "has uniqueItems, which cannot be enforced while text is generated");
+    const { uniqueItems = false } = schema;
+    if (typeof uniqueItems !== "boolean") throw this.refuse(at, `has uniqueItems ${described(uniqueItems)}, needs true or false`);
+    if (uniqueItems) throw this.refuse(at, "has uniqueItems, which cannot be enforced while text is generated");
     const alone = (key: string, but: readonly string[] = []) => {
       const beside = keys.find((each) => each !== key && !but.includes(each));
       if (beside !== undefined) throw this.refuse(at, `has ${key} beside ${beside}: one of them can be enforced`);

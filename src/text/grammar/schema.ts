@@ -10,12 +10,13 @@ import { SchemaReader } from "./schema-reader.ts";
 type Schema = Record<string, unknown> | boolean;
 
 const CHARACTER = "character";
-const REST = "rest"; // of a string, with its end: XGrammar has the mask of such a rule ready, and of `character*` it looks at each id anew
+/** Of a string, with its end. Of a rule that goes on in itself and has characters of its own, XGrammar has the masks ready: of `character*` it looks at each id anew. */
+const REST = "rest";
 const ANY = "any";
 const FREE = "object"; // any object
 const LEAST = `${RULES}
 ${CHARACTER} ::= ${inJson(ALL)}
-${REST} ::= "\\"" | ${CHARACTER} ${REST}
+${REST} ::= "\\"" | ${inJson(ALL)} ${REST}
 ${ANY} ::= ${FREE} | array | "\\"" ${REST} | ${numberGrammar({}, false)} | "true" | "false" | "null"
 ${FREE} ::= "{" ("\\"" ${REST} ": " ${ANY} (", \\"" ${REST} ": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
@@ -57,7 +58,7 @@ function otherThan(names: readonly string[], shared = sharedLetters(names)): str
     ALL,
     [...firsts.keys()].map((code) => [code, code] as const).sort((a, b) => a[0] - b[0]),
   );
-  ways.push(`${inJson(others)} ${CHARACTER}* "\\""`); // with REST, XGrammar would compile the mask of each letter of each name: a quarter of a second
+  ways.push(`${inJson(others)} ${REST}`);
   const apart = [...firsts.keys()].every((code) => both(one(code), PLAIN).length > 0); // each begins with a byte of its own
   return apart ? `(${ways.join(" | ")})` : either(ways);
 }
@@ -76,10 +77,14 @@ class Translator {
   readonly #reader: SchemaReader;
   readonly #prefix: string;
   readonly #named = new Map<string, string>(); // references and their rules
+  readonly #loose: boolean;
+  /** Whether a string with a pattern may have `PROBE`. */
+  probed = false;
 
-  constructor(root: Schema, prefix: string, name: string) {
+  constructor(root: Schema, prefix: string, name: string, loose: boolean) {
     this.#reader = new SchemaReader(root, name);
     this.#prefix = prefix;
+    this.#loose = loose;
   }
 
   /** A rule of its own for some text: grammars are compiled rule by rule. */
@@ -160,13 +165,16 @@ class Translator {
         plainEscapes(source),
         "u",
         `${reader.place(at)}: ${key}`,
-        inJson,
+        (set) => {
+          this.probed ||= both(set, one(PROBE.codePointAt(0)!)).length > 0;
+          return inJson(set);
+        },
         pattern === undefined,
         reader.place("#"),
       );
       return this.#rule(`"\\"" ${grammar} "\\""`);
     }
-    return this.#rule(`"\\"" ${this.#characters(least, most)}`);
+    return this.#rule(`"\\"" ${this.#loose ? REST : this.#characters(least, most)}`);
   }
 
   /** `least` to `most` characters of a string, with its end: a rule for each `MOST_CHARACTERS` of them. */
@@ -226,13 +234,6 @@ class Translator {
   }
 }
 
-/** The rule of a schema, and the rules that it needs. @param name how the caller calls it */
-function schemaRules(schema: unknown, name: string, prefix: string): { rule: string; rules: string[] } {
-  const translator = new Translator(schema as Schema, prefix, name);
-  const rule = translator.translate(schema as Schema, "#");
-  return { rule, rules: translator.rules };
-}
-
 /** What an answer may be. `name` is how the caller calls it. */
 export type Format =
   /** JSON that a schema allows, in the one form that Python's `json.dumps` gives it. */
@@ -256,30 +257,58 @@ export interface CalledFunction {
   at: string;
 }
 
+/** @param loose whether strings are of any length; undefined where a pattern may have `PROBE` then */
+function written(format: Format, loose: boolean): string | undefined {
+  if (format.kind === "regex")
+    return loose ? undefined : `root ::= ${regexGrammar(format.source, format.flags, format.name, plain, true)}\n${RULES}`;
+  const rules: string[] = [];
+  let probed = false;
+  const ruleOf = (schema: unknown, name: string, prefix: string): string => {
+    const translator = new Translator(schema as Schema, prefix, name, loose);
+    const rule = translator.translate(schema as Schema, "#");
+    rules.push(...translator.rules);
+    probed ||= translator.probed;
+    return rule;
+  };
+  if (format.kind === "json") rules.unshift(`root ::= ${ruleOf(format.schema, format.name, "r")}`);
+  else {
+    const calls = format.functions.map(
+      ({ name, parameters, at }, i) =>
+        `${literal(`\n{"name": ${JSON.stringify(name)}, "arguments": `)} ${ruleOf(parameters, at, `f${i}`)} "}\\n</tool_call>"`,
+    );
+    const instead = format.instead && ruleOf(format.instead.schema, format.instead.name, "r");
+    const open = '"<tool_call>"';
+    rules.unshift(
+      format.within
+        ? `root ::= TagDispatch((${open}, inside), loop_after_dispatch=${format.several})`
+        : `root ::= call${format.several ? ' ("\\n" call)*' : ""}${instead ? ` | ${instead}` : ""}`,
+      `call ::= ${open} inside`,
+      `inside ::= ${either(calls)}`,
+    );
+  }
+  return loose && probed ? undefined : [...rules, LEAST].join("\n");
+}
+
 /**
  * A format as XGrammar's EBNF.
  *
  * @throws EngineError bad-input, where it asks for what cannot be enforced: nothing of it is left out silently
  */
-export function grammarOf(format: Format): string {
-  if (format.kind === "regex") return `root ::= ${regexGrammar(format.source, format.flags, format.name, plain, true)}\n${RULES}`;
-  if (format.kind === "json") {
-    const { rule, rules } = schemaRules(format.schema, format.name, "r");
-    return [`root ::= ${rule}`, ...rules, LEAST].join("\n");
-  }
-  const calls = format.functions.map(({ name, parameters, at }, i) => {
-    const { rule, rules } = schemaRules(parameters, at, `f${i}`);
-    return { rules, call: `${literal(`\n{"name": ${JSON.stringify(name)}, "arguments": `)} ${rule} "}\\n</tool_call>"` };
-  });
-  const instead = format.instead && schemaRules(format.instead.schema, format.instead.name, "r");
-  const open = '"<tool_call>"';
-  return [
-    format.within
-      ? `root ::= TagDispatch((${open}, inside), loop_after_dispatch=${format.several})`
-      : `root ::= call${format.several ? ' ("\\n" call)*' : ""}${instead ? ` | ${instead.rule}` : ""}`,
-    `call ::= ${open} inside`,
-    `inside ::= ${either(calls.map(({ call }) => call))}`,
-    ...[...calls, ...(instead ? [instead] : [])].flatMap(({ rules }) => rules),
-    LEAST,
-  ].join("\n");
+export const grammarOf = (format: Format): string => written(format, false)!;
+
+/**
+ * A character that a model hardly writes, of Unicode's private use: where a grammar takes it and no literal or pattern has it, what goes on is
+ * text that may have any characters.
+ */
+export const PROBE = "\ue0f3";
+
+/**
+ * The same grammar with strings of any length, of which XGrammar has the masks ready. Undefined where no string has a length, or something
+ * else than such strings may have `PROBE`.
+ *
+ * @param ebnf the format's own grammar
+ */
+export function looseGrammarOf(format: Format, ebnf: string): string | undefined {
+  const loose = written(format, true);
+  return loose === ebnf || loose?.includes(literal(PROBE).slice(1, -1)) ? undefined : loose;
 }

@@ -1,12 +1,12 @@
 import { EngineError, type ErrorCode } from "../../errors.ts";
-import { Grammars, type Matcher } from "./engine.ts";
+import { type Ebnf, Grammars, type Matcher } from "./engine.ts";
 
 // The script of Node's thread that holds answers to grammars (see platform/node-thread.ts): compiling one, and masks of some, take long.
 
 /** What the thread is asked: first a vocabulary; then for a grammar's beginning, and with its number to go on there, and at last to forget it. */
 export type Ask =
   | { vocabulary: string; rows: number; stopIds: readonly number[] }
-  | { ebnf: string }
+  | Ebnf
   | { place: number; ids: readonly number[]; force: boolean; jumped: boolean }
   | { over: number };
 
@@ -24,7 +24,7 @@ let grammars: Grammars;
 
 async function answer(number: number, ask: Ask): Promise<unknown> {
   if ("vocabulary" in ask) grammars = await Grammars.of(ask.vocabulary, ask.rows, new Set(ask.stopIds));
-  else if ("ebnf" in ask) places.set(number, await grammars.begin(ask.ebnf));
+  else if ("ebnf" in ask) places.set(number, await grammars.begin(ask));
   else if ("place" in ask) return places.get(ask.place)!.advance(ask.ids, ask.force, ask.jumped);
   else {
     places.get(ask.over)!.dispose();

@@ -9,6 +9,15 @@ const conversations = await conversationsOf(readRepository);
 const DETAIL = conversations.find(({ id }) => id === "two-round-003")!; // long answers, two turns
 const path = DETAIL.images[0] as string;
 
+/** A canvas that shows a bitmap. */
+function canvasOf(bitmap: ImageBitmap): HTMLCanvasElement {
+  const canvas = document.createElement("canvas");
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  canvas.getContext("2d")!.drawImage(bitmap, 0, 0);
+  return canvas;
+}
+
 describe("InternVLWorker", () => {
   let vlm: InternVL;
   const progress: Progress[] = [];
@@ -69,10 +78,7 @@ describe("InternVLWorker", () => {
   it("takes what belongs to the page: elements and canvases are sent, what the caller holds stays usable", async () => {
     const file = await pictureFile("images/card-1.png");
     const bitmap = await createImageBitmap(file, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
-    const canvas = document.createElement("canvas");
-    canvas.width = bitmap.width;
-    canvas.height = bitmap.height;
-    canvas.getContext("2d")!.drawImage(bitmap, 0, 0);
+    const canvas = canvasOf(bitmap);
     const img = new Image();
     img.src = URL.createObjectURL(file);
     const images: ImageLike[] = [bitmap, canvas, img, new URL(img.src)];
@@ -145,10 +151,7 @@ describe("InternVLWorker", () => {
   it("takes messages and gives a history that goes on here, as JSON, and after cloning", async () => {
     const file = await pictureFile("images/card-1.png");
     const bitmap = await createImageBitmap(file, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
-    const canvas = document.createElement("canvas");
-    canvas.width = bitmap.width;
-    canvas.height = bitmap.height;
-    canvas.getContext("2d")!.drawImage(bitmap, 0, 0);
+    const canvas = canvasOf(bitmap);
     const address = URL.createObjectURL(file);
     const expected = await vlm.chat("What color is it?", {
       history: (await vlm.chat("What shape is it?", { images: [file] })).history,

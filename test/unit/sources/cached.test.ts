@@ -1,17 +1,15 @@
-import { afterEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { readSmall } from "../../../src/hub/source.ts";
 import { cachedModels } from "../../../src/index.ts";
 import { fetchSource } from "../../fetched.ts";
 import { fileServer, hubServer, noise, temporaryFolder, whenHeld } from "../../hub-server.ts";
+import { closingAfterEach } from "./closing.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const WEIGHTS = noise(300_000);
 const FILES = { "config.json": utf8('{"a": 1}'), "model.safetensors": WEIGHTS };
 
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0)) await close();
-});
+const closing = closingAfterEach();
 
 function cache(): string {
   const { path, remove } = temporaryFolder();

@@ -14,7 +14,8 @@ import { cachedModels } from "../../../src/index.ts";
 import { pathOfUrl } from "../../../src/platform/files.ts";
 import { encodeHeader, openCheckpoint } from "../../../src/safetensors/index.ts";
 import { fetchSource } from "../../fetched.ts";
-import { fileServer, filesBelow, hubServer, type Misbehave, noise, temporaryFolder, whenHeld } from "../../hub-server.ts";
+import { fileServer, filesBelow, hubServer, type Misbehave, noise, whenHeld } from "../../hub-server.ts";
+import { closingAfterEach, folderIn } from "./closing.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const CONFIG = utf8('{"a": 1}');
@@ -24,17 +25,12 @@ const PAGE = "<!DOCTYPE html>\n<html><head><title>App</title></head><body></body
 const POINTER =
   "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
 
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
+const closing = closingAfterEach();
+afterEach(() => {
   vi.restoreAllMocks();
   vi.unstubAllEnvs();
-  for (const close of closing.splice(0).reverse()) await close();
 });
-function folder(): string {
-  const { path, remove } = temporaryFolder();
-  closing.push(remove);
-  return path;
-}
+const folder = () => folderIn(closing);
 const caught = async (work: Promise<unknown>): Promise<EngineError> =>
   work.then(
     () => Promise.reject(new Error("it passed")),
@@ -436,7 +432,7 @@ it("the cache of another user: a complete copy is used, and what is newer is sai
   expect(server.cdn.log).toHaveLength(1);
 });
 
-it("a disk without rights is told in one line, with what chooses another place", async () => {
+it("a disk without rights is reported in one line, with what chooses another place", async () => {
   const path = folder();
   writeFileSync(join(path, "file"), "");
   const { open } = await serve(FILES);

@@ -1,12 +1,10 @@
 import { gzipSync } from "node:zlib";
-import { afterEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { fetchLimited } from "../../../src/platform/fetch.ts";
 import { fileServer, type Misbehave, noise } from "../../hub-server.ts";
+import { closingAfterEach } from "./closing.ts";
 
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0)) await close();
-});
+const closing = closingAfterEach();
 
 const BYTES = noise(10_000);
 

@@ -40,7 +40,7 @@ describe("GGUF is called by its name, with what to take instead", () => {
   });
 });
 
-describe("an adapter's folder that is none is told as an adapter's", () => {
+describe("an adapter's folder that is none is reported as an adapter's", () => {
   const base = memoryFiles({});
   it.each<[string, RegExp]>([
     [join(folder, "nowhere"), /there is no folder/],

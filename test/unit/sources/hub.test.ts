@@ -7,6 +7,7 @@ import { readSmall } from "../../../src/hub/source.ts";
 import type { RemoteOptions } from "../../../src/hub/source-remote.ts";
 import { fetchSource } from "../../fetched.ts";
 import { COMMIT, filesBelow, gitSha1, hubServer, noise, sha256, temporaryFolder } from "../../hub-server.ts";
+import { closingAfterEach } from "./closing.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const NAME = "model.safetensors";
@@ -15,11 +16,10 @@ const CONFIG = utf8('{"a": 1}');
 const FILES = { "config.json": CONFIG, "tokenizer.json": utf8("{}"), [NAME]: WEIGHTS };
 const REPO = "models--org--model";
 
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
+const closing = closingAfterEach();
+afterEach(() => {
   vi.restoreAllMocks();
   vi.unstubAllEnvs();
-  for (const close of closing.splice(0)) await close();
 });
 
 async function setUp(files: Record<string, Uint8Array> = FILES, options: Parameters<typeof hubServer>[2] = {}) {

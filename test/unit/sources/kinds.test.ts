@@ -5,8 +5,9 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { openRemotely, openSource, readSmall, type SourceLike } from "../../../src/hub/source.ts";
 import { encodeHeader, openCheckpoint, readTensor } from "../../../src/safetensors/index.ts";
 import { fetchSource } from "../../fetched.ts";
-import { fileServer, type Misbehave, noise, sendFile, sha256, temporaryFolder } from "../../hub-server.ts";
+import { fileServer, type Misbehave, noise, sendFile, sha256 } from "../../hub-server.ts";
 import { memoryFiles } from "../../support.ts";
+import { closingAfterEach, folderIn } from "./closing.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const text = async (source: SourceLike, name = "config.json") => {
@@ -14,16 +15,11 @@ const text = async (source: SourceLike, name = "config.json") => {
   return bytes && new TextDecoder().decode(bytes);
 };
 
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
+const closing = closingAfterEach();
+afterEach(() => {
   vi.unstubAllEnvs();
-  for (const close of closing.splice(0).reverse()) await close();
 });
-function folder(): string {
-  const { path, remove } = temporaryFolder();
-  closing.push(remove);
-  return path;
-}
+const folder = () => folderIn(closing);
 
 /** A File of another realm, or a polyfill's: it has the shape and not the class. */
 function fileLike(name: string, content: string, webkitRelativePath = ""): File {
@@ -82,7 +78,7 @@ describe("a source is told by its shape", () => {
     await expect(text(handle, "forbidden")).rejects.toMatchObject({ code: "bad-weights" });
   });
 
-  it("a file that changed since it was chosen is told as such", async () => {
+  it("a file that changed since it was chosen is reported as such", async () => {
     const slice = () => ({ arrayBuffer: () => Promise.reject(new DOMException("gone", "NotReadableError")) });
     const file = { name: "config.json", size: 4, slice } as unknown as File;
     await expect(text([file])).rejects.toMatchObject({ code: "bad-weights", hint: "the file was changed or moved: choose it again" });

@@ -17,6 +17,7 @@ import {
   temporaryFolder,
   whenHeld,
 } from "../../hub-server.ts";
+import { closingAfterEach } from "./closing.ts";
 
 const NAME = "model.safetensors";
 const TRUE = noise(300_000);
@@ -31,10 +32,7 @@ function expectTrue(bytes: Uint8Array | EngineError): void {
   expect(sha256(bytes)).toBe(sha256(TRUE));
 }
 
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0)) await close();
-});
+const closing = closingAfterEach();
 
 /** A fresh cache, a server, and how a load from it ends. Time does not pass: the waits are only noted. */
 async function setUp(server: TestServer) {
@@ -363,9 +361,9 @@ describe("a server that misbehaves", () => {
     const idle = 86_400_000; // a day, which passes when the first half is here, and not while the machine does something else
     let passes: () => void = () => {};
     const { setTimeout: real } = globalThis;
-    const timers = vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms?: number) => {
+    const timers = vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms?: number, ...given: []) => {
       if (ms === idle) passes = run;
-      return real(run, ms);
+      return real(run, ms, ...given); // undici gives its own
     }) as typeof setTimeout);
     const cache = temporaryFolder();
     let again: NodeJS.Timeout | undefined;

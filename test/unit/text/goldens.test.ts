@@ -1,12 +1,12 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { finishResponse } from "../../../src/text/response.ts";
-import { StreamDecoder } from "../../../src/text/stream.ts";
+import { streamDecoder } from "../../../src/text/stream.ts";
 import { imagePrefix, placeholders, promptParts, promptText, videoPrefix } from "../../../src/text/template.ts";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
 import { goldenRows, load, readJson, TINY, tokenizerFiles } from "./fixtures.ts";
 
 function stream(tokenizer: Tokenizer, ids: number[]): string {
-  const decoder = new StreamDecoder(tokenizer);
+  const decoder = streamDecoder(tokenizer);
   return ids.map((id) => decoder.push(id)).join("") + decoder.end();
 }
 

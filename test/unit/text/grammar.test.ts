@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, inject, it } from "vitest";
 import { Grammars } from "../../../src/text/grammar/engine.ts";
 import { type Format, grammarOf } from "../../../src/text/grammar/schema.ts";
 import { loadTokenizer, type Tokenizer } from "../../../src/text/tokenizer.ts";
+import { randomNumbers } from "../../shared/random.ts";
 import { errorsOf, schemas, validatorOf } from "../../shared/schemas.ts";
 import { pathOf } from "../../support.ts";
 
@@ -66,14 +67,6 @@ async function allows({ tokenizer, grammars, end }: Vocabulary, format: Format, 
   const taken = ids.every((id) => matcher.accept(id));
   matcher.dispose();
   return taken;
-}
-
-function randomNumbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
 }
 
 let nano: Vocabulary;
@@ -184,6 +177,7 @@ describe("a JSON Schema as a grammar", () => {
     [{ type: "object", unevaluatedProperties: false }, "unevaluatedProperties"],
     [{ type: "array", contains: {} }, "contains"],
     [{ type: "array", uniqueItems: true }, "uniqueItems"],
+    [{ type: "array", uniqueItems: "yes" }, 'uniqueItems "yes", needs true or false'],
     [{ type: "array", items: [{}] }, "items that are a list"],
     [{ type: "integer", multipleOf: 3 }, "multipleOf"],
     [{ type: "string", contentEncoding: "base64" }, "contentEncoding"],

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { EngineError } from "../../../src/errors.ts";
-import { StreamDecoder } from "../../../src/text/stream.ts";
+import { streamDecoder } from "../../../src/text/stream.ts";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
 import { type Files, failure as failureOf, load, readBytes, readJson, readText } from "./fixtures.ts";
 
@@ -71,7 +71,7 @@ describe("InternLM2's tokenizer", () => {
   it("streams answers that are tidied up", async () => {
     const tokenizer = await load(filesOf("."));
     const text = "It is , I 'm sure , n't so ? a ' b ' c 've 's . . ' 'm  ' m . 're !";
-    const decoder = new StreamDecoder(tokenizer);
+    const decoder = streamDecoder(tokenizer);
     const ids = tokenizer.encode(text);
     const pieces = ids.map((id) => decoder.push(id));
     const all = pieces.join("") + decoder.end();

@@ -1,14 +1,14 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { finishResponse } from "../../../src/text/response.ts";
-import { StreamDecoder } from "../../../src/text/stream.ts";
+import { streamDecoder } from "../../../src/text/stream.ts";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
 import { fewer } from "../../shared/quick.ts";
 import { load, tokenizerFiles } from "./fixtures.ts";
 import { SENTENCE_PIECE } from "./sentence-piece.ts";
 
 function pieces(tokenizer: Tokenizer, ids: readonly number[]): string[] {
-  const decoder = new StreamDecoder(tokenizer);
+  const decoder = streamDecoder(tokenizer);
   return [...ids.map((id) => decoder.push(id)), decoder.end()];
 }
 
@@ -84,7 +84,7 @@ describe("pieces", () => {
     fc.assert(
       fc.property(text, stops, fc.boolean(), (said, stop, byBytes) => {
         const ids = byBytes ? bytes(...new TextEncoder().encode(said)) : tokenizer.encode(said);
-        const decoder = new StreamDecoder(tokenizer, stop);
+        const decoder = streamDecoder(tokenizer, stop);
         let streamed = "";
         let stoppedAt = Number.POSITIVE_INFINITY;
         for (const [i, id] of ids.entries()) {
@@ -134,7 +134,7 @@ describe("pieces", () => {
   it("cost the same in a long answer: tokens of nothing but white space or broken bytes", () => {
     // Were the work quadratic, this would not end within the test's time.
     for (const value of [0x20, 0xff, 0x3c]) {
-      const decoder = new StreamDecoder(tokenizer);
+      const decoder = streamDecoder(tokenizer);
       let length = 0;
       for (let i = 0; i < 200_000; i++) length += decoder.push(byteIds[value]!).length;
       length += decoder.end().length;

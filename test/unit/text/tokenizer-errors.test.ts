@@ -13,6 +13,19 @@ describe("missing files", () => {
     expect(none.hint).toContain("tokenizer_config.json");
   });
 
+  it("a tokenizer of Qwen2's class is not asked for tokenizer.model: on a server each name is a request", async () => {
+    const asked: string[] = [];
+    const { loadTokenizer } = await import("../../../src/text/tokenizer.ts");
+    const files: Files = { ...fast, "tokenizer_config.json": '{"tokenizer_class":"Qwen2Tokenizer"}' };
+    await loadTokenizer(async (name) => {
+      asked.push(name);
+      const file = files[name];
+      return typeof file === "string" ? new TextEncoder().encode(file) : file;
+    });
+    expect(asked).toContain("tokenizer.json");
+    expect(asked).not.toContain("tokenizer.model");
+  });
+
   it("names the missing half of a slow tokenizer", async () => {
     expect((await failure({ "vocab.json": slow["vocab.json"]! })).message).toContain("has vocab.json but not merges.txt");
     expect((await failure({ "merges.txt": slow["merges.txt"]! })).message).toContain("has merges.txt but not vocab.json");
@@ -34,6 +47,11 @@ describe("broken files", () => {
     ["null", { ...fast, "tokenizer_config.json": "null" }, "tokenizer_config.json must hold a JSON object, it holds null"],
     ["not UTF-8", { ...fast, "special_tokens_map.json": Uint8Array.of(0x7b, 0xff, 0x7d) }, "special_tokens_map.json is not UTF-8"],
     ["no model", { "tokenizer.json": "{}" }, "tokenizer.json is not a tokenizer: its model is missing"],
+    [
+      "another model",
+      { "tokenizer.json": JSON.stringify({ ...json, model: { ...json.model, dropout: 0.1 } }) },
+      "its model has dropout 0.1, which is not supported",
+    ],
     ["no vocabulary", { "tokenizer.json": JSON.stringify({ ...json, model: { type: "BPE" } }) }, "tokenizer.json is not a tokenizer"],
     ["no added tokens", { "tokenizer.json": JSON.stringify({ ...json, added_tokens: undefined }) }, "tokenizer.json is not a tokenizer"],
     [

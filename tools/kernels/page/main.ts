@@ -1,9 +1,9 @@
 import { decodeError } from "../../../src/api/worker-protocol.ts";
-import { type BenchReport, isOp } from "../../../src/harness/bench.ts";
-import { benchCases } from "../../../src/harness/bench-cases.ts";
 import type { Report } from "../../../src/harness/report.ts";
 import { byId } from "../../demo/dom.ts";
 import { explain } from "../../demo/explain.ts";
+import { type BenchReport, isOp } from "../bench.ts";
+import { benchCases } from "../bench-cases.ts";
 import { reportJson } from "../choose.ts";
 import { casesOf } from "./cases.ts";
 import type { Message, Request } from "./protocol.ts";

@@ -1,7 +1,7 @@
 import type { PortableError } from "../../../src/api/worker-protocol.ts";
-import type { BenchReport, BenchResult } from "../../../src/harness/bench.ts";
-import type { Ceilings } from "../../../src/harness/bench-ceilings.ts";
 import type { Report } from "../../../src/harness/report.ts";
+import type { BenchReport, BenchResult } from "../bench.ts";
+import type { Ceilings } from "../bench-ceilings.ts";
 import type { Choice } from "../choose.ts";
 
 /** What the page asks its worker for; a worker runs one request. */

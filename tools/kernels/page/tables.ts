@@ -1,7 +1,7 @@
-import type { BenchResult } from "../../../src/harness/bench.ts";
-import type { Ceilings } from "../../../src/harness/bench-ceilings.ts";
 import type { Report } from "../../../src/harness/report.ts";
 import { byId, make } from "../../demo/dom.ts";
+import type { BenchResult } from "../bench.ts";
+import type { Ceilings } from "../bench-ceilings.ts";
 import { reasonsOf } from "../choose.ts";
 
 /** A row whose first cell names it; on a narrow page each cell shows its column's name, from `data-label`. */

@@ -1,8 +1,8 @@
 import { encodeError } from "../../../src/api/worker-protocol.ts";
 import { EngineError } from "../../../src/errors.ts";
 import { type Gpu, openGpu } from "../../../src/gpu/device.ts";
-import { runBench } from "../../../src/harness/bench.ts";
 import { runCases } from "../../../src/harness/report.ts";
+import { runBench } from "../bench.ts";
 import { casesOf } from "./cases.ts";
 import type { Message, Request } from "./protocol.ts";
 

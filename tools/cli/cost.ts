@@ -1,5 +1,5 @@
-import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "../../src/model/config.ts";
+import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../../src/tensor/tensor.ts";
 
 /** Floating-point operations (a multiply-add is two) of the vision tower and the projector for one tile. */
 export function visionFlops({ vision: v, language, tileSize, tokensPerTile }: ModelConfig): number {

@@ -1,8 +1,8 @@
-import type { Gpu } from "../gpu/device.ts";
-import { compiles } from "../gpu/language.ts";
-import { type Program, Programs } from "../gpu/program.ts";
-import { f32Bits } from "../ops/check.ts";
-import { shaders } from "../ops/tools/shaders.gen.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
+import { compiles } from "../../src/gpu/language.ts";
+import { type Program, Programs } from "../../src/gpu/program.ts";
+import { f32Bits } from "../../src/ops/check.ts";
+import { shaders } from "../../src/ops/tools/shaders.gen.ts";
 import { type Contender, timeInterleaved } from "./bench-timer.ts";
 
 /** What this adapter can do at most, measured. */

@@ -1,15 +1,15 @@
-import { EngineError } from "../errors.ts";
-import type { Gpu } from "../gpu/device.ts";
-import { type Program, Programs } from "../gpu/program.ts";
-import { quoted } from "../options.ts";
-import type { Bindable } from "../tensor/tensor.ts";
+import { EngineError } from "../../src/errors.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
+import { type Program, Programs } from "../../src/gpu/program.ts";
+import type { Expectation, KernelCase, PeerSpec } from "../../src/harness/case.ts";
+import { operandsOf } from "../../src/harness/operands.ts";
+import { Random } from "../../src/harness/random.ts";
+import { deviationOf, excessOf } from "../../src/harness/run.ts";
+import { quoted } from "../../src/options.ts";
+import type { Bindable } from "../../src/tensor/tensor.ts";
 import { type BenchCase, benchCases, type Goal } from "./bench-cases.ts";
 import { type Ceilings, ceilingContenders, type MeasuredCeilings, measureCeilings } from "./bench-ceilings.ts";
 import { type Contender, type Timing, timeInterleaved } from "./bench-timer.ts";
-import type { Expectation, KernelCase, PeerSpec } from "./case.ts";
-import { operandsOf } from "./operands.ts";
-import { Random } from "./random.ts";
-import { deviationOf, excessOf } from "./run.ts";
 
 /** How fast a contender was. */
 export interface Speed {
@@ -127,6 +127,11 @@ function judge(goal: Goal, c: BenchCase, of: BenchResult, rivals: readonly PeerR
 /** What a peer's NMSE may be: some quantise the activations too where weights are quantised. */
 const peerBound = (spec: PeerSpec): number => (spec.op === "matmul" && spec.w.scales ? 1e-3 : 1e-10);
 
+interface Rival {
+  peer: string;
+  run: PeerRun;
+}
+
 interface Built {
   variant: string;
   test: KernelCase;
@@ -181,72 +186,80 @@ class Timed {
   }
 }
 
+/** Each variant of a case that was asked for, built and checked; what is wrong with one is reported. */
+async function buildVariants(timed: Timed, c: BenchCase, variants: readonly string[], report: BenchReport, options: BenchOptions) {
+  const { name } = c.of(undefined);
+  const built: Built[] = [];
+  for (const variant of variants) {
+    const test = c.of(variant);
+    if (!options.goals && !test.name.includes(options.filter ?? "")) continue;
+    try {
+      built.push(await timed.build(test, variant, name));
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      const problem = `${test.name}: ${error.message}`;
+      report.problems.push(problem);
+      options.onProblem?.(problem);
+    }
+  }
+  return built;
+}
+
+/** Puts the same case on each peer that has its op into `rivals`; a peer whose output is wrong is reported and stays. */
+async function addRivals(rivals: Rival[], output: Expectation | undefined, name: string, report: BenchReport, options: BenchOptions) {
+  for (const peer of options.peers ?? []) {
+    try {
+      const run = output?.peer && (await peer.prepare(output.peer));
+      if (!run) continue;
+      rivals.push({ peer: peer.name, run });
+      const { nmse } = deviationOf(output, new Uint32Array(Float32Array.from(run.output).buffer));
+      if (nmse > peerBound(output.peer!)) throw new Error(`its output is wrong: NMSE ${nmse.toExponential(1)}`);
+    } catch (error) {
+      const problem = `${name} on ${peer.name}: ${String((error as Error).message).split("\n")[0]}`;
+      report.problems.push(problem);
+      options.onPeerProblem?.(problem);
+    }
+  }
+}
+
+const speedOf = ({ flops, bytes }: BenchCase, { n, min, median: ms, max }: Timing): Speed => ({
+  ...{ n, ms, minMs: min, maxMs: max },
+  gflops: flops / ms / 1e6,
+  gbps: bytes / ms / 1e6,
+});
+
+/** Times the variants of a case, its rivals and the ceiling in turns, and adds what comes of it to the report. */
 async function benchCase(gpu: Gpu, c: BenchCase, measured: MeasuredCeilings, report: BenchReport, options: BenchOptions): Promise<void> {
-  const programs = new Programs(gpu);
-  const timed = new Timed(gpu, programs);
+  const timed = new Timed(gpu, new Programs(gpu));
   const own = c.of(undefined);
   const { name, op } = own;
-  const built: Built[] = [];
-  const rivals: { peer: string; run: PeerRun }[] = [];
+  const rivals: Rival[] = [];
   try {
     // As the engine would: where the device tunes, it measures now which variant it takes.
     if (gpu.tuning.enabled) await timed.record(own, name);
     const chosen = chosenOf(gpu, c);
-    for (const variant of options.goals ? [chosen] : c.variants(gpu)) {
-      const test = c.of(variant);
-      if (!options.goals && !test.name.includes(options.filter ?? "")) continue;
-      try {
-        built.push(await timed.build(test, variant, name));
-      } catch (error) {
-        if (!(error instanceof EngineError)) throw error;
-        const problem = `${test.name}: ${error.message}`;
-        report.problems.push(problem);
-        options.onProblem?.(problem);
-      }
-    }
-    const [output] = timed.outputs;
-    for (const peer of options.peers ?? []) {
-      try {
-        const run = output?.peer && (await peer.prepare(output.peer));
-        if (!run) continue;
-        rivals.push({ peer: peer.name, run });
-        const { nmse } = deviationOf(output, new Uint32Array(Float32Array.from(run.output).buffer));
-        if (nmse > peerBound(output.peer!)) throw new Error(`its output is wrong: NMSE ${nmse.toExponential(1)}`);
-      } catch (error) {
-        const problem = `${name} on ${peer.name}: ${String((error as Error).message).split("\n")[0]}`;
-        report.problems.push(problem);
-        options.onPeerProblem?.(problem);
-      }
-    }
+    const built = await buildVariants(timed, c, options.goals ? [chosen] : c.variants(gpu), report, options);
+    await addRivals(rivals, timed.outputs[0], name, report, options);
     const limits = await ceilingContenders(gpu, measured, c.ceiling, c.bytes);
     const contenders = [...built.map(({ contender }) => contender), ...rivals.map(({ run }) => run)];
     const times = await timeInterleaved(contenders, undefined, limits);
     const ceiling = Math.max(...limits.map(({ work }, i) => work / times[contenders.length + i]!.median / 1e6));
-    const speeds = ({ n, min, median: ms, max }: Timing): Speed => ({
-      ...{ n, ms, minMs: min, maxMs: max },
-      gflops: c.flops / ms / 1e6,
-      gbps: c.bytes / ms / 1e6,
-    });
-    let ours: BenchResult | undefined;
-    for (const [i, { variant, test }] of built.entries()) {
-      const speed = speeds(times[i]!);
+    const ours = built.map(({ variant, test }, i): BenchResult => {
+      const speed = speedOf(c, times[i]!);
       const fraction = (c.ceiling === "fmaGflops" ? speed.gflops : speed.gbps) / ceiling;
-      const result = { name: test.name, op, variant, ...speed, fraction, ceiling, chosen: variant === chosen };
-      report.cases.push(result);
-      if (result.chosen) ours = result;
-      options.onResult?.(result);
-    }
-    const best = Math.min(...times.slice(0, built.length).map(({ median }) => median));
-    const results: PeerResult[] = [];
-    for (const [i, { peer }] of rivals.entries()) {
-      const speed = speeds(times[built.length + i]!);
-      const result = { name, op, peer, ...speed, ratio: speed.ms / best };
-      report.peers?.push(result);
-      results.push(result);
-      options.onResult?.(result);
-    }
-    for (const goal of (ours && c.goals) ?? []) {
-      const judged = judge(goal, c, ours!, results);
+      return { name: test.name, op, variant, ...speed, fraction, ceiling, chosen: variant === chosen };
+    });
+    const best = Math.min(...ours.map(({ ms }) => ms));
+    const theirs = rivals.map(({ peer }, i): PeerResult => {
+      const speed = speedOf(c, times[built.length + i]!);
+      return { name, op, peer, ...speed, ratio: speed.ms / best };
+    });
+    report.cases.push(...ours);
+    report.peers?.push(...theirs);
+    for (const result of [...ours, ...theirs]) options.onResult?.(result);
+    const taken = ours.find((result) => result.chosen);
+    for (const goal of (taken && c.goals) ?? []) {
+      const judged = judge(goal, c, taken!, theirs);
       if (judged) report.goals?.push(judged);
     }
   } finally {

@@ -1,15 +1,22 @@
-import type { Gpu } from "../gpu/device.ts";
-import { type AttentionVariant, type DecodeVariant, type MatmulVariant, type NormVariant, triesOf, variantsOf } from "../ops/choose.ts";
-import { chosenVariant } from "../ops/matmul.ts";
-import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../tensor/tensor.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
+import type { KernelCase } from "../../src/harness/case.ts";
+import { causalCase, visionCase } from "../../src/harness/cases/attention-case.ts";
+import { matmulCase } from "../../src/harness/cases/matmul-case.ts";
+import { normCase } from "../../src/harness/cases/norm.ts";
+import { ropeCase } from "../../src/harness/cases/rope.ts";
+import { embedCase, swigluCase } from "../../src/harness/cases/rowwise.ts";
+import { argmaxCase } from "../../src/harness/cases/sample.ts";
+import {
+  type AttentionVariant,
+  type DecodeVariant,
+  type MatmulVariant,
+  type NormVariant,
+  triesOf,
+  variantsOf,
+} from "../../src/ops/choose.ts";
+import { chosenVariant } from "../../src/ops/matmul.ts";
+import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype } from "../../src/tensor/tensor.ts";
 import type { Ceilings } from "./bench-ceilings.ts";
-import type { KernelCase } from "./case.ts";
-import { causalCase, visionCase } from "./cases/attention-case.ts";
-import { matmulCase } from "./cases/matmul.ts";
-import { normCase } from "./cases/norm.ts";
-import { ropeCase } from "./cases/rope.ts";
-import { embedCase, swigluCase } from "./cases/rowwise.ts";
-import { argmaxCase } from "./cases/sample.ts";
 
 /** What a case is meant to reach: `least` times the speed of every peer whose name contains `over`, or this share of its ceiling. */
 export type Goal = { over: "" | "onnxruntime" | "jax"; least: number } | { ofCeiling: number };
@@ -48,7 +55,7 @@ const OVER_ORT: readonly Goal[] = [{ over: "onnxruntime", least: 2 }];
 
 function vision(tokens: number, heads: number, headDim: number, goals: readonly Goal[] = []): BenchCase {
   return {
-    of: (variant) => visionCase(heads, headDim, tokens, 1, undefined, variant as AttentionVariant | undefined),
+    of: (variant) => visionCase({ heads, headDim, tokens, variant: variant as AttentionVariant | undefined }),
     flops: 4 * tokens * tokens * heads * headDim,
     bytes: 4 * 4 * tokens * heads * headDim,
     ceiling: "fmaGflops",

@@ -1,5 +1,5 @@
-import type { SyntheticRule } from "../ops/synth.ts";
-import { elementsOf } from "../tensor/tensor.ts";
+import type { SyntheticRule } from "../../src/ops/synth.ts";
+import { elementsOf } from "../../src/tensor/tensor.ts";
 
 /** The multipliers of Murmur3's finaliser. */
 const M1 = 0x85ebca6b;

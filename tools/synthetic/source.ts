@@ -1,10 +1,10 @@
-import type { Gpu } from "../gpu/device.ts";
-import { Programs } from "../gpu/program.ts";
-import { fillSynthetic, type SyntheticRule, type SyntheticTarget } from "../ops/synth.ts";
-import { elementsOf } from "../tensor/tensor.ts";
-import { CHUNK_BYTES } from "./reads.ts";
-import { synthesize, syntheticRule } from "./synthetic.ts";
-import { madeTensors, type StoredTensor, type TensorSource } from "./tensor-source.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
+import { Programs } from "../../src/gpu/program.ts";
+import { fillSynthetic, type SyntheticRule, type SyntheticTarget } from "../../src/ops/synth.ts";
+import { elementsOf } from "../../src/tensor/tensor.ts";
+import { CHUNK_BYTES } from "../../src/weights/reads.ts";
+import { madeTensors, type StoredTensor, type TensorSource } from "../../src/weights/tensor-source.ts";
+import { synthesize, syntheticRule } from "./tensors.ts";
 
 /**
  * Tensors of the synthetic rule (facts/SYNTHETIC.md), bf16, made on the GPU: no file, and nothing to upload.
