@@ -40,10 +40,9 @@ export class EngineError extends Error {
     this.param = options.param;
   }
 
-  /** What JSON says of it: of an error it has no message by itself. */
-  toJSON(): Pick<EngineError, "name" | "code" | "message" | "hint" | "param" | "partialText"> {
-    const { name, code, message, hint, param, partialText } = this;
-    return { name, code, message, hint, param, partialText };
+  /** What JSON says of it: an error's message alone would be left out. */
+  toJSON(): object {
+    return { ...this, message: this.message };
   }
 }
 
@@ -54,7 +53,7 @@ export const disposed = (): EngineError => new EngineError("disposed", "this mod
 export const late = <T>(what: string, part: Promise<T>): Promise<T> =>
   part.catch((cause: unknown) => {
     throw new EngineError("network", `${what} could not be loaded`, {
-      hint: "check the connection and that all files of the library are there, then try again",
+      hint: "check the connection and the library's files, then try again",
       cause,
     });
   });

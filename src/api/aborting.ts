@@ -16,22 +16,18 @@ export async function abortable<T>(signal: AbortSignal | undefined, work: () => 
  * nobody has begun to read, not at all.
  */
 export function leaving<T>(pieces: AsyncGenerator<T, void, void>, left: () => void): AsyncGenerator<T, void, void> {
-  const leave =
-    <A>(how: (given: A) => Promise<IteratorResult<T, void>>) =>
-    (given: A) => {
-      left();
-      return how.call(pieces, given);
-    };
-  return Object.assign(pieces, { return: leave(pieces.return), throw: leave(pieces.throw) });
+  const { return: leave } = pieces;
+  pieces.return = (given) => {
+    left();
+    return leave.call(pieces, given);
+  };
+  return pieces;
 }
 
 /** Waits until `work` is done or the signal fires, whichever comes first. */
 export async function doneOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
   let leave!: () => void;
-  const fired = new Promise<void>((resolve) => {
-    leave = onAbort(signal, resolve);
-  });
-  await Promise.race([fired, work]);
+  await Promise.race([new Promise<void>((resolve) => (leave = onAbort(signal, resolve))), work]);
   leave();
 }
 
