@@ -39,6 +39,11 @@ export class EngineError extends Error {
     this.partialText = options.partialText;
     this.param = options.param;
   }
+
+  /** What JSON says of it: an error's message alone would be left out. */
+  toJSON(): object {
+    return { ...this, message: this.message };
+  }
 }
 
 /** The error of asking a model that was disposed. */
@@ -48,7 +53,7 @@ export const disposed = (): EngineError => new EngineError("disposed", "this mod
 export const late = <T>(what: string, part: Promise<T>): Promise<T> =>
   part.catch((cause: unknown) => {
     throw new EngineError("network", `${what} could not be loaded`, {
-      hint: "check the connection and that all files of the library are there, then try again",
+      hint: "check the connection and the library's files, then try again",
       cause,
     });
   });

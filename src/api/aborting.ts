@@ -11,13 +11,23 @@ export async function abortable<T>(signal: AbortSignal | undefined, work: () => 
   }
 }
 
+/**
+ * A generator that calls `left` as soon as somebody leaves it. Its own `finally` would come later: when what it waits for has come, and, where
+ * nobody has begun to read, not at all.
+ */
+export function leaving<T>(pieces: AsyncGenerator<T, void, void>, left: () => void): AsyncGenerator<T, void, void> {
+  const { return: leave } = pieces;
+  pieces.return = (given) => {
+    left();
+    return leave.call(pieces, given);
+  };
+  return pieces;
+}
+
 /** Waits until `work` is done or the signal fires, whichever comes first. */
 export async function doneOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
   let leave!: () => void;
-  const fired = new Promise<void>((resolve) => {
-    leave = onAbort(signal, resolve);
-  });
-  await Promise.race([fired, work]);
+  await Promise.race([new Promise<void>((resolve) => (leave = onAbort(signal, resolve))), work]);
   leave();
 }
 

@@ -1,5 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { any, count, flag, number, readOptions, signal, wrong } from "../options.ts";
+import { leaving } from "./aborting.ts";
 import { checkBiases } from "./answer.ts";
 import { bodyOf, newId } from "./openai.ts";
 import { Answers, type Observe } from "./openai-answers.ts";
@@ -98,17 +99,13 @@ export async function completeText(
   async function* chunks(): AsyncGenerator<TextCompletion, void, void> {
     const usage = read.stream_options?.include_usage;
     const nothing = usage ? { usage: null } : {};
-    try {
-      if (echo) for (const index of asking.keys()) yield { ...head, choices: [choice(index, echoed(index), [], null)], ...nothing };
-      for await (const { index, text, tokens, finish } of answers.news()) {
-        yield { ...head, choices: [choice(index, text, tokens, finish ?? null)], ...nothing };
-      }
-      if (usage) yield { ...head, choices: [], ...answers.cost(prompts.length) };
-    } finally {
-      answers.abort();
+    if (echo) for (const index of asking.keys()) yield { ...head, choices: [choice(index, echoed(index), [], null)], ...nothing };
+    for await (const { index, text, tokens, finish } of answers.news()) {
+      yield { ...head, choices: [choice(index, text, tokens, finish ?? null)], ...nothing };
     }
+    if (usage) yield { ...head, choices: [], ...answers.cost(prompts.length) };
   }
-  if (read.stream) return chunks();
+  if (read.stream) return leaving(chunks(), () => answers.abort());
   const whole = await answers.whole();
   const choices = whole.map(({ index, text, tokens, finish }) => choice(index, echoed(index) + text, tokens, finish!));
   return { ...head, choices, ...answers.cost(prompts.length) };

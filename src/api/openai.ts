@@ -2,6 +2,7 @@ import { EngineError } from "../errors.ts";
 import { any, described, flag, isRecord, oneOf, type Reader, reading, readOptions, text, wrong } from "../options.ts";
 import type { Format } from "../text/grammar/schema.ts";
 import { TEMPLATES } from "../text/template.ts";
+import { leaving } from "./aborting.ts";
 import { checkBiases, prepareAsk } from "./answer.ts";
 import type { Ask } from "./asking.ts";
 import { plainSchema } from "./format.ts";
@@ -149,7 +150,7 @@ export async function complete(
     observe,
   });
   const head = { id: newId("chatcmpl"), created, model };
-  if (stream) return chunks(answers, head, accepted);
+  if (stream) return leaving(chunks(answers, head, accepted), () => answers.abort());
   const whole = await answers.whole();
   const { usage, timings } = answers.cost(1);
   const choices = whole.map(({ index, text, tokens, calls, finish }) => ({
@@ -184,18 +185,14 @@ async function* chunks(
     ],
     ...(includeUsage ? { usage: null } : {}),
   });
-  try {
-    for (let i = 0; i < n; i++) yield chunk(i, { role: "assistant", content: "" });
-    let left = n;
-    for await (const { index, text, tokens, calls, finish } of answers.news()) {
-      if (text !== "" || tokens.length > 0) yield chunk(index, { content: text }, undefined, tokens);
-      if (calls.length > 0) yield chunk(index, { tool_calls: calls });
-      if (finish === undefined) continue;
-      const last = --left === 0 && !includeUsage;
-      yield { ...chunk(index, {}, finish), ...(last ? { timings: answers.cost(1).timings } : {}) };
-    }
-    if (includeUsage) yield { ...head, object: "chat.completion.chunk", choices: [], ...answers.cost(1) };
-  } finally {
-    answers.abort();
+  for (let i = 0; i < n; i++) yield chunk(i, { role: "assistant", content: "" });
+  let left = n;
+  for await (const { index, text, tokens, calls, finish } of answers.news()) {
+    if (text !== "" || tokens.length > 0) yield chunk(index, { content: text }, undefined, tokens);
+    if (calls.length > 0) yield chunk(index, { tool_calls: calls });
+    if (finish === undefined) continue;
+    const last = --left === 0 && !includeUsage;
+    yield { ...chunk(index, {}, finish), ...(last ? { timings: answers.cost(1).timings } : {}) };
   }
+  if (includeUsage) yield { ...head, object: "chat.completion.chunk", choices: [], ...answers.cost(1) };
 }

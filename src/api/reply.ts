@@ -2,6 +2,7 @@ import { aborted, EngineError, onAbort, throwIfAborted } from "../errors.ts";
 import type { PromptProgress } from "../generate/request.ts";
 import type { Box } from "../media/boxes.ts";
 import { described } from "../options.ts";
+import { leaving } from "./aborting.ts";
 import type { Accepted, Ask } from "./asking.ts";
 import type { Message } from "./messages.ts";
 
@@ -113,18 +114,16 @@ export class ChatReply extends Promise<ChatResult> implements AsyncIterable<stri
   }
 
   /** The answer's pieces, as they come. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
+  [Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
+    return leaving(this.#read(), () => this.#abort.abort());
+  }
+
+  async *#read(): AsyncGenerator<string, void, void> {
     let next = 0;
-    let complete = false;
-    try {
-      while (true) {
-        while (next < this.#pieces.length) yield this.#pieces[next++]!;
-        if (this.#done) break;
-        await new Promise<void>((resolve) => this.#wake.push(resolve));
-      }
-      complete = true;
-    } finally {
-      if (!complete) this.#abort.abort();
+    while (true) {
+      while (next < this.#pieces.length) yield this.#pieces[next++]!;
+      if (this.#done) break;
+      await new Promise<void>((resolve) => this.#wake.push(resolve));
     }
     await this; // a failure is thrown here, after the pieces that came before it
   }

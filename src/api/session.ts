@@ -16,6 +16,9 @@ export interface SessionOptions {
 /** What `send` takes: a turn's own pictures, and how its answer is generated. */
 export interface SendOptions extends Omit<PromptOptions, "history" | "system">, GenerationOptions {}
 
+/** Messages that whoever has them may change. */
+const copied = (messages: readonly Message[]): Message[] => messages.map((message) => ({ ...message }));
+
 /** Starts a reply; `ready` is called when the question was read, and gives it what came before. */
 type Start = (accept: () => Accepted, ready: (ask: Ask) => Promise<Ask>) => ChatReply;
 
@@ -39,7 +42,7 @@ export class Session {
 
   /** What was said so far, as `reply.history` has it. */
   get history(): readonly Message[] {
-    return this.#history;
+    return copied(this.#history);
   }
 
   /**
@@ -67,7 +70,7 @@ export class Session {
     );
     const after = reply.then(
       ({ history }) => {
-        this.#history = history;
+        this.#history = copied(history);
       },
       () => {},
     );

@@ -1,4 +1,5 @@
 import { abortedBy } from "../errors.ts";
+import { leaving } from "./aborting.ts";
 import type { ChatCompletion, ChatCompletionChunk } from "./openai-types.ts";
 import type { Response } from "./worker-protocol.ts";
 
@@ -20,7 +21,7 @@ export function completion(
 
   return new Promise((resolve, reject) => {
     const running = request(abort.signal, (message) => {
-      if (message.type === "begun") resolve(chunks());
+      if (message.type === "begun") resolve(leaving(chunks(), () => abort.abort()));
       if (message.type !== "chunk") return;
       come.push(message.chunk);
       wake();
@@ -33,18 +34,14 @@ export function completion(
     settled.then((answer) => resolve(answer as ChatCompletion), reject); // a second one, behind `begun`, does nothing
 
     async function* chunks(): Chunks {
-      try {
-        while (true) {
-          while (come.length > 0) yield come.shift()!;
-          if (ended) break;
-          await new Promise<void>((next) => {
-            wake = next;
-          });
-        }
-        await settled; // a failure is thrown here
-      } finally {
-        if (!ended) abort.abort();
+      while (true) {
+        while (come.length > 0) yield come.shift()!;
+        if (ended) break;
+        await new Promise<void>((next) => {
+          wake = next;
+        });
       }
+      await settled; // a failure is thrown here
     }
   });
 }

@@ -116,7 +116,7 @@ export class ModelEngine implements Engine {
     if (placeholders !== tiles * perTile) {
       const gives = `the images give ${tiles * perTile} (${tiles} tiles)`;
       throw new EngineError("bad-input", `the prompt has ${placeholders} <IMG_CONTEXT> tokens, ${gives}`, {
-        hint: "put one <image> into the question for every image; <IMG_CONTEXT> cannot be typed",
+        hint: "put one <image> into the question for every image",
       });
     }
     this.#model.mergeIds(inputIds, imageContextId);

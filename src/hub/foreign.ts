@@ -24,7 +24,7 @@ export const limitOf = (name: string): number => (name.endsWith(".safetensors") 
 export function checkSize(name: string, size: number): void {
   if (size <= limitOf(name)) return;
   throw new EngineError("bad-weights", `${name} has ${sizeText(size)}, the limit is ${sizeText(limitOf(name))}`, {
-    hint: "this is not the file that a checkpoint has under this name: fetch it again",
+    hint: "no checkpoint has such a file: fetch it again",
   });
 }
 
@@ -36,7 +36,7 @@ async function asOurs<T>(what: string, signal: AbortSignal | undefined, work: ()
     if (cause instanceof EngineError || cause instanceof SafetensorsError) throw cause;
     throwIfAborted(signal);
     throw new EngineError("bad-weights", `cannot ${what}: ${described((cause as Error | undefined)?.message)}`, {
-      hint: "the model's source failed: its own error is the cause of this one",
+      hint: "its own error is the cause of this one",
       cause,
     });
   }
@@ -105,7 +105,7 @@ export async function readSmall(source: WeightSource, name: string): Promise<Uin
     const bytes = await file.read(0, file.size);
     if (!(bytes instanceof Uint8Array) || bytes.length !== file.size)
       throw new EngineError("bad-weights", `reading all ${file.size} bytes of ${name} gave ${described(bytes)} of ${bytes?.length}`, {
-        hint: "the file was cut short while it was read, or the model's source does not give what it says",
+        hint: "the file was cut short, or its source does not give what it says",
       });
     return bytes;
   } finally {

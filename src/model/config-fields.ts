@@ -7,7 +7,7 @@ export const FAMILY = "take InternVL2_5, InternVL3 or a dense InternVL3_5, OpenG
 /** @param hint what to do; by default the file as it was published */
 export const bad = (problem: string, hint?: string, file = "config.json"): EngineError =>
   new EngineError("bad-weights", `${file}: ${problem}`, {
-    hint: hint ?? `take ${file} as it was published${file === "config.json" ? `, or ${FAMILY}` : ""}`,
+    hint: hint ?? `take ${file} as it was published, or ${FAMILY}`,
   });
 
 /**
@@ -57,8 +57,7 @@ export class Fields {
   /** The error for a value of a key. */
   wrong(key: string, needs: string, hint?: string): EngineError {
     const value = this.get(key);
-    const few = Array.isArray(value) && value.length < 5 && value.every(Number.isFinite);
-    const has = few ? `[${value.join(", ")}]` : described(value);
+    const has = Array.isArray(value) && value.length < 5 && value.every(Number.isFinite) ? `[${value}]` : described(value);
     return bad(`${this.name(key)} is ${has}, needs ${needs}`, hint, this.#file);
   }
 

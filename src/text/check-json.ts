@@ -35,7 +35,7 @@ function checkPatterns(part: unknown, file: string): void {
   for (const [key, value] of Object.entries(part)) {
     if (key === "Regex" && !PATTERNS.includes(value as string)) {
       throw new EngineError("bad-weights", `${file} splits text by an expression that is not known: ${described(value)}`, {
-        hint: "Known are those of Qwen2, Llama 3 and GPT-2: others could take for ever on some texts.",
+        hint: "Known are those of Qwen2, Llama 3 and GPT-2.",
       });
     }
     checkPatterns(value, file);

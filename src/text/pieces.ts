@@ -27,7 +27,7 @@ export function pieceReader(decoder: unknown): PieceReader {
   if (kinds.length === 0 || !kinds.every((kind) => sentencePiece.includes(kind))) {
     const message = `tokenizer.json has a decoder of kind ${kinds.join(" + ") || "none"}, it must be ByteLevel or SentencePiece's`;
     throw new EngineError("bad-weights", message, {
-      hint: "Use the tokenizer.json of an InternVL checkpoint with a Qwen2, InternLM2 or Llama language model.",
+      hint: "Use the tokenizer files of an InternVL checkpoint.",
     });
   }
   return {

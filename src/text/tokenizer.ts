@@ -225,7 +225,7 @@ export function structuralIds(
     const id = tokenizer.idOf(token);
     return id !== undefined && tokenizer.encode(token).at(-1) === id ? id : undefined; // a piece of the vocabulary is not looked for
   };
-  const hint = "Use the tokenizer files of the InternVL checkpoint, not those of its language model.";
+  const hint = "Use the tokenizer files of an InternVL checkpoint, not its language model's.";
   const missing = STRUCTURE.filter((token) => idOf(token) === undefined);
   if (missing.length > 0) {
     throw new EngineError("bad-weights", `the tokenizer has no ${missing.length > 1 ? "tokens" : "token"} ${missing.join(", ")}`, { hint });

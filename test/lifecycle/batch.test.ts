@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
-import { type BatchItem, InternVL } from "../../src/index.ts";
+import { type BatchItem, type EngineError, InternVL } from "../../src/index.ts";
 import { codeOf, expectNoUnhandled } from "../shared/failures.ts";
 import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
@@ -88,7 +88,11 @@ describe("batch", () => {
     expect(await codeOf(vlm.batch([{ prompt: "a" }], { temperature: -1 }))).toBe("bad-input");
     expect(await codeOf(vlm.batch([{ prompt: "a" }], { rows: 0 }))).toBe("bad-input");
     const [empty, none] = await vlm.batch([{ prompt: [] }, null as never]);
-    for (const result of [empty, none]) expect(result).toMatchObject({ error: { code: "bad-input" } });
+    for (const result of [empty, none]) {
+      expect(result).toMatchObject({ error: { code: "bad-input" } });
+      const { message } = (result as { error: EngineError }).error;
+      expect(JSON.parse(JSON.stringify(result))).toMatchObject({ error: { name: "EngineError", code: "bad-input", message } });
+    }
   });
 
   it("an abort, or a callback that throws, ends the whole batch; the model stays usable and its memory flat", async () => {

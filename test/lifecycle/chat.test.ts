@@ -134,6 +134,24 @@ describe("chat", () => {
     expect((await vlm.chat(QUESTION, { images: [card] })).text).toBe(ANSWER);
   });
 
+  it("leaving is heard at once, also by who has not begun to read, or waits for the first piece", async () => {
+    const { scheduler } = partsOf(vlm);
+    let release = () => {};
+    const guest = scheduler.alone(() => new Promise<void>((resolve) => (release = resolve))); // nobody's turn comes
+    const [unread, waited] = [vlm.chat("Hello"), vlm.chat("Hello")];
+    await unread[Symbol.asyncIterator]().return();
+    const pieces = waited[Symbol.asyncIterator]();
+    const first = codeOf(pieces.next());
+    expect(await pieces.return()).toEqual({ done: true, value: undefined });
+    for (const code of [await first, await codeOf(unread), await codeOf(waited)]) expect(code).toMatch(/^aborted/);
+    const chunks = await vlm.complete({ messages: [{ role: "user", content: "Hi" }], n: 2, stream: true });
+    expect(scheduler.load.waiting).toBe(2);
+    await chunks.return();
+    expect(scheduler.load.waiting).toBe(0);
+    release();
+    await guest;
+  });
+
   it("says what is wrong with the input", async () => {
     const cases: [PromiseLike<unknown>, RegExp][] = [
       [vlm.chat("<image> and <image>", { images: [card] }), /^bad-input: .*2 <image>.*1 image/],

@@ -118,6 +118,18 @@ describe("requests", () => {
     expect(ids(both)).toEqual(ids(await vlm.chat(marked, { images: [card(1), card(2)], maxTokens: 4 })));
   });
 
+  it("what a caller does to a history, his session does not see", async () => {
+    const session = vlm.session();
+    const { history } = await session.send(q, { images: [card(1)], maxTokens: 2 });
+    const before = structuredClone(session.history);
+    for (const each of [history, session.history as Message[]]) {
+      each[0]!.content = "Another question";
+      each.push(user("And now?"));
+    }
+    expect(session.history).toEqual(before);
+    expect((await session.send(AGAIN, { maxTokens: 2 })).history.slice(0, 2)).toEqual(before);
+  });
+
   it("a history shows what was asked about, whatever has become of the buffer or the file", async () => {
     const scratch = mkdtempSync(join(tmpdir(), "w-requests-"));
     const file = join(scratch, "frame.png");
