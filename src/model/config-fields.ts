@@ -57,7 +57,7 @@ export class Fields {
   /** The error for a value of a key. */
   wrong(key: string, needs: string, hint?: string): EngineError {
     const value = this.get(key);
-    const has = Array.isArray(value) && value.length < 5 && value.every(Number.isFinite) ? `[${value}]` : described(value);
+    const has = Array.isArray(value) && value.length < 5 && value.every(Number.isFinite) ? `[${value.join(", ")}]` : described(value);
     return bad(`${this.name(key)} is ${has}, needs ${needs}`, hint, this.#file);
   }
 
