@@ -31,10 +31,12 @@ const bound: Reader<[number, number]> = (value, name) => {
 const seconds = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value) && value >= 0;
 
 const videoFile: Reader<Clip["src"]> = (value, name) => {
-  if (typeof value === "object" && value !== null && isUrlObject(value)) return value.href;
-  const given = typeof value === "string" ? value.trim() !== "" : typeof value === "object" && value !== null;
-  if (given && (typeof value === "string" || isBlob(value as object) || isBuffer(value as object))) return value as Clip["src"];
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  if (typeof value === "string" && value.trim() !== "") return value;
+  if (typeof value === "object" && value !== null) {
+    if (isUrlObject(value)) return value.href;
+    if (isBlob(value) || isBuffer(value)) return value;
+    if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  }
   throw wrong(name, value, "a video: a path, a URL, a Blob or the bytes of its file");
 };
 
@@ -42,8 +44,7 @@ const videoFile: Reader<Clip["src"]> = (value, name) => {
 const video: Reader<{ frames: Picture[]; clip?: Clip }> = (value, name) => {
   if (isRecord(value)) {
     const read = readOptions(name, value, { src: at(name, videoFile), frames: at(name, count), bound: at(name, bound) });
-    if (read.src === undefined) throw wrong(`${name}.src`, read.src, "a video: a path, a URL, a Blob or the bytes of its file");
-    const clip = { src: read.src, frames: read.frames ?? FRAMES, bound: read.bound };
+    const clip = { src: read.src ?? videoFile(undefined, `${name}.src`), frames: read.frames ?? FRAMES, bound: read.bound };
     if (clip.frames > MOST_FRAMES) throw wrong(`${name}.frames`, clip.frames, `at most ${MOST_FRAMES}`);
     return { frames: Array.from({ length: clip.frames }, (_, i) => ({ name: `frame ${i + 1}`, sources: [clip.src] })), clip };
   }

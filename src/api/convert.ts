@@ -134,14 +134,8 @@ async function convertInto(
   { to, shardBytes, device, signal, config }: Settings,
   report: Report,
 ): Promise<TensorReport[]> {
-  const sha256 = await hashes(
-    files,
-    report(
-      "hash",
-      files.files.reduce((sum, { size }) => sum + size, 0),
-    ),
-    signal,
-  );
+  const total = files.files.reduce((sum, { size }) => sum + size, 0);
+  const sha256 = await hashes(files, report("hash", total), signal);
   const metadata = new Map([
     ["format", "pt"],
     ["converted_by", "internvl-webgpu"],
@@ -204,17 +198,8 @@ async function smallFiles(
  */
 export async function convertWeights(source: SourceLike, options: ConvertOptions): Promise<Conversion> {
   const from = checkSource(source);
-  const {
-    to,
-    layout,
-    out,
-    adapters: sources,
-    shardBytes = SHARD_BYTES,
-    device,
-    signal,
-    onProgress,
-    ...hub
-  } = readOptions("convertWeights", options, CONVERT);
+  const { to, layout, out, adapters: sources = [], shardBytes = SHARD_BYTES, ...more } = readOptions("convertWeights", options, CONVERT);
+  const { device, signal, onProgress, ...hub } = more;
   if (to === undefined) throw wrong("to", to, "a format: q4, q8, f32, f16 or bf16");
   if (out === undefined) throw wrong("out", out, "a folder for the new checkpoint");
   if (layout !== undefined && isQuantized(to)) {
@@ -232,7 +217,7 @@ export async function convertWeights(source: SourceLike, options: ConvertOptions
   return abortable(signal, async () => {
     const folder = await openOutput(out); // before a download
     const opened = await openSource(from, { ...hub, signal, onProgress: tell });
-    const adapters = await openAdapters(sources ?? [], { ...hub, signal });
+    const adapters = await openAdapters(sources, { ...hub, signal });
     const checkpoint = await openCheckpoint(opened, { signal, adapters });
     try {
       const { small, config } = await smallFiles(opened, checkpoint, layout && LAYOUT[layout]);

@@ -7,7 +7,7 @@ import type { Ask } from "./asking.ts";
 import type { GenerationOptions } from "./generation.ts";
 import type { PictureOptions } from "./image-options.ts";
 import type { ImageLike } from "./images.ts";
-import { type ContentPart, contentOf, type History, type Message, type Texts } from "./messages.ts";
+import { type History, type Message, messagesOf, type Texts, userContent } from "./messages.ts";
 import type { Source } from "./pictures.ts";
 import { type Placed, placePictures } from "./placing.ts";
 import { promptTiles, type TiledPicture, type Tiling, tilePicture } from "./tiling.ts";
@@ -85,12 +85,6 @@ export async function checkLength(
   );
 }
 
-/** A message as the history holds it: a text alone, or its pictures and the text that says with `<image>` where they belong. */
-function userMessage({ text }: Placed, pictures: readonly TiledPicture[]): Message {
-  if (pictures.length === 0) return { role: "user", content: text };
-  return { role: "user", content: [...pictures.map(({ held }): ContentPart => held), { type: "text", text }] };
-}
-
 /** Decodes and tiles the pictures, builds the prompt and tokenises it: everything before the GPU (MODEL.md §1 and §6). */
 export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<PreparedPrompt> {
   const { config, tokenizer } = preparing;
@@ -119,6 +113,11 @@ export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<Pre
   for (const [i, turn] of placed.turns.entries()) turns.push({ placed: turn, pictures: await tiled(turn), answer: answers[i]! });
   const pictures = await tiled(placed.question);
 
+  const said = ({ text }: Placed, own: readonly TiledPicture[]) =>
+    userContent(
+      text,
+      own.map(({ held }) => held),
+    );
   const asked = ({ text }: Placed, own: readonly TiledPicture[]) => ({ text, tiles: own.map(({ count }) => count) });
   const parts: PromptPart[] = promptParts(
     { system, history: turns.map((turn) => [asked(turn.placed, turn.pictures), turn.answer]), question: asked(placed.question, pictures) },
@@ -132,12 +131,8 @@ export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<Pre
       config.tileSize,
     ),
     messages: [
-      ...(ask.systemSaid && ask.system !== undefined ? [{ role: "system" as const, content: contentOf(ask.system, ask.systemTexts) }] : []),
-      ...turns.flatMap((turn, i): Message[] => {
-        const { answer, answerTexts } = ask.turns[i]!;
-        return [userMessage(turn.placed, turn.pictures), { role: "assistant", content: contentOf(answer, answerTexts) }];
-      }),
-      userMessage(placed.question, pictures),
+      ...messagesOf(ask, (i) => said(turns[i]!.placed, turns[i]!.pictures)),
+      { role: "user", content: said(placed.question, pictures) },
     ],
   };
 }

@@ -41,19 +41,17 @@ export interface Gpu {
 
 // Wanted where present, required nowhere: every op has a path without them.
 const WANTED_FEATURES = ["shader-f16", "subgroups", "subgroup-size-control", "chromium-experimental-subgroup-matrix"];
+const WANTED_LIMITS = [
+  "maxStorageBufferBindingSize",
+  "maxBufferSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+] as const;
 
 /** Asks an adapter for everything it has to give. */
 async function requestDevice(adapter: GPUAdapter, name: string): Promise<GPUDevice> {
   const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
-  const requiredLimits: Record<string, number> = {};
-  for (const limit of [
-    "maxStorageBufferBindingSize",
-    "maxBufferSize",
-    "maxComputeWorkgroupStorageSize",
-    "maxComputeInvocationsPerWorkgroup",
-  ] as const) {
-    requiredLimits[limit] = adapter.limits[limit];
-  }
+  const requiredLimits = Object.fromEntries(WANTED_LIMITS.map((limit) => [limit, adapter.limits[limit]]));
   const hint = 'choose another adapter (device: { adapter: "part of its name" }), or update its driver';
   const refused = (cause?: Error) =>
     new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} gave no device${cause ? `: ${cause.message}` : ""}`, {

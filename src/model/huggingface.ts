@@ -1,20 +1,13 @@
 import { EngineError } from "../errors.ts";
-import { decodeText, parseJsonObject } from "../json.ts";
+import { decodeText, type ReadFile, readJson } from "../json.ts";
 import { described } from "../options.ts";
 import { readChatTemplate } from "../text/chat-template.ts";
 import { type ModelConfig, stopIdsOf, tokensOf } from "./config.ts";
 import { bad, Fields } from "./config-fields.ts";
 
-/** Reads a small file of the checkpoint's folder; undefined where there is none. */
-type ReadFile = (name: string) => Promise<Uint8Array | undefined>;
 type Json = Record<string, unknown>;
 
 const OTHER = "take the processor's files of an InternVL model whose name ends in -hf or -HF";
-
-async function readJson(read: ReadFile, name: string): Promise<Json | undefined> {
-  const bytes = await read(name);
-  return bytes && parseJsonObject(name, bytes);
-}
 
 const same = (values: readonly number[]) => (value: unknown) =>
   Array.isArray(value) && value.length === values.length && value.every((each, i) => Math.abs((each as number) - values[i]!) < 1e-6);

@@ -1,5 +1,5 @@
 import { EngineError, late } from "../errors.ts";
-import { decodeText, parseJsonObject } from "../json.ts";
+import { decodeText, type ReadFile, readJson } from "../json.ts";
 import { described, quoted } from "../options.ts";
 import type { TokenBound } from "./bound.ts";
 import { checkTokenizerJson, type OtherIds, REFETCH } from "./check-json.ts";
@@ -39,9 +39,6 @@ export interface Tokenizer {
   isSpecial(id: number): boolean;
 }
 
-/** Reads a file of the checkpoint's folder; undefined when there is none. */
-export type ReadFile = (name: string) => Promise<Uint8Array | undefined>;
-
 type Json = Record<string, unknown>;
 
 /**
@@ -71,14 +68,8 @@ export async function readTokenizer(
   const sentencePiece = pieces ? await read("tokenizer.model") : undefined;
   if (sentencePiece !== undefined) {
     const { tokenizerJsonFromSentencePiece } = await late("what reads SentencePiece's tokenizers", import("./sentence-piece-json.ts")); // most pages never need it
-    const {
-      json,
-      added: tokens,
-      cleansUp,
-      dummyPrefix,
-      silent,
-      prepare,
-    } = tokenizerJsonFromSentencePiece({ model: sentencePiece, added, config: { ...map, ...config } }, rows);
+    const files = { model: sentencePiece, added, config: { ...map, ...config } };
+    const { json, added: tokens, cleansUp, dummyPrefix, silent, prepare } = tokenizerJsonFromSentencePiece(files, rows);
     const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleaning: await cleaningIf(cleansUp) };
     return { json, file: "tokenizer.model", tokens, listed, silent, prepare, joining };
   }
@@ -203,11 +194,6 @@ function tryOut(tokenizer: Tokenizer, file: string, byteLevel: boolean): void {
   });
   if (ids.every((id) => Number.isSafeInteger(id) && id >= 0) && (!byteLevel || text.endsWith(SAMPLE))) return;
   throw new EngineError("bad-weights", `${file} is not a tokenizer: it makes ${quoted(text)} of ${quoted(SAMPLE)}`, { hint: REFETCH });
-}
-
-async function readJson(read: ReadFile, name: string): Promise<Json | undefined> {
-  const bytes = await read(name);
-  return bytes && parseJsonObject(name, bytes);
 }
 
 /** Tokens that a prompt is built of. */

@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
 import { type Checkpoint, readExactly, type TensorEntry } from "../safetensors/index.ts";
-import { BYTES_PER_ELEMENT, codeAt, elementsOf, GROUP, widenHalf } from "../tensor/tensor.ts";
+import { BYTES_PER_ELEMENT, codeAt, elementsOf, GROUP, widenBf16, widenHalf } from "../tensor/tensor.ts";
 import { CODES, isCoded, PLAIN, SCALES_SUFFIX } from "./formats.ts";
 import { CHUNK_BYTES } from "./reads.ts";
 import { bytesOf, readAll, readEntry, type TensorSource } from "./tensor-source.ts";
@@ -25,11 +25,8 @@ function decode(bytes: Uint8Array, dtype: string, scales: Uint16Array | undefine
   const start = bytes.byteOffset % 4 === 0 ? bytes.byteOffset : 0;
   const count = bytes.length / (CODES[dtype] ? BYTES_PER_ELEMENT[CODES[dtype]!] : BYTES_PER_ELEMENT[PLAIN[dtype]!]);
   if (dtype === "F32") to.set(new Float32Array(buffer, start, count));
-  else if (dtype === "BF16") {
-    const bits = new Uint16Array(buffer, start, count);
-    const words = new Uint32Array(to.buffer);
-    for (let i = 0; i < count; i++) words[i] = bits[i]! << 16;
-  } else if (dtype === "F16") {
+  else if (dtype === "BF16") to.set(widenBf16(new Uint16Array(buffer, start, count)));
+  else if (dtype === "F16") {
     const bits = new Uint16Array(buffer, start, count);
     for (let i = 0; i < count; i++) to[i] = HALVES[bits[i]!]!;
   } else for (let i = 0; i < count; i++) to[i] = codeAt(bytes, i, CODES[dtype]!) * HALVES[scales![Math.floor((first + i) / GROUP)]!]!;

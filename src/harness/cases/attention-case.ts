@@ -1,14 +1,13 @@
-import type { Gpu } from "../../gpu/device.ts";
 import type { Program } from "../../gpu/program.ts";
 import { causalAttention, ropeAttention, visionAttention } from "../../ops/attention.ts";
-import { type AttentionVariant, type DecodeVariant, type MatmulVariant, variantsOf } from "../../ops/choose.ts";
+import type { AttentionVariant, DecodeVariant, MatmulVariant } from "../../ops/choose.ts";
 import type { KvCache, KvDtype } from "../../ops/kv-cache.ts";
 import { matmul } from "../../ops/matmul.ts";
 import * as reference from "../../reference/attention.ts";
 import { norm } from "../../reference/norm.ts";
 import type { Activation } from "../../tensor/tensor.ts";
 import { boundOf, scoresOf } from "../bounds.ts";
-import { defineCase, type Expectation, type KernelCase, type Operands, stepOf, wholeOf } from "../case.ts";
+import { defineCase, type Expectation, type KernelCase, lacks, type Operands, stepOf, wholeOf } from "../case.ts";
 import { POISON } from "../guard.ts";
 import { indicesOf, pickFrom } from "../picks.ts";
 import { HUGE, type Random } from "../random.ts";
@@ -65,9 +64,6 @@ function pickedHeads(
 
 const EPS = 1e-6;
 const COLUMNS = 24; // of a product behind: more than a workgroup's
-
-const lacks = (gpu: Gpu, variant: AttentionVariant | undefined, width: number): boolean =>
-  variant !== undefined && !variantsOf(gpu, "attention", { width }).includes(variant);
 
 /** Where a case's queries and keys are. */
 function layoutOf({ heads, kvHeads, headDim, positions, tokens, start, room = 0, spare = 0 }: Causal) {
@@ -166,8 +162,7 @@ export function causalCase(spec: Causal): KernelCase {
     ...(positions ? {} : { tokens }),
     ...(positions && positions.length > 1 ? { at: positions.map((position) => position ?? "none").join("/") } : { start: step.start }),
     ...{ heads, kv_heads: kvHeads, d: headDim, kv },
-    ...(room ? { room } : {}),
-    ...(spare ? { spare } : {}),
+    ...{ room: room || undefined, spare: spare || undefined },
     ...{ outliers, huge, rope, normed, product, precision, variant: variant ?? prefill },
   };
   return defineCase(positions ? "attention_decode" : "attention_prefill", params, {
@@ -177,11 +172,9 @@ export function causalCase(spec: Causal): KernelCase {
     ...(huge && { bound: scoresOf(HUGE) }),
     ...(size && { size }),
     unsupported: (gpu) =>
-      (variant && !variantsOf(gpu, "decode", { width: headDim }).includes(variant)) ||
-      lacks(gpu, prefill, headDim) ||
-      (product && !variantsOf(gpu, "matmul", { dtype: "bf16", rows: tokens, width }).includes(product))
-        ? `this adapter does not run the variant ${variant ?? prefill}${product ? ` or ${product}` : ""}`
-        : undefined,
+      lacks(gpu, "decode", variant, { width: headDim }) ??
+      lacks(gpu, "attention", prefill, { width: headDim }) ??
+      lacks(gpu, "matmul", product, { dtype: "bf16", rows: tokens, width }),
     record(program, operands): Expectation[] {
       const { random } = operands;
       const qs = random.values(tokens * width);
@@ -228,10 +221,10 @@ interface Vision {
 }
 
 export function visionCase({ heads, headDim, tokens, tiles = 1, size, variant, precision }: Vision): KernelCase {
-  const params = { tokens, heads, d: headDim, ...(tiles > 1 ? { tiles } : {}), precision, variant };
+  const params = { tokens, heads, d: headDim, tiles: tiles > 1 ? tiles : undefined, precision, variant };
   return defineCase("attention_vision", params, {
     ...(precision && { bound: boundOf("attention_vision", precision) }),
-    unsupported: (gpu) => (lacks(gpu, variant, headDim) ? `this adapter does not run the variant ${variant}` : undefined),
+    unsupported: (gpu) => lacks(gpu, "attention", variant, { width: headDim }),
     step: { units: tiles, start: 0 },
     ...(size && { size }),
     record(program, operands): Expectation[] {

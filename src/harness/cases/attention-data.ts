@@ -61,24 +61,15 @@ export function addOutliers(
  */
 export function quarterTurns(random: Random, context: number, headDim: number) {
   const table = new Float32Array(context * headDim);
-  for (let i = 0; i < table.length; i += 2)
-    table.set(
-      random.pick([
-        [1, 0],
-        [0, 1],
-        [-1, 0],
-        [0, -1],
-      ]),
-      i,
-    );
+  for (let i = 0; i < table.length; i += 2) {
+    const quarter = random.integer(0, 3);
+    table.set([[1, 0, -1, 0][quarter]!, [0, 1, 0, -1][quarter]!], i);
+  }
   const rotated = (x: Float32Array, position: number) =>
     x.map((own, i) => {
       const half = headDim / 2;
-      const [cos, sin] = table.subarray(position * headDim + 2 * (i % half), position * headDim + 2 * (i % half) + 2) as unknown as [
-        number,
-        number,
-      ];
-      return own * cos + (i < half ? -x[i + half]! : x[i - half]!) * sin;
+      const at = position * headDim + 2 * (i % half);
+      return own * table[at]! + (i < half ? -x[i + half]! : x[i - half]!) * table[at + 1]!;
     });
   return { table, rotated };
 }

@@ -8,16 +8,8 @@ export type Write = (set: Characters) => string;
 const DIGIT: Characters = [[0x30, 0x39]];
 const WORD: Characters = union(DIGIT, [[0x41, 0x5a]], one(0x5f), [[0x61, 0x7a]]);
 const SPACE: Characters = union(
-  [[0x09, 0x0d]],
-  one(0x20),
-  one(0xa0),
-  one(0x1680),
+  ...Array.from("\t\n\v\f\r \xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff", (each) => one(each.charCodeAt(0))),
   [[0x2000, 0x200a]],
-  [[0x2028, 0x2029]],
-  one(0x202f),
-  one(0x205f),
-  one(0x3000),
-  one(0xfeff),
 );
 const LINE_ENDS: Characters = union(one(0x0a), one(0x0d), [[0x2028, 0x2029]]);
 const CLASSES: Readonly<Record<string, Characters>> = {

@@ -43,16 +43,11 @@ const CHOICES = ["anyOf", "oneOf"] as const;
 const KNOWN = new Set([...SAID, ...Object.values(OF).flat(), ...CHOICES, "allOf", "$ref", "type", "enum", "const"]);
 const MOST_DEPTH = 200;
 
-const typeOf = (value: unknown): string =>
-  value === null
-    ? "null"
-    : Array.isArray(value)
-      ? "array"
-      : typeof value !== "number"
-        ? typeof value
-        : Number.isInteger(value)
-          ? "integer"
-          : "number";
+function typeOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  return Number.isInteger(value) ? "integer" : typeof value;
+}
 
 const isType = (value: unknown, type: string): boolean => type === typeOf(value) || (type === "number" && typeof value === "number");
 
