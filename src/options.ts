@@ -214,7 +214,3 @@ export function sizeText(bytes: number): string {
   const [unit, name] = bytes < 1e6 ? [1e3, "kB"] : bytes < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
   return `${(bytes / (unit as number)).toFixed(1)} ${name}`;
 }
-
-/** What to do where somebody has a GGUF file. */
-export const NO_GGUF =
-  "GGUF is llama.cpp's own format, which this engine neither reads nor writes: take the original checkpoint (OpenGVLab/InternVL2_5-4B, say); llama.cpp's converters make GGUF of what `internvl convert --layout hf --to bf16` writes";

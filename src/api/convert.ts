@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { NO_GGUF } from "../gguf.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
 import { asBadWeights, openWeights } from "../hub/open.ts";
 import { type OutputFolder, type OutputLike, openOutput, output, writeInto, writeWhole } from "../hub/output.ts";
@@ -18,7 +19,7 @@ import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.
 import { relayout } from "../model/relayout.ts";
 import { filesIn } from "../model/relayout-files.ts";
 import { isHead } from "../model/tensors.ts";
-import { callback, count, isRecord, NO_GGUF, oneOf, type Reader, readOptions, wrong } from "../options.ts";
+import { callback, count, isRecord, oneOf, type Reader, readOptions, wrong } from "../options.ts";
 import { newSha256 } from "../platform/sha256.ts";
 import { type Checkpoint, MAX_READ } from "../safetensors/index.ts";
 import { isQuantized } from "../tensor/tensor.ts";
