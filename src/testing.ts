@@ -13,6 +13,7 @@ import { openSource, readSmall, type WeightSource } from "./hub/source.ts";
 import { decodeImage } from "./media/decode.ts";
 import { tileImage } from "./media/tiles.ts";
 import type { Model, Tiles } from "./model/internvl.ts";
+import { recordTrace } from "./model/trace.ts";
 import type { VisualLayout } from "./model/visual-cache.ts";
 import { GREEDY } from "./ops/sample-state.ts";
 import { count, flag, isRecord, number, reading, readOptions, wrong } from "./options.ts";
@@ -174,7 +175,7 @@ export async function traceForward(vlm: InternVL, request: TraceRequest): Promis
     const layout = tiles && (await traceVision(model, tiles, result));
     if (inputIds.length > 0) {
       const recorder = recorderOf(model);
-      const { program, dispose } = await model.decoder.recordTrace(recorder.tap, inputIds.length);
+      const { program, dispose } = await recordTrace(model.decoder.parts, recorder.tap, inputIds.length);
       await model.decoder.prefill(0, model.mergeIds(inputIds, imageContextId, layout), 0, {
         program,
         after: (_start, units) => recorder.collect(units),

@@ -1,10 +1,9 @@
 import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
-import { badImage } from "../media/image.ts";
+import { badImage, MOST_BYTES } from "../media/image.ts";
 import { sniff } from "../media/sniff.ts";
 import { quoted } from "../options.ts";
 import { fetchLimited } from "../platform/fetch.ts";
-import { MOST_BYTES } from "./image-options.ts";
 
 /** What PNG, JPEG, GIF, WebP and other files begin with, in base64. */
 const BASE64_FILE = /^(iVBORw0KGgo|\/9j\/|R0lGOD|UklGR|Qk[0-2]|PHN2Zy|JVBERi)/;

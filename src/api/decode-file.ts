@@ -1,11 +1,12 @@
 import { platform } from "#platform";
 import { late } from "../errors.ts";
 import { decodeImage } from "../media/decode.ts";
+import { readDimensions } from "../media/dimensions.ts";
 import { badImage, checkDimensions, type RgbImage } from "../media/image.ts";
 import { plainJpeg } from "../media/jpeg.ts";
 import { readJpeg } from "../media/jpeg-structure.ts";
 import { rgbFromPixels } from "../media/pixels.ts";
-import { NATIVE, readDimensions, sniff } from "../media/sniff.ts";
+import { NATIVE, sniff } from "../media/sniff.ts";
 import type { ImageOptions } from "./image-options.ts";
 
 /** A file's pixels, as Pillow's `convert("RGB")` has them. EXIF and colour profile are not heeded: upstream heeds neither. */

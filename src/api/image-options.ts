@@ -1,8 +1,5 @@
 import type { ImageLimits } from "../media/image.ts";
 
-/** The longest file that is taken for a picture, in bytes: photos of 200 million pixels are far below it. */
-export const MOST_BYTES = 2 ** 29;
-
 /**
  * Who decodes pictures.
  *

@@ -1,9 +1,9 @@
 import { platform } from "#platform";
 import { EngineError, late } from "../errors.ts";
-import { badImage, checkDimensions, type RgbImage } from "../media/image.ts";
+import { badImage, checkDimensions, MOST_BYTES, type RgbImage } from "../media/image.ts";
 import { rgbFromPixels } from "../media/pixels.ts";
 import { has, wrong } from "../options.ts";
-import { type ImageOptions, MOST_BYTES } from "./image-options.ts";
+import type { ImageOptions } from "./image-options.ts";
 
 /** Raw pixels, 8 bits a channel, row by row; alpha is dropped. */
 export interface RawImage {

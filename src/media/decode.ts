@@ -1,11 +1,11 @@
 import { EngineError, late } from "../errors.ts";
 import { wrong } from "../options.ts";
 import type { decodeInThread } from "./decode-client.ts";
+import { readDimensions } from "./dimensions.ts";
 import { isSound } from "./huffman-walk.ts";
 import { badImage, checkDimensions, DAMAGED, type ImageLimits, type RgbImage } from "./image.ts";
 import { decodeWithJs } from "./jpeg.ts";
 import { type JpegParts, readJpeg } from "./jpeg-structure.ts";
-import { readDimensions } from "./sniff.ts";
 
 export interface DecodeOptions extends ImageLimits {
   /** Put before messages: a file name, "image 2". */

@@ -18,6 +18,9 @@ export interface ImageLimits {
   allowTruncated?: boolean | undefined;
 }
 
+/** The longest file that is taken for a picture, in bytes: photos of 200 million pixels are far below it. */
+export const MOST_BYTES = 2 ** 29;
+
 const DEFAULT_MAX_PIXELS = 200_000_000;
 const DEFAULT_MAX_SIDE = 65_535;
 

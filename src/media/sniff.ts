@@ -1,5 +1,3 @@
-import { late } from "../errors.ts";
-import { readJpegFrame } from "./jpeg-frame.ts";
 import type { ImageFormat } from "./unsupported.ts";
 
 export type { ImageFormat };
@@ -55,24 +53,6 @@ export function sniff(bytes: Uint8Array): ImageFormat {
   if (/^\s*(<!--[\s\S]*-->\s*)?(<!DOCTYPE html|<html)/i.test(head)) return "html";
   if (/^\s*(<svg[\s>]|(<\?xml|<!--|<!DOCTYPE svg)[\s\S]*<svg[\s>])/i.test(head)) return "svg";
   return "unknown";
-}
-
-/** The format and declared size of a PNG or JPEG, from its header alone: nothing is decoded or allocated. */
-export async function readDimensions(bytes: Uint8Array): Promise<{ format: "png" | "jpeg"; width: number; height: number }> {
-  const format = sniff(bytes);
-  switch (format) {
-    case "png": {
-      const { readPngHeader } = await late("the decoder of PNGs", import("./png-header.ts"));
-      const { width, height } = readPngHeader(bytes);
-      return { format, width, height };
-    }
-    case "jpeg": {
-      const { width, height } = readJpegFrame(bytes);
-      return { format, width, height };
-    }
-    default:
-      throw (await late("what tells why a picture cannot be read", import("./unsupported.ts"))).unsupported(format, bytes);
-  }
 }
 
 function startsWith(bytes: Uint8Array, offset: number, magic: string): boolean {

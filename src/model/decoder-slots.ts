@@ -2,8 +2,8 @@ import { platform } from "#platform";
 import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { scopedOn } from "../gpu/devices.ts";
-import type { Program, Tap } from "../gpu/program.ts";
-import { createCache, createCaches, type KvCache, type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
+import type { Program } from "../gpu/program.ts";
+import { createCache, type KvCache, type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
 import { sample } from "../ops/sample.ts";
 import {
   alters,
@@ -35,6 +35,9 @@ export interface DecoderParts {
   chunk: number; // tokens in one prefill step, at most
 }
 
+/** What the decoder's layers work with beside their weights. */
+export const stateOf = ({ visual, config }: DecoderParts): DecoderState => ({ visual, heads: config.language.heads });
+
 /** The residual stream [chunk, H], as long as a prefill step. */
 export function createResidual(gpu: Gpu, width: number, chunk: number): Activation {
   return { label: "x", rows: { base: 0, unit: 1 }, width, buffer: gpu.memory.create("residual", chunk * width * 4) };
@@ -46,13 +49,8 @@ interface SlotPrograms {
   head: Program;
 }
 
-const buffersOf = ({ keys, values }: KvCache): GPUBuffer[] => [keys, values].map((each) => bindingOf(each).buffer);
-
-/** A program whose intermediates are tapped. */
-export interface Trace {
-  program: Program;
-  dispose(): void;
-}
+/** The GPU buffers of a layer's keys and values. */
+export const buffersOf = ({ keys, values }: KvCache): GPUBuffer[] => [keys, values].map((each) => bindingOf(each).buffer);
 
 const gpusOf = (stages: readonly Stage[]): Gpu[] => [...new Set(stages.map(({ gpu }) => gpu))];
 
@@ -63,7 +61,7 @@ export class Decoder {
   /** Positions of each slot. */
   readonly context: number;
   readonly state: SampleState;
-  readonly #parts: DecoderParts;
+  readonly parts: DecoderParts;
   #caches: KvCache[] = []; // of every layer
   #slots: SlotPrograms[] = [];
   readonly #logits: Activation; // [most slots, vocab]
@@ -71,7 +69,7 @@ export class Decoder {
   #drawing = false; // whether any answer was more than greedy
 
   private constructor(parts: DecoderParts, most: number, context: number) {
-    this.#parts = parts;
+    this.parts = parts;
     this.context = context;
     const { memory } = parts.gpu;
     const { vocabSize } = parts.config.language;
@@ -105,7 +103,7 @@ export class Decoder {
 
   /** Tokens of a prompt in one step, at most. */
   get chunk(): number {
-    return Math.min(this.#parts.chunk, this.context);
+    return Math.min(this.parts.chunk, this.context);
   }
 
   /**
@@ -113,7 +111,7 @@ export class Decoder {
    * @throws EngineError limit-exceeded, out-of-memory: with as many slots as before
    */
   async resize(slots: number): Promise<void> {
-    const { stages, order, config, kv } = this.#parts;
+    const { stages, order, config, kv } = this.parts;
     await order.idle();
     const before = this.slots;
     for (const [device, gpu] of gpusOf(stages).entries()) {
@@ -146,11 +144,11 @@ export class Decoder {
 
   /** The device of a layer. */
   #gpuOf(layer: number): Gpu {
-    return partOf(this.#parts.stages, layer).gpu;
+    return partOf(this.parts.stages, layer).gpu;
   }
 
   #createCache(layer: number, slots: number): KvCache {
-    const { config, kv } = this.#parts;
+    const { config, kv } = this.parts;
     return createCache(this.#gpuOf(layer).memory, layer, config.language, this.context, slots, kv);
   }
 
@@ -166,7 +164,7 @@ export class Decoder {
   }
 
   async #record(): Promise<void> {
-    const { stages } = this.#parts;
+    const { stages } = this.parts;
     const last = stages.at(-1)!;
     const defer = !this.#drawing;
     const inStages = async (label: string, units: number, record: (p: Program, stage: Stage) => void, options = {}) => {
@@ -192,57 +190,26 @@ export class Decoder {
   }
 
   /** A chunk of one sequence: `step.units` of its ids from `step.start` on. */
-  #recordPrefill(p: Program, stage: Stage, caches: readonly KvCache[], tap?: Tap): void {
-    const { ids, language, stages } = this.#parts;
-    recordDecoder(p, language, stage, stage === stages[0] ? ids : undefined, caches, this.#decoderState, { tap });
+  #recordPrefill(p: Program, stage: Stage, caches: readonly KvCache[]): void {
+    const { ids, language, stages } = this.parts;
+    recordDecoder(p, language, stage, stage === stages[0] ? ids : undefined, caches, stateOf(this.parts));
   }
 
   /** Logits of a chunk's last position, and the first new id of a slot. */
   #recordFirst(p: Program, { x }: Stage, slot: number): void {
-    const { language } = this.#parts;
+    const { language } = this.parts;
     const logits = recordHead(p, language, x, { last: true, out: { ...this.#logits, rows: { base: 1, unit: 0 } } });
     sample(p, logits, this.state, slot, logits.maxima);
   }
 
   /** One token of every busy slot: the last id of each goes in, the next one comes out, in `state.next`. */
   #recordDecode(p: Program, stage: Stage): void {
-    const { language, stages } = this.#parts;
+    const { language, stages } = this.parts;
     const ids = stage === stages[0] ? this.state.next : undefined;
-    recordDecoder(p, language, stage, ids, this.#caches, this.#decoderState, { separate: true });
+    recordDecoder(p, language, stage, ids, this.#caches, stateOf(this.parts), { separate: true });
     if (stage !== stages.at(-1)) return;
     const logits = recordHead(p, language, stage.x, { out: this.#logits });
     sample(p, logits, this.state, "slots", logits.maxima);
-  }
-
-  get #decoderState(): DecoderState {
-    const { visual, config } = this.#parts;
-    return { visual, heads: config.language.heads };
-  }
-
-  /**
-   * A prefill of up to `context` tokens with every intermediate, the final norm and the logits of every position. Its keys and values are
-   * its own, in f32: what is traced is the arithmetic, without the rounding of a cache.
-   *
-   * @throws EngineError bad-input for a decoder on several devices
-   */
-  async recordTrace(tap: Tap, context: number): Promise<Trace> {
-    const { gpu, stages, config, language, chunk } = this.#parts;
-    const [stage, other] = stages;
-    if (!stage || other) throw new EngineError("bad-input", "a model on several devices is not traced", { hint: "load it on one" });
-    const caches = createCaches(gpu.memory, config.language, context, 1, "f32").map((cache) => ({ ...cache, slot: 0 }));
-    // A traced step holds the logits of every position: as many rows as one binding takes.
-    const rows = Math.min(chunk, context, Math.floor(gpu.memory.maxBinding / (this.#logits.width * 4)));
-    const program = await stage.programs.record("prefill", rows, (p) => {
-      this.#recordPrefill(p, stage, caches, tap);
-      recordHead(p, language, stage.x, { tap }); // [tokens, vocab]
-    });
-    return {
-      program,
-      dispose() {
-        program.dispose();
-        for (const buffer of caches.flatMap(buffersOf)) gpu.memory.destroy(buffer);
-      },
-    };
   }
 
   /** Compiles what greedy decoding does without, where a way to sample, a mask or the telling of probabilities (`more`) needs it. */
@@ -254,13 +221,13 @@ export class Decoder {
 
   /** Sets how a slot samples; its random numbers and its counts of ids begin anew, and it has no mask. */
   setSampling(slot: number, sampling: Sampling): void {
-    const { gpu, order } = this.#parts;
+    const { gpu, order } = this.parts;
     order.behind(() => setSampling(gpu.memory, this.state, slot, sampling));
   }
 
   /** Sets what the slot's next id may be, a bit an id, and how often ids were chosen that no step has chosen. */
   setChoice(slot: number, mask: Uint32Array<ArrayBuffer> | undefined, counts?: ReadonlyMap<number, number>): void {
-    const { gpu, order } = this.#parts;
+    const { gpu, order } = this.parts;
     if (!mask && !counts) return;
     order.behind(() => {
       if (mask) setMask(gpu.memory, this.state, slot, mask);
@@ -270,7 +237,7 @@ export class Decoder {
 
   /** Whether the next steps also say how probable their ids were. */
   setTelling(tells: boolean): void {
-    this.#parts.order.behind(() => {
+    this.parts.order.behind(() => {
       this.state.tells = tells;
     });
   }
@@ -287,8 +254,8 @@ export class Decoder {
   ): Promise<number> {
     const { program, after } = options;
     const programs = program ? [program] : this.#slots[slot]!.prefill;
-    const { gpu, order } = this.#parts;
-    gpu.memory.write(this.#parts.ids, start * 4, ids.subarray(start));
+    const { gpu, order } = this.parts;
+    gpu.memory.write(this.parts.ids, start * 4, ids.subarray(start));
     const { maxUnits } = programs[0]!;
     let units = 0;
     for (let at = start; at < ids.length; at += maxUnits) {
@@ -304,14 +271,14 @@ export class Decoder {
   /** Behind a prefill whose last chunk had `units` tokens: logits of the last position, and the slot's first new id. */
   first(slot: number, units: number, copy?: CopyOut): Promise<void> | undefined {
     const { head } = this.#slots[slot]!;
-    return this.#parts.order.behind(() => head.run({ units, start: 0 }, { tail: copy }));
+    return this.parts.order.behind(() => head.run({ units, start: 0 }, { tail: copy }));
   }
 
   /** Decodes one token of each slot that has a position: where its last id goes in. Nothing is waited for. */
   decode(positions: readonly (number | undefined)[], copy?: CopyOut): Promise<void> | undefined {
     const slots = [...positions.keys()].filter((slot) => positions[slot] !== undefined);
     const busy = slots.map((slot) => positions[slot]!);
-    const { gpu, order } = this.#parts;
+    const { gpu, order } = this.parts;
     gpu.counters.decodeSteps++;
     const step = { units: busy.length, start: Math.max(...busy), positions: busy, slots };
     return order.run(this.#decodes[busy.length - 1]!, step, { tail: copy, chosen: true });
@@ -319,14 +286,14 @@ export class Decoder {
 
   /** Slot 0's logits of the last step [vocab]. */
   async readLogits(): Promise<Float32Array<ArrayBuffer>> {
-    await this.#parts.order.idle();
-    return new Float32Array(await this.#parts.gpu.memory.read(this.#logits.buffer, 0, this.#logits.width * 4));
+    await this.parts.order.idle();
+    return new Float32Array(await this.parts.gpu.memory.read(this.#logits.buffer, 0, this.#logits.width * 4));
   }
 
   /** Slot 0's next id. */
   async readId(): Promise<number> {
-    await this.#parts.order.idle();
-    return new Uint32Array(await this.#parts.gpu.memory.read(this.state.next, 0, 4))[0]!;
+    await this.parts.order.idle();
+    return new Uint32Array(await this.parts.gpu.memory.read(this.state.next, 0, 4))[0]!;
   }
 
   #disposePrograms(): void {
@@ -337,7 +304,7 @@ export class Decoder {
 
   /** Frees caches and programs. */
   dispose(): void {
-    const { memory } = this.#parts.gpu;
+    const { memory } = this.parts.gpu;
     for (const [i, cache] of this.#caches.entries()) for (const buffer of buffersOf(cache)) this.#gpuOf(i).memory.destroy(buffer);
     this.#disposePrograms();
     destroySampleState(memory, this.state);

@@ -3,16 +3,14 @@ import type { Gpu } from "../gpu/device.ts";
 import { scopedOn } from "../gpu/devices.ts";
 import { MAX_SLOTS, type Precision, type Program, Programs, type Tap } from "../gpu/program.ts";
 import { type KvDtype, kvBytes, slotBytes } from "../ops/kv-cache.ts";
-import { ropeTable } from "../ops/rope.ts";
+import { inverseFrequencies, ropeTable } from "../ops/rope.ts";
 import { pixelUnshuffle, VISUAL_FLAG } from "../ops/rowwise.ts";
 import { described } from "../options.ts";
 import { bindingOf, type Vector } from "../tensor/tensor.ts";
 import type { GpuWeights } from "../weights/gpu-weights.ts";
 import type { LanguageConfig, ModelConfig } from "./config.ts";
 import { createResidual, Decoder, type DecoderParts } from "./decoder-slots.ts";
-import { interpolatePositions } from "./positions.ts";
 import { recordProjector } from "./projector.ts";
-import { ropeFrequencies } from "./rope.ts";
 import { DIRECT, onOne, type Part, partOf } from "./stages.ts";
 import { chunkFor, mostTiles } from "./steps.ts";
 import { declareModel, type ModelWeights } from "./tensors.ts";
@@ -103,13 +101,17 @@ export class Model {
     const { parts = onOne(config.language.layers) } = options;
     const on = (layer: number) => w[partOf(parts, layer).device]!;
     const Relay = parts.length > 1 ? (await late("what joins several devices", import("./relay.ts"))).Relay : undefined; // pages with one device do not download it
+    const { hiddenSize, headDim, rope } = config.language;
+    const plain = inverseFrequencies(headDim, rope.theta);
+    const { inverse, scale } =
+      rope.kind === "plain"
+        ? { inverse: plain, scale: 1 }
+        : (await late("what stretches rope", import("./rope.ts"))).ropeFrequencies(plain, rope);
     return scopedOn(gpus, "loading the model", async () => {
       const [first, ...beside] = w;
       const weights = await first!.load((declared) => declareModel(declared, config, undefined, on), beside);
       let chunk = Number.POSITIVE_INFINITY;
       for (const gpu of gpus) chunk = Math.min(chunk, await chunkFor(gpu, config, maxContext, kvBytes(config.language, maxContext, kv)));
-      const { hiddenSize, headDim, rope } = config.language;
-      const { inverse, scale } = ropeFrequencies(headDim, rope);
       const table = ropeTable(maxContext, inverse, scale);
       const each = gpus.map((gpu) => {
         const rope = gpu.memory.create("rope", table.byteLength);
@@ -194,11 +196,21 @@ export class Model {
     const { memory } = this.gpu;
     const grid = size / vision.patchSize;
     const rows = 1 + grid * grid;
+    const { position: trained } = this.#weights.vision; // [1 + from², C]
+    const from = vision.imageSize / vision.patchSize;
+    const stored =
+      grid === from
+        ? trained
+        : (await late("what resizes position embeddings", import("./positions.ts"))).interpolatePositions(
+            trained,
+            from,
+            grid,
+            vision.hiddenSize,
+          );
     const widest = Math.max(vision.intermediateSize, 3 * vision.hiddenSize, 3 * vision.patchSize ** 2);
     const tiles = Math.max(1, Math.min(mostTiles(this.gpu), Math.floor(memory.maxBinding / (rows * widest * 4))));
     const tileBytes = 3 * size * size * 4;
     const pixels = memory.create("pixels", tiles * tileBytes);
-    const stored = interpolatePositions(this.#weights.vision.position, vision.imageSize / vision.patchSize, grid, vision.hiddenSize);
     const positionBuffer = memory.create("position_embedding", stored.byteLength);
     memory.write(positionBuffer, 0, stored);
     const position: Vector = { label: "position_embedding", length: stored.length, buffer: positionBuffer };

@@ -27,7 +27,6 @@ export function interpolatePositions(
   to: number,
   width: number,
 ): Float32Array<ArrayBuffer> {
-  if (from === to) return position;
   const out = new Float32Array((1 + to * to) * width);
   out.set(position.subarray(0, width));
   const taps = axis(from, to);

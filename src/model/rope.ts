@@ -1,5 +1,3 @@
-import { inverseFrequencies } from "../ops/rope.ts";
-
 /** How positions become angles: the base, and what was done to reach longer contexts (transformers `modeling_rope_utils.py`). */
 export type Rope =
   | { kind: "plain"; theta: number }
@@ -35,9 +33,11 @@ function yarnStretch(headDim: number, { theta, original, betaFast, betaSlow, tru
   return (i) => Math.min(1, Math.max(0, (i - low) / width));
 }
 
-/** The inverse frequencies of a rope, f32 [headDim / 2], and what cosines and sines are multiplied by. */
-export function ropeFrequencies(headDim: number, rope: Rope): { inverse: Float32Array<ArrayBuffer>; scale: number } {
-  const plain = inverseFrequencies(headDim, rope.theta);
+/**
+ * The inverse frequencies of a rope, f32 [headDim / 2], made of the plain ones of its base, and what cosines and sines are multiplied by.
+ * Pages with a plain rope, as InternVL 2.5 has, do not download this.
+ */
+export function ropeFrequencies(plain: Float32Array<ArrayBuffer>, rope: Rope): { inverse: Float32Array<ArrayBuffer>; scale: number } {
   switch (rope.kind) {
     case "plain":
       return { inverse: plain, scale: 1 };
@@ -46,7 +46,7 @@ export function ropeFrequencies(headDim: number, rope: Rope): { inverse: Float32
     case "llama3":
       return { inverse: plain.map((each) => llama3(each, rope)), scale: 1 };
     case "yarn": {
-      const stretch = yarnStretch(headDim, rope);
+      const stretch = yarnStretch(2 * plain.length, rope);
       const mixed = plain.map((each, i) => (each / rope.factor) * stretch(i) + each * (1 - stretch(i)));
       return { inverse: mixed, scale: rope.attentionFactor };
     }

@@ -1,9 +1,9 @@
-import { EngineError } from "../errors.ts";
+import { EngineError, late } from "../errors.ts";
 import { once } from "./once.ts";
-import type { NativeJob, PortableImage, RgbaPixels, SizeCheck } from "./platform.ts";
+import type { PortableImage, RgbaPixels, SizeCheck } from "./platform.ts";
 
 /** Pixels as they are stored: what a browser would do to them for showing is switched off. */
-const AS_STORED: ImageBitmapOptions = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
+export const AS_STORED: ImageBitmapOptions = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
 
 const isElement = (image: object): image is HTMLImageElement => "naturalWidth" in image;
 const isCanvas = (image: object): boolean => "getContext" in image;
@@ -33,54 +33,8 @@ async function sizeOf(image: object): Promise<{ width: number; height: number } 
   return { width, height };
 }
 
-const fits = ({ limits }: GPUDevice, width: number, height: number): boolean =>
-  Math.max(width, height) <= limits.maxTextureDimension2D && (width * 4 + 256) * height <= limits.maxBufferSize;
-
-/** A device for reading pictures. Not the model's: this works before one is loaded. Its first use opens it, and the first after it was lost. */
-let readerDevice = once(openReader);
-
-async function openReader(): Promise<GPUDevice | undefined> {
-  const adapter = await navigator.gpu?.requestAdapter();
-  const device = await adapter?.requestDevice({
-    label: "internvl pictures",
-    requiredLimits: { maxTextureDimension2D: adapter.limits.maxTextureDimension2D },
-  });
-  const anew = () => {
-    readerDevice = once(openReader);
-  };
-  if (device) device.lost.then(anew);
-  else anew(); // there may be an adapter later
-  return device;
-}
-
-/**
- * Reads pixels through a texture. A 2D canvas cannot: it stores colours multiplied by alpha, so that what is
- * transparent comes back black, and colours under a small alpha come back rounded.
- */
-async function throughTexture(device: GPUDevice, source: GPUCopyExternalImageSource, width: number, height: number): Promise<RgbaPixels> {
-  const size = { width, height };
-  const texture = device.createTexture({
-    size,
-    format: "rgba8unorm",
-    usage: GPUTextureUsage.COPY_DST | GPUTextureUsage.COPY_SRC | GPUTextureUsage.RENDER_ATTACHMENT,
-  });
-  const rowBytes = Math.ceil((width * 4) / 256) * 256; // WebGPU copies rows at multiples of 256 bytes
-  const buffer = device.createBuffer({ size: rowBytes * height, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
-  try {
-    device.queue.copyExternalImageToTexture({ source }, { texture, colorSpace: "srgb", premultipliedAlpha: false }, size);
-    const encoder = device.createCommandEncoder();
-    encoder.copyTextureToBuffer({ texture }, { buffer, bytesPerRow: rowBytes }, size);
-    device.queue.submit([encoder.finish()]);
-    await buffer.mapAsync(GPUMapMode.READ);
-    const rows = new Uint8Array(buffer.getMappedRange());
-    const data = new Uint8ClampedArray(width * height * 4);
-    for (let y = 0; y < height; y++) data.set(rows.subarray(y * rowBytes, y * rowBytes + width * 4), y * width * 4);
-    return { data, width, height };
-  } finally {
-    texture.destroy();
-    buffer.destroy();
-  }
-}
+/** What reads pictures through a texture comes with the first that stands still (a video would have gone on), for all that wait at once. */
+const textures = once(() => late("what reads pictures", import("./web-texture.ts")));
 
 /**
  * The RGBA pixels of an image object in sRGB, alpha beside the colours and not multiplied into them; `undefined` for
@@ -91,10 +45,11 @@ export async function pixelsOf(image: object, check: SizeCheck): Promise<RgbaPix
   if (!size) return undefined;
   const { width, height } = size;
   check(width, height);
+  // Frames of videos go over a canvas: they have no alpha worth keeping, and copying one to a texture kills SwiftShader's process.
+  const texture = isVideo(image) || isFrame(image) ? undefined : await textures();
   try {
-    // Frames of videos go over a canvas: they have no alpha worth keeping, and copying one to a texture kills SwiftShader's process.
-    const device = isVideo(image) || isFrame(image) ? undefined : await readerDevice();
-    if (device && fits(device, width, height)) return await throughTexture(device, image as GPUCopyExternalImageSource, width, height);
+    const read = await texture?.throughTexture(image as GPUCopyExternalImageSource, width, height);
+    if (read) return read;
     // Too large for a texture, or no WebGPU: still right for what is opaque.
     const drawable = "data" in image ? await createImageBitmap(image as ImageData) : (image as ImageBitmap);
     const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
@@ -102,24 +57,6 @@ export async function pixelsOf(image: object, check: SizeCheck): Promise<RgbaPix
     return context.getImageData(0, 0, width, height);
   } catch (cause) {
     throw unreadable(cause);
-  }
-}
-
-/** Decodes a file with the browser's own decoder. @throws EngineError bad-image */
-export async function decodeNative({ bytes, format, check }: NativeJob): Promise<RgbaPixels> {
-  let bitmap: ImageBitmap;
-  try {
-    bitmap = await createImageBitmap(new Blob([bytes as Uint8Array<ArrayBuffer>]), AS_STORED);
-  } catch (cause) {
-    throw new EngineError("bad-image", `the browser cannot decode the ${format} file: ${(cause as Error).message}`, {
-      hint: "the file is damaged or of a kind that this browser does not know: convert it to PNG or JPEG",
-      cause,
-    });
-  }
-  try {
-    return (await pixelsOf(bitmap, check))!;
-  } finally {
-    bitmap.close();
   }
 }
 

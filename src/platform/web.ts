@@ -1,32 +1,21 @@
 import { EngineError, late } from "../errors.ts";
-import { quoted } from "../options.ts";
 import type { AdapterRequest, NamedAdapter, Platform } from "./platform.ts";
-import { decodeNative, fileOf, pixelsOf, portable } from "./web-images.ts";
+import { fileOf, pixelsOf, portable } from "./web-images.ts";
 import { jpegDecoder, startModel } from "./web-scripts.ts";
 import { startDecoder } from "./web-thread.ts";
 
+/** Why there is no adapter: comes where there is none. */
+const refusals = () => late("what tells why there is no adapter", import("./web-no-adapter.ts"));
+
 async function requestAdapter({ adapter: wanted, powerPreference }: AdapterRequest): Promise<NamedAdapter> {
-  if (!navigator.gpu) {
-    throw new EngineError("no-webgpu", "this browser has no WebGPU (navigator.gpu is missing)", {
-      hint: "use a current Chrome, Edge, Safari or Firefox, on a secure (https or localhost) page",
-    });
-  }
-  const hint = "see the browser's page about its graphics for the reason: chrome://gpu, edge://gpu, about:support";
-  let adapter: GPUAdapter | null;
-  try {
-    adapter = await navigator.gpu.requestAdapter({ powerPreference: powerPreference ?? "high-performance" });
-  } catch (cause) {
-    throw new EngineError("no-adapter", `this browser gives no WebGPU adapter: ${(cause as Error).message}`, { hint, cause });
-  }
+  if (!navigator.gpu) throw (await refusals()).noWebGpu();
+  const request = navigator.gpu.requestAdapter({ powerPreference: powerPreference ?? "high-performance" });
+  const adapter = await request.catch(async (cause) => Promise.reject((await refusals()).notGiven(cause)));
   // navigator.gpu can exist while there is no adapter behind it.
-  if (!adapter) throw new EngineError("no-adapter", "this browser offers no WebGPU adapter", { hint });
+  if (!adapter) throw (await refusals()).noneOffered();
   const { description, vendor, architecture, device } = adapter.info;
   const name = description || [vendor, architecture, device].filter(Boolean).join(" ");
-  if (wanted && !name.toLowerCase().includes(wanted.toLowerCase())) {
-    throw new EngineError("no-adapter", `the browser's adapter is ${JSON.stringify(name)}, asked was ${quoted(wanted)}`, {
-      hint: "leave device.adapter out: a page cannot choose among adapters by name",
-    });
-  }
+  if (wanted && !name.toLowerCase().includes(wanted.toLowerCase())) throw (await refusals()).notThatOne(name, wanted);
   return { adapter, name, zeroes: true };
 }
 
@@ -57,7 +46,7 @@ export const platform: Platform = {
   readFile: async (path) => noFiles(path),
   pixelsOf,
   fileOf,
-  decodeNative,
+  decodeNative: async (job) => (await late("what has the browser decode pictures", import("./web-decode.ts"))).decodeNative(job),
   openVideo: async (job) => (await late("what reads videos", import("./web-video.ts"))).openVideo(job),
   startDecoder,
   startModel,

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { decodeImage } from "../../src/media/decode.ts";
+import { readDimensions } from "../../src/media/dimensions.ts";
 import type { RgbImage } from "../../src/media/image.ts";
 import { normalizeTiles } from "../../src/media/normalize.ts";
-import { readDimensions } from "../../src/media/sniff.ts";
 import { chooseGrid, tileImage } from "../../src/media/tiles.ts";
 import { fixture, goldenCases, readFloats, sha256 } from "./helpers.ts";
 

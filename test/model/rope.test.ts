@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { EngineError, InternVL } from "../../src/index.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { ropeFrequencies } from "../../src/model/rope.ts";
+import { inverseFrequencies } from "../../src/ops/rope.ts";
 import { generateTrace } from "../../src/testing.ts";
 import { isQuick } from "../shared/quick.ts";
 import { fixture, json, memoryFiles, pathOf, readF32, relativeL2, tinyCheckpoint } from "../support.ts";
@@ -30,7 +31,7 @@ describe("rope as transformers computes it (golden/tiny-rope)", () => {
 
   it.each(loading)("%s: the inverse frequencies", (name) => {
     const { language } = parseConfig(configOf(name));
-    const { inverse, scale } = ropeFrequencies(language.headDim, language.rope);
+    const { inverse, scale } = ropeFrequencies(inverseFrequencies(language.headDim, language.rope.theta), language.rope);
     expect(relativeL2(inverse, expected.get(`${name}.short.inv_freq`)!.data)).toBeLessThan(2e-7);
     expect(scale).toBeCloseTo(golden.variants[name]!.prompts.short.attention_factor, 12);
   });

@@ -1,6 +1,7 @@
 import { EngineError } from "../../src/errors.ts";
 import type { ImageLike } from "../../src/index.ts";
-import { isPicture, readDimensions, sniff } from "../../src/media/sniff.ts";
+import { readDimensions } from "../../src/media/dimensions.ts";
+import { isPicture, sniff } from "../../src/media/sniff.ts";
 import { make } from "./dom.ts";
 
 /** Something to ask about: a picture, or the frames of a video. */

@@ -1,7 +1,7 @@
 import { EngineError } from "../../src/errors.ts";
 import type { LanguageConfig } from "../../src/model/config.ts";
 import { ropeFrequencies } from "../../src/model/rope.ts";
-import { ropeTable } from "../../src/ops/rope.ts";
+import { inverseFrequencies, ropeTable } from "../../src/ops/rope.ts";
 import type { GpuWeights } from "../../src/weights/gpu-weights.ts";
 import { type OnnxNode, type OnnxTensor, type OnnxValue, onnxModel } from "./onnx.ts";
 
@@ -69,7 +69,7 @@ class Graph {
 
 /** cos and sin by themselves: [positions, headDim / 2], or each row twice over, [positions, headDim], for `x cos + rotated(x) sin`. */
 function addRope(g: Graph, { headDim, rope }: LanguageConfig, positions: number, twice: boolean): void {
-  const { inverse, scale } = ropeFrequencies(headDim, rope);
+  const { inverse, scale } = ropeFrequencies(inverseFrequencies(headDim, rope.theta), rope);
   const table = ropeTable(positions, inverse, scale);
   const half = headDim / 2;
   const width = twice ? headDim : half;

@@ -22,7 +22,7 @@ describe("pictures in a page", () => {
     // The page reads the header and sends the file away.
     const header = ["jpeg-frame.ts", "jpeg-segments.ts", "sniff.ts"];
     expect(called.filter((path) => path.startsWith("media/"))).toEqual(
-      ["decode-client.ts", "decode.ts", "image.ts", ...header].map((name) => `media/${name}`),
+      ["decode-client.ts", "decode.ts", "dimensions.ts", "image.ts", ...header].map((name) => `media/${name}`),
     );
     expect(await sha256(data)).toBe(decoded_sha256);
     expect(file.length).toBeGreaterThan(0); // the caller's bytes stay the caller's
