@@ -218,11 +218,8 @@ export function structuralIds(
   }
   const imageContextId = idOf("<IMG_CONTEXT>")!;
   if ((said.imageTokenId ?? imageContextId) !== imageContextId) {
-    throw new EngineError(
-      "bad-weights",
-      `config.json: image_token_id is ${said.imageTokenId}, the tokenizer's <IMG_CONTEXT> is ${imageContextId}`,
-      { hint },
-    );
+    const problem = `config.json: image_token_id is ${said.imageTokenId}, the tokenizer's <IMG_CONTEXT> is ${imageContextId}`;
+    throw new EngineError("bad-weights", problem, { hint });
   }
   return { imageContextId, stopIds: new Set(said.stopIds ?? [idOf("<|im_end|>")!]) };
 }
