@@ -49,13 +49,8 @@ const video: Reader<{ frames: Picture[]; clip?: Clip }> = (value, name) => {
     return { frames: Array.from({ length: clip.frames }, (_, i) => ({ name: `frame ${i + 1}`, sources: [clip.src] })), clip };
   }
   if (!isList(value)) {
-    const src = typeof value === "string" ? quotedPath(value) : "…";
-    throw wrong(
-      name,
-      value,
-      "a list of frames, each a picture, or { src, frames, bound }",
-      `write ${name}: { src: ${src} } for a video file`,
-    );
+    const hint = `write ${name}: { src: ${typeof value === "string" ? quotedPath(value) : "…"} } for a video file`;
+    throw wrong(name, value, "a list of frames, each a picture, or { src, frames, bound }", hint);
   }
   const frames = pictures(value, name, "frame");
   if (frames.length === 0) throw wrong(name, value, "at least one frame");
@@ -105,11 +100,8 @@ export function asked(question: unknown, name: string): Conversation & { open: A
 export function ask({ system, systemTexts, turns, open }: Conversation & { open: Asked }, sent: Sent): Ask {
   const { images = [], video, maxTiles, maxPixels, maxSide, allowTruncated, decoder, specialTokens = "text" } = sent;
   if (open.pictures.length > 0 && images.length > 0) {
-    throw new EngineError(
-      "bad-input",
-      `${open.name} brings ${open.pictures.length} of its own and the option images ${images.length} more`,
-      { hint: "give a message's pictures in the message, or all of them as images" },
-    );
+    const problem = `${open.name} brings ${open.pictures.length} of its own and the option images ${images.length} more`;
+    throw new EngineError("bad-input", problem, { hint: "give a message's pictures in the message, or all of them as images" });
   }
   const said = oneSystem(sent.history?.system, system);
   return {

@@ -28,11 +28,8 @@ export async function bytesAt(address: string, what: string, signal: AbortSignal
   if (isUrl(address)) return fetchLimited(address, { what, maxBytes: MOST_BYTES, signal });
   if (/^file:/i.test(address)) return platform.readFile(platform.pathOfUrl(address), MOST_BYTES);
   if (isBase64(address)) {
-    throw new EngineError(
-      "bad-input",
-      `${what} is a text of ${address.length} characters that looks like base64, needs a path or an address`,
-      { hint: 'put "data:image/png;base64," in front of it (or image/jpeg), or give its bytes' },
-    );
+    const problem = `${what} is a text of ${address.length} characters that looks like base64, needs a path or an address`;
+    throw new EngineError("bad-input", problem, { hint: 'put "data:image/png;base64," in front of it (or image/jpeg), or give its bytes' });
   }
   const scheme = /^([a-z][a-z0-9+.-]+):\/\//i.exec(address)?.[1];
   if (scheme !== undefined) {
@@ -57,12 +54,8 @@ export function bytesAtUrl({ href, protocol, pathname }: URL, what: string, sign
 function bytesOfDataUrl(url: string, what: string): Uint8Array {
   const comma = url.indexOf(",");
   const [, type = "", rest = ""] = /^data:([^;,]*)([^,]*)$/is.exec(url.slice(0, Math.min(comma, 1000))) ?? [];
-  const broken = (why: string, cause?: unknown) =>
-    badImage(
-      `${what} is a data URL of ${url.length} characters ${why}`,
-      "Write data:image/png;base64, and then the file in base64.",
-      cause,
-    );
+  const hint = "Write data:image/png;base64, and then the file in base64.";
+  const broken = (why: string, cause?: unknown) => badImage(`${what} is a data URL of ${url.length} characters ${why}`, hint, cause);
   if (comma < 0) throw broken("without a comma, behind which its data are");
   let bytes: Uint8Array;
   try {

@@ -204,11 +204,9 @@ export async function convertWeights(source: SourceLike, options: ConvertOptions
   if (to === undefined) throw wrong("to", to, "a format: q4, q8, f32, f16 or bf16");
   if (out === undefined) throw wrong("out", out, "a folder for the new checkpoint");
   if (layout !== undefined && isQuantized(to)) {
-    throw new EngineError(
-      "bad-input",
-      `to is "${to}", and layout "${layout}": transformers and upstream's code do not read weights in ${to}`,
-      { hint: "with a layout take bf16, f16 or f32; for this engine convert to q8 or q4 without one" },
-    );
+    const problem = `to is "${to}", and layout "${layout}": transformers and upstream's code do not read weights in ${to}`;
+    const hint = "with a layout take bf16, f16 or f32; for this engine convert to q8 or q4 without one";
+    throw new EngineError("bad-input", problem, { hint });
   }
   const tell = onProgress && seldom(onProgress);
   const report: Report = (phase, total) => {

@@ -1,7 +1,7 @@
 import { EngineError, late } from "../errors.ts";
 import type { PromptProgress } from "../generate/request.ts";
 import type { Tiles } from "../model/internvl.ts";
-import { type PromptPart, promptParts, promptText, TEMPLATES } from "../text/template.ts";
+import { promptParts, promptText, TEMPLATES } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Ask } from "./asking.ts";
 import type { GenerationOptions } from "./generation.ts";
@@ -78,11 +78,8 @@ export async function checkLength(
   let least = 0;
   for (const text of texts) least += await tokenizer.atLeast(text);
   if (least < context) return;
-  throw new EngineError(
-    "context-overflow",
-    `the prompt's texts have at least ${least} tokens, the context has ${context} with the answer`,
-    { hint: "shorten the prompt, or load with a larger maxContext" },
-  );
+  const problem = `the prompt's texts have at least ${least} tokens, the context has ${context} with the answer`;
+  throw new EngineError("context-overflow", problem, { hint: "shorten the prompt, or load with a larger maxContext" });
 }
 
 /** Decodes and tiles the pictures, builds the prompt and tokenises it: everything before the GPU (MODEL.md §1 and §6). */
@@ -119,11 +116,8 @@ export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<Pre
       own.map(({ held }) => held),
     );
   const asked = ({ text }: Placed, own: readonly TiledPicture[]) => ({ text, tiles: own.map(({ count }) => count) });
-  const parts: PromptPart[] = promptParts(
-    { system, history: turns.map((turn) => [asked(turn.placed, turn.pictures), turn.answer]), question: asked(placed.question, pictures) },
-    config.tokensPerTile,
-    template,
-  );
+  const history = turns.map((turn) => [asked(turn.placed, turn.pictures), turn.answer] as const);
+  const parts = promptParts({ system, history, question: asked(placed.question, pictures) }, config.tokensPerTile, template);
   return {
     inputIds: ask.specialTokens === "parse" ? tokenizer.encode(promptText(parts)) : tokenizer.encodeParts(parts),
     tiles: promptTiles(

@@ -119,14 +119,9 @@ async function probe(device: GPUDevice, owned: boolean, lostReason: () => string
     cause = error;
   }
   const why = lostReason() ?? (cause as Error).message;
-  throw new EngineError(
-    "device-lost",
-    owned ? `the GPU device was lost (${why})` : `the GPUDevice given as device does not work (${why})`,
-    {
-      hint: owned ? "load the model again" : "give one that was not destroyed or lost: ask an adapter for a new one",
-      cause,
-    },
-  );
+  const problem = owned ? `the GPU device was lost (${why})` : `the GPUDevice given as device does not work (${why})`;
+  const hint = owned ? "load the model again" : "give one that was not destroyed or lost: ask an adapter for a new one";
+  throw new EngineError("device-lost", problem, { hint, cause });
 }
 
 /**

@@ -18,11 +18,8 @@ const isStd = same([0.229, 0.224, 0.225]);
 function checkProcessor(fields: Fields): number | undefined {
   const type = fields.text("image_processor_type") ?? fields.text("video_processor_type") ?? "GotOcr2ImageProcessor";
   if (!/^(GotOcr2ImageProcessor|InternVLVideoProcessor)/.test(type)) {
-    throw fields.wrong(
-      fields.get("image_processor_type") === undefined ? "video_processor_type" : "image_processor_type",
-      "GotOcr2ImageProcessor",
-      OTHER,
-    );
+    const key = fields.get("image_processor_type") === undefined ? "video_processor_type" : "image_processor_type";
+    throw fields.wrong(key, "GotOcr2ImageProcessor", OTHER);
   }
   for (const key of ["do_resize", "do_rescale", "do_normalize"]) fields.oneOf(key, [true], true, OTHER);
   for (const key of ["do_center_crop", "do_pad"]) fields.oneOf(key, [false], false, OTHER);
@@ -57,12 +54,8 @@ async function readProcessor(config: ModelConfig, read: ReadFile): Promise<Pick<
   const tokens = tokensOf("the side of a tile", tileSize, config.vision);
   const said = new Fields(outer ?? {}, "", "processor_config.json").count("image_seq_length", 2 ** 26, config.tokensPerTile);
   if (tokens !== config.tokensPerTile || said !== tokens) {
-    const has = tokens === config.tokensPerTile ? said : config.tokensPerTile;
-    throw bad(
-      `image_seq_length is ${has}, a tile of ${tileSize} pixels gives ${tokens} tokens`,
-      OTHER,
-      tokens === config.tokensPerTile ? "processor_config.json" : "config.json",
-    );
+    const [has, file] = tokens === config.tokensPerTile ? [said, "processor_config.json"] : [config.tokensPerTile, "config.json"];
+    throw bad(`image_seq_length is ${has}, a tile of ${tileSize} pixels gives ${tokens} tokens`, OTHER, file);
   }
   return { tileSize, minTiles, maxTiles };
 }
@@ -83,11 +76,8 @@ async function readTemplate(read: ReadFile, tokenizer: Json): Promise<{ file: st
     if (typeof named !== "string") throw bad(`chat_template is ${described(value)}, needs a text`, OTHER, file);
     return { file, text: named };
   }
-  throw new EngineError(
-    "bad-weights",
-    "the checkpoint has no chat template: it needs chat_template.jinja, or chat_template in tokenizer_config.json",
-    { hint: "put the model's chat_template.jinja beside config.json" },
-  );
+  const problem = "the checkpoint has no chat template: it needs chat_template.jinja, or chat_template in tokenizer_config.json";
+  throw new EngineError("bad-weights", problem, { hint: "put the model's chat_template.jinja beside config.json" });
 }
 
 /** The tokens that stand for pictures: InternVLProcessor takes their names from the tokenizer. */

@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { typesOf } from "./check-json.ts";
-import type { CleanUp } from "./cleanup.ts";
+import type { cleaner } from "./cleanup.ts";
 
 /** What a token adds to a text: bytes, which may be part of a character, or characters that end an unfinished one. */
 export type Piece = Uint8Array | string;
@@ -108,7 +108,7 @@ export interface Joining {
   broken: Broken;
   dropsFirstSpace: boolean;
   /** What cleans the text up, where it is (cleanup.ts). */
-  cleaning: (() => CleanUp) | undefined;
+  cleaning: typeof cleaner | undefined;
 }
 
 /** Joins pieces to text; what later pieces may change is held back. */

@@ -97,11 +97,9 @@ export async function verifyConversion(
     const { dtype } = other.info;
     const most = dtype !== from.dtype ? MOST[dtype] : from.from ? MADE_TWICE : 0;
     if (most === undefined || !(nmse <= most)) {
-      throw new EngineError(
-        "bad-weights",
-        `tensor "${name}" read back from the converted files has an NMSE of ${nmse}, at most ${most} is expected`,
-        { hint: "its values lie below what the format can hold, or the disk or the adapter is at fault: try another format or --adapter" },
-      );
+      const problem = `tensor "${name}" read back from the converted files has an NMSE of ${nmse}, at most ${most} is expected`;
+      const hint = "its values lie below what the format can hold, or the disk or the adapter is at fault: try another format or --adapter";
+      throw new EngineError("bad-weights", problem, { hint });
     }
     const bytes = lengthOf(other) + (scales ? lengthOf(scales) : 0);
     reports.push({ name, from: CODES[from.dtype] ?? from.dtype, to: CODES[dtype] ?? dtype, bytes, nmse });

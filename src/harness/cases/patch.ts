@@ -59,13 +59,8 @@ function embeddingCase(size: number, patch: number, width: number, weights: Matr
       addPositions(program, x, operands.vector("class", token), operands.vector("position", position));
       const every = (n: number) => Array.from({ length: n }, (_, i) => i);
       const expected = () => {
-        const product = matmulReference(
-          reference.patches(pixels, tiles, size, patch),
-          w.values,
-          k,
-          { bias },
-          { rows: every(tiles * tokens), columns: every(width) },
-        );
+        const [xs, all] = [reference.patches(pixels, tiles, size, patch), { rows: every(tiles * tokens), columns: every(width) }];
+        const product = matmulReference(xs, w.values, k, { bias }, all);
         return reference.positions(product, tokens, token, position);
       };
       return [wholeOf("x", x.buffer, tiles * tokens * width, expected)];

@@ -140,12 +140,10 @@ class Translator {
     const { least, most } = this.#reader.bounds(schema, at) as Bounds;
     const step = this.#reader.step(schema, at);
     const grammar = step === undefined ? numberGrammar({ least, most }, integer) : multiplesGrammar(step, { least, most }, integer);
-    if (grammar === null)
-      throw this.#reader.refuse(
-        at,
-        `has multipleOf ${step}, which cannot be enforced over so many numbers`,
-        `give a minimum and a maximum with at most ${MOST_MULTIPLES} multiples between them; 0.1, 0.01, … also go without, or from 0`,
-      );
+    if (grammar === null) {
+      const hint = `give a minimum and a maximum with at most ${MOST_MULTIPLES} multiples between them; 0.1, 0.01, … also go without, or from 0`;
+      throw this.#reader.refuse(at, `has multipleOf ${step}, which cannot be enforced over so many numbers`, hint);
+    }
     if (grammar === undefined) throw this.#reader.refuse(at, `allows no number that has at most 15 digits`);
     return this.#rule(grammar);
   }

@@ -1,7 +1,7 @@
 import { Tokenizer } from "@huggingface/tokenizers";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Encoder } from "../../../src/text/encoder.ts";
+import { encoderOf } from "../../../src/text/encoder.ts";
 import { GPT2_WORDS, LLAMA3_WORDS, QWEN2_WORDS } from "../../../src/text/patterns.ts";
 import { fewer } from "../../shared/quick.ts";
 import { tokenizerFiles } from "./fixtures.ts";
@@ -106,7 +106,7 @@ const text = fc.oneof(
 
 describe("the encoder gives the ids that @huggingface/tokenizers gives", () => {
   it.each(Object.entries(KINDS))("%s", (kind, json) => {
-    const [ours, theirs] = [new Encoder(structuredClone(json)), new Tokenizer(structuredClone(json) as never, {})];
+    const [ours, theirs] = [encoderOf(structuredClone(json)), new Tokenizer(structuredClone(json) as never, {})];
     // White space of GPT-2's own words is JavaScript's there; the Rust library's, and ours, is Unicode's.
     const own = /by default|in front/.test(kind) ? text.map((each) => each.replace(/[\u0085\ufeff]/g, "")) : text;
     fc.assert(
@@ -118,21 +118,19 @@ describe("the encoder gives the ids that @huggingface/tokenizers gives", () => {
   });
 
   it("white space is Unicode's in GPT-2's words, named or not", () => {
-    const [named, usual] = ["words of GPT-2, named", "words of GPT-2, by default"].map(
-      (kind) => new Encoder(structuredClone(KINDS[kind]!)),
-    );
+    const [named, usual] = ["words of GPT-2, named", "words of GPT-2, by default"].map((kind) => encoderOf(structuredClone(KINDS[kind]!)));
     for (const each of ["x        \u0085", "x        \ufeff"]) expect(usual!.encode(each)).toEqual(named!.encode(each));
   });
 
   it("a word of 200,000 characters too", () => {
-    const [ours, theirs] = [new Encoder(tiny), new Tokenizer(tiny as never, {})];
+    const [ours, theirs] = [encoderOf(tiny), new Tokenizer(tiny as never, {})];
     const word = "abcdefgh".repeat(25_000);
     expect(ours.encode(word)).toEqual(theirs.encode(word).ids);
   });
 
   it("and leaves the vocabulary of another encoder as it is", () => {
-    const whole = new Encoder(tiny);
-    const other = new Encoder({ ...tiny, ...added({ content: "the" }) }, whole.model);
+    const whole = encoderOf(tiny);
+    const other = encoderOf({ ...tiny, ...added({ content: "the" }) }, whole.model);
     expect(other.encode("the")).toEqual([2000]);
     expect(whole.idOf("the")).not.toBe(2000);
     expect(whole.tokenOf(2000)).toBeUndefined();
