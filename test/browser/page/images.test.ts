@@ -211,4 +211,23 @@ describe("JPEG decoders", () => {
       expect((await toRgb(webp, { ...options, decoder })).width).toBe(canvas.width);
     await expect(toRgb(webp.slice(0, 40), { ...options, decoder: "native" })).rejects.toMatchObject({ code: "bad-image" });
   });
+
+  it("addresses that a page cannot read, and what to give in their place", async () => {
+    const refusal = (image: ImageLike) =>
+      toRgb(image, { name: "image 1" }).catch(({ code, message, hint }) => `${code}: ${message} (${hint})`);
+    const revoked = URL.createObjectURL(await blobOf("weights/nano/images/card-1.png"));
+    URL.revokeObjectURL(revoked);
+    expect(await refusal(revoked)).toMatch(
+      /^bad-input: image 1 is "blob:http.*there is no Blob with this address, or no longer \(give the Blob itself, or /,
+    );
+    for (const path of ["card.png", "/images/card.png", "./card.png", "C:\\card.png"])
+      expect(await refusal(path)).toBe(
+        `bad-input: a page cannot read the local path ${JSON.stringify(path)} (give a File, a Blob or a whole address: new URL(path, location.href))`,
+      );
+    expect(await refusal("file:///card.png")).toMatch(/^bad-input: a page cannot read the local path "file:\/\/\/card.png"/);
+    expect(await refusal("about:blank")).toMatch(/^bad-input: image 1 is "about:blank": addresses with "about" cannot be read here/);
+    expect(await refusal(new URL("about:blank"))).toMatch(
+      /^bad-input: image 1 is "about:blank": addresses with "about" cannot be read here/,
+    );
+  });
 });
