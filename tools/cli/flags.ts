@@ -11,13 +11,8 @@ import { grammarOf } from "../../src/text/grammar/schema.ts";
 import { UsageError } from "./failures.ts";
 import type { Library } from "./kernels-bench.ts";
 
-/** A positive whole number of a flag. */
-export function count(text: string): number {
-  return upTo(Number.MAX_SAFE_INTEGER)(text);
-}
-
 /** A positive whole number that is no larger than `most`. */
-export const upTo =
+const upTo =
   (most: number) =>
   (text: string): number => {
     const value = Number(text);
@@ -25,6 +20,10 @@ export const upTo =
     if (value > most) throw new InvalidArgumentError(`It must be at most ${most}.`);
     return value;
   };
+
+/** An option that is a positive whole number, no larger than `most`. */
+export const counted = (flag: string, description: string, most = Number.MAX_SAFE_INTEGER) =>
+  new Option(flag, description).argParser(upTo(most));
 
 /** The address of a server. */
 export function webUrl(text: string): string {
@@ -206,17 +205,20 @@ function shares(text: string): number[] {
   return all;
 }
 
+/** Gives a command some flags, in this order in its help. */
+export function withFlags(command: Command, flags: readonly Option[]): Command {
+  for (const flag of flags) command.addOption(flag);
+  return command;
+}
+
 /** Gives a command the flags of several devices. */
 export const withDevices = (command: Command): Command =>
-  command
-    .addOption(
-      new Option("--devices <texts>", "in place of --adapter: split the decoder's layers over these adapters, e.g. nvidia,amd").argParser(
-        texts,
-      ),
-    )
-    .addOption(
-      new Option("--split <numbers>", "the memory of each of --devices, in any unit, e.g. 8,24 (default: equal)").argParser(shares),
-    );
+  withFlags(command, [
+    new Option("--devices <texts>", "in place of --adapter: split the decoder's layers over these adapters, e.g. nvidia,amd").argParser(
+      texts,
+    ),
+    new Option("--split <numbers>", "the memory of each of --devices, in any unit, e.g. 8,24 (default: equal)").argParser(shares),
+  ]);
 
 /** @throws UsageError where a command's flags of several devices do not go together */
 export function checkDevices(command: Command): void {
@@ -231,7 +233,7 @@ export const loraOption = () =>
     "a LoRA adapter to merge into the model: a folder that peft saved, a URL or org/name; can be given several times",
   ).argParser((value: string, before: string[] = []) => collect(value, before));
 export const jsonOption = () => new Option("--json", "machine-readable output on stdout and nothing else there");
-export const contextOption = () => new Option("--max-context <tokens>", "tokens of prompt and answer together").argParser(count);
+export const contextOption = () => counted("--max-context <tokens>", "tokens of prompt and answer together");
 export const shardOption = () => new Option("--shard-size <bytes>", "most bytes a file").argParser(size).default(5e9, "5GB");
 export const weightsOption = () =>
   new Option("--weights <format>", "how matrices are held on the GPU").choices(["auto", "bf16", "f16", "f32", "q8", "q4"]).default("auto");
@@ -243,9 +245,20 @@ export const precisionOption = () =>
     .choices(["exact", "auto", "fast"])
     .default("auto");
 
+/** Flags of how a model is loaded. */
+export const loadingFlags = (): Option[] => [
+  contextOption(),
+  weightsOption(),
+  loraOption(),
+  precisionOption(),
+  kvOption(),
+  adapterOption(),
+  jsonOption(),
+];
+
 /** Flags of how answers are generated. */
 export const generationFlags = (): Option[] => [
-  new Option("--max-tokens <count>", "most new tokens an answer (default: 1024)").argParser(count),
+  counted("--max-tokens <count>", "most new tokens an answer (default: 1024)"),
   new Option("--temperature <number>", "0: greedy (the default); 1: as the model says").argParser(generated("temperature")),
   new Option("--top-p <number>", "draw among the most probable tokens that hold this share").argParser(generated("topP")),
   new Option("--top-k <count>", "draw among this many of the most probable tokens").argParser(generated("topK")),
@@ -266,8 +279,8 @@ export const generationFlags = (): Option[] => [
 
 /** Flags of how pictures and questions are read. */
 export const readingFlags = (): Option[] => [
-  new Option("--max-pixels <count>", "most pixels a picture").argParser(count),
-  new Option("--max-side <count>", "most pixels along a picture's side").argParser(count),
+  counted("--max-pixels <count>", "most pixels a picture"),
+  counted("--max-side <count>", "most pixels along a picture's side"),
   new Option("--allow-truncated", "take pictures whose end is missing, grey where nothing is known"),
   new Option("--special-tokens <how>", "what <|im_end|>, <img> and the like are in a question: text, or parsed as upstream does").choices([
     "text",
