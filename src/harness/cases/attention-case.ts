@@ -12,7 +12,7 @@ import { defineCase, type Expectation, type KernelCase, type Operands, stepOf, w
 import { POISON } from "../guard.ts";
 import { indicesOf, pickFrom } from "../picks.ts";
 import { HUGE, type Random } from "../random.ts";
-import { addOutliers, cacheWords, drawCache, quarterTurns } from "./attention-data.ts";
+import { addOutliers, addSlope, cacheWords, drawCache, quarterTurns } from "./attention-data.ts";
 
 export interface Causal {
   heads: number;
@@ -29,6 +29,8 @@ export interface Causal {
   outliers?: boolean;
   /** Outliers of 30,000: of a key column and a value column. */
   huge?: boolean;
+  /** Each key's products with some queries are larger than those before it. */
+  rising?: boolean;
   kv?: KvDtype;
   /** Of a decode step. */
   variant?: DecodeVariant;
@@ -64,6 +66,7 @@ function pickedHeads(
 }
 
 const EPS = 1e-6;
+const SLOPE = 8; // of rising keys: a score grows by more than 2^8 from 32 keys to the next, for most queries
 const COLUMNS = 24; // of a product behind: more than a workgroup's
 
 const lacks = (gpu: Gpu, variant: AttentionVariant | undefined, width: number): boolean =>
@@ -88,11 +91,12 @@ type Layout = ReturnType<typeof layoutOf>;
  * The keys and values that are seen, [slots, kvHeads, context, headDim], and the cache as it is before. With rope whole caches are compared: what
  * lies behind the last position is numbers like the others, and the position that is appended is poison.
  */
-function drawCaches({ random, storage }: Operands, { kv = "f32", rope, outliers, huge }: Causal, { shape, seen, slot }: Layout) {
+function drawCaches({ random, storage }: Operands, { kv = "f32", rope, outliers, huge, rising }: Causal, { shape, seen, slot }: Layout) {
   const { kvHeads, context, headDim } = shape;
   const drawn = rope ? () => context : seen;
   const [keys, values] = [drawCache(random, shape, drawn), drawCache(random, shape, drawn)];
   const unit = outliers || huge ? addOutliers(keys, values, headDim, random, huge ? [HUGE, HUGE] : undefined) : undefined;
+  if (rising) addSlope(keys, shape, SLOPE);
   const isAppended = (i: number) => (Math.floor(i / headDim) % context) + 1 === seen(Math.floor(i / (kvHeads * context * headDim)));
   const words = (of: Float32Array<ArrayBuffer>) => {
     const held = cacheWords(of, shape, kv, drawn);
@@ -158,7 +162,7 @@ function attendOf({ heads, kvHeads }: Causal, { decoded, slot, step, width, shap
 }
 
 export function causalCase(spec: Causal): KernelCase {
-  const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, huge, kv = "f32" } = spec;
+  const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, huge, rising, kv = "f32" } = spec;
   const { variant, rope, normed, product, prefill, precision, size } = spec;
   const layout = layoutOf(spec);
   const { step, tokens, width, slot, shape } = layout;
@@ -168,13 +172,14 @@ export function causalCase(spec: Causal): KernelCase {
     ...{ heads, kv_heads: kvHeads, d: headDim, kv },
     ...(room ? { room } : {}),
     ...(spare ? { spare } : {}),
-    ...{ outliers, huge, rope, normed, product, precision, variant: variant ?? prefill },
+    ...{ outliers, huge, rising, rope, normed, product, precision, variant: variant ?? prefill },
   };
   return defineCase(positions ? "attention_decode" : "attention_prefill", params, {
     step,
     maxUnits: tokens + spare,
     ...(precision && { bound: boundOf("attention_prefill", precision) }),
     ...(huge && { bound: scoresOf(HUGE) }),
+    ...(rising && { bound: scoresOf(SLOPE * (step.start + tokens)) }),
     ...(size && { size }),
     unsupported: (gpu) =>
       (variant && !variantsOf(gpu, "decode", { width: headDim }).includes(variant)) ||
