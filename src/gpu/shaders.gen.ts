@@ -56,4 +56,4 @@ export const shaders = {
 export type ShaderName = keyof typeof shaders;
 
 /** Of all kernels, in every file. */
-export const version = "6d12b1ea";
+export const version = "77c025dc";

@@ -11,7 +11,7 @@ import { defineCase, type Expectation, type KernelCase, lacks, type Operands, st
 import { POISON } from "../guard.ts";
 import { indicesOf, pickFrom } from "../picks.ts";
 import { HUGE, type Random } from "../random.ts";
-import { addOutliers, cacheWords, drawCache, quarterTurns } from "./attention-data.ts";
+import { addOutliers, addSlope, cacheWords, drawCache, quarterTurns } from "./attention-data.ts";
 
 export interface Causal {
   heads: number;
@@ -28,6 +28,8 @@ export interface Causal {
   outliers?: boolean;
   /** Outliers of 30,000: of a key column and a value column. */
   huge?: boolean;
+  /** Each key's products with some queries are larger than those before it. */
+  rising?: boolean;
   kv?: KvDtype;
   /** Of a decode step. */
   variant?: DecodeVariant;
@@ -63,6 +65,7 @@ function pickedHeads(
 }
 
 const EPS = 1e-6;
+const SLOPE = 8; // of rising keys: a score grows by more than 2^8 from 32 keys to the next, for most queries
 const COLUMNS = 24; // of a product behind: more than a workgroup's
 
 /** Where a case's queries and keys are. */
@@ -84,11 +87,12 @@ type Layout = ReturnType<typeof layoutOf>;
  * The keys and values that are seen, [slots, kvHeads, context, headDim], and the cache as it is before. With rope whole caches are compared: what
  * lies behind the last position is numbers like the others, and the position that is appended is poison.
  */
-function drawCaches({ random, storage }: Operands, { kv = "f32", rope, outliers, huge }: Causal, { shape, seen, slot }: Layout) {
+function drawCaches({ random, storage }: Operands, { kv = "f32", rope, outliers, huge, rising }: Causal, { shape, seen, slot }: Layout) {
   const { kvHeads, context, headDim } = shape;
   const drawn = rope ? () => context : seen;
   const [keys, values] = [drawCache(random, shape, drawn), drawCache(random, shape, drawn)];
   const unit = outliers || huge ? addOutliers(keys, values, headDim, random, huge ? [HUGE, HUGE] : undefined) : undefined;
+  if (rising) addSlope(keys, shape, SLOPE);
   const isAppended = (i: number) => (Math.floor(i / headDim) % context) + 1 === seen(Math.floor(i / (kvHeads * context * headDim)));
   const words = (of: Float32Array<ArrayBuffer>) => {
     const held = cacheWords(of, shape, kv, drawn);
@@ -154,7 +158,7 @@ function attendOf({ heads, kvHeads }: Causal, { decoded, slot, step, width, shap
 }
 
 export function causalCase(spec: Causal): KernelCase {
-  const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, huge, kv = "f32" } = spec;
+  const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, huge, rising, kv = "f32" } = spec;
   const { variant, rope, normed, product, prefill, precision, size } = spec;
   const layout = layoutOf(spec);
   const { step, tokens, width, slot, shape } = layout;
@@ -163,13 +167,14 @@ export function causalCase(spec: Causal): KernelCase {
     ...(positions && positions.length > 1 ? { at: positions.map((position) => position ?? "none").join("/") } : { start: step.start }),
     ...{ heads, kv_heads: kvHeads, d: headDim, kv },
     ...{ room: room || undefined, spare: spare || undefined },
-    ...{ outliers, huge, rope, normed, product, precision, variant: variant ?? prefill },
+    ...{ outliers, huge, rising, rope, normed, product, precision, variant: variant ?? prefill },
   };
   return defineCase(positions ? "attention_decode" : "attention_prefill", params, {
     step,
     maxUnits: tokens + spare,
     ...(precision && { bound: boundOf("attention_prefill", precision) }),
     ...(huge && { bound: scoresOf(HUGE) }),
+    ...(rising && { bound: scoresOf(SLOPE * (step.start + tokens)) }),
     ...(size && { size }),
     unsupported: (gpu) =>
       lacks(gpu, "decode", variant, { width: headDim }) ??

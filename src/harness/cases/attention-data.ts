@@ -55,6 +55,11 @@ export function addOutliers(
   return (i) => (i % headDim === column ? value : 1);
 }
 
+/** Keys of ever larger products with some queries: what an online softmax is relative to has to be raised from block to block. */
+export function addSlope(keys: Float32Array, { context, headDim }: CacheShape, slope: number): void {
+  for (let row = 0; row * headDim < keys.length; row++) keys[row * headDim]! += slope * (row % context);
+}
+
 /**
  * A table for rope of quarter turns, drawn for each position and column: exact in f32, so that keys are rounded to f16 as the reference
  * rounds them. (What rope itself computes has cases of its own.)
