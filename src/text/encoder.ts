@@ -166,12 +166,12 @@ export class Encoder {
     return this.model.tokens[id];
   }
 
-  /** Some tokens take the white space beside them. */
+  /** Some tokens take the white space beside them: Unicode's, as Rust's regular expressions have it. JavaScript's trim keeps U+0085 and takes U+FEFF. */
   #sections(parts: string[]): string[] {
     parts.forEach((part, i) => {
       const { lstrip, rstrip } = this.#added.get(part) ?? {};
-      if (lstrip && i > 0) parts[i - 1] = parts[i - 1]!.trimEnd();
-      if (rstrip && i < parts.length - 1) parts[i + 1] = parts[i + 1]!.trimStart();
+      if (lstrip && i > 0) parts[i - 1] = parts[i - 1]!.replace(/(?<!\p{White_Space})\p{White_Space}+$/u, "");
+      if (rstrip && i < parts.length - 1) parts[i + 1] = parts[i + 1]!.replace(/^\p{White_Space}+/u, "");
     });
     return parts;
   }
