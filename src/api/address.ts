@@ -60,11 +60,11 @@ export async function bytesAt(given: string, what: string, signal: AbortSignal |
   return platform.readFile(address, MOST_BYTES);
 }
 
-/** The bytes that a URL object names. `new URL("C:/pic.png")` takes the drive for a scheme: that is undone. */
-export async function bytesAtUrl({ href, protocol, pathname }: URL, what: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-  if (/^[a-z]:$/i.test(protocol)) return bytesAt(protocol + decodeURIComponent(pathname), what, signal);
-  if (!isUrl(protocol) && protocol !== "file:") throw noAddress(href, protocol.slice(0, -1), what);
-  return bytesAt(href, what, signal);
+/** What a URL object names, as a text. `new URL("C:/pic.png")` takes the drive for a scheme: that is undone. @throws EngineError bad-input */
+export function addressOf({ href, protocol, pathname }: URL, what: string): string {
+  if (/^[a-z]:$/i.test(protocol)) return protocol + decodeURIComponent(pathname);
+  if (isUrl(protocol) || protocol === "file:") return href;
+  throw noAddress(href, protocol.slice(0, -1), what);
 }
 
 /** Reads a data URL itself: fetch would do it too, but pages may forbid that. The content's type is not trusted. */
