@@ -1,37 +1,43 @@
-// Attention with online softmax on matrix units: out = softmax(q kᵀ / sqrt(D)) v, 32 keys a round. Operands are those of attention.reals, in
+// Attention with online softmax on matrix units: out = softmax(q kᵀ / sqrt(D)) v, 32 keys a round. Operands are those of attention.reals, f16 in
 // one part or two (lo · lo is left out); scores, sums and what leaves are f32. What a query sees: lib/attention.
 // A workgroup of SUBGROUPS subgroups takes SUBGROUPS M queries of a head, each subgroup M of its own. Fragments are opaque: scores go through
-// workgroup memory, where LANES lanes share a row, and come back as weights. What a row's weights are relative to is raised only when its
-// largest score outgrew it by 2^8: then, rarely, the sums go through workgroup memory as well, to be scaled. Weights are times 2^7: f16 holds
-// 2^15, and the smallest ones lose less.
-// Needs: D a multiple of 32; M, N, K of a configuration of the adapter, N and K at most 32; WIDTH, the size of every subgroup; QPARTS, KPARTS
-// (of keys and values), PPARTS (of weights), REPLACE (whether weights' lo takes hi's place in workgroup memory, which leaves room for more
-// workgroups, and costs registers); Real; the extensions subgroups, chromium_experimental_subgroup_matrix; libs step, attention.
-// Limits: SUBGROUPS WIDTH invocations, 5 storage bindings, SUBGROUPS M (144 + 80 AREAS) bytes of workgroup memory where Reals are f16.
+// workgroup memory, where LANES lanes share a row, and come back as weights in the scores' place (a lane's K keys where its scores lay, hi before
+// lo): the less memory, the more subgroups at once. What a row's weights are relative to is a whole number, and raised only when its largest score
+// outgrew it by 2^8: then, rarely, the sums go through workgroup memory as well, to be scaled. Weights are times 2^7: f16 holds 2^15, and the
+// smallest ones lose less.
+// Needs: D a multiple of 32; M, N, K of a configuration of the adapter, N at most 32; WIDTH, the size of every subgroup, so that K LANES = 32;
+// QPARTS, KPARTS (of keys and values), PPARTS (of weights); the extensions subgroups, f16, chromium_experimental_subgroup_matrix, its loads of
+// fragments from arrays of another type (in the form `typed`); libs step, attention.
+// Limits: SUBGROUPS WIDTH invocations, 5 storage bindings, SUBGROUPS M 136 + 4 bytes of workgroup memory.
 // Reference: reference/attention.
 const SUBGROUPS = 4u;
 const KEYS = 32u;
 const BLOCK = SUBGROUPS * M;
 const LANES = WIDTH / M; // of a row
-const OWN = KEYS / LANES;
-const STEPS = KEYS / K; // of a round along its keys
+const PAIRS = KEYS / LANES / 2u; // a lane's, of a row's scores, or of 32 columns
 const PRODUCTS = PPARTS + KPARTS - 1u;
-const AREAS = select(PPARTS, 1u, REPLACE); // of workgroup memory for weights
-const SPITCH = KEYS + 4u; // of a row of scores
-const PPITCH = KEYS + 8u; // and of weights
+const PITCH = KEYS / 2u + 1u; // of a row, in pairs
 const BEHIND = 7.0; // log2 of what weights are multiplied with
 
-alias Left = subgroup_matrix_left<Real, K, M>;
-alias Right = subgroup_matrix_right<Real, N, K>;
+alias Left = subgroup_matrix_left<f16, K, M>;
+alias Right = subgroup_matrix_right<f16, N, K>;
 alias Result = subgroup_matrix_result<f32, N, M>;
 
-@group(0) @binding(6) var<storage, read> reals: array<Real>;
-var<workgroup> ss: array<f32, BLOCK * SPITCH>;
-var<workgroup> ps: array<Real, AREAS * BLOCK * PPITCH>;
+@group(0) @binding(6) var<storage, read> reals: array<u32>; // two f16 each
+var<workgroup> pairs: array<vec2<u32>, BLOCK * PITCH>; // two f32 each, or four f16
 var<workgroup> grew: atomic<u32>; // the last round in which some row's sums have to be scaled
 
-fn top_of(v: f32) -> f32 {
-  return bitcast<f32>(bitcast<u32>(v) & 0xffffe000u);
+// A lane's weights where its scores lay; their first part by its bits: compilers take f32(f16(v)) for v.
+fn keep(at: u32, weights: array<vec2<f32>, PAIRS>) {
+  var all = weights;
+  for (var i = 0u; i < PAIRS; i += 2u) {
+    let v = vec4<f32>(all[i], all[i + 1u]);
+    let hi = select(v, bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) & vec4<u32>(0xffffe000u)), PPARTS > 1u);
+    pairs[at + i / 2u] = bitcast<vec2<u32>>(vec4<f16>(hi));
+    if (PPARTS > 1u) {
+      pairs[at + (PAIRS + i) / 2u] = bitcast<vec2<u32>>(vec4<f16>(v - hi));
+    }
+  }
 }
 
 @compute @workgroup_size(SUBGROUPS * WIDTH)
@@ -43,125 +49,115 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let strip = local.x / WIDTH * M;
   let lane = local.x % WIDTH;
   let row = strip + lane / LANES;
-  let own = lane % LANES * OWN; // the first of the lane's keys, or columns
+  let own = lane % LANES * PAIRS; // the first of the lane's pairs
   let last = select(p.q_rows, step.start + min(row0 + BLOCK, rows), causal);
   let sees = select(p.q_rows, step.start + row0 + row + 1u, causal);
+  // Of reals, in words.
   let kv = (group.z * (p.heads / p.group_size) + head / p.group_size) * p.kv_room;
-  let q_at = ((group.z * p.heads + head) * p.q_room + row0 + strip) * D;
-  let kv_part = 32u * p.kv_part;
-  let k_first = QPARTS * 32u * p.q_part;
+  let q_at = ((group.z * p.heads + head) * p.q_room + row0 + strip) * (D / 2u);
+  let q_part = 16u * p.q_part;
+  let kv_part = 16u * p.kv_part;
+  let k_first = QPARTS * q_part;
   let v_first = k_first + KPARTS * kv_part;
-  let s_row = row * SPITCH;
+  let at = row * PITCH + own;
   var o: array<Result, D / N>;
   var top = LOWEST;
   var sum = 0.0; // over the lane's keys
   let tiles = (last + KEYS - 1u) / KEYS;
   for (var t = tiles; t > 0u; t--) {
     let key0 = (tiles - t) * KEYS;
+    let kv_at = (kv + key0) * (D / 2u);
     var s: array<Result, KEYS / N>;
     for (var n = 0u; n < KEYS / N; n++) {
       s[n] = Result(); // by hand: a loop's array keeps its values from round to round (Dawn)
     }
     for (var d = D / K; d > 0u; d--) {
-      let k_at = k_first + (kv + key0) * D + (d - 1u) * K;
+      let column = (d - 1u) * (K / 2u);
       for (var product = 0u; product < QPARTS + KPARTS - 1u; product++) { // hi · hi, then lo · hi or hi · lo
-        let lo_q = select(0u, 1u, product == 1u && QPARTS > 1u);
-        let lo_k = select(0u, 1u, product > 0u && lo_q == 0u);
-        let left = subgroupMatrixLoad<Left, row_major>(&reals, q_at + lo_q * 32u * p.q_part + (d - 1u) * K, D);
+        let lo_q = u32(product == 1u && QPARTS > 1u);
+        let lo_k = u32(product > 0u) - lo_q;
+        let left = subgroupMatrixLoad<Left, row_major>(&reals, q_at + lo_q * q_part + column, D / 2u);
         for (var n = 0u; n < KEYS / N; n++) {
-          let right = subgroupMatrixLoad<Right, col_major>(&reals, k_at + lo_k * kv_part + n * N * D, D);
+          let k_at = k_first + lo_k * kv_part + kv_at + n * N * (D / 2u) + column;
+          let right = subgroupMatrixLoad<Right, col_major>(&reals, k_at, D / 2u);
           s[n] = subgroupMatrixMultiplyAccumulate(left, right, s[n]);
         }
       }
     }
+    workgroupBarrier(); // the last round's weights were read
     for (var n = 0u; n < KEYS / N; n++) {
-      subgroupMatrixStore<row_major>(&ss, strip * SPITCH + n * N, s[n], SPITCH);
+      subgroupMatrixStore<row_major>(&pairs, strip * PITCH + n * (N / 2u), s[n], PITCH);
     }
     workgroupBarrier();
     var high = LOWEST;
-    for (var i = 0u; i < OWN; i++) {
-      high = max(high, select(LOWEST, ss[s_row + own + i], key0 + own + i < sees));
+    var weights: array<vec2<f32>, PAIRS>; // scores at first
+    let seen = i32(sees) - i32(key0 + 2u * own); // of the lane's keys, if positive
+    for (var i = 0u; i < PAIRS; i++) {
+      let two = bitcast<vec2<f32>>(pairs[at + i]);
+      weights[i] = select(vec2<f32>(LOWEST), two, 2 * i32(i) + vec2<i32>(0, 1) < vec2<i32>(seen));
+      high = max(high, max(weights[i].x, weights[i].y));
     }
     for (var i = 1u; i < LANES; i *= 2u) {
       high = max(high, subgroupShuffleXor(high, i));
     }
     let need = high > top + 8.0;
-    let next = select(top, high, need);
+    let next = select(top, ceil(high), need);
     let shrink = exp2(top - next);
     if (need && sum > 0.0) {
       atomicStore(&grew, t);
     }
     top = next;
     sum *= shrink;
-    var lo: array<Real, OWN>;
-    for (var i = 0u; i < OWN; i++) {
-      let weight = exp2(select(LOWEST, ss[s_row + own + i] - top + BEHIND, key0 + own + i < sees));
-      sum += weight;
-      let hi = select(weight, top_of(weight), PPARTS > 1u);
-      ps[row * PPITCH + own + i] = Real(hi);
-      lo[i] = Real(weight - hi);
-      if (AREAS > 1u) {
-        ps[((AREAS - 1u) * BLOCK + row) * PPITCH + own + i] = lo[i];
-      }
+    for (var i = 0u; i < PAIRS; i++) {
+      weights[i] = exp2(weights[i] + (BEHIND - top));
+      sum += weights[i].x + weights[i].y;
     }
+    keep(at, weights);
     if (workgroupUniformLoad(&grew) == t) {
       for (var c = 0u; c < D / KEYS; c++) {
         for (var n = 0u; n < KEYS / N; n++) {
-          subgroupMatrixStore<row_major>(&ss, strip * SPITCH + n * N, o[c * (KEYS / N) + n], SPITCH);
+          subgroupMatrixStore<row_major>(&pairs, strip * PITCH + n * (N / 2u), o[c * (KEYS / N) + n], PITCH);
         }
         workgroupBarrier();
-        for (var i = 0u; i < OWN; i++) {
-          ss[s_row + own + i] *= shrink;
+        for (var i = 0u; i < PAIRS; i++) {
+          pairs[at + i] = bitcast<vec2<u32>>(bitcast<vec2<f32>>(pairs[at + i]) * shrink);
         }
         workgroupBarrier();
         for (var n = 0u; n < KEYS / N; n++) {
-          o[c * (KEYS / N) + n] = subgroupMatrixLoad<Result, row_major>(&ss, strip * SPITCH + n * N, SPITCH);
+          o[c * (KEYS / N) + n] = subgroupMatrixLoad<Result, row_major>(&pairs, strip * PITCH + n * (N / 2u), PITCH);
         }
         workgroupBarrier();
       }
+      keep(at, weights);
+      workgroupBarrier();
     }
-    for (var j = PRODUCTS * STEPS; j > 0u; j--) { // hi · hi, then hi · lo, then lo · hi: of all keys, or if hi and lo are both there of K after K
-      if (PPARTS > AREAS && j == STEPS) { // the weights' lo in the place of hi
-        workgroupBarrier();
-        for (var i = 0u; i < OWN; i++) {
-          ps[row * PPITCH + own + i] = lo[i];
-        }
-        workgroupBarrier();
-      }
-      var product = (j - 1u) / STEPS;
-      var k = (j - 1u) % STEPS * K;
-      if (AREAS > 1u) {
-        product = (j - 1u) % PRODUCTS;
-        k = (j - 1u) / PRODUCTS * K;
-      }
-      let lo_p = select(0u, BLOCK, AREAS > 1u && product == 0u);
-      let lo_v = select(0u, p.kv_part, KPARTS > 1u && product == 1u);
-      let v_at = v_first + 32u * lo_v + (kv + key0) * D + k;
-      let left = subgroupMatrixLoad<Left, row_major>(&ps, (lo_p + strip) * PPITCH + k, PPITCH);
+    for (var j = PRODUCTS * LANES; j > 0u; j--) { // of K keys hi · hi, then hi · lo, then lo · hi, and of the next
+      let product = (j - 1u) % PRODUCTS;
+      let k = (j - 1u) / PRODUCTS;
+      let lo_p = u32(PPARTS > 1u && product == 0u);
+      let lo_v = u32(KPARTS > 1u && product == 1u);
+      let left = subgroupMatrixLoad<Left, row_major>(&pairs, strip * PITCH + k * PAIRS + lo_p * (PAIRS / 2u), PITCH);
+      let v_at = v_first + 16u * (lo_v * p.kv_part) + kv_at + k * (K / 2u);
       for (var n = 0u; n < D / N; n++) {
-        let right = subgroupMatrixLoad<Right, col_major>(&reals, v_at + n * N * KEYS, KEYS);
+        let right = subgroupMatrixLoad<Right, col_major>(&reals, v_at + n * (N * KEYS / 2u), KEYS / 2u);
         o[n] = subgroupMatrixMultiplyAccumulate(left, right, o[n]);
       }
     }
   }
-  workgroupBarrier();
-  ss[s_row + lane % LANES] = sum;
-  workgroupBarrier();
-  var all = 0.0;
-  for (var i = 0u; i < LANES; i++) {
-    all += ss[s_row + i];
+  for (var i = 1u; i < LANES; i *= 2u) {
+    sum += subgroupShuffleXor(sum, i);
   }
-  let to = ((group.z * p.q_rows + row0 + row) * p.heads + head) * VEC4S + own / 4u;
+  let to = ((group.z * p.q_rows + row0 + row) * p.heads + head) * VEC4S + own / 2u;
   for (var c = 0u; c < D / KEYS; c++) {
     workgroupBarrier();
     for (var n = 0u; n < KEYS / N; n++) {
-      subgroupMatrixStore<row_major>(&ss, strip * SPITCH + n * N, o[c * (KEYS / N) + n], SPITCH);
+      subgroupMatrixStore<row_major>(&pairs, strip * PITCH + n * (N / 2u), o[c * (KEYS / N) + n], PITCH);
     }
     workgroupBarrier();
-    for (var i = 0u; i < OWN / 4u; i++) {
-      let at = s_row + own + 4u * i;
+    for (var i = 0u; i < PAIRS / 2u; i++) {
       if (row0 + row < rows) {
-        out[to + c * (KEYS / 4u) + i] = vec4<f32>(ss[at], ss[at + 1u], ss[at + 2u], ss[at + 3u]) / all;
+        let v = vec4<u32>(pairs[at + 2u * i], pairs[at + 2u * i + 1u]);
+        out[to + c * (KEYS / 4u) + i] = bitcast<vec4<f32>>(v) / sum;
       }
     }
   }

@@ -1,10 +1,16 @@
-// Operands of attention on matrix units, in the type that these take (lib/reals.*): queries times log2(e) / sqrt(D), keys, and values transposed
+// Operands of attention on matrix units, in f16: queries times log2(e) / sqrt(D), keys, and values transposed
 // within blocks of 32 keys, so that every fragment is loaded at a constant stride. Past the last query and key lie zeros.
 //   reals: q [parts, batches HEADS, Q_ROOM, D] | k [parts, batches KV_HEADS, KV_ROOM, D] | v [parts, batches KV_HEADS, KV_ROOM / 32, D, 32]
 // An operand has one part, the number rounded, or two, hi + lo = the number to 2^-22.
 // Workgroup (block of 32 queries or keys, head of q | k | v, batch) of 64 threads. Other tensors, and what is there: lib/attention.
-// Needs: D a multiple of 32, QPARTS, KPARTS; libs step, attention, kv.*, reals.*. Limits: 64 invocations, 4 storage bindings.
+// Needs: D a multiple of 32, QPARTS, KPARTS; libs step, attention, kv.*. Limits: 64 invocations, 4 storage bindings.
 const BLOCK = 32u;
+
+@group(0) @binding(6) var<storage, read_write> reals: array<vec2<u32>>; // four f16 each
+
+fn keep(i: u32, v: vec4<f32>) {
+  reals[i] = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));
+}
 
 // The part of a number that f16 holds, by its bits: compilers take f32(f16(v)) for v.
 fn top(v: vec4<f32>) -> vec4<f32> {

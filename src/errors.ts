@@ -40,8 +40,11 @@ export class EngineError extends Error {
     this.param = options.param;
   }
 
-  /** What JSON says of it: an error's message alone would be left out. */
-  toJSON(): object {
+  /**
+   * What JSON says of it, and what can be posted: `structuredClone` and `postMessage` keep no more of an error than its message.
+   * `new EngineError(plain.code, plain.message, plain)` makes an error of it again.
+   */
+  toJSON(): Pick<EngineError, "name" | "code" | "message" | "hint" | "partialText" | "param"> {
     return { ...this, message: this.message };
   }
 }

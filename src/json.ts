@@ -84,3 +84,12 @@ export function parseJsonObject(name: string, bytes: Uint8Array): Record<string,
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw refuse(`must hold a JSON object, it holds ${described(value)}`);
 }
+
+/** Reads a file of a checkpoint's folder; undefined where there is none. */
+export type ReadFile = (name: string) => Promise<Uint8Array | undefined>;
+
+/** A JSON file of a checkpoint, where it has one. @throws EngineError bad-weights naming the file */
+export async function readJson(read: ReadFile, name: string): Promise<Record<string, unknown> | undefined> {
+  const bytes = await read(name);
+  return bytes && parseJsonObject(name, bytes);
+}

@@ -22,6 +22,10 @@ export const quoted = (text: string): string => {
 export const has = (value: unknown, ...names: string[]): boolean =>
   typeof value === "object" && value !== null && names.every((name) => name in value);
 
+/** The same of objects whose properties are functions. */
+export const can = (value: unknown, ...names: string[]): boolean =>
+  has(value, ...names) && names.every((name) => typeof (value as Record<string, unknown>)[name] === "function");
+
 /** A path in quotation marks: its end says most, so a long one is cut in the middle. */
 export const quotedPath = (path: string): string =>
   path.length <= 120 ? JSON.stringify(path) : `${JSON.stringify(`${path.slice(0, 20)}…${path.slice(-60)}`)} (${path.length} characters)`;
@@ -52,35 +56,21 @@ export function wrong(name: string, value: unknown, needs: string, hint?: string
 }
 
 /** How other libraries call what ours calls otherwise. */
-const ELSEWHERE: Readonly<Record<string, string>> = {
-  abortsignal: "signal",
-  conversation: "history",
-  context: "maxContext",
-  contextlength: "maxContext",
-  ctx: "maxContext",
-  dtype: "weights",
-  frames: "video",
-  img: "images",
-  imgs: "images",
-  maxcompletiontokens: "maxTokens",
-  maxnewtokens: "maxTokens",
-  maxnum: "maxTiles",
-  messages: "history",
-  nctx: "maxContext",
-  npredict: "maxTokens",
-  numpredict: "maxTokens",
-  onprogresscallback: "onProgress",
-  picture: "images",
-  pictures: "images",
-  progresscallback: "onProgress",
-  prompt: "question",
-  quantization: "weights",
-  question: "prompt",
-  stopsequences: "stop",
-  stopstrings: "stop",
-  systemmessage: "system",
-  systemprompt: "system",
-  temp: "temperature",
+const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
+  history: ["conversation", "messages"],
+  images: ["img", "imgs", "picture", "pictures"],
+  maxContext: ["context", "contextlength", "ctx", "nctx"],
+  maxTiles: ["maxnum"],
+  maxTokens: ["maxcompletiontokens", "maxnewtokens", "npredict", "numpredict"],
+  onProgress: ["onprogresscallback", "progresscallback"],
+  prompt: ["question"],
+  question: ["prompt"],
+  signal: ["abortsignal"],
+  stop: ["stopsequences", "stopstrings"],
+  system: ["systemmessage", "systemprompt"],
+  temperature: ["temp"],
+  video: ["frames"],
+  weights: ["dtype", "quantization"],
 };
 
 /** Letters and digits only, in small letters: `max_tokens`, `max-tokens` and `maxTokens` are one. */
@@ -102,7 +92,7 @@ function distance(a: string, b: string): number {
 /** The known name that a caller most likely meant; `undefined` where none is near. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const word = plain(name.slice(0, 40));
-  const same = known.find((each) => plain(each) === word) ?? known.find((each) => each === ELSEWHERE[word]);
+  const same = known.find((each) => plain(each) === word) ?? known.find((each) => ELSEWHERE[each]?.includes(word));
   if (same !== undefined || word.length < 3) return same;
   const near = known.map((each) => ({ each, steps: distance(word, plain(each)) })).sort((a, b) => a.steps - b.steps)[0];
   return near && near.steps <= Math.max(1, Math.floor(word.length / 4)) ? near.each : undefined;
@@ -214,15 +204,7 @@ export const callback =
 
 /** An AbortSignal: told by shape, since it may come from another realm. */
 export const signal: Reader<AbortSignal> = (value, name) => {
-  const given = value as Partial<AbortSignal> | null;
-  const listens = (name: "addEventListener" | "removeEventListener") => typeof given?.[name] === "function";
-  if (
-    typeof given !== "object" ||
-    given === null ||
-    typeof given.aborted !== "boolean" ||
-    !listens("addEventListener") ||
-    !listens("removeEventListener")
-  )
+  if (!can(value, "addEventListener", "removeEventListener") || typeof (value as AbortSignal).aborted !== "boolean")
     throw wrong(name, value, "an AbortSignal", "give the signal of an AbortController: new AbortController().signal");
   return value as AbortSignal;
 };
@@ -232,7 +214,3 @@ export function sizeText(bytes: number): string {
   const [unit, name] = bytes < 1e6 ? [1e3, "kB"] : bytes < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
   return `${(bytes / (unit as number)).toFixed(1)} ${name}`;
 }
-
-/** What to do where somebody has a GGUF file. */
-export const NO_GGUF =
-  "GGUF is llama.cpp's own format, which this engine neither reads nor writes: take the original checkpoint (OpenGVLab/InternVL2_5-4B, say); llama.cpp's converters make GGUF of what `internvl convert --layout hf --to bf16` writes";

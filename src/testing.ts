@@ -109,11 +109,7 @@ function recorderOf({ gpu: { memory } }: Model) {
     const { unit } = x.rows;
     const buffer = memory.create(`trace ${name}`, program.maxRows(x.rows) * rowBytes, GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST);
     taps.set(name, { buffer, rowBytes, unit, pieces: [] });
-    program.copy({
-      from: x.buffer,
-      to: buffer,
-      range: (step) => ({ fromOffset: 0, toOffset: 0, bytes: unit * step.units * rowBytes }),
-    });
+    program.copy({ from: x.buffer, to: buffer, range: (step) => ({ fromOffset: 0, toOffset: 0, bytes: unit * step.units * rowBytes }) });
   };
   return {
     tap,

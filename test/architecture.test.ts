@@ -10,6 +10,7 @@ const LAYERS = [
   "gpu/adapter-kind.ts", // asks nobody anything: the platform, too, says by it what an adapter is
   "options.ts",
   "json.ts",
+  "gguf.ts",
   "safetensors",
   "platform",
   "hub", // where bytes come from: knows no tensor and no GPU

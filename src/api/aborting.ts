@@ -12,15 +12,17 @@ export async function abortable<T>(signal: AbortSignal | undefined, work: () => 
 }
 
 /**
- * A generator that calls `left` as soon as somebody leaves it. Its own `finally` would come later: when what it waits for has come, and, where
+ * A generator that calls `left` as soon as somebody leaves it, by `return` or `throw`. Its own `finally` would come later: when what it waits for has come, and, where
  * nobody has begun to read, not at all.
  */
 export function leaving<T>(pieces: AsyncGenerator<T, void, void>, left: () => void): AsyncGenerator<T, void, void> {
-  const { return: leave } = pieces;
-  pieces.return = (given) => {
-    left();
-    return leave.call(pieces, given);
-  };
+  for (const way of ["return", "throw"] as const) {
+    const leave = pieces[way];
+    pieces[way] = (given: unknown) => {
+      left();
+      return leave.call(pieces, given as undefined);
+    };
+  }
   return pieces;
 }
 

@@ -1,5 +1,5 @@
 import { any, type Read, reading, readOptions, text, wrong } from "../options.ts";
-import { ask, asked, CHAT, type Sent } from "./accept.ts";
+import { ask, asked, CHAT } from "./accept.ts";
 import type { AcceptedItem, Ask } from "./asking.ts";
 import type { GENERATION } from "./generation.ts";
 import { history, type Message } from "./messages.ts";
@@ -22,14 +22,11 @@ export function acceptItem(item: unknown, index: number, defaults: Read<typeof G
   const needs = "an object with a prompt: { prompt, images, … }";
   if (item === undefined || item === null) throw wrong(name, item, needs);
   const { prompt, ...sent } = readOptions(name, item, ITEM, needs);
-  return reading(`the prompt of ${name}`, () => prompted(prompt, name, { ...defaults, ...sent }));
-}
-
-function prompted(prompt: unknown, name: string, options: Sent): AcceptedItem {
-  if (isList(prompt) && !isMessages(Array.from(prompt))) {
+  const options = { ...defaults, ...sent };
+  return reading(`the prompt of ${name}`, () => {
+    if (!isList(prompt) || isMessages(Array.from(prompt))) return { ask: ask(asked(prompt, `the prompt of ${name}`), options), more: [] };
     const [first, ...more] = Array.from(prompt, (each, i) => text(each, `the prompt's question ${i + 1}`));
     if (first === undefined) throw wrong(`the prompt of ${name}`, prompt, "at least one question");
     return { ask: ask(asked(first, ""), options), more };
-  }
-  return { ask: ask(asked(prompt, `the prompt of ${name}`), options), more: [] };
+  });
 }

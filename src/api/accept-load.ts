@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import { deviceOption } from "../gpu/device-options.ts";
 import { checkSource, type SourceLike } from "../hub/source.ts";
-import { callback, count, has, number, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
+import { callback, can, count, has, number, oneOf, type Read, type Reader, readOptions, signal, text, wrong } from "../options.ts";
 import type { LoadOptions } from "./load.ts";
 
 /** A GPUDevice, or how to choose an adapter; `openGpu` takes it as it is. */
@@ -16,15 +16,10 @@ const adapters: Reader<SourceLike[]> = (value, name) => {
   return value.map((each) => checkSource(each, "an adapter's source"));
 };
 
-const isWorker = (value: unknown): value is Worker => {
-  const { postMessage, terminate } = (value ?? {}) as Partial<Worker>;
-  return typeof postMessage === "function" && typeof terminate === "function";
-};
-
 const worker: Reader<boolean | Worker> = (value, name) => {
-  if (typeof value !== "boolean" && !isWorker(value))
+  if (typeof value !== "boolean" && !can(value, "postMessage", "terminate"))
     throw wrong(name, value, "true, false or a Worker", 'write { worker: true }, or new Worker(url, { type: "module" })');
-  return value;
+  return value as boolean | Worker;
 };
 
 /** Several of them, each once. */

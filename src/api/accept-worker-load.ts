@@ -11,12 +11,8 @@ export function acceptWorkerLoad(from: unknown, options: unknown) {
     return read.options;
   };
   const fetch: Reader<undefined> = (value, name) => {
-    throw wrong(
-      name,
-      value,
-      "nothing where the model is in a worker: a function cannot be handed to one",
-      "give a source { open(name) }, which stays in the page",
-    );
+    const needs = "nothing where the model is in a worker: a function cannot be handed to one";
+    throw wrong(name, value, needs, "give a source { open(name) }, which stays in the page");
   };
   const shape = { ...LOAD, device: chosen, devices: severalOf(chosen), fetch };
   return { source: checkSource(from), ...checkDevices(readOptions("load", options, shape)) };

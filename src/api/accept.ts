@@ -31,10 +31,12 @@ const bound: Reader<[number, number]> = (value, name) => {
 const seconds = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value) && value >= 0;
 
 const videoFile: Reader<Clip["src"]> = (value, name) => {
-  if (typeof value === "object" && value !== null && isUrlObject(value)) return value.href;
-  const given = typeof value === "string" ? value.trim() !== "" : typeof value === "object" && value !== null;
-  if (given && (typeof value === "string" || isBlob(value as object) || isBuffer(value as object))) return value as Clip["src"];
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  if (typeof value === "string" && value.trim() !== "") return value;
+  if (typeof value === "object" && value !== null) {
+    if (isUrlObject(value)) return value.href;
+    if (isBlob(value) || isBuffer(value)) return value;
+    if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  }
   throw wrong(name, value, "a video: a path, a URL, a Blob or the bytes of its file");
 };
 
@@ -42,19 +44,13 @@ const videoFile: Reader<Clip["src"]> = (value, name) => {
 const video: Reader<{ frames: Picture[]; clip?: Clip }> = (value, name) => {
   if (isRecord(value)) {
     const read = readOptions(name, value, { src: at(name, videoFile), frames: at(name, count), bound: at(name, bound) });
-    if (read.src === undefined) throw wrong(`${name}.src`, read.src, "a video: a path, a URL, a Blob or the bytes of its file");
-    const clip = { src: read.src, frames: read.frames ?? FRAMES, bound: read.bound };
+    const clip = { src: read.src ?? videoFile(undefined, `${name}.src`), frames: read.frames ?? FRAMES, bound: read.bound };
     if (clip.frames > MOST_FRAMES) throw wrong(`${name}.frames`, clip.frames, `at most ${MOST_FRAMES}`);
     return { frames: Array.from({ length: clip.frames }, (_, i) => ({ name: `frame ${i + 1}`, sources: [clip.src] })), clip };
   }
   if (!isList(value)) {
-    const src = typeof value === "string" ? quotedPath(value) : "…";
-    throw wrong(
-      name,
-      value,
-      "a list of frames, each a picture, or { src, frames, bound }",
-      `write ${name}: { src: ${src} } for a video file`,
-    );
+    const hint = `write ${name}: { src: ${typeof value === "string" ? quotedPath(value) : "…"} } for a video file`;
+    throw wrong(name, value, "a list of frames, each a picture, or { src, frames, bound }", hint);
   }
   const frames = pictures(value, name, "frame");
   if (frames.length === 0) throw wrong(name, value, "at least one frame");
@@ -104,11 +100,8 @@ export function asked(question: unknown, name: string): Conversation & { open: A
 export function ask({ system, systemTexts, turns, open }: Conversation & { open: Asked }, sent: Sent): Ask {
   const { images = [], video, maxTiles, maxPixels, maxSide, allowTruncated, decoder, specialTokens = "text" } = sent;
   if (open.pictures.length > 0 && images.length > 0) {
-    throw new EngineError(
-      "bad-input",
-      `${open.name} brings ${open.pictures.length} of its own and the option images ${images.length} more`,
-      { hint: "give a message's pictures in the message, or all of them as images" },
-    );
+    const problem = `${open.name} brings ${open.pictures.length} of its own and the option images ${images.length} more`;
+    throw new EngineError("bad-input", problem, { hint: "give a message's pictures in the message, or all of them as images" });
   }
   const said = oneSystem(sent.history?.system, system);
   return {

@@ -1,4 +1,5 @@
 import { EngineError } from "../errors.ts";
+import { NO_GGUF } from "../gguf.ts";
 import { type DeviceOptions, openGpu } from "../gpu/device.ts";
 import { asBadWeights, openWeights } from "../hub/open.ts";
 import { type OutputFolder, type OutputLike, openOutput, output, writeInto, writeWhole } from "../hub/output.ts";
@@ -18,7 +19,7 @@ import { type OpenedCheckpoint, openCheckpoint } from "../model/open-checkpoint.
 import { relayout } from "../model/relayout.ts";
 import { filesIn } from "../model/relayout-files.ts";
 import { isHead } from "../model/tensors.ts";
-import { callback, count, isRecord, NO_GGUF, oneOf, type Reader, readOptions, wrong } from "../options.ts";
+import { callback, count, isRecord, oneOf, type Reader, readOptions, wrong } from "../options.ts";
 import { newSha256 } from "../platform/sha256.ts";
 import { type Checkpoint, MAX_READ } from "../safetensors/index.ts";
 import { isQuantized } from "../tensor/tensor.ts";
@@ -134,14 +135,8 @@ async function convertInto(
   { to, shardBytes, device, signal, config }: Settings,
   report: Report,
 ): Promise<TensorReport[]> {
-  const sha256 = await hashes(
-    files,
-    report(
-      "hash",
-      files.files.reduce((sum, { size }) => sum + size, 0),
-    ),
-    signal,
-  );
+  const total = files.files.reduce((sum, { size }) => sum + size, 0);
+  const sha256 = await hashes(files, report("hash", total), signal);
   const metadata = new Map([
     ["format", "pt"],
     ["converted_by", "internvl-webgpu"],
@@ -182,12 +177,8 @@ async function smallFiles(
     const { files, config: target } = await filesIn(layout, config, read, ![...shapes.keys()].some(isHead));
     return { small: files, config: target };
   }
-  const small = new Map<string, Uint8Array>();
-  for (const name of [...SMALL_FILES, "config.json"]) {
-    const bytes = await read(name);
-    if (bytes) small.set(name, bytes);
-  }
-  return { small, config };
+  const found = await Promise.all([...SMALL_FILES, "config.json"].map(async (name) => ({ name, bytes: await read(name) })));
+  return { small: new Map(found.flatMap(({ name, bytes }) => (bytes ? [[name, bytes]] : []))), config };
 }
 
 /**
@@ -204,25 +195,14 @@ async function smallFiles(
  */
 export async function convertWeights(source: SourceLike, options: ConvertOptions): Promise<Conversion> {
   const from = checkSource(source);
-  const {
-    to,
-    layout,
-    out,
-    adapters: sources,
-    shardBytes = SHARD_BYTES,
-    device,
-    signal,
-    onProgress,
-    ...hub
-  } = readOptions("convertWeights", options, CONVERT);
+  const { to, layout, out, adapters: sources = [], shardBytes = SHARD_BYTES, ...more } = readOptions("convertWeights", options, CONVERT);
+  const { device, signal, onProgress, ...hub } = more;
   if (to === undefined) throw wrong("to", to, "a format: q4, q8, f32, f16 or bf16");
   if (out === undefined) throw wrong("out", out, "a folder for the new checkpoint");
   if (layout !== undefined && isQuantized(to)) {
-    throw new EngineError(
-      "bad-input",
-      `to is "${to}", and layout "${layout}": transformers and upstream's code do not read weights in ${to}`,
-      { hint: "with a layout take bf16, f16 or f32; for this engine convert to q8 or q4 without one" },
-    );
+    const problem = `to is "${to}", and layout "${layout}": transformers and upstream's code do not read weights in ${to}`;
+    const hint = "with a layout take bf16, f16 or f32; for this engine convert to q8 or q4 without one";
+    throw new EngineError("bad-input", problem, { hint });
   }
   const tell = onProgress && seldom(onProgress);
   const report: Report = (phase, total) => {
@@ -232,7 +212,7 @@ export async function convertWeights(source: SourceLike, options: ConvertOptions
   return abortable(signal, async () => {
     const folder = await openOutput(out); // before a download
     const opened = await openSource(from, { ...hub, signal, onProgress: tell });
-    const adapters = await openAdapters(sources ?? [], { ...hub, signal });
+    const adapters = await openAdapters(sources, { ...hub, signal });
     const checkpoint = await openCheckpoint(opened, { signal, adapters });
     try {
       const { small, config } = await smallFiles(opened, checkpoint, layout && LAYOUT[layout]);

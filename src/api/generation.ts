@@ -93,21 +93,10 @@ const randomSeed = (): number => {
 
 /** Fills in the defaults. */
 export function generation(options: Read<typeof GENERATION>): Generation {
-  const {
-    maxTokens = DEFAULT_TOKENS,
-    temperature: asked = 0,
-    topP = GREEDY.topP,
-    topK = GREEDY.topK,
-    minP = GREEDY.minP,
-    presencePenalty = 0,
-    frequencyPenalty = 0,
-    logitBias = [],
-    stop = [],
-    schema: format,
-  } = options;
+  const { maxTokens = DEFAULT_TOKENS, temperature: asked = 0, stop = [], schema: format } = options;
   // Below this exp() of anything but the largest logits is 0: the same as greedy, and safe to divide by.
   const temperature = asked < 1e-4 ? 0 : asked;
-  const { seed = temperature > 0 ? randomSeed() : 0, repetitionPenalty = 1 } = options;
-  const penalties = { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias };
-  return { maxTokens, sampling: { temperature, topP, topK, minP, ...penalties, seed }, stop, format };
+  const { seed = temperature > 0 ? randomSeed() : 0 } = options;
+  const said = Object.entries(GREEDY).map(([key, usual]) => [key, options[key as keyof Sampling] ?? usual]);
+  return { maxTokens, sampling: { ...(Object.fromEntries(said) as Sampling), temperature, seed }, stop, format };
 }

@@ -32,10 +32,13 @@ export type ImageLike =
 export const isBuffer = (value: object): value is ArrayBuffer =>
   /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(value));
 export const isBlob = (value: object): value is Blob => has(value, "arrayBuffer", "size");
+/** Pixels in sRGB; an ImageData in another colour space is converted as the other image objects are. */
+export const isSrgb = (value: object): boolean =>
+  has(value, "data", "width", "height") && ((value as Partial<ImageData>).colorSpace ?? "srgb") === "srgb";
 export const isUrlObject = (value: object): value is URL => has(value, "href", "protocol") && !has(value, "naturalWidth");
 
 /**
- * Decodes any `ImageLike` to RGB; alpha is dropped.
+ * What a history holds of a picture, or what a page shows, as RGB; alpha is dropped.
  * @throws EngineError bad-image, bad-input, limit-exceeded, network, aborted
  */
 export async function toRgb(image: ImageLike, options: ImageOptions): Promise<RgbImage> {
@@ -61,35 +64,22 @@ export async function toRgb(image: ImageLike, options: ImageOptions): Promise<Rg
 export const GIVE = "give a path, a URL, a Blob, the bytes of a picture's file, or { data, width, height }";
 
 /** What fetches pictures comes with the first that is not a file in memory. */
-const address = () => late("what fetches pictures", import("./address.ts"));
+export const address = () => late("what fetches pictures", import("./address.ts"));
 
 async function rgbOf(image: ImageLike, options: ImageOptions): Promise<RgbImage> {
   const { name, signal } = options;
   if (typeof image === "string") return decode(await (await address()).bytesAt(image, name, signal), options);
-  if (typeof image !== "object" || image === null) throw wrong(name, image, "a picture", GIVE);
-  if (isUrlObject(image)) return decode(await (await address()).bytesAtUrl(image, name, signal), options);
-  if (ArrayBuffer.isView(image)) return decode(viewed(name, image.buffer, image.byteOffset, image.byteLength), options);
-  if (isBuffer(image)) return decode(viewed(name, image, 0, image.byteLength), options);
-  if (isBlob(image)) return decode(await bytesOfBlob(name, image), options);
-  const check = (width: number, height: number) => checkDimensions("picture", width, height, options);
-  // An ImageData in another colour space is converted as the other image objects are.
-  if (has(image, "data", "width", "height") && ((image as Partial<ImageData>).colorSpace ?? "srgb") === "srgb")
-    return rgbFromPixels(image as RawImage, options);
-  const file = await platform.fileOf(image);
-  if (file) return decode(await bytesOfBlob(name, file), options);
-  const drawn = await platform.pixelsOf(image, check);
+  if (image instanceof Uint8Array) {
+    if (image.length > 0) return decode(image, options);
+    throw badImage(`${name} has no bytes: it is empty, or its buffer was moved away (transferred, detached)`, GIVE);
+  }
+  if (isSrgb(image)) return rgbFromPixels(image as RawImage, options);
+  const drawn = await platform.pixelsOf(image, (width, height) => checkDimensions("picture", width, height, options));
   if (drawn) return rgbFromPixels(drawn, options);
   throw wrong(name, image, "a picture", GIVE);
 }
 
-/** The bytes of a file in memory. Those of a shared buffer are copied: decoders do not take them. */
-function viewed(name: string, buffer: ArrayBufferLike, offset: number, length: number): Uint8Array {
-  if (length === 0) throw badImage(`${name} has no bytes: it is empty, or its buffer was moved away (transferred, detached)`, GIVE);
-  const bytes = new Uint8Array(buffer, offset, length);
-  return buffer instanceof ArrayBuffer ? bytes : new Uint8Array(bytes);
-}
-
-async function bytesOfBlob(name: string, blob: Blob): Promise<Uint8Array> {
+export async function bytesOfBlob(name: string, blob: Blob): Promise<Uint8Array> {
   if (blob.size > MOST_BYTES) throw badImage(`${name} has ${blob.size} bytes, at most ${MOST_BYTES} are allowed`, "Give a smaller file.");
   try {
     return new Uint8Array(await blob.arrayBuffer());

@@ -1,7 +1,7 @@
 import { disposed, late } from "../errors.ts";
 import type { SourceLike } from "../hub/source.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
-import { abortable, readyOrAborted } from "./aborting.ts";
+import { abortable } from "./aborting.ts";
 import { acceptBatch, acceptChat } from "./accept.ts";
 import { acceptLoad } from "./accept-load.ts";
 import type { BatchItem, BatchItems, BatchOptions, BatchSettings } from "./batch.ts";
@@ -132,11 +132,7 @@ export class InternVL {
    * ```
    */
   session(options?: SessionOptions): Session {
-    return new Session(
-      (accept, ready) =>
-        startReply(accept, async (ask, signal, ...told) => answerAsk(this, await readyOrAborted(ready(ask), signal), signal, ...told)),
-      options,
-    );
+    return new Session((...asked) => answerAsk(this, ...asked), options);
   }
 
   /**
@@ -164,7 +160,7 @@ export class InternVL {
     parts.delete(this);
     await found.scheduler.close(disposed());
     await found.model.idle().catch(() => {}); // lost, then: there is nothing to wait for
-    await found.formats?.then((formats) => formats.dispose()).catch(() => {});
+    await found.grammars?.then((grammars) => grammars.dispose()).catch(() => {});
     for (const gpu of found.gpus) gpu.close();
   }
 

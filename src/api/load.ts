@@ -10,7 +10,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { checkContext } from "../model/internvl.ts";
 import { usualContext } from "../model/memory.ts";
 import { openCheckpoint } from "../model/open-checkpoint.ts";
-import { type KvDtype, kvBytes } from "../ops/kv-cache.ts";
+import { kvBytes as bytesOfSlot, type KvDtype } from "../ops/kv-cache.ts";
 import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import type { WeightFormat } from "../weights/formats.ts";
 import { layersOver, loadModel } from "./model-load.ts";
@@ -88,7 +88,7 @@ async function beforeDownload(
   const tokenizer = await loadTokenizer((name) => readSmall(source, name), language.vocabSize, config.layout);
   const maxContext = options.maxContext ?? usualContext(language);
   checkContext(language, maxContext);
-  const least = kvBytes(language, maxContext, kv);
+  const least = bytesOfSlot(language, maxContext, kv);
   if (options.kvBytes !== undefined && options.kvBytes < least) {
     throw new EngineError("bad-input", `kvBytes is ${options.kvBytes}, one slot of ${maxContext} tokens needs ${least}`, {
       hint: "give at least that, or a smaller maxContext",
@@ -107,9 +107,10 @@ async function beforeDownload(
  */
 export async function loadParts(from: SourceLike, options: LoadOptions): Promise<Parts> {
   const { weights: format = "auto", kv = "auto", signal, devices = [options.device ?? {}] } = options;
+  const { split, slots, kvBytes, precision = "auto" } = options;
   const onProgress = options.onProgress && seldom(options.onProgress);
   throwIfAborted(signal);
-  const source = await openSource(from, { ...options, onProgress });
+  const source = await openSource(from, { ...options, whole: false, onProgress });
   const adapters = options.adapters?.length
     ? await (await late("what opens adapters", import("../hub/source-adapters.ts"))).openAdapters(options.adapters, options)
     : [];
@@ -128,15 +129,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       const upload = (note?: string) => onProgress?.({ phase: "upload", loaded: furthest, total, ...(note ? { note } : {}) });
       upload();
       const { model, weights } = await loadModel(gpu, (weights, gpu) => tensors(gpu, weights), config, {
-        format,
-        beside,
-        split: options.split,
-        maxContext,
-        kv: dtype,
-        precision: options.precision ?? "auto",
-        slots: options.slots,
-        kvBytes: options.kvBytes,
-        signal,
+        ...{ format, beside, split, maxContext, kv: dtype, precision, slots, kvBytes, signal },
         onBytes(loaded, all) {
           [furthest, total] = [Math.max(furthest, loaded), Math.max(total, all)];
           upload();
@@ -148,7 +141,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       // One step is the vision tower's own pipelines, and each that the adapter would otherwise compile in the first answer another.
       await model.prepare(config.tileSize, signal, (done, total) => compiled(1 + done, 1 + total));
       throwIfAborted(signal);
-      const scheduler = new Scheduler(new ModelEngine(model), { keep: options.slots !== undefined });
+      const scheduler = new Scheduler(new ModelEngine(model), { keep: slots !== undefined });
       return { gpu, gpus, model, tokenizer, config, weights, imageContextId, stopIds, pictures: new TileCache(), scheduler };
     } catch (error) {
       for (const each of gpus) each.close();

@@ -230,17 +230,23 @@ export function pictureNames(messages: readonly Message[]): (string | undefined)
   });
 }
 
-/** Whole turns as messages. */
-export function messagesOf({ system, systemTexts, systemSaid, turns }: SessionStart): Message[] {
-  const asked = ({ text, pictures: own }: Asked): Message["content"] => {
-    if (own.length === 0) return text;
-    const parts = own.map((each) => (each.part ?? { type: "image", image: each.sources, maxTiles: each.maxTiles }) as ContentPart);
-    return [...parts, { type: "text", text }];
-  };
+/** What a user says: a text alone, or pictures and the text that says with `<image>` where they belong. */
+export const userContent = (text: string, pictures: readonly ContentPart[]): Message["content"] =>
+  pictures.length === 0 ? text : [...pictures, { type: "text", text }];
+
+/** Whole turns as messages; `asked` gives the content of a question, by default as it came. */
+export function messagesOf(
+  { system, systemTexts, systemSaid, turns }: Omit<SessionStart, "turns"> & { turns: readonly Turn[] },
+  asked = (_: number, { text, pictures }: Asked): Message["content"] =>
+    userContent(
+      text,
+      pictures.map((each) => (each.part ?? { type: "image", image: each.sources, maxTiles: each.maxTiles }) as ContentPart),
+    ),
+): Message[] {
   return [
     ...(systemSaid && system !== undefined ? [{ role: "system" as const, content: contentOf(system, systemTexts) }] : []),
-    ...turns.flatMap((turn): Message[] => [
-      { role: "user", content: asked(turn.asked) },
+    ...turns.flatMap((turn, i): Message[] => [
+      { role: "user", content: asked(i, turn.asked) },
       { role: "assistant", content: contentOf(turn.answer, turn.answerTexts) },
     ]),
   ];

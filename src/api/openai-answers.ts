@@ -1,4 +1,4 @@
-import { EngineError, onAbort, throwIfAborted } from "../errors.ts";
+import { aborted, EngineError, onAbort, throwIfAborted } from "../errors.ts";
 import type { Told } from "../generate/engine.ts";
 import { type AnswerOptions, answerPrompt } from "./answer.ts";
 import type { Generation } from "./generation.ts";
@@ -42,7 +42,7 @@ const nothing = (index: number): News => ({ index, text: "", tokens: [], calls: 
 
 /**
  * Several answers under way. What came and was not read yet is one piece an answer, however many tokens it was: a reader who is slow, or
- * reads nothing, costs the text of his answer and no more, and keeps no slot.
+ * reads nothing, costs the text of his answer and no more, and keeps no slot. After an abort none of it comes.
  */
 export class Answers {
   readonly #aborts: AbortController[]; // one an answer: Node warns of a signal that more than ten listen to
@@ -58,7 +58,7 @@ export class Answers {
     this.#news = Array.from({ length: count }, (_, i) => nothing(i));
     this.#open = count;
     this.#aborts = this.#news.map(() => new AbortController());
-    this.#leave = onAbort(signal, () => this.#stop(signal?.reason));
+    this.#leave = onAbort(signal, () => this.#end(aborted(signal?.reason)));
   }
 
   /** Resolves when all were let in. @throws EngineError bad-input, context-overflow, aborted, disposed, device-lost */
@@ -118,13 +118,9 @@ export class Answers {
     this.#notify();
   }
 
-  #stop(reason?: unknown): void {
-    for (const abort of this.#aborts) abort.abort(reason);
-  }
-
   #fail(error: unknown): void {
     this.#failed ??= { error };
-    this.#stop();
+    for (const abort of this.#aborts) abort.abort();
     this.#leave();
     this.#notify();
   }
@@ -158,9 +154,16 @@ export class Answers {
     }
   }
 
+  /** Ends all at once: what came and was not read yet is nobody's any more. */
+  #end(error: EngineError): void {
+    if (this.#open === 0) return;
+    for (const i of this.#news.keys()) this.#news[i] = nothing(i); // in place: a reader may be among them
+    this.#fail(error);
+  }
+
   /** Frees the slots; nothing more comes. */
   abort(): void {
-    if (this.#open > 0) this.#fail(new EngineError("aborted", "the answers were left"));
+    this.#end(new EngineError("aborted", "the answers were left"));
   }
 
   /** All of every answer. @throws EngineError aborted, disposed, device-lost */

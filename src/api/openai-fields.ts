@@ -15,6 +15,11 @@ export const never =
     return undefined;
   };
 
+export const record: Reader<Record<string, unknown>> = (value, name) => {
+  if (!isRecord(value)) throw wrong(name, value, "an object");
+  return value;
+};
+
 /** A shape's fields, each called by where it stands. */
 export function nested<S extends Shape>(value: unknown, name: string, shape: S) {
   if (!isRecord(value)) throw wrong(name, value, `an object with ${Object.keys(shape).join(", ")}`);
@@ -68,9 +73,7 @@ export const CHAT = {
   logprobs: flag,
   top_logprobs: number("an integer from 0 to 20", (v) => Number.isInteger(v) && v >= 0 && v <= 20),
   parallel_tool_calls: flag,
-  metadata: (value: unknown, name: string) => {
-    if (!isRecord(value)) throw wrong(name, value, "an object");
-  },
+  metadata: record,
   store: flag,
   service_tier: oneOf("auto", "default", "flex", "scale", "priority"),
   safety_identifier: text,

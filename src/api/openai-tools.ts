@@ -3,13 +3,9 @@ import type { CalledFunction } from "../text/grammar/schema.ts";
 import { pythonJson } from "../text/python-json.ts";
 import { plainSchema } from "./format.ts";
 import { CLOSE, OPEN } from "./openai-calls.ts";
-import { nested } from "./openai-fields.ts";
+import { nested, record } from "./openai-fields.ts";
 import { isList } from "./pictures.ts";
 
-const record: Reader<Record<string, unknown>> = (value, name) => {
-  if (!isRecord(value)) throw wrong(name, value, "an object");
-  return value;
-};
 const name: Reader<string> = (value, at) => {
   if (typeof value !== "string" || !/^[\w.-]{1,64}$/.test(value)) throw wrong(at, value, "a name of 1 to 64 letters, digits, _, - and .");
   return value;

@@ -12,7 +12,7 @@ import { CHAT, generationOf, nested, readFields } from "./openai-fields.ts";
 import { dialogue } from "./openai-messages.ts";
 import { COMPLETION } from "./openai-options.ts";
 import { readTools, type Tools } from "./openai-tools.ts";
-import type { ChatCompletion, ChatCompletionChunk, ChatToolCall, CompletionOptions, TokenLogprob } from "./openai-types.ts";
+import type { ChatCompletion, ChatCompletionChunk, ChatDelta, ChatToolCall, CompletionOptions, TokenLogprob } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
 
 const MOST_IMAGES = 64;
@@ -90,15 +90,8 @@ export function acceptCompletion(request: unknown, { maxPixels, maxImages = MOST
   generation(1); // whatever is wrong is said now
   return {
     ask: {
-      system,
-      systemSaid: false,
-      turns,
-      question,
-      images: [],
-      frames: [],
-      settings: { maxPixels },
-      specialTokens: "text",
-      literalMarkers: true,
+      ...{ system, systemSaid: false, turns, question, images: [], frames: [] },
+      ...{ settings: { maxPixels }, specialTokens: "text", literalMarkers: true },
     },
     generation,
     n: read.n ?? 1,
@@ -172,17 +165,9 @@ async function* chunks(
   head: { id: string; created: number; model: string },
   { n, includeUsage, logprobs }: CompletionRequest,
 ): AsyncGenerator<ChatCompletionChunk, void, void> {
-  const chunk = (
-    index: number,
-    delta: ChatCompletionChunk["choices"][number]["delta"],
-    finish: News["finish"] = undefined,
-    tokens?: TokenLogprob[],
-  ): ChatCompletionChunk => ({
-    ...head,
-    object: "chat.completion.chunk",
-    choices: [
-      { index, delta, logprobs: tokens?.length ? logprobsOf(tokens, logprobs !== undefined) : null, finish_reason: finish ?? null },
-    ],
+  const chunk = (index: number, delta: ChatDelta, finish?: News["finish"], tokens: TokenLogprob[] = []): ChatCompletionChunk => ({
+    ...{ ...head, object: "chat.completion.chunk" },
+    choices: [{ index, delta, logprobs: logprobsOf(tokens, tokens.length > 0 && logprobs !== undefined), finish_reason: finish ?? null }],
     ...(includeUsage ? { usage: null } : {}),
   });
   for (let i = 0; i < n; i++) yield chunk(i, { role: "assistant", content: "" });

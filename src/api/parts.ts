@@ -1,9 +1,9 @@
-import type { Formats } from "../generate/grammar.ts";
 import type { Scheduler } from "../generate/scheduler.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { Model } from "../model/internvl.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
+import type { OpenGrammars } from "../text/grammar/client.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { TileCache } from "./tile-cache.ts";
 
@@ -26,5 +26,5 @@ export interface Parts {
   /** Every request to the model goes through it. */
   scheduler: Scheduler;
   /** What holds answers to a schema; opened for the first one that has one. */
-  formats?: Promise<Formats> | undefined;
+  grammars?: Promise<OpenGrammars> | undefined;
 }

@@ -1,13 +1,13 @@
 import { EngineError, late } from "../errors.ts";
 import type { PromptProgress } from "../generate/request.ts";
 import type { Tiles } from "../model/internvl.ts";
-import { type PromptPart, promptParts, promptText, TEMPLATES } from "../text/template.ts";
+import { promptParts, promptText, TEMPLATES } from "../text/template.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Ask } from "./asking.ts";
 import type { GenerationOptions } from "./generation.ts";
 import type { PictureOptions } from "./image-options.ts";
 import type { ImageLike } from "./images.ts";
-import { type ContentPart, contentOf, type History, type Message, type Texts } from "./messages.ts";
+import { type History, type Message, messagesOf, type Texts, userContent } from "./messages.ts";
 import type { Source } from "./pictures.ts";
 import { type Placed, placePictures } from "./placing.ts";
 import { promptTiles, type TiledPicture, type Tiling, tilePicture } from "./tiling.ts";
@@ -78,17 +78,8 @@ export async function checkLength(
   let least = 0;
   for (const text of texts) least += await tokenizer.atLeast(text);
   if (least < context) return;
-  throw new EngineError(
-    "context-overflow",
-    `the prompt's texts have at least ${least} tokens, the context has ${context} with the answer`,
-    { hint: "shorten the prompt, or load with a larger maxContext" },
-  );
-}
-
-/** A message as the history holds it: a text alone, or its pictures and the text that says with `<image>` where they belong. */
-function userMessage({ text }: Placed, pictures: readonly TiledPicture[]): Message {
-  if (pictures.length === 0) return { role: "user", content: text };
-  return { role: "user", content: [...pictures.map(({ held }): ContentPart => held), { type: "text", text }] };
+  const problem = `the prompt's texts have at least ${least} tokens, the context has ${context} with the answer`;
+  throw new EngineError("context-overflow", problem, { hint: "shorten the prompt, or load with a larger maxContext" });
 }
 
 /** Decodes and tiles the pictures, builds the prompt and tokenises it: everything before the GPU (MODEL.md §1 and §6). */
@@ -119,12 +110,14 @@ export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<Pre
   for (const [i, turn] of placed.turns.entries()) turns.push({ placed: turn, pictures: await tiled(turn), answer: answers[i]! });
   const pictures = await tiled(placed.question);
 
+  const said = ({ text }: Placed, own: readonly TiledPicture[]) =>
+    userContent(
+      text,
+      own.map(({ held }) => held),
+    );
   const asked = ({ text }: Placed, own: readonly TiledPicture[]) => ({ text, tiles: own.map(({ count }) => count) });
-  const parts: PromptPart[] = promptParts(
-    { system, history: turns.map((turn) => [asked(turn.placed, turn.pictures), turn.answer]), question: asked(placed.question, pictures) },
-    config.tokensPerTile,
-    template,
-  );
+  const history = turns.map((turn) => [asked(turn.placed, turn.pictures), turn.answer] as const);
+  const parts = promptParts({ system, history, question: asked(placed.question, pictures) }, config.tokensPerTile, template);
   return {
     inputIds: ask.specialTokens === "parse" ? tokenizer.encode(promptText(parts)) : tokenizer.encodeParts(parts),
     tiles: promptTiles(
@@ -132,12 +125,8 @@ export async function preparePrompt(ask: Ask, preparing: Preparing): Promise<Pre
       config.tileSize,
     ),
     messages: [
-      ...(ask.systemSaid && ask.system !== undefined ? [{ role: "system" as const, content: contentOf(ask.system, ask.systemTexts) }] : []),
-      ...turns.flatMap((turn, i): Message[] => {
-        const { answer, answerTexts } = ask.turns[i]!;
-        return [userMessage(turn.placed, turn.pictures), { role: "assistant", content: contentOf(answer, answerTexts) }];
-      }),
-      userMessage(placed.question, pictures),
+      ...messagesOf(ask, (i) => said(turns[i]!.placed, turns[i]!.pictures)),
+      { role: "user", content: said(placed.question, pictures) },
     ],
   };
 }

@@ -113,7 +113,7 @@ export class ChatReply extends Promise<ChatResult> implements AsyncIterable<stri
     return Promise;
   }
 
-  /** The answer's pieces, as they come. */
+  /** The answer's pieces, as they come; none after an abort, also of those that had come. */
   [Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
     return leaving(this.#read(), () => this.#abort.abort());
   }
@@ -121,7 +121,10 @@ export class ChatReply extends Promise<ChatResult> implements AsyncIterable<stri
   async *#read(): AsyncGenerator<string, void, void> {
     let next = 0;
     while (true) {
-      while (next < this.#pieces.length) yield this.#pieces[next++]!;
+      while (next < this.#pieces.length) {
+        if (this.#abort.signal.aborted) await this; // throws, unless the answer had ended before
+        yield this.#pieces[next++]!;
+      }
       if (this.#done) break;
       await new Promise<void>((resolve) => this.#wake.push(resolve));
     }

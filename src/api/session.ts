@@ -1,9 +1,10 @@
+import { readyOrAborted } from "./aborting.ts";
 import { acceptSend, acceptSession, continued } from "./accept.ts";
-import type { Accepted, Ask } from "./asking.ts";
+import type { Ask } from "./asking.ts";
 import type { GenerationOptions } from "./generation.ts";
 import { type History, type Message, messagesOf } from "./messages.ts";
 import type { PromptOptions } from "./prompt.ts";
-import type { ChatReply } from "./reply.ts";
+import { type ChatReply, type Run, startReply } from "./reply.ts";
 
 /** What a session begins with. */
 export interface SessionOptions {
@@ -19,23 +20,20 @@ export interface SendOptions extends Omit<PromptOptions, "history" | "system">, 
 /** Messages that whoever has them may change. */
 const copied = (messages: readonly Message[]): Message[] => messages.map((message) => ({ ...message }));
 
-/** Starts a reply; `ready` is called when the question was read, and gives it what came before. */
-type Start = (accept: () => Accepted, ready: (ask: Ask) => Promise<Ask>) => ChatReply;
-
 /**
  * A conversation. Each turn computes only what is new: the turns before are still in the model's KV cache, unless another chat has used
  * it meanwhile, which costs time and changes nothing else.
  */
 export class Session {
-  readonly #start: Start;
+  readonly #run: Run;
   readonly #system: string | undefined;
   #history: readonly Message[];
   #tail: Promise<void> = Promise.resolve();
 
   /** @throws EngineError bad-input */
-  constructor(start: Start, options?: unknown) {
+  constructor(run: Run, options?: unknown) {
     const { system, ...before } = acceptSession(options);
-    this.#start = start;
+    this.#run = run;
     this.#system = system;
     this.#history = messagesOf({ system, ...before });
   }
@@ -58,15 +56,14 @@ export class Session {
    */
   send(question: string | readonly Message[], options?: SendOptions): ChatReply {
     const before = this.#tail;
-    const reply = this.#start(
+    const ready = async (ask: Ask): Promise<Ask> => {
+      await before;
+      const start = acceptSession({ history: this.#history });
+      return continued(ask, { ...start, system: this.#system ?? start.system });
+    };
+    const reply = startReply(
       () => acceptSend(question, options),
-      async (ask) => {
-        await before;
-        return continued(ask, {
-          ...acceptSession({ history: this.#history }),
-          ...(this.#system === undefined ? {} : { system: this.#system }),
-        });
-      },
+      async (ask, signal, ...told) => this.#run(await readyOrAborted(ready(ask), signal), signal, ...told),
     );
     const after = reply.then(
       ({ history }) => {

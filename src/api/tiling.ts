@@ -6,8 +6,8 @@ import { tileImage } from "../media/tiles.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { Tiles } from "../model/internvl.ts";
 import { described } from "../options.ts";
-import type { PictureOptions } from "./image-options.ts";
-import { isBlob, isBuffer, isUrlObject, toRgb } from "./images.ts";
+import type { ImageOptions, PictureOptions } from "./image-options.ts";
+import { address, bytesOfBlob, isBlob, isBuffer, isSrgb, isUrlObject, toRgb } from "./images.ts";
 import { type Held, HeldImage, isPixels, type Picture, rawPixels, type Source } from "./pictures.ts";
 import type { TileCache, Tiled } from "./tile-cache.ts";
 
@@ -23,25 +23,27 @@ const hash = async (bytes: Uint8Array | Uint8ClampedArray): Promise<string> =>
   new Uint32Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>)).join(".");
 
 /**
- * What a history can hold of a source; pixels where they had to be read from an object of the page. Bytes are copied: a caller may fill the
- * same buffer with the next picture, and an earlier turn must still show the one that was asked about.
+ * Bytes of their own: a caller may fill the same buffer with the next picture, and an earlier turn must still show the one that was asked
+ * about. None where the buffer was moved away.
  */
-async function holdable(source: Source, name: string, tiling: Tiling): Promise<{ held: Held; rgb?: RgbImage }> {
+const copied = (buffer: ArrayBufferLike, offset: number, length: number): Uint8Array =>
+  length === 0 ? new Uint8Array() : new Uint8Array(buffer, offset, length).slice();
+
+/** What a history can hold of a source; pixels where they had to be read from an object of the page. */
+export async function holdable(source: Source, options: ImageOptions): Promise<{ held: Held; rgb?: RgbImage }> {
   if (typeof source === "string") return { held: source };
-  if (isUrlObject(source)) return { held: source.href };
-  if (ArrayBuffer.isView(source)) {
-    const { buffer, byteOffset, byteLength } = source as ArrayBufferView;
-    return { held: new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength)) };
-  }
-  if (isBlob(source)) return { held: new Uint8Array(await source.arrayBuffer()) };
-  if (isPixels(source) && ((source as Partial<ImageData>).colorSpace ?? "srgb") === "srgb") {
+  const { name } = options;
+  if (isUrlObject(source)) return { held: (await address()).addressOf(source, name) };
+  if (ArrayBuffer.isView(source)) return { held: copied(source.buffer, source.byteOffset, source.byteLength) };
+  if (isBuffer(source)) return { held: copied(source, 0, source.byteLength) };
+  if (isBlob(source)) return { held: await bytesOfBlob(name, source) };
+  if (isPixels(source) && isSrgb(source)) {
     const { data, width, height, channels } = rawPixels(source, name);
     return { held: { data: new Uint8Array(data), width, height, ...(channels ? { channels } : {}) } };
   }
-  if (isBuffer(source)) return { held: new Uint8Array(source.slice(0)) };
   const file = await platform.fileOf(source);
-  if (file) return { held: new Uint8Array(await file.arrayBuffer()) };
-  const rgb = await toRgb(source as Exclude<typeof source, { data: string }>, { name, ...tiling.settings, signal: tiling.signal });
+  if (file) return { held: await bytesOfBlob(name, file) };
+  const rgb = await toRgb(source as Exclude<typeof source, { data: string }>, options);
   return { held: { ...rgb, channels: 3 }, rgb };
 }
 
@@ -93,12 +95,13 @@ export async function tilePicture({ name, sources, maxTiles, part, key }: Pictur
   const helds: Held[] = [];
   for (const [i, source] of sources.entries()) {
     const own = sources.length > 1 ? `${name}.${i + 1}` : name;
+    const options = { name: own, ...settings, signal };
     try {
       const before = cache.get(`${how} ${known}/${i}`);
-      const { held, rgb } = before && part instanceof HeldImage ? { held: source as Held } : await holdable(source, own, tiling);
+      const { held, rgb } = before && part instanceof HeldImage ? { held: source as Held } : await holdable(source, options);
       const content = rgb || before ? undefined : await contentKey(held);
       const found = before ?? cache.get(`${how} ${content}`);
-      const tiled = found ?? (await tile(rgb ?? (await toRgb(held, { name: own, ...settings, signal })), most, tiling));
+      const tiled = found ?? (await tile(rgb ?? (await toRgb(held, options)), most, tiling));
       if (content) cache.put(`${how} ${content}`, tiled);
       parts.push(tiled);
       helds.push(held);

@@ -35,7 +35,10 @@ export function completion(
 
     async function* chunks(): Chunks {
       while (true) {
-        while (come.length > 0) yield come.shift()!;
+        while (come.length > 0) {
+          if (abort.signal.aborted) await settled; // throws, unless the answer had ended before
+          yield come.shift()!;
+        }
         if (ended) break;
         await new Promise<void>((next) => {
           wake = next;

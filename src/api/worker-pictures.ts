@@ -1,7 +1,8 @@
 import { platform } from "#platform";
 import type { AcceptedItem, Ask } from "./asking.ts";
 import { isUrlObject } from "./images.ts";
-import type { ContentPart, Message } from "./messages.ts";
+import { overParts } from "./light.ts";
+import type { ContentPart } from "./messages.ts";
 import { HeldImage, type Picture, type Source } from "./pictures.ts";
 import type { ChatResult } from "./reply.ts";
 
@@ -63,9 +64,6 @@ export function closePictures({ turns, question, images, frames }: Ask): void {
 }
 
 type Wire = ContentPart & { key?: string };
-
-const overParts = (history: readonly Message[], change: (part: ContentPart) => ContentPart): Message[] =>
-  history.map(({ role, content }) => ({ role, content: typeof content === "string" ? content : content.map(change) }));
 
 /** A result as it leaves the worker: its pictures have the names that the worker knows them by. */
 export function namedResult<T extends ChatResult>(result: T, idOf: (part: object) => string): T {

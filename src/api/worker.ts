@@ -11,7 +11,6 @@ import type { SourceLike, WeightSource } from "../hub/source.ts";
 import { readOptions } from "../options.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 import type { MatrixDtype } from "../tensor/tensor.ts";
-import { readyOrAborted } from "./aborting.ts";
 import { acceptBatch, acceptChat } from "./accept.ts";
 import { acceptItem } from "./accept-item.ts";
 import { acceptWorkerLoad } from "./accept-worker-load.ts";
@@ -265,11 +264,7 @@ export class InternVLWorker {
 
   /** As `InternVL.session`. */
   session(options?: SessionOptions): Session {
-    return new Session(
-      (accept, ready) =>
-        startReply(accept, async (ask, signal, ...told) => this.#ask(await readyOrAborted(ready(ask), signal), signal, ...told)),
-      options,
-    );
+    return new Session((...asked) => this.#ask(...asked), options);
   }
 
   /** As `InternVL.batch`. */

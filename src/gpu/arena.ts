@@ -18,10 +18,7 @@ export interface Scratch {
   scope<T>(record: () => T): T;
 }
 
-const BUFFERS: ScratchKind<GPUBuffer> = {
-  round: (bytes) => bytes,
-  make: (memory, bytes) => memory.create("activations", bytes),
-};
+const BUFFERS: ScratchKind<GPUBuffer> = { round: (bytes) => bytes, make: (memory, bytes) => memory.create("activations", bytes) };
 
 interface Slot {
   kind: unknown;

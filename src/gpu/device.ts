@@ -41,19 +41,17 @@ export interface Gpu {
 
 // Wanted where present, required nowhere: every op has a path without them.
 const WANTED_FEATURES = ["shader-f16", "subgroups", "subgroup-size-control", "chromium-experimental-subgroup-matrix"];
+const WANTED_LIMITS = [
+  "maxStorageBufferBindingSize",
+  "maxBufferSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+] as const;
 
 /** Asks an adapter for everything it has to give. */
 async function requestDevice(adapter: GPUAdapter, name: string): Promise<GPUDevice> {
   const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
-  const requiredLimits: Record<string, number> = {};
-  for (const limit of [
-    "maxStorageBufferBindingSize",
-    "maxBufferSize",
-    "maxComputeWorkgroupStorageSize",
-    "maxComputeInvocationsPerWorkgroup",
-  ] as const) {
-    requiredLimits[limit] = adapter.limits[limit];
-  }
+  const requiredLimits = Object.fromEntries(WANTED_LIMITS.map((limit) => [limit, adapter.limits[limit]]));
   const hint = 'choose another adapter (device: { adapter: "part of its name" }), or update its driver';
   const refused = (cause?: Error) =>
     new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} gave no device${cause ? `: ${cause.message}` : ""}`, {
@@ -121,14 +119,9 @@ async function probe(device: GPUDevice, owned: boolean, lostReason: () => string
     cause = error;
   }
   const why = lostReason() ?? (cause as Error).message;
-  throw new EngineError(
-    "device-lost",
-    owned ? `the GPU device was lost (${why})` : `the GPUDevice given as device does not work (${why})`,
-    {
-      hint: owned ? "load the model again" : "give one that was not destroyed or lost: ask an adapter for a new one",
-      cause,
-    },
-  );
+  const problem = owned ? `the GPU device was lost (${why})` : `the GPUDevice given as device does not work (${why})`;
+  const hint = owned ? "load the model again" : "give one that was not destroyed or lost: ask an adapter for a new one";
+  throw new EngineError("device-lost", problem, { hint, cause });
 }
 
 /**

@@ -291,11 +291,9 @@ export class Programs {
     const { device, kind, memory } = this.gpu;
     const all = new Map(programs.flatMap((program) => [...program.pipelines()]));
     const cold = [...all].filter(([pipeline]) => compilesLate(kind) && !this.#warm.has(pipeline));
-    memory.write(
-      this.#step,
-      0,
-      Uint32Array.from({ length: STEP_BYTES / 4 }, (_, word) => (word === 0 ? 1 : 0)),
-    );
+    const smallest = new Uint32Array(STEP_BYTES / 4);
+    smallest[0] = 1; // unit
+    memory.write(this.#step, 0, smallest);
     onPipeline?.(0, cold.length);
     for (const [i, [pipeline, bindGroup]] of cold.entries()) {
       throwIfAborted(signal);

@@ -14,8 +14,7 @@ export interface Ticket {
  */
 export function readRing({ memory }: Gpu, depth: number, bytes: number) {
   const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-  const buffers = Array.from({ length: depth }, () => memory.create("readback ring", bytes, usage));
-  const free = [...buffers];
+  const free = Array.from({ length: depth }, () => memory.create("readback ring", bytes, usage));
   const pending = new Set<Promise<unknown>>();
 
   async function take(buffer: GPUBuffer, count: number, submitted: Promise<void> | undefined): Promise<Uint32Array> {
@@ -53,11 +52,6 @@ export function readRing({ memory }: Gpu, depth: number, bytes: number) {
       pending.add(settled);
       settled.then(() => pending.delete(settled));
       return { words };
-    },
-    /** Frees the buffers; what is pending is dropped. */
-    dispose(): void {
-      for (const buffer of buffers) memory.destroy(buffer);
-      free.length = 0;
     },
   };
 }

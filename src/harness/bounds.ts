@@ -8,6 +8,7 @@ export interface Bound {
 
 /** Bits, and copies of them. */
 export const EXACT: Bound = { nmse: 0, largest: 0 };
+export const INFINITELY_FAR: Bound = { nmse: Number.POSITIVE_INFINITY, largest: Number.POSITIVE_INFINITY };
 
 /** f32 sums of products, each rounded to 6e-8: measured up to 6e-13 (K = 4864), and 2e-12 in attention. */
 const SUMS: Bound = { nmse: 1e-11, largest: 1e-5 };
@@ -38,60 +39,27 @@ const DOMINATED: Bound = { nmse: 2.5e-7, largest: 5e-4 };
 export const scoresOf = (size: number): Bound => ({ nmse: (2 ** -24 * size) ** 2, largest: 4 * 2 ** -24 * size });
 
 /**
- * One line an op; where a precision (gpu/program.ts) or outliers need another bound, a line of its own, `op kind`.
+ * Which ops have which bound; where a precision (gpu/program.ts) or outliers need another one, as `op kind`.
  * The reference computes on the values that the operands' bits stand for: rounding a weight to bf16, q8 or q4 does not count as an error,
  * only the kernel's own arithmetic does.
  */
-const BOUNDS: Readonly<Record<string, Bound>> = {
-  matmul: SUMS,
-  matvec: SUMS,
-  "matmul auto": F16,
-  "matvec auto": F16,
-  "matmul fast": CODES,
-  "matvec fast": CODES,
-  "matmul auto huge": DOMINATED,
-  "matvec auto huge": DOMINATED,
-  "matmul fast huge": DOMINATED,
-  "matvec fast huge": DOMINATED,
-  "matmul fast swiglu": GATED_CODES,
-  "matvec fast swiglu": GATED_CODES,
-  attention_prefill: SUMS,
-  "attention_prefill outliers": LARGE_SCORES,
-  attention_decode: SUMS,
-  "attention_decode outliers": LARGE_SCORES,
-  attention_vision: SUMS,
-  "attention_prefill auto": F16,
-  "attention_vision auto": F16,
-  patch_embedding: SUMS,
-  layer_norm: ROWS,
-  rms_norm: ROWS,
-  qk_norm: ROWS,
-  swiglu: ROWS,
-  gelu: ROWS,
-  rope: ROUNDED,
-  kv_append: ROUNDED,
-  "rope norm": ROWS,
-  "kv_append norm": ROWS,
-  "kv_append f16": HALVES,
-  "rope f16": HALVES,
-  positions: ROUNDED,
-  embed: EXACT,
-  patch_gather: EXACT,
-  pixel_unshuffle: EXACT,
-  argmax: EXACT,
-  sample: ROUNDED, // of the penalised logits; the ids are exact
-  probability: ROWS,
-  quantize: EXACT,
-  convert: EXACT,
-  awq: EXACT,
-  lora: SUMS,
-  dequantize: EXACT,
-  synth: EXACT,
-};
+const OPS: readonly (readonly [Bound, ...string[]])[] = [
+  [SUMS, "matmul", "attention_prefill", "attention_decode", "attention_vision", "patch_embedding", "lora"],
+  [F16, "matmul auto", "attention_prefill auto", "attention_vision auto"],
+  [CODES, "matmul fast"],
+  [DOMINATED, "matmul auto huge", "matmul fast huge"],
+  [GATED_CODES, "matmul fast swiglu"],
+  [LARGE_SCORES, "attention_prefill outliers", "attention_decode outliers"],
+  [ROWS, "layer_norm", "rms_norm", "qk_norm", "swiglu", "gelu", "rope norm", "kv_append norm", "probability"],
+  [ROUNDED, "rope", "kv_append", "positions", "sample"], // sample: the penalised logits; its ids are exact
+  [HALVES, "rope f16", "kv_append f16"],
+  [EXACT, "embed", "patch_gather", "pixel_unshuffle", "argmax", "quantize", "convert", "awq", "dequantize", "synth"],
+];
+const BOUNDS = new Map(OPS.flatMap(([bound, ...ops]) => ops.map((op) => [op, bound])));
 
-/** The bound of an op, at a precision or with outliers. @throws Error for an op without a line: a new op states its bound */
+/** The bound of an op, at a precision or with outliers. @throws Error for an op that is not there: a new op states its bound */
 export function boundOf(op: string, kind?: string): Bound {
-  const bound = BOUNDS[`${op} ${kind}`] ?? BOUNDS[op];
+  const bound = BOUNDS.get(`${op} ${kind}`) ?? BOUNDS.get(op);
   if (!bound) throw new Error(`no bound is stated for ${op}`);
   return bound;
 }
@@ -123,7 +91,7 @@ export function deviation(actual: ArrayLike<number>, expected: ArrayLike<number>
     const b = expected[i]!;
     if (!Number.isFinite(b)) throw new Error(`the reference gives ${b} at element ${i}`);
     const difference = Math.abs(actual[i]! - b);
-    if (!Number.isFinite(difference)) return { nmse: Number.POSITIVE_INFINITY, largest: Number.POSITIVE_INFINITY };
+    if (!Number.isFinite(difference)) return INFINITELY_FAR;
     squares += difference ** 2;
     size += b ** 2;
     largest = Math.max(largest, difference);

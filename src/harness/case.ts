@@ -1,5 +1,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Program, Step } from "../gpu/program.ts";
+import { type VARIANTS, variantsOf } from "../ops/choose.ts";
+import type { Shape } from "../ops/needs.ts";
 import type { Activation, Bindable, Matrix, MatrixDtype, Rows, Vector } from "../tensor/tensor.ts";
 import type { Bound } from "./bounds.ts";
 import type { Encoded } from "./encode.ts";
@@ -87,6 +89,14 @@ export interface KernelCase {
   /** Makes operands, records the op and says what must come out. */
   record(program: Program, operands: Operands): Expectation[];
 }
+
+/** Why a device cannot run a variant of an op for a shape, if it cannot. */
+export const lacks = <O extends keyof typeof VARIANTS>(
+  gpu: Gpu,
+  op: O,
+  variant: (typeof VARIANTS)[O][number] | undefined,
+  shape?: Shape,
+) => (variant && !variantsOf(gpu, op, shape).includes(variant) ? `this adapter does not run the variant ${variant}` : undefined);
 
 /** Flags that are true stand alone, false and absent ones are left out. */
 function caseName(op: string, params: CaseParams): string {

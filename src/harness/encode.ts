@@ -1,3 +1,4 @@
+import type { PlainDtype } from "../ops/quantize.ts";
 import { bf16Bits, dequantize, halfBits } from "../reference/quantize.ts";
 import { BYTES_PER_ELEMENT, GROUP, isQuantized, type MatrixDtype, widenBf16, widenF16 } from "../tensor/tensor.ts";
 import { POOL_ELEMENTS, Random } from "./random.ts";
@@ -32,21 +33,11 @@ function draw(random: Random, count: number, dtype: MatrixDtype, small = false):
   /** Every third group of 32. */
   const sizeOf = (i: number) => (small && Math.floor(i / GROUP) % 3 === 0 ? 2 ** -14 : 1);
   if (isQuantized(dtype)) return drawQuantized(random, count, dtype, sizeOf);
-  const source = Float32Array.from({ length: count }, (_, i) => sizeOf(i) * (random.next() * 2 - 1));
-  switch (dtype) {
-    case "f32":
-      return { bytes: new Uint8Array(source.buffer), scales: undefined, values: source };
-    case "bf16": {
-      const bits = Uint16Array.from(source, bf16Bits);
-      return { bytes: new Uint8Array(bits.buffer), scales: undefined, values: widenBf16(bits) };
-    }
-    case "f16": {
-      const bits = Uint16Array.from(source, halfBits);
-      return { bytes: new Uint8Array(bits.buffer), scales: undefined, values: widenF16(bits) };
-    }
-    default:
-      return dtype satisfies never;
-  }
+  const { words, values } = rounded(
+    Float32Array.from({ length: count }, (_, i) => sizeOf(i) * (random.next() * 2 - 1)),
+    dtype,
+  );
+  return { bytes: new Uint8Array(words.buffer), scales: undefined, values };
 }
 
 const pools = new Map<MatrixDtype, Encoded>();
@@ -76,12 +67,9 @@ export function drawWeights(random: Random, count: number, dtype: MatrixDtype, s
   return out;
 }
 
-/** Values as a KV cache holds them: the words, and what those stand for. An even number of them. */
-export function rounded(
-  values: Float32Array<ArrayBuffer>,
-  dtype: "f32" | "f16",
-): { words: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>; values: Float32Array<ArrayBuffer> } {
-  if (dtype === "f32") return { words: values, values };
-  const bits = Uint16Array.from(values, halfBits);
-  return { words: new Uint32Array(bits.buffer), values: widenF16(bits) };
+/** Values as they are stored in a dtype: the words, and what those stand for. An even number of them. */
+export function rounded(values: Float32Array<ArrayBuffer>, dtype: PlainDtype) {
+  if (dtype === "f32") return { words: new Uint32Array(values.buffer, values.byteOffset, values.length), values };
+  const bits = Uint16Array.from(values, dtype === "bf16" ? bf16Bits : halfBits);
+  return { words: new Uint32Array(bits.buffer), values: (dtype === "bf16" ? widenBf16 : widenF16)(bits) };
 }

@@ -28,8 +28,9 @@ export class Random {
 
   /** f32 values uniform in [-1, 1). */
   values(count: number): Float32Array<ArrayBuffer> {
+    if (count <= CHUNK) return Float32Array.from({ length: count }, () => this.next() * 2 - 1);
     const out = new Float32Array(count);
-    this.#fill(out, pool);
+    for (const { at, from, length } of this.chunks(count)) out.set(pool.subarray(from, from + length), at);
     return out;
   }
 
@@ -55,11 +56,6 @@ export class Random {
     for (let at = 0; at < count; at += CHUNK) {
       yield { at, from: 64 * this.integer(0, POOL / 64 - 1), length: Math.min(CHUNK, count - at) };
     }
-  }
-
-  #fill(out: Float32Array, from: Float32Array): void {
-    if (out.length <= CHUNK) for (let i = 0; i < out.length; i++) out[i] = this.next() * 2 - 1;
-    else for (const chunk of this.chunks(out.length)) out.set(from.subarray(chunk.from, chunk.from + chunk.length), chunk.at);
   }
 }
 

@@ -2,7 +2,7 @@ import { EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Program, STEP_BYTES } from "../gpu/program.ts";
 import { widenF16 } from "../tensor/tensor.ts";
-import { boundOf, type Deviation, deviation, EXACT } from "./bounds.ts";
+import { boundOf, type Deviation, deviation, EXACT, INFINITELY_FAR } from "./bounds.ts";
 import type { Expectation, KernelCase } from "./case.ts";
 import { type Found, GuardedScratch, POISON } from "./guard.ts";
 import { operandsOf } from "./operands.ts";
@@ -13,8 +13,6 @@ export type Outcome =
   | ({ status: "passed" } & Deviation)
   | ({ status: "failed"; reason: string } & Deviation)
   | { status: "unsupported"; reason: string };
-
-const INFINITELY_FAR: Deviation = { nmse: Number.POSITIVE_INFINITY, largest: Number.POSITIVE_INFINITY };
 
 /** What is wrong with an output besides its values: elements that were not written, or none that should be; NaN and Inf. */
 function flawOf({ label, kind, length: elements }: Expectation, { found, content, words }: Found): string | undefined {

@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { NO_GGUF } from "../options.ts";
+import { NO_GGUF } from "../gguf.ts";
 import { beginning, isPointer } from "./first-bytes.ts";
 
 /** The error for what is a GGUF file. */

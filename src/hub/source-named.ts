@@ -1,6 +1,7 @@
 import { platform } from "#platform";
 import { EngineError, late } from "../errors.ts";
-import { quotedPath } from "../options.ts";
+import { quoted, quotedPath } from "../options.ts";
+import { otherScheme } from "../platform/fetch.ts";
 import { isGguf } from "./foreign-errors.ts";
 import { parseHubId } from "./hub-id.ts";
 import type { RemoteOptions } from "./source-remote.ts";
@@ -11,11 +12,17 @@ export const PEFT = "the folder that peft's save_pretrained wrote: adapter_confi
 
 function noFolder(path: string, kind: "file" | "nothing", adapter: boolean): EngineError {
   const what = adapter ? "an adapter's folder" : "a model's folder";
-  const problem = kind === "file" ? `${quotedPath(path)} is a file, needs to be ${what}` : `there is no folder ${quotedPath(path)}`;
-  const hint = adapter
-    ? `give ${PEFT}, or the Hugging Face id of one`
-    : "give the folder that holds config.json and the safetensors files, or a Hugging Face id such as OpenGVLab/InternVL2_5-1B, which is downloaded";
-  return new EngineError("bad-input", problem, { hint });
+  const scheme = otherScheme(path);
+  const problem =
+    scheme !== undefined
+      ? `${quotedPath(path)}: addresses with ${quoted(scheme)} cannot be read here`
+      : kind === "file"
+        ? `${quotedPath(path)} is a file, needs to be ${what}`
+        : `${platform.hasSystem ? "there is no folder" : "a page cannot read the local folder"} ${quotedPath(path)}`;
+  const folder = adapter ? PEFT : "the folder that holds config.json and the safetensors files";
+  const where = platform.hasSystem ? folder : "the whole address of a folder on a server, new URL(path, location.href)";
+  const id = adapter ? "the Hugging Face id of one" : "a Hugging Face id such as OpenGVLab/InternVL2_5-1B, which is downloaded";
+  return new EngineError("bad-input", problem, { hint: `give ${where}, or ${id}` });
 }
 
 /** Opens what a path, an address or an id names; `ranges`: without a copy, and of a server only what is read. @throws EngineError as `openSource` */

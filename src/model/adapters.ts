@@ -48,9 +48,8 @@ function updateOf(
   for (const [name, shape] of Object.entries(needs)) {
     const has = files.tensors.get(name)!.info;
     if (String(has.shape) === String(shape)) continue;
-    throw bad(
-      `tensor ${quote(name)} has shape [${has.shape}], needs [${shape}]: "${to}" is [${weight.shape}], the rank by adapter_config.json ${rank}`,
-    );
+    const why = `"${to}" is [${weight.shape}], the rank by adapter_config.json ${rank}`;
+    throw bad(`tensor ${quote(name)} has shape [${has.shape}], needs [${shape}]: ${why}`);
   }
   return { to, files, a, b, rank, scale, row: (third ?? 0) * rows, rows };
 }

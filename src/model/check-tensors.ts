@@ -19,11 +19,7 @@ const FOREIGN: readonly { is: RegExp; what: string; hint: string }[] = [
     what: "of weights that another library has packed, of which config.json (quantization_config) says nothing",
     hint: 'AWQ loads with its own config.json; of GPTQ, bitsandbytes, fp8 take the original checkpoint with weights: "q4" or "q8"',
   },
-  {
-    is: /^mlp2\./,
-    what: "of InternVL3_5-…-Flash, which does not load",
-    hint: "take the model without -Flash in its name",
-  },
+  { is: /^mlp2\./, what: "of InternVL3_5-…-Flash, which does not load", hint: "take the model without -Flash in its name" },
 ];
 
 /** How the other layout's tensors are called: config.json and tensors are then of two checkpoints. */

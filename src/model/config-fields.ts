@@ -6,9 +6,7 @@ export const FAMILY = "take InternVL2_5, InternVL3 or a dense InternVL3_5, OpenG
 
 /** @param hint what to do; by default the file as it was published */
 export const bad = (problem: string, hint?: string, file = "config.json"): EngineError =>
-  new EngineError("bad-weights", `${file}: ${problem}`, {
-    hint: hint ?? `take ${file} as it was published, or ${FAMILY}`,
-  });
+  new EngineError("bad-weights", `${file}: ${problem}`, { hint: hint ?? `take ${file} as it was published, or ${FAMILY}` });
 
 /**
  * Reads typed values of one JSON object, says by name what is wrong, and keeps account of what was read, so that no key that may change

@@ -11,10 +11,7 @@ export interface Packed {
 /** What to take in place of weights that others packed. */
 export const INSTEAD = 'take the original checkpoint with weights: "q4" or "q8", or convert it with `internvl convert`';
 
-/** What other libraries' ways to pack weights are called, and what to take. */
-const OTHERS: Readonly<Record<string, string>> = {
-  gptq: `GPTQ does not load: take the model's AWQ folder (…-AWQ), or ${INSTEAD.slice("take ".length)}`,
-};
+const NO_GPTQ = `GPTQ does not load: take the model's AWQ folder (…-AWQ), or ${INSTEAD.slice("take ".length)}`;
 
 /** Keys of AutoAWQ and transformers that say how their own kernels run. */
 const HARMLESS = /^(backend|do_fuse|exllama_config|fuse_max_seq_len|modules_to_fuse|quant_method)$/;
@@ -48,10 +45,8 @@ export function packedBy(owners: readonly Fields[]): Packed | undefined {
       const name = owner.name(key);
       if (key !== "quantization_config" || method !== "awq") {
         const kind = method === undefined ? "no quant_method" : described(method);
-        throw bad(
-          `${name} names ${kind}: of the weights that other libraries pack, AWQ's alone load`,
-          OTHERS[String(method).toLowerCase()] ?? INSTEAD,
-        );
+        const instead = /^gptq$/i.test(String(method)) ? NO_GPTQ : INSTEAD;
+        throw bad(`${name} names ${kind}: of the weights that other libraries pack, AWQ's alone load`, instead);
       }
       const packed = awqConfig(q);
       if (found && String(found.packed.notConverted) !== String(packed.notConverted)) {

@@ -71,10 +71,8 @@ export function ropeConfig(l: Fields, architecture: string, positions: number): 
   const inner = fields?.get("rope_theta") !== undefined; // it goes before the outer one, as in transformers
   const beside = l.get("rope_theta");
   if (!inner && beside === undefined) {
-    throw bad(
-      `${l.name("rope_theta")} is missing, in ${l.name("rope_parameters")} too`,
-      "add the base that the model was trained with: 1000000.0 for InternVL 2.5 and 3",
-    );
+    const hint = "add the base that the model was trained with: 1000000.0 for InternVL 2.5 and 3";
+    throw bad(`${l.name("rope_theta")} is missing, in ${l.name("rope_parameters")} too`, hint);
   }
   const theta = (inner ? fields! : l).number("rope_theta", THETA, isTheta);
   if (!fields) return { rope: { kind: "plain", theta }, maxPositions: positions };

@@ -3,7 +3,6 @@ import { described } from "../options.ts";
 import { type TemplateName, templateName } from "../text/template.ts";
 import { bad, FAMILY, Fields } from "./config-fields.ts";
 import { isHarmless, isHarmlessInVision } from "./config-keys.ts";
-import { foreignKind, isHuggingFace } from "./config-kinds.ts";
 import { INSTEAD, type Packed, packedBy } from "./config-packed.ts";
 import { ropeConfig } from "./config-rope.ts";
 import { ARCHITECTURES, type Architecture, DECODERS, type DecoderKind, type Layout, refusedDecoder } from "./families.ts";
@@ -339,6 +338,13 @@ function huggingFaceConfig(fields: Fields): ModelConfig {
   };
 }
 
+/** Whether a config.json is of transformers' own class. */
+const isHuggingFace = ({ architectures, model_type: type }: Record<string, unknown>): boolean =>
+  type === "internvl" || (Array.isArray(architectures) && architectures[0] === "InternVLForConditionalGeneration");
+
+/** How a LoRA comes into its model. */
+const GIVE_LORA = "load its base model, and give this folder as an adapter: load(BASE, { adapters: [FOLDER] }), --model BASE --lora FOLDER";
+
 /**
  * Reads a checkpoint's config.json, OpenGVLab's or transformers'. Every key that may change what the model computes is read, or refused by
  * name.
@@ -347,8 +353,7 @@ function huggingFaceConfig(fields: Fields): ModelConfig {
  */
 export function parseConfig(bytes: Uint8Array): ModelConfig {
   const json = parseJsonObject("config.json", bytes);
-  const foreign = foreignKind(json);
-  if (foreign) throw foreign;
+  if (Object.hasOwn(json, "peft_type")) throw bad("it is a LoRA adapter's configuration, not a model's", GIVE_LORA);
   const fields = new Fields(json, "");
   const config = isHuggingFace(json) ? huggingFaceConfig(fields) : originalConfig(fields);
   fields.oneOf("downsample_ratio", [0.5], 0.5);

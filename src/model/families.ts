@@ -39,11 +39,7 @@ const REFUSED: readonly { is: RegExp; what: string; instead: string }[] = [
     instead: "take a dense one: InternVL3_5-38B, -14B, -8B, -4B, -2B or -1B",
   },
   { is: /^InternLM3/i, what: "the decoder of InternVL3-9B", instead: "take InternVL3-8B or InternVL3_5-8B" },
-  {
-    is: /^Phi3/i,
-    what: "the decoder of InternVL2-4B and Mini-InternVL-Chat-4B-V1-5",
-    instead: "take InternVL2_5-4B or InternVL3_5-4B",
-  },
+  { is: /^Phi3/i, what: "the decoder of InternVL2-4B and Mini-InternVL-Chat-4B-V1-5", instead: "take InternVL2_5-4B or InternVL3_5-4B" },
 ];
 
 /** What is known of a decoder that does not load, by its architecture or model_type. */

@@ -1,20 +1,13 @@
 import { EngineError } from "../errors.ts";
-import { decodeText, parseJsonObject } from "../json.ts";
+import { decodeText, type ReadFile, readJson } from "../json.ts";
 import { described } from "../options.ts";
 import { readChatTemplate } from "../text/chat-template.ts";
 import { type ModelConfig, stopIdsOf, tokensOf } from "./config.ts";
 import { bad, Fields } from "./config-fields.ts";
 
-/** Reads a small file of the checkpoint's folder; undefined where there is none. */
-type ReadFile = (name: string) => Promise<Uint8Array | undefined>;
 type Json = Record<string, unknown>;
 
 const OTHER = "take the processor's files of an InternVL model whose name ends in -hf or -HF";
-
-async function readJson(read: ReadFile, name: string): Promise<Json | undefined> {
-  const bytes = await read(name);
-  return bytes && parseJsonObject(name, bytes);
-}
 
 const same = (values: readonly number[]) => (value: unknown) =>
   Array.isArray(value) && value.length === values.length && value.every((each, i) => Math.abs((each as number) - values[i]!) < 1e-6);
@@ -25,11 +18,8 @@ const isStd = same([0.229, 0.224, 0.225]);
 function checkProcessor(fields: Fields): number | undefined {
   const type = fields.text("image_processor_type") ?? fields.text("video_processor_type") ?? "GotOcr2ImageProcessor";
   if (!/^(GotOcr2ImageProcessor|InternVLVideoProcessor)/.test(type)) {
-    throw fields.wrong(
-      fields.get("image_processor_type") === undefined ? "video_processor_type" : "image_processor_type",
-      "GotOcr2ImageProcessor",
-      OTHER,
-    );
+    const key = fields.get("image_processor_type") === undefined ? "video_processor_type" : "image_processor_type";
+    throw fields.wrong(key, "GotOcr2ImageProcessor", OTHER);
   }
   for (const key of ["do_resize", "do_rescale", "do_normalize"]) fields.oneOf(key, [true], true, OTHER);
   for (const key of ["do_center_crop", "do_pad"]) fields.oneOf(key, [false], false, OTHER);
@@ -52,8 +42,10 @@ async function readProcessor(config: ModelConfig, read: ReadFile): Promise<Pick<
     const json = await readJson(read, name);
     return json && new Fields(json, "", name);
   };
-  const images = await part("image_processor", "preprocessor_config.json");
-  const videos = await part("video_processor", "video_preprocessor_config.json");
+  const [images, videos] = await Promise.all([
+    part("image_processor", "preprocessor_config.json"),
+    part("video_processor", "video_preprocessor_config.json"),
+  ]);
   const tileSize = (images && checkProcessor(images)) ?? config.tileSize;
   const frameSize = (videos && checkProcessor(videos)) ?? tileSize;
   if (frameSize !== tileSize) throw videos!.wrong("size", `${tileSize} pixels a side, as pictures have`, OTHER);
@@ -64,15 +56,14 @@ async function readProcessor(config: ModelConfig, read: ReadFile): Promise<Pick<
   const tokens = tokensOf("the side of a tile", tileSize, config.vision);
   const said = new Fields(outer ?? {}, "", "processor_config.json").count("image_seq_length", 2 ** 26, config.tokensPerTile);
   if (tokens !== config.tokensPerTile || said !== tokens) {
-    const has = tokens === config.tokensPerTile ? said : config.tokensPerTile;
-    throw bad(
-      `image_seq_length is ${has}, a tile of ${tileSize} pixels gives ${tokens} tokens`,
-      OTHER,
-      tokens === config.tokensPerTile ? "processor_config.json" : "config.json",
-    );
+    const [has, file] = tokens === config.tokensPerTile ? [said, "processor_config.json"] : [config.tokensPerTile, "config.json"];
+    throw bad(`image_seq_length is ${has}, a tile of ${tileSize} pixels gives ${tokens} tokens`, OTHER, file);
   }
   return { tileSize, minTiles, maxTiles };
 }
+
+/** What is read of every checkpoint: asked for together, since it may lie on a server. */
+const ALWAYS = ["tokenizer_config.json", "chat_template.jinja", "generation_config.json", "processor_config.json"];
 
 /** The chat template, where transformers looks for it. */
 async function readTemplate(read: ReadFile, tokenizer: Json): Promise<{ file: string; text: string }> {
@@ -90,11 +81,8 @@ async function readTemplate(read: ReadFile, tokenizer: Json): Promise<{ file: st
     if (typeof named !== "string") throw bad(`chat_template is ${described(value)}, needs a text`, OTHER, file);
     return { file, text: named };
   }
-  throw new EngineError(
-    "bad-weights",
-    "the checkpoint has no chat template: it needs chat_template.jinja, or chat_template in tokenizer_config.json",
-    { hint: "put the model's chat_template.jinja beside config.json" },
-  );
+  const problem = "the checkpoint has no chat template: it needs chat_template.jinja, or chat_template in tokenizer_config.json";
+  throw new EngineError("bad-weights", problem, { hint: "put the model's chat_template.jinja beside config.json" });
 }
 
 /** The tokens that stand for pictures: InternVLProcessor takes their names from the tokenizer. */
@@ -115,7 +103,9 @@ function checkTokens(tokenizer: Json): void {
  *
  * @throws EngineError bad-weights for what the engine does not do as they say
  */
-export async function readHuggingFace(config: ModelConfig, read: ReadFile): Promise<ModelConfig> {
+export async function readHuggingFace(config: ModelConfig, source: ReadFile): Promise<ModelConfig> {
+  const files = new Map(await Promise.all(ALWAYS.map(async (name) => [name, await source(name)] as const)));
+  const read: ReadFile = async (name) => (files.has(name) ? files.get(name) : source(name));
   const tokenizer = (await readJson(read, "tokenizer_config.json")) ?? {};
   checkTokens(tokenizer);
   const { file, text } = await readTemplate(read, tokenizer);

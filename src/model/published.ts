@@ -53,19 +53,7 @@ export const MODELS: readonly Published[] = [
     },
     checked: "tiny-hf-llama's decoder; the prompt by its text",
   },
-  {
-    models: "InternVL2_5-…-hf, InternVL3-…-hf with Qwen2.5",
-    ...{ ...HF, decoder: "Qwen2ForCausalLM" },
-    checked: "tiny-hf-qwen2",
-  },
-  {
-    models: "InternVL3_5-…-HF, dense",
-    ...{ ...HF, decoder: "Qwen3ForCausalLM" },
-    checked: "tiny-hf-qwen3",
-  },
-  {
-    models: "InternVL2_5-2B-MPO-hf, -8B-MPO-hf",
-    ...{ ...HF, decoder: "LlamaForCausalLM" },
-    checked: "tiny-hf-llama",
-  },
+  { models: "InternVL2_5-…-hf, InternVL3-…-hf with Qwen2.5", ...{ ...HF, decoder: "Qwen2ForCausalLM" }, checked: "tiny-hf-qwen2" },
+  { models: "InternVL3_5-…-HF, dense", ...{ ...HF, decoder: "Qwen3ForCausalLM" }, checked: "tiny-hf-qwen3" },
+  { models: "InternVL2_5-2B-MPO-hf, -8B-MPO-hf", ...{ ...HF, decoder: "LlamaForCausalLM" }, checked: "tiny-hf-llama" },
 ];

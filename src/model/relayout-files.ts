@@ -1,11 +1,11 @@
 import { EngineError } from "../errors.ts";
-import { decodeText, parseJsonObject } from "../json.ts";
+import { decodeText, type ReadFile, readJson } from "../json.ts";
 import { described } from "../options.ts";
 import { memorySource } from "../safetensors/index.ts";
 import { chatTemplate, readChatTemplate } from "../text/chat-template.ts";
 import { huggingFaceTokenizer, originalTokenizer } from "../text/relayout-tokenizer.ts";
 import { TEMPLATES } from "../text/template.ts";
-import { loadTokenizer, type ReadFile, readTokenizer, structuralIds } from "../text/tokenizer.ts";
+import { loadTokenizer, readTokenizer, structuralIds } from "../text/tokenizer.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Layout } from "./families.ts";
 import { readConfig } from "./open-checkpoint.ts";
@@ -34,8 +34,9 @@ function processorFiles({ tileSize, minTiles, maxTiles, tokensPerTile }: ModelCo
 }
 
 /** The chat template that lies beside upstream's files, if it says the same; else the family's, with the model's system message. */
-function templateFor({ template, systemMessage }: ModelConfig, own: string | undefined): string {
-  if (own !== undefined) {
+function templateFor({ template, systemMessage }: ModelConfig, file: Uint8Array | undefined): string {
+  if (file) {
+    const own = decodeText("chat_template.jinja", file);
     try {
       const { system } = readChatTemplate("chat_template.jinja", own);
       if (systemMessage === undefined || system === systemMessage) return own;
@@ -77,14 +78,7 @@ export async function filesIn(
   read: ReadFile,
   tied: boolean,
 ): Promise<{ config: ModelConfig; files: Map<string, Uint8Array> }> {
-  const json = async (name: string) => {
-    const bytes = await read(name);
-    return bytes && parseJsonObject(name, bytes);
-  };
-  const text = async (name: string) => {
-    const bytes = await read(name);
-    return bytes && decodeText(name, bytes);
-  };
+  const json = (name: string) => readJson(read, name);
   if (config.layout === "original" && config.template !== "internvl2_5") {
     throw noCounterpart(`config.json's template, ${described(config.template)},`, to);
   }
@@ -105,7 +99,7 @@ export async function filesIn(
       ? {
           ...huggingFaceTokenizer(tokenizer, tokenizerConfig),
           ...processorFiles(dynamic),
-          "chat_template.jinja": templateFor(config, await text("chat_template.jinja")),
+          "chat_template.jinja": templateFor(config, await read("chat_template.jinja")),
         }
       : {
           ...originalTokenizer(tokenizer, tokenizerConfig, model !== undefined),

@@ -66,16 +66,11 @@ export function declareModel(
 ): ModelWeights {
   const { vision, language, layout } = config;
   const places = placesOf(w, config);
+  const decoderOf = (i: number) => placesOf(layer(i), config).decoder;
   return {
     vision: declareVision(places.vision, vision, visionLayers, VISION_NAMES[layout]),
     projector: declareProjector(places.projector, vision.hiddenSize, language.hiddenSize, layout),
-    language: declareDecoder(
-      places.decoder,
-      places.head,
-      language,
-      DECODER_NAMES[language.architecture],
-      (i) => placesOf(layer(i), config).decoder,
-    ),
+    language: declareDecoder(places.decoder, places.head, language, DECODER_NAMES[language.architecture], decoderOf),
   };
 }
 

@@ -38,11 +38,8 @@ export function decodeAttention(
   const { splitKeys, most = Number.POSITIVE_INFINITY, heads: atOnce = MAX_GROUP } = kernel;
   const splits = Math.min(most, Math.ceil(context / splitKeys));
   const few = program.maxRows(q.rows) === 1 ? Math.min(splits, kernel.few ?? splits) : splits;
-  const parts = program.activation(
-    "attention parts",
-    { base: q.rows.base * heads * splits, unit: q.rows.unit * heads * splits },
-    headDim + 4,
-  ).buffer;
+  const rows = { base: q.rows.base * heads * splits, unit: q.rows.unit * heads * splits };
+  const parts = program.activation("attention parts", rows, headDim + 4).buffer;
   const more = [...(table ? [table] : []), ...(headNorm ? [headNorm.weight.buffer] : [])];
   program.dispatch({
     kernel: table

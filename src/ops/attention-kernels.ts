@@ -126,16 +126,8 @@ export function flash(
   else attendInBlocks(program, { shader: "attention.flash", consts: { SPLIT: false } }, a, { ...blocks, splits });
   if (most < 2) return;
   const parts = program.activation("attention parts", { base: Math.min(rows, SPLIT_ROWS) * heads * most, unit: 0 }, headDim + 4).buffer;
-  attendInBlocks(
-    program,
-    { shader: "attention.flash", consts: { SPLIT: true } },
-    { ...a, out: parts },
-    {
-      ...blocks,
-      most,
-      splits: (step) => (splitsOf(step) > 1 ? splitsOf(step) : 0),
-    },
-  );
+  const several = { ...blocks, most, splits: (step: Step) => (splitsOf(step) > 1 ? splitsOf(step) : 0) };
+  attendInBlocks(program, { shader: "attention.flash", consts: { SPLIT: true } }, { ...a, out: parts }, several);
   const all = { parts, headDim, heads, splits: most, splitKeys: 0, few: 0 };
   combineSplits(program, all, a.out, (step) => (splitsOf(step) > 1 ? step.units : 0));
 }

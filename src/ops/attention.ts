@@ -88,12 +88,8 @@ export function causalAttention(program: Program, q: Activation, cache: KvCache,
   const out = program.activation("attention", q.rows, q.width);
   if (slot === undefined) {
     need(program.maxRows(q.rows) <= slots, op, `${q.label} has more rows than the cache has slots`);
-    return attended(
-      program,
-      out,
-      decodeAttention(program, op, q, cache, out, decodeKernel(program.gpu, op, cache, options.decode)),
-      options,
-    );
+    const splits = decodeAttention(program, op, q, cache, out, decodeKernel(program.gpu, op, cache, options.decode));
+    return attended(program, out, splits, options);
   }
   const offset = slot * slotElements(cache);
   choose(program.gpu, "attention", op, { width: headDim }, options.variant).record(program, {

@@ -49,20 +49,14 @@ export function needTokens(op: string, { label, rows: { base, unit } }: Activati
 /** A matrix whose width its format takes, and whose parts cover all rows in order, with storage for them. */
 export function needMatrix(op: string, { label, shape, dtype, parts }: Matrix): void {
   const [n, k] = shape;
-  need(
-    dtype in BYTES_PER_ELEMENT,
-    op,
-    `${label} is ${dtype}, which is not a format of weights: ${Object.keys(BYTES_PER_ELEMENT).join(", ")}`,
-  );
+  const formats = Object.keys(BYTES_PER_ELEMENT);
+  need(formats.includes(dtype), op, `${label} is ${dtype}, which is not a format of weights: ${formats.join(", ")}`);
   const vec4s = isQuantized(dtype) ? GROUP : 4;
   need(k > 0 && k % vec4s === 0, op, `K is ${k}, ${dtype} needs a positive multiple of ${vec4s}`);
   let next = 0;
   for (const part of parts) {
-    need(
-      part.rowStart === next && part.rows > 0,
-      op,
-      `a part of ${label} has the rows ${part.rowStart} + ${part.rows}, expected from ${next} on`,
-    );
+    const has = `a part of ${label} has the rows ${part.rowStart} + ${part.rows}`;
+    need(part.rowStart === next && part.rows > 0, op, `${has}, expected from ${next} on`);
     next += part.rows;
     needRoom(op, label, part.buffer, part.rows * k * BYTES_PER_ELEMENT[dtype]);
     if (!isQuantized(dtype)) continue;

@@ -144,10 +144,7 @@ export const timedRows = (gpu: Gpu, rows: number): number => Math.min(rows, tabl
 /** The kernel of the variant that is wanted, else of the best. @throws EngineError bad-input for a variant that the device or the shape does not have */
 export function choose<O extends Op>(gpu: Gpu, op: O, name: string, shape: Shape, wanted: Variant<O> | undefined): Ops[O] {
   const variant = wanted ?? triesOf(gpu, op, shape)[0]!;
-  need(
-    runs(gpu, op, variant, shape),
-    name,
-    `variant ${variant} does not run on this adapter${shape.dtype ? ` with ${shape.dtype} weights` : ""}; it has ${variantsOf(gpu, op, shape).join(", ")}`,
-  );
+  const here = `on this adapter${shape.dtype ? ` with ${shape.dtype} weights` : ""}; it has ${variantsOf(gpu, op, shape).join(", ")}`;
+  need(runs(gpu, op, variant, shape), name, `variant ${variant} does not run ${here}`);
   return kernelOf(gpu, op, variant)!;
 }

@@ -26,11 +26,8 @@ const ROWS = 4; // a thread
 export function mergeLora(program: Program, { to, first, elements, at, inner, a, b, rank, scale, row, rows }: Merge): void {
   const op = "lora";
   needVec4s(op, "the width", inner);
-  need(
-    [first, elements, at].every((n) => n >= 0 && n % 4 === 0) && elements > 0,
-    op,
-    `elements ${first} + ${elements} to ${at}: multiples of 4`,
-  );
+  const whole = [first, elements, at].every((n) => n >= 0 && n % 4 === 0) && elements > 0;
+  need(whole, op, `elements ${first} + ${elements} to ${at}: multiples of 4`);
   need(rank > 0 && rows > 0 && row >= 0, op, `rank ${rank}, rows ${row} + ${rows}`);
   needRoom(op, "the matrix", to, (at + elements) * 4);
   needRoom(op, "A", a, rank * inner * 4);

@@ -35,10 +35,7 @@ function gemv(
 /** Matrix times few rows of x. */
 export const GEMVS = {
   /** Neighbouring threads of a workgroup read along K; their sums are added up in workgroup memory. Everywhere. */
-  gemv_workgroup: {
-    needs: { widthMultipleOf: BLOCK },
-    plan: (_, shape) => gemv(64, 1, shape, "lib/combine.barrier"),
-  },
+  gemv_workgroup: { needs: { widthMultipleOf: BLOCK }, plan: (_, shape) => gemv(64, 1, shape, "lib/combine.barrier") },
   /** The same, with the sums added up by subgroups; where their size is known, each has columns of its own, and nothing waits for another. */
   gemv_subgroup: {
     needs: { features: ["subgroups"], widthMultipleOf: BLOCK },

@@ -100,11 +100,8 @@ export function addPositions(program: Program, x: Activation, classEmbedding: Ve
 export function pixelUnshuffle(program: Program, x: Activation, grid: number): Activation {
   const op = "pixel unshuffle";
   need(grid % 2 === 0, op, `a grid of ${grid} patches a side is odd`);
-  need(
-    x.rows.unit === 1 + grid * grid && x.rows.base === 0,
-    op,
-    `${x.label} has ${x.rows.base} + ${x.rows.unit} rows a tile, needs ${1 + grid * grid}`,
-  );
+  const tokens = 1 + grid * grid;
+  need(x.rows.unit === tokens && x.rows.base === 0, op, `${x.label} has ${x.rows.base} + ${x.rows.unit} rows a tile, needs ${tokens}`);
   needVec4s(op, "width", x.width);
   needActivation(program, op, x);
   const rows = { base: 0, unit: (grid / 2) ** 2 };

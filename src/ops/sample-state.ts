@@ -1,5 +1,5 @@
 import type { Memory } from "../gpu/memory.ts";
-import { need } from "./check.ts";
+import { f32Bits, need } from "./check.ts";
 
 /** How the next id is chosen from the logits; in this order: repetition, presence and frequency, biases, temperature, top-k, top-p, min-p. */
 export interface Sampling {
@@ -129,30 +129,22 @@ export const alters = (sampling: Sampling): boolean => sampling.temperature > 0 
 
 /** Sets how a slot samples, without a mask, and lets its sequence of random numbers and its ids counted begin anew. */
 export function setSampling(memory: Memory, state: SampleState, slot: number, sampling: Sampling): void {
-  const view = new DataView(new ArrayBuffer(SETTINGS_BYTES));
   const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, seed } = sampling;
   need(logitBias.length <= MOST_BIASES, "sampling", `${logitBias.length} biases are over ${MOST_BIASES}`);
-  view.setFloat32(0, temperature, true);
-  view.setUint32(4, topK < state.vocabSize ? topK : 0, true);
-  view.setUint32(8, topP < 1 ? Math.min(0xffffffff, Math.max(1, Math.round(topP * 2 ** 32))) : 0, true);
-  view.setFloat32(12, minP > 0 ? temperature * Math.log(minP) : -3.4e38, true);
-  view.setFloat32(16, repetitionPenalty, true);
-  view.setUint32(20, 0, true);
-  view.setUint32(24, seed % 2 ** 32, true);
-  view.setUint32(28, Math.floor(seed / 2 ** 32), true);
-  view.setFloat32(32, presencePenalty, true);
-  view.setFloat32(36, frequencyPenalty, true);
-  view.setUint32(40, logitBias.length, true);
-  memory.write(state.settings, slot * SETTINGS_BYTES, view);
+  const limits = [
+    f32Bits(temperature),
+    topK < state.vocabSize ? topK : 0,
+    topP < 1 ? Math.min(0xffffffff, Math.max(1, Math.round(topP * 2 ** 32))) : 0,
+    f32Bits(minP > 0 ? temperature * Math.log(minP) : -3.4e38),
+  ];
+  const penalties = [presencePenalty, frequencyPenalty].map(f32Bits);
+  const words = [...limits, f32Bits(repetitionPenalty), 0, seed % 2 ** 32, Math.floor(seed / 2 ** 32), ...penalties, logitBias.length, 0];
+  memory.write(state.settings, slot * SETTINGS_BYTES, Uint32Array.from(words));
   // Every step counts what it chose; only a penalty reads it.
   if (penalises(sampling)) memory.write(state.counts, slot * state.vocabSize * 4, new Uint32Array(state.vocabSize));
   if (logitBias.length > 0) {
-    const pairs = new DataView(new ArrayBuffer(logitBias.length * 8));
-    for (const [i, [id, bias]] of logitBias.entries()) {
-      pairs.setUint32(i * 8, id, true);
-      pairs.setFloat32(i * 8 + 4, bias, true);
-    }
-    memory.write(state.biases, slot * MOST_BIASES * 8, pairs);
+    const pairs = logitBias.flatMap(([id, bias]) => [id, f32Bits(bias)]);
+    memory.write(state.biases, slot * MOST_BIASES * 8, Uint32Array.from(pairs));
   }
   state.asked[slot] = sampling;
   state.maskOf[slot] = undefined;

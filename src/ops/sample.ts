@@ -52,11 +52,8 @@ export function sample(program: Program, logits: Activation, state: SampleState,
   const { base, unit } = logits.rows;
   const first = from === "slots" ? 0 : from;
   const most = first + program.maxRows(logits.rows);
-  need(
-    first >= 0 && most <= state.slots,
-    "sampling",
-    `${logits.label} has ${base} + ${unit} × ${program.maxUnits} rows from slot ${first} on, the state ${state.slots} slots`,
-  );
+  const has = `${logits.label} has ${base} + ${unit} × ${program.maxUnits} rows from slot ${first} on`;
+  need(first >= 0 && most <= state.slots, "sampling", `${has}, the state ${state.slots} slots`);
   const blocks = blocksOf(count);
   const { all, drawn, topK, topP, penalised, biased, changed, told } = askedOf(state, logits.rows, from);
   const stateRow = from === "slots" ? BY_SLOT : from;

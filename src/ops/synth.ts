@@ -29,11 +29,8 @@ export function fillSynthetic(
   { element, count, out, first }: SyntheticTarget,
 ): void {
   const op = "synthetic weights";
-  need(
-    element % 2 === 0 && count % 2 === 0 && first % 2 === 0 && count > 0,
-    op,
-    `elements ${element} + ${count} to ${first}: needs even numbers`,
-  );
+  const even = [element, count, first].every((each) => each % 2 === 0) && count > 0;
+  need(even, op, `elements ${element} + ${count} to ${first}: needs even numbers`);
   need(element >= 0 && first >= 0, op, `elements from ${element} to ${first}: there are none before the first`);
   needRoom(op, "the target", out, (first + count) * 2);
   const workgroups = Math.ceil(count / 2 / THREADS);

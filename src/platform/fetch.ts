@@ -18,8 +18,16 @@ export class BrokenBody extends Error {}
 export function shown(url: string): string {
   if (!URL.canParse(url)) return JSON.stringify(url.replace(/\/\/[^/]*@/, "//").slice(0, 100));
   const { protocol, origin, pathname } = new URL(url);
-  return protocol === "data:" ? "the data URL" : `${origin === "null" ? protocol : origin}${pathname}`.slice(0, 300);
+  if (protocol === "data:") return "the data URL";
+  return `${origin === "null" || protocol === "blob:" ? protocol : origin}${pathname}`.slice(0, 300); // a Blob's page stands in its path
 }
+
+/**
+ * The scheme of an address of a kind that is not read: `ftp`, `about`. File names may hold a colon: where no slashes follow it, only what is
+ * known to be one is a scheme.
+ */
+export const otherScheme = (text: string): string | undefined =>
+  /^([a-z][\w+.-]+(?=:\/\/)|about|blob|cid|data|filesystem|intent|javascript|mailto|tel|urn|view-source):/i.exec(text)?.[1];
 
 /** fetch says "fetch failed"; the reason is in its cause. */
 export function unreachable(url: string, cause: unknown, hint = "check the address and the connection"): EngineError {

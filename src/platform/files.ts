@@ -207,7 +207,7 @@ export function pathOfUrl(url: string, windows = process.platform === "win32"): 
     return fileURLToPath(url, { windows } as object); // Node's types of version 20 lack the option
   } catch (cause) {
     throw new EngineError("bad-input", `${quoted(url)} names no local path: ${(cause as Error).message}`, {
-      hint: windows ? "write file:///C:/folder" : "write file:///folder, with three slashes",
+      hint: `give the path itself, or write ${windows ? "file:///C:/folder" : "file:///folder, with three slashes"}`,
       cause,
     });
   }

@@ -20,7 +20,9 @@ async function requestAdapter({ adapter: wanted, powerPreference }: AdapterReque
 }
 
 function noFiles(path: string): never {
-  throw new EngineError("bad-input", `a page cannot read the local path ${JSON.stringify(path)}`, { hint: "hand over a File or a Blob" });
+  throw new EngineError("bad-input", `a page cannot read the local path ${JSON.stringify(path)}`, {
+    hint: "give a File, a Blob or a whole address: new URL(path, location.href)",
+  });
 }
 
 export const platform: Platform = {

@@ -30,29 +30,13 @@ function* elements({ out, inner, words, zeros, scales }: AwqPacked, first: numbe
 
 /** Rows first .. first + rows as `to`: values, codes, or f16 bits of the scales. */
 export function unpackedAwq(packed: AwqPacked, to: "f32" | "q8" | "scales", first: number, rows: number) {
-  return to === "f32" ? awqValues(packed, first, rows) : awqCodes(packed, first, rows)[to === "q8" ? "codes" : "scales"];
-}
-
-/** Rows first .. first + rows as f32. */
-export function awqValues(packed: AwqPacked, first: number, rows: number): Float32Array<ArrayBuffer> {
-  const values = new Float32Array(rows * packed.inner);
-  let at = 0;
-  for (const { code, scale } of elements(packed, first, rows)) values[at++] = code * widenHalf(scale);
-  return values;
-}
-
-/** The same rows as q8: codes, and f16 bits of the scales. */
-export function awqCodes(
-  packed: AwqPacked,
-  first: number,
-  rows: number,
-): { codes: Int8Array<ArrayBuffer>; scales: Uint16Array<ArrayBuffer> } {
-  const codes = new Int8Array(rows * packed.inner);
-  const scales = new Uint16Array(codes.length / GROUP);
+  const count = rows * packed.inner;
+  const out = to === "f32" ? new Float32Array(count) : to === "q8" ? new Int8Array(count) : new Uint16Array(count / GROUP);
   let at = 0;
   for (const { code, scale } of elements(packed, first, rows)) {
-    scales[Math.floor(at / GROUP)] = scale;
-    codes[at++] = code;
+    if (to === "scales") out[Math.floor(at / GROUP)] = scale;
+    else out[at] = to === "q8" ? code : code * widenHalf(scale);
+    at++;
   }
-  return { codes, scales };
+  return out;
 }

@@ -38,13 +38,8 @@ export function pixelUnshuffle(x: Float32Array, tiles: number, grid: number, wid
   for (let tile = 0; tile < tiles; tile++) {
     for (let r = 0; r < side; r++) {
       for (let c = 0; c < side; c++) {
-        for (const [down, right] of [
-          [0, 0],
-          [0, 1],
-          [1, 0],
-          [1, 1],
-        ] as const) {
-          const token = tile * (1 + grid * grid) + 1 + (2 * r + down) * grid + 2 * c + right;
+        for (let i = 0; i < 4; i++) {
+          const token = tile * (1 + grid * grid) + 1 + (2 * r + (i >> 1)) * grid + 2 * c + (i & 1); // down, then right
           out.set(x.subarray(token * width, (token + 1) * width), at);
           at += width;
         }

@@ -112,10 +112,3 @@ export function draw(logits: ArrayLike<number>, choice: Choice, drawn: number): 
   }
   return { id: best.id, margin: best.value - second };
 }
-
-/** The first id of the largest logit. */
-export function argmax(logits: ArrayLike<number>): number {
-  let best = 0;
-  for (let id = 1; id < logits.length; id++) if (logits[id]! > logits[best]!) best = id;
-  return best;
-}

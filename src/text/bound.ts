@@ -5,41 +5,31 @@ import type { Piece } from "./pieces.ts";
  * many bytes as the longest piece of the vocabulary that begins with this byte and the next. A text of a million letters would be
  * tokenised for seconds only to hear that it does not fit.
  */
-export class TokenBound {
-  readonly #longest = new Uint16Array(2 ** 16); // by a piece's first two bytes: the most bytes of such a piece
-
-  constructor(pieces: Iterable<Piece>) {
-    const utf8 = new TextEncoder();
-    for (const piece of pieces) {
-      if (typeof piece !== "string") this.#add(piece);
-      else {
-        this.#add(utf8.encode(piece));
-        // SentencePiece puts a space before a text that has none there.
-        if (piece.startsWith(" ")) this.#add(utf8.encode(piece.slice(1)));
-      }
-    }
-  }
-
-  #add(bytes: Uint8Array): void {
-    const [first, second] = bytes;
+export function tokenBound(pieces: Iterable<Piece>): (text: string) => number {
+  const utf8 = new TextEncoder();
+  const longest = new Uint16Array(2 ** 16); // by a piece's first two bytes: the most bytes of such a piece
+  const add = ({ 0: first, 1: second, length }: Uint8Array): void => {
     if (first === undefined || second === undefined) return; // one byte is what a token takes in any case
     const at = first * 256 + second;
-    this.#longest[at] = Math.max(this.#longest[at]!, Math.min(bytes.length, 2 ** 16 - 1));
+    longest[at] = Math.max(longest[at]!, Math.min(length, 2 ** 16 - 1));
+  };
+  for (const piece of pieces) {
+    add(typeof piece === "string" ? utf8.encode(piece) : piece);
+    // SentencePiece puts a space before a text that has none there.
+    if (typeof piece === "string" && piece.startsWith(" ")) add(utf8.encode(piece.slice(1)));
   }
-
-  /** The least number of tokens of this text. */
-  of(text: string): number {
-    const bytes = new TextEncoder().encode(text);
+  return (text) => {
+    const bytes = utf8.encode(text);
     let tokens = 0;
     let end = 0; // as far as this many tokens can reach
     let further = 0; // as far as one more can
     for (let i = 0; i < bytes.length; i++) {
-      const longest = i + 1 < bytes.length ? this.#longest[bytes[i]! * 256 + bytes[i + 1]!]! : 1;
-      further = Math.max(further, i + Math.max(1, longest));
+      const most = i + 1 < bytes.length ? longest[bytes[i]! * 256 + bytes[i + 1]!]! : 1;
+      further = Math.max(further, i + Math.max(1, most));
       if (i < end) continue;
       tokens++;
       end = further;
     }
     return tokens;
-  }
+  };
 }

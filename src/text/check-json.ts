@@ -1,5 +1,5 @@
 import { EngineError } from "../errors.ts";
-import { described, quoted } from "../options.ts";
+import { described, isRecord, quoted } from "../options.ts";
 import { GPT2_WORDS, LLAMA3_WORDS, QWEN2_WORDS } from "./patterns.ts";
 import type { AddedToken } from "./special-tokens.ts";
 
@@ -23,8 +23,6 @@ export interface Expected {
   rows?: number | undefined;
   others: OtherIds;
 }
-
-const record = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Words of other tokenizers of this kind. Any other expression could take for ever on a text that somebody has thought out. */
 const PATTERNS: readonly string[] = [QWEN2_WORDS, GPT2_WORDS, LLAMA3_WORDS, " {2,}", "\\s+"];
@@ -51,8 +49,8 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The types of a part, and of the parts of a sequence. */
-function typesOf(part: unknown): unknown[] {
-  if (!record(part)) return [];
+export function typesOf(part: unknown): unknown[] {
+  if (!isRecord(part)) return [];
   if (part.type !== "Sequence") return [part.type];
   const parts = part.normalizers ?? part.pretokenizers ?? part.processors ?? part.decoders;
   return Array.isArray(parts) ? parts.flatMap(typesOf) : [part.type];
@@ -61,7 +59,7 @@ function typesOf(part: unknown): unknown[] {
 /** Checks the vocabulary's ids. Gives the text of each. */
 function checkVocabulary(vocab: unknown, { file, rows }: Expected): Map<number, string> {
   const bad = refusal(file);
-  if (!record(vocab)) throw bad(`its vocabulary is ${vocab === undefined ? "missing" : described(vocab)}, needs to be an object`);
+  if (!isRecord(vocab)) throw bad(`its vocabulary is ${vocab === undefined ? "missing" : described(vocab)}, needs to be an object`);
   const tokens = Object.keys(vocab);
   if (tokens.length === 0) throw bad("its vocabulary is empty");
   const texts = new Map<number, string>();
@@ -118,8 +116,8 @@ function checkAdded(added: unknown, texts: Map<number, string>, vocab: Json, exp
   const ids = new Map<string, number>();
   const contents = new Map<number, string>();
   for (const token of added as unknown[]) {
-    if (!record(token) || typeof token.content !== "string" || token.content === "") {
-      throw bad(`added_tokens holds ${record(token) ? `a token whose content is ${described(token.content)}` : described(token)}`);
+    if (!isRecord(token) || typeof token.content !== "string" || token.content === "") {
+      throw bad(`added_tokens holds ${isRecord(token) ? `a token whose content is ${described(token.content)}` : described(token)}`);
     }
     const { content, id } = token;
     checkId(file, content, id, rows);
@@ -148,7 +146,7 @@ export function checkTokenizerJson(json: Json, expected: Expected): AddedToken[]
   const { file } = expected;
   const [bad, strange] = [refusal(file), refusal(file, OTHER_MODEL)];
   const { model } = json;
-  if (!record(model)) throw bad(`its model is ${model === undefined ? "missing" : described(model)}, needs to be an object`);
+  if (!isRecord(model)) throw bad(`its model is ${model === undefined ? "missing" : described(model)}, needs to be an object`);
   if (model.type !== undefined && model.type !== "BPE") {
     throw strange(`its model is of type ${described(model.type)}, only BPE is supported`);
   }
@@ -158,7 +156,7 @@ export function checkTokenizerJson(json: Json, expected: Expected): AddedToken[]
   const added = checkAdded(json.added_tokens, texts, vocab, expected);
   for (const [part, kinds] of Object.entries(KINDS)) {
     const value = json[part];
-    if (value !== undefined && value !== null && !record(value)) throw bad(`its ${part} is ${described(value)}, needs to be an object`);
+    if (value !== undefined && value !== null && !isRecord(value)) throw bad(`its ${part} is ${described(value)}, needs to be an object`);
     checkPatterns(value, file);
     const others = typesOf(value).filter((type) => !kinds.includes(type as string));
     if (others.length > 0) throw strange(`its ${part} is of type ${described(others[0])}, supported: ${kinds.join(", ")}`);

@@ -19,19 +19,15 @@ const cleanUp = (text: string): string => RULES.reduce((cleaned, [from, to]) => 
 const SETTLED = /^.*([^ .?!,'ntmsver]|[^ ]{3})/s;
 
 /** Cleans a text that comes in pieces. */
-export class CleanUp {
-  #rest = "";
-
-  add(text: string): string {
-    this.#rest += text;
-    const settled = SETTLED.exec(this.#rest)?.[0] ?? "";
-    this.#rest = this.#rest.slice(settled.length);
-    return cleanUp(settled);
-  }
-
-  end(): string {
-    const rest = cleanUp(this.#rest);
-    this.#rest = "";
-    return rest;
-  }
+export function cleaner() {
+  let rest = "";
+  return {
+    add(text: string): string {
+      rest += text;
+      const settled = SETTLED.exec(rest)?.[0] ?? "";
+      rest = rest.slice(settled.length);
+      return cleanUp(settled);
+    },
+    end: (): string => cleanUp(rest),
+  };
 }

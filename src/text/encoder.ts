@@ -110,69 +110,55 @@ function cutterOf(contents: readonly string[]): (text: string) => string[] {
   return (text) => text.split(pattern).filter(Boolean);
 }
 
-/** Text to ids. */
-export class Encoder {
-  readonly model: Bpe;
-  readonly #added = new Map<string, AddedToken>();
-  readonly #normalize: ReturnType<typeof normalizerOf>;
-  readonly #split: Words;
-  readonly #frame: (tokens: string[]) => string[];
-  readonly #cut: (text: string) => string[];
-  readonly #cutNormalized: (text: string) => string[];
-
-  /** @param model the vocabulary of another encoder, which is then left as it is. @throws what a broken file makes it throw */
-  constructor(json: Json, model?: Bpe) {
-    const part = (name: string) => {
-      if (!(name in json)) throw new Error(`it has no ${name}`);
-      return json[name] as Json | null;
-    };
-    this.#normalize = normalizerOf(part("normalizer"));
-    this.#split = splitterOf(part("pre_tokenizer"));
-    this.#frame = frameOf(part("post_processor"));
-    this.model = model ?? new Bpe(part("model") as never);
-    const plain: string[] = [];
-    const normalized: string[] = [];
-    for (const token of json.added_tokens as AddedToken[]) {
-      const { content, id } = token;
-      if (!model) {
-        this.model.ids.set(content, id);
-        this.model.tokens[id] = content;
-      }
-      this.#added.set(content, token);
-      if (!(token.normalized ?? !token.special) || !this.#normalize) plain.push(content);
-      else {
-        normalized.push(this.#normalize(content));
-        this.#added.set(normalized.at(-1)!, token);
-      }
+/** Text to ids. @param known the vocabulary of another encoder, which is then left as it is. @throws what a broken file makes it throw */
+export function encoderOf(json: Json, known?: Bpe) {
+  const part = (name: string) => {
+    if (!(name in json)) throw new Error(`it has no ${name}`);
+    return json[name] as Json | null;
+  };
+  const normalize = normalizerOf(part("normalizer"));
+  const split = splitterOf(part("pre_tokenizer"));
+  const frame = frameOf(part("post_processor"));
+  const model = known ?? new Bpe(part("model") as never);
+  const added = new Map<string, AddedToken>();
+  const plain: string[] = [];
+  const normalized: string[] = [];
+  for (const token of json.added_tokens as AddedToken[]) {
+    const { content, id } = token;
+    if (!known) {
+      model.ids.set(content, id);
+      model.tokens[id] = content;
     }
-    this.#cut = cutterOf(plain);
-    this.#cutNormalized = cutterOf(normalized);
+    added.set(content, token);
+    if (!(token.normalized ?? !token.special) || !normalize) plain.push(content);
+    else {
+      normalized.push(normalize(content));
+      added.set(normalized.at(-1)!, token);
+    }
   }
-
-  encode(text: string): number[] {
-    const tokens = this.#sections(this.#cut(text)).flatMap((part, section) => {
-      if (this.#added.has(part) || part === "") return part === "" ? [] : [part];
-      const words = this.#sections(this.#cutNormalized(this.#normalize?.(part) ?? part));
-      return words.flatMap((word) => (word === "" ? [] : this.#added.has(word) ? [word] : this.model.encode(this.#split([word], section))));
-    });
-    return this.#frame(tokens).map((token) => (this.#added.get(token)?.id ?? this.idOf(token) ?? this.model.unknown)!);
-  }
-
-  idOf(token: string): number | undefined {
-    return this.model.ids.get(token);
-  }
-
-  tokenOf(id: number): string | undefined {
-    return this.model.tokens[id];
-  }
-
-  /** Some tokens take the white space beside them. */
-  #sections(parts: string[]): string[] {
+  const [cut, cutNormalized] = [cutterOf(plain), cutterOf(normalized)];
+  /** Some tokens take the white space beside them: Unicode's, as Rust's regular expressions have it. JavaScript's trim keeps U+0085 and takes U+FEFF. */
+  const sections = (parts: string[]): string[] => {
     parts.forEach((part, i) => {
-      const { lstrip, rstrip } = this.#added.get(part) ?? {};
-      if (lstrip && i > 0) parts[i - 1] = parts[i - 1]!.trimEnd();
-      if (rstrip && i < parts.length - 1) parts[i + 1] = parts[i + 1]!.trimStart();
+      const { lstrip, rstrip } = added.get(part) ?? {};
+      if (lstrip && i > 0) parts[i - 1] = parts[i - 1]!.replace(/(?<!\p{White_Space})\p{White_Space}+$/u, "");
+      if (rstrip && i < parts.length - 1) parts[i + 1] = parts[i + 1]!.replace(/^\p{White_Space}+/u, "");
     });
     return parts;
-  }
+  };
+  return {
+    model,
+    encode(text: string): number[] {
+      const tokens = sections(cut(text)).flatMap((part, section) => {
+        if (added.has(part) || part === "") return part === "" ? [] : [part];
+        const words = sections(cutNormalized(normalize?.(part) ?? part));
+        return words.flatMap((word) => (word === "" ? [] : added.has(word) ? [word] : model.encode(split([word], section))));
+      });
+      return frame(tokens).map((token) => (added.get(token)?.id ?? model.ids.get(token) ?? model.unknown)!);
+    },
+    idOf: (token: string): number | undefined => model.ids.get(token),
+    tokenOf: (id: number): string | undefined => model.tokens[id],
+  };
 }
+
+export type Encoder = ReturnType<typeof encoderOf>;

@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
-import { described } from "../options.ts";
-import type { CleanUp } from "./cleanup.ts";
+import { typesOf } from "./check-json.ts";
+import type { cleaner } from "./cleanup.ts";
 
 /** What a token adds to a text: bytes, which may be part of a character, or characters that end an unfinished one. */
 export type Piece = Uint8Array | string;
@@ -20,15 +20,13 @@ export interface PieceReader {
  * @throws EngineError `bad-weights` for other kinds.
  */
 export function pieceReader(decoder: unknown): PieceReader {
-  const kinds = decoderKinds(decoder);
+  const kinds = typesOf(decoder) as string[]; // check-json.ts has seen them
   if (kinds.length === 1 && kinds[0] === "ByteLevel")
     return { read: bytesOfToken, dropsFirstSpace: false, broken: "beginnings", byteLevel: true };
   const sentencePiece = ["Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"];
   if (kinds.length === 0 || !kinds.every((kind) => sentencePiece.includes(kind))) {
     const message = `tokenizer.json has a decoder of kind ${kinds.join(" + ") || "none"}, it must be ByteLevel or SentencePiece's`;
-    throw new EngineError("bad-weights", message, {
-      hint: "Use the tokenizer files of an InternVL checkpoint.",
-    });
+    throw new EngineError("bad-weights", message, { hint: "Use the tokenizer files of an InternVL checkpoint." });
   }
   return {
     read: (token) => (/^<0x[0-9A-F]{2}>$/.test(token) ? Uint8Array.of(Number(token.slice(1, -1))) : token.replaceAll("▁", " ")),
@@ -36,12 +34,6 @@ export function pieceReader(decoder: unknown): PieceReader {
     broken: "runs", // as ByteFallback of the tokenizers library has it
     byteLevel: false,
   };
-}
-
-function decoderKinds(decoder: unknown): string[] {
-  const { type, decoders } = (decoder ?? {}) as { type?: string; decoders?: unknown[] };
-  if (type === "Sequence" && Array.isArray(decoders)) return decoders.flatMap(decoderKinds);
-  return type === undefined ? [] : [typeof type === "string" ? type : described(type)];
 }
 
 /**
@@ -116,7 +108,7 @@ export interface Joining {
   broken: Broken;
   dropsFirstSpace: boolean;
   /** What cleans the text up, where it is (cleanup.ts). */
-  cleaning: (() => CleanUp) | undefined;
+  cleaning: typeof cleaner | undefined;
 }
 
 /** Joins pieces to text; what later pieces may change is held back. */

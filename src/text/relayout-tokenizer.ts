@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
 import { pieceReader } from "./pieces.ts";
-import type { AddedToken } from "./special-tokens.ts";
+import { type AddedToken, contentOf, ROLES } from "./special-tokens.ts";
 import type { TokenizerParts } from "./tokenizer.ts";
 
 type Json = Record<string, unknown>;
@@ -18,7 +18,6 @@ const OWN = [
   "is_local",
   "processor_class",
 ];
-const ROLES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 const flags = { lstrip: false, rstrip: false, single_word: false, normalized: false };
 
@@ -32,7 +31,7 @@ function addedOf({ tokens, listed }: TokenizerParts): AddedToken[] {
 /** tokenizer_config.json: what the other had, and the added tokens. */
 function configOf(config: Json, added: readonly AddedToken[], own: Json): Json {
   const kept = Object.entries(config).filter(([key]) => !OWN.includes(key) && !(key in PICTURES));
-  const roles = ROLES.map((role) => config[role]).map((token) => (token as Json | null)?.content ?? token);
+  const roles = ROLES.map((role) => contentOf(config[role]));
   const special = added.filter(({ content, special }) => special && !roles.includes(content));
   return {
     ...Object.fromEntries(kept),

@@ -2,18 +2,13 @@ import { EngineError } from "../errors.ts";
 import { quoted } from "../options.ts";
 import { type ProtoField, protoFields } from "./protobuf.ts";
 
-/** sentencepiece_model.proto, ModelProto.SentencePiece.Type. */
-const NORMAL = 1;
-const UNKNOWN = 2;
-const CONTROL = 3;
-const USER_DEFINED = 4;
-const UNUSED = 5;
-const BYTE = 6;
+/** sentencepiece_model.proto, ModelProto.SentencePiece.Type: the kinds of pieces by their numbers. */
+const KINDS = [undefined, "normal", "unknown", "control", "user-defined", "unused", "byte"] as const;
 
 /** A SentencePiece BPE model, as far as tokenising needs it. */
 export interface SentencePieceModel {
   /** By id. */
-  pieces: readonly { text: string; score: number; kind: "normal" | "unknown" | "control" | "user-defined" | "byte" }[];
+  pieces: readonly { text: string; score: number; kind: Exclude<(typeof KINDS)[number], undefined | "unused"> }[];
   unknownId: number;
   /** Whether a text gets a space in front. */
   dummyPrefix: boolean;
@@ -53,11 +48,10 @@ function readPiece(bytes: Uint8Array, id: number): SentencePieceModel["pieces"][
     throw bad(`holds bytes that are not UTF-8 as piece ${id}`, DAMAGED);
   }
   const score = scored ? new DataView(scored.bytes.buffer, scored.bytes.byteOffset).getFloat32(0, true) : 0;
-  const type = typed ? typed.integer : NORMAL;
+  const type = typed?.integer ?? 1;
   if (text === "" || !Number.isFinite(score)) throw bad(`has no text, or no score, for piece ${id}`, DAMAGED);
-  const kinds = { [NORMAL]: "normal", [UNKNOWN]: "unknown", [CONTROL]: "control", [USER_DEFINED]: "user-defined", [BYTE]: "byte" } as const;
-  const kind = kinds[type as keyof typeof kinds];
-  if (!kind) throw bad(`has ${quoted(text)}, a piece of kind ${type === UNUSED ? "unused" : type}, which is not supported`);
+  const kind = KINDS[type];
+  if (!kind || kind === "unused") throw bad(`has ${quoted(text)}, a piece of kind ${kind ?? type}, which is not supported`);
   if (kind === "byte" && !/^<0x[0-9A-F]{2}>$/.test(text)) throw bad(`has ${quoted(text)} as a byte`, DAMAGED);
   return { text, score, kind };
 }

@@ -22,11 +22,9 @@ export function tokenizerJsonFromSlowFiles({ vocab, merges, added, config }: Slo
   for (const [token, id] of Object.entries(vocab)) checkId("vocab.json", token, id);
   const tokens = addedTokens(added, config);
   if (tokens.length === 0) {
-    throw new EngineError(
-      "bad-weights",
-      "vocab.json and merges.txt are here, but no file names <|im_start|>, <img> and the other added tokens",
-      { hint: "Put the checkpoint's added_tokens.json, or its tokenizer_config.json with added_tokens_decoder, beside them." },
-    );
+    const problem = "vocab.json and merges.txt are here, but no file names <|im_start|>, <img> and the other added tokens";
+    const hint = "Put the checkpoint's added_tokens.json, or its tokenizer_config.json with added_tokens_decoder, beside them.";
+    throw new EngineError("bad-weights", problem, { hint });
   }
   const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
   const split = { type: "Split", pattern: { Regex: QWEN2_WORDS }, behavior: "Isolated", invert: false };

@@ -27,7 +27,7 @@ export const QWEN2_SPECIAL_TOKENS: readonly string[] = [
   "<|video_pad|>",
 ];
 
-const ROLES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+export const ROLES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /**
  * The tokens that `skipSpecialTokens` drops, by content: those with a role, and `additional_special_tokens`.
@@ -46,7 +46,7 @@ export function listedSpecialTokens(config: Record<string, unknown>, map: Record
 }
 
 /** A token stands in these files as a string, or as an object with its `content`; a role that is not filled is null. */
-function contentOf(token: unknown): string | undefined {
-  const content = typeof token === "object" && token !== null && "content" in token ? token.content : token;
+export function contentOf(token: unknown): string | undefined {
+  const content = (token as { content?: unknown } | null | undefined)?.content ?? token;
   return typeof content === "string" ? content : undefined;
 }

@@ -1,10 +1,9 @@
 import { EngineError, late } from "../errors.ts";
-import { decodeText, parseJsonObject } from "../json.ts";
+import { decodeText, type ReadFile, readJson } from "../json.ts";
 import { described, quoted } from "../options.ts";
-import type { TokenBound } from "./bound.ts";
 import { checkTokenizerJson, type OtherIds, REFETCH } from "./check-json.ts";
-import { Encoder } from "./encoder.ts";
-import { PartsEncoder } from "./parts-encoder.ts";
+import { encoderOf } from "./encoder.ts";
+import { partsEncoder } from "./parts-encoder.ts";
 import { type Joining, type Piece, type PieceJoiner, pieceJoiner, pieceReader } from "./pieces.ts";
 import type { Prepare } from "./sentence-piece-json.ts";
 import { type AddedToken, listedSpecialTokens } from "./special-tokens.ts";
@@ -39,9 +38,6 @@ export interface Tokenizer {
   isSpecial(id: number): boolean;
 }
 
-/** Reads a file of the checkpoint's folder; undefined when there is none. */
-export type ReadFile = (name: string) => Promise<Uint8Array | undefined>;
-
 type Json = Record<string, unknown>;
 
 /**
@@ -71,14 +67,8 @@ export async function readTokenizer(
   const sentencePiece = pieces ? await read("tokenizer.model") : undefined;
   if (sentencePiece !== undefined) {
     const { tokenizerJsonFromSentencePiece } = await late("what reads SentencePiece's tokenizers", import("./sentence-piece-json.ts")); // most pages never need it
-    const {
-      json,
-      added: tokens,
-      cleansUp,
-      dummyPrefix,
-      silent,
-      prepare,
-    } = tokenizerJsonFromSentencePiece({ model: sentencePiece, added, config: { ...map, ...config } }, rows);
+    const files = { model: sentencePiece, added, config: { ...map, ...config } };
+    const { json, added: tokens, cleansUp, dummyPrefix, silent, prepare } = tokenizerJsonFromSentencePiece(files, rows);
     const joining: Joining = { broken: "bytes", dropsFirstSpace: dummyPrefix, cleaning: await cleaningIf(cleansUp) };
     return { json, file: "tokenizer.model", tokens, listed, silent, prepare, joining };
   }
@@ -112,11 +102,8 @@ const preparing =
 
 const isNfc = (json: Json): boolean => (json.normalizer as Json | null | undefined)?.type === "NFC";
 
-async function cleaningIf(wanted: boolean): Promise<Joining["cleaning"]> {
-  if (!wanted) return undefined;
-  const { CleanUp } = await late("what cleans answers up", import("./cleanup.ts"));
-  return () => new CleanUp();
-}
+const cleaningIf = async (wanted: boolean): Promise<Joining["cleaning"]> =>
+  wanted ? (await late("what cleans answers up", import("./cleanup.ts"))).cleaner : undefined;
 
 /** The ids of added tokens by tokenizer_config.json and added_tokens.json; what is not an id there is not tokenizer.json's fault. */
 function otherIds(config: Json, added: Json = {}): OtherIds {
@@ -147,7 +134,7 @@ export interface TokenizerParts {
 function tokenizerOf({ json, file, tokens, listed, silent, prepare, joining }: TokenizerParts): Tokenizer {
   const added = new Map(tokens.map((token) => [token.id, token]));
   const reader = pieceReader(json.decoder);
-  const encoder = made(file, () => new Encoder(json));
+  const encoder = made(file, () => encoderOf(json));
   const flagged = () => tokens.filter((token) => token.special).map((token) => token.id);
   const special = new Set<number | undefined>(listed === undefined ? flagged() : [...listed].map((token) => encoder.idOf(token)));
   const prepared = prepare(tokens);
@@ -155,17 +142,17 @@ function tokenizerOf({ json, file, tokens, listed, silent, prepare, joining }: T
 
   const piece = (id: number) => added.get(id)?.content ?? reader.read((!silent?.has(id) && encoder.tokenOf(id)) || "");
   const vocabSize = encoder.model.tokens.length;
-  let parts: PartsEncoder | undefined;
-  let bound: TokenBound | undefined; // made for the first text that is long
+  let parts: ReturnType<typeof partsEncoder> | undefined;
+  let atLeast: ((text: string) => number) | undefined; // made for the first text that is long
 
   const tokenizer: Tokenizer = {
     vocabSize,
     encode: (text) => encoder.encode(prepared(text)),
-    encodeParts: (prompt) => (parts ??= new PartsEncoder(json, encoder, prepare)).encode(prompt),
+    encodeParts: (prompt) => (parts ??= partsEncoder(json, encoder, prepare))(prompt),
     async atLeast(text) {
-      const { TokenBound } = await late("what measures long texts", import("./bound.ts"));
-      bound ??= new TokenBound(Array.from({ length: vocabSize }, (_, id) => piece(id)));
-      return bound.of(nfc ? text.normalize("NFC") : reader.byteLevel ? text : text.replaceAll("▁", " ")); // to SentencePiece the two are one
+      const { tokenBound } = await late("what measures long texts", import("./bound.ts"));
+      atLeast ??= tokenBound(Array.from({ length: vocabSize }, (_, id) => piece(id)));
+      return atLeast(nfc ? text.normalize("NFC") : reader.byteLevel ? text : text.replaceAll("▁", " ")); // to SentencePiece the two are one
     },
     // Not @huggingface/tokenizers' way: it drops U+FEFF after byte fallback, and tidies spaces before punctuation unless told not to.
     decode(ids, { skipSpecialTokens = false } = {}) {
@@ -205,11 +192,6 @@ function tryOut(tokenizer: Tokenizer, file: string, byteLevel: boolean): void {
   throw new EngineError("bad-weights", `${file} is not a tokenizer: it makes ${quoted(text)} of ${quoted(SAMPLE)}`, { hint: REFETCH });
 }
 
-async function readJson(read: ReadFile, name: string): Promise<Json | undefined> {
-  const bytes = await read(name);
-  return bytes && parseJsonObject(name, bytes);
-}
-
 /** Tokens that a prompt is built of. */
 const STRUCTURE = ["<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>"] as const;
 
@@ -232,11 +214,8 @@ export function structuralIds(
   }
   const imageContextId = idOf("<IMG_CONTEXT>")!;
   if ((said.imageTokenId ?? imageContextId) !== imageContextId) {
-    throw new EngineError(
-      "bad-weights",
-      `config.json: image_token_id is ${said.imageTokenId}, the tokenizer's <IMG_CONTEXT> is ${imageContextId}`,
-      { hint },
-    );
+    const problem = `config.json: image_token_id is ${said.imageTokenId}, the tokenizer's <IMG_CONTEXT> is ${imageContextId}`;
+    throw new EngineError("bad-weights", problem, { hint });
   }
   return { imageContextId, stopIds: new Set(said.stopIds ?? [idOf("<|im_end|>")!]) };
 }

@@ -40,7 +40,8 @@ interface Found {
 }
 
 /** The dtype that holds the values of all: tensors of one product may be stored in several (q in f32 beside k and v in bf16). */
-function widest(label: string, dtypes: readonly MatrixDtype[]): MatrixDtype {
+function widest(label: string, found: readonly Found[]): MatrixDtype {
+  const dtypes = found.map(({ held }) => held);
   const [first] = dtypes;
   if (dtypes.every((dtype) => dtype === first)) return first!;
   if (!dtypes.some(isQuantized)) return "f32"; // neither f16 nor bf16 holds the other's values
@@ -109,12 +110,10 @@ export class GpuWeights extends Weights {
     const full = this.#prefix + name;
     const tensor = this.#stored(full, shape);
     const dtype = PLAIN[tensor.dtype];
-    if (!dtype)
-      throw new EngineError(
-        "bad-weights",
-        `tensor "${full}" has dtype ${tensor.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`,
-        MISMATCH,
-      );
+    if (!dtype) {
+      const problem = `tensor "${full}" has dtype ${tensor.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`;
+      throw new EngineError("bad-weights", problem, MISMATCH);
+    }
     return { tensor, dtype, full, length: elementsOf(shape) };
   }
 
@@ -181,10 +180,7 @@ export class GpuWeights extends Weights {
   matrices(tensors: readonly MatrixRows[], inner: number): Matrix {
     const found = tensors.map(({ name, rows, shape = [rows, inner] }) => this.#matrix(name, shape));
     const label = found.map(({ full }) => full).join("+");
-    const held = widest(
-      label,
-      found.map(({ held }) => held),
-    );
+    const held = widest(label, found);
     const codes = found.filter(({ dtype }) => isQuantized(dtype));
     const dtype = this.#target(label, held, codes.length > 0, inner);
     const out = tensors.reduce((sum, { rows }) => sum + rows, 0);

@@ -1,7 +1,7 @@
 import { EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
 import { type Checkpoint, readExactly, type TensorEntry } from "../safetensors/index.ts";
-import { BYTES_PER_ELEMENT, codeAt, elementsOf, GROUP, widenHalf } from "../tensor/tensor.ts";
+import { BYTES_PER_ELEMENT, codeAt, elementsOf, GROUP, widenBf16, widenHalf } from "../tensor/tensor.ts";
 import { CODES, isCoded, PLAIN, SCALES_SUFFIX } from "./formats.ts";
 import { CHUNK_BYTES } from "./reads.ts";
 import { bytesOf, readAll, readEntry, type TensorSource } from "./tensor-source.ts";
@@ -25,11 +25,8 @@ function decode(bytes: Uint8Array, dtype: string, scales: Uint16Array | undefine
   const start = bytes.byteOffset % 4 === 0 ? bytes.byteOffset : 0;
   const count = bytes.length / (CODES[dtype] ? BYTES_PER_ELEMENT[CODES[dtype]!] : BYTES_PER_ELEMENT[PLAIN[dtype]!]);
   if (dtype === "F32") to.set(new Float32Array(buffer, start, count));
-  else if (dtype === "BF16") {
-    const bits = new Uint16Array(buffer, start, count);
-    const words = new Uint32Array(to.buffer);
-    for (let i = 0; i < count; i++) words[i] = bits[i]! << 16;
-  } else if (dtype === "F16") {
+  else if (dtype === "BF16") to.set(widenBf16(new Uint16Array(buffer, start, count)));
+  else if (dtype === "F16") {
     const bits = new Uint16Array(buffer, start, count);
     for (let i = 0; i < count; i++) to[i] = HALVES[bits[i]!]!;
   } else for (let i = 0; i < count; i++) to[i] = codeAt(bytes, i, CODES[dtype]!) * HALVES[scales![Math.floor((first + i) / GROUP)]!]!;
@@ -100,11 +97,9 @@ export async function verifyConversion(
     const { dtype } = other.info;
     const most = dtype !== from.dtype ? MOST[dtype] : from.from ? MADE_TWICE : 0;
     if (most === undefined || !(nmse <= most)) {
-      throw new EngineError(
-        "bad-weights",
-        `tensor "${name}" read back from the converted files has an NMSE of ${nmse}, at most ${most} is expected`,
-        { hint: "its values lie below what the format can hold, or the disk or the adapter is at fault: try another format or --adapter" },
-      );
+      const problem = `tensor "${name}" read back from the converted files has an NMSE of ${nmse}, at most ${most} is expected`;
+      const hint = "its values lie below what the format can hold, or the disk or the adapter is at fault: try another format or --adapter";
+      throw new EngineError("bad-weights", problem, { hint });
     }
     const bytes = lengthOf(other) + (scales ? lengthOf(scales) : 0);
     reports.push({ name, from: CODES[from.dtype] ?? from.dtype, to: CODES[dtype] ?? dtype, bytes, nmse });

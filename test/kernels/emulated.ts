@@ -48,10 +48,10 @@ fn save(lane: u32, at: u32, result: Result) {
 `;
 
 /**
- * The same for attention, whose operands lie in a buffer too, two to a word in f16: an operand is which memory, whether turned, where, and its stride.
- * A result is where it lies in memory of the lane's own: copied as a value from loop to loop, wide heads' took minutes to compile.
+ * The same for attention, whose operands lie in a buffer too: an operand is which memory, whether turned, where, and its stride, in elements of that
+ * memory. A result is where it lies in memory of the lane's own: copied as a value from loop to loop, wide heads' took minutes to compile.
  */
-const OPERANDS = (f16: boolean) => `${ROUNDED(f16)}
+const OPERANDS = `${ROUNDED(true)}
 alias Left = vec4<u32>;
 alias Right = vec4<u32>;
 const EACH = M * N / WIDTH;
@@ -59,10 +59,14 @@ var<private> o_and_s: array<f32, (D + KEYS) / N * EACH>;
 fn o_at(n: u32) -> u32 { return n * EACH; }
 fn s_at(n: u32) -> u32 { return (D / N + n) * EACH; }
 fn end(n: u32) -> u32 { return min(n, n * p.heads); }
+fn in_f16(v: vec4<f32>) -> vec2<u32> {
+  return vec2<u32>(pack2x16float(vec2<f32>(rounded(v.x), rounded(v.y))), pack2x16float(vec2<f32>(rounded(v.z), rounded(v.w))));
+}
 fn element(o: vec4<u32>, r: u32, c: u32) -> f32 {
-  let at = o.z + select(r * o.w + c, c * o.w + r, o.y == 1u);
-  if (o.x == 1u) { return ps[at]; }
-  return ${f16 ? "unpack2x16float(reals[at / 2u])[at % 2u]" : "reals[at]"};
+  let each = select(2u, 4u, o.x == 1u); // f16 in an element
+  let at = o.z * each + select(r * o.w * each + c, c * o.w * each + r, o.y == 1u);
+  if (o.x == 1u) { return unpack2x16float(pairs[at / 4u][at / 2u % 2u])[at % 2u]; }
+  return unpack2x16float(reals[at / 2u])[at % 2u];
 }
 fn multiply(lane: u32, left: Left, right: Right, sums: u32) {
   for (var e = 0u; e < end(EACH); e++) {
@@ -74,52 +78,61 @@ fn multiply(lane: u32, left: Left, right: Right, sums: u32) {
 fn clear(result: u32) {
   for (var e = 0u; e < end(EACH); e++) { o_and_s[result + e] = 0.0; }
 }
-fn place(lane: u32, e: u32) -> u32 { return (lane * EACH + e) / N * SPITCH + (lane * EACH + e) % N; }
+fn place(lane: u32, e: u32) -> u32 { return 2u * PITCH * ((lane * EACH + e) / N) + (lane * EACH + e) % N; }
 fn save(lane: u32, at: u32, result: u32) {
-  for (var e = 0u; e < end(EACH); e++) { ss[at + place(lane, e)] = o_and_s[result + e]; }
+  for (var e = 0u; e < end(EACH); e++) {
+    let word = 2u * at + place(lane, e);
+    pairs[word / 2u][word % 2u] = bitcast<u32>(o_and_s[result + e]);
+  }
 }
 fn load(lane: u32, at: u32, result: u32) {
-  for (var e = 0u; e < end(EACH); e++) { o_and_s[result + e] = ss[at + place(lane, e)]; }
+  for (var e = 0u; e < end(EACH); e++) {
+    let word = 2u * at + place(lane, e);
+    o_and_s[result + e] = bitcast<f32>(pairs[word / 2u][word % 2u]);
+  }
 }
 `;
 
-/** The largest score of a row: what the lanes of a real subgroup tell each other. */
-const ROW_MAX = `
-fn row_max(s_row: u32, key0: u32, sees: u32) -> f32 {
+/** The largest score of a row, and the sum of the other lane's weights: what the lanes of a real subgroup tell each other. */
+const ROW = `
+fn other_sum(at: u32, other: u32, sum: f32) -> f32 {
+  workgroupBarrier();
+  pairs[at].x = bitcast<u32>(sum);
+  workgroupBarrier();
+  return bitcast<f32>(pairs[other].x);
+}
+fn row_max(at: u32, key0: u32, sees: u32) -> f32 {
   var high = LOWEST;
-  for (var i = 0u; i < end(KEYS); i++) { high = max(high, select(LOWEST, ss[s_row + i], key0 + i < sees)); }
+  for (var i = 0u; i < end(KEYS); i++) { high = max(high, select(LOWEST, bitcast<f32>(pairs[at + i / 2u][i % 2u]), key0 + i < sees)); }
   return high;
 }
 `;
 
 function emulatedAttention(spec: KernelSpec): KernelSpec {
-  const { libs = [], ...rest } = spec;
-  const f16 = libs.some((lib) => typeof lib === "object" && lib.code.includes("f16"));
   const code = attention
     .replace(/^alias \w+ = subgroup_matrix_.*\n/gm, "")
     .replace(/^ *var [os]: array<Result.*\n/gm, "")
-    .replace(/o\[(.*)\] = subgroupMatrixLoad<Result, row_major>\(&ss, (.*), SPITCH\);/g, "load(lane, $2, o_at($1));")
+    .replace(/o\[(.*)\] = subgroupMatrixLoad<Result, row_major>\(&pairs, (.*), PITCH\);/g, "load(lane, $2, o_at($1));")
     .replace(
-      /subgroupMatrixLoad<\w+, (\w+)_major>\(&(\w+), (.*), (\w+)\);/g,
+      /subgroupMatrixLoad<\w+, (\w+)_major>\(&(\w+), (.*), ([^,]*)\);/g,
       (_, layout: string, of: string, at: string, stride: string) => {
-        return `vec4<u32>(${of === "ps" ? 1 : 0}u, ${layout === "col" ? 1 : 0}u, ${at}, ${stride});`;
+        return `vec4<u32>(${of === "pairs" ? 1 : 0}u, ${layout === "col" ? 1 : 0}u, ${at}, ${stride});`;
       },
     )
     .replace("s[n] = Result()", "clear(s_at(n))")
     .replace(/(\w)\[n\] = subgroupMatrixMultiplyAccumulate\(left, right, .*\);/g, "multiply(lane, left, right, $1_at(n));")
-    .replace(/subgroupMatrixStore<row_major>\(&ss, (.*), ([os])\[(.*)\], SPITCH\);/g, "save(lane, $1, $2_at($3));")
+    .replace(/subgroupMatrixStore<row_major>\(&pairs, (.*), ([os])\[(.*)\], PITCH\);/g, "save(lane, $1, $2_at($3));")
     .replace(/var ([dk]) = (\w+ \/ K);/g, "var $1 = end($2);")
     .replace(/; (\w+) < ([^;]+);/g, "; $1 < end($2);") // every loop
-    .replace("subgroupShuffleXor(high, i)", "row_max(s_row, key0, sees)")
-    .replaceAll("= Real(", "= rounded(")
-    .replace("reals: array<Real>", `reals: array<${f16 ? "u32" : "f32"}>`)
-    .replaceAll("<Real,", "<f32,");
+    .replace("subgroupShuffleXor(high, i)", "row_max(row * PITCH, key0, sees)")
+    .replace("subgroupShuffleXor(sum, i)", "other_sum(at, row * PITCH + PAIRS - own, sum)")
+    .replace("let need =", "workgroupBarrier(); // the row's lanes are no subgroup's\n    let need =")
+    .replace(/bitcast<vec2<u32>>\(vec4<f16>\((.*)\)\);/g, "in_f16($1);");
   return {
-    ...rest,
+    ...spec,
     shader: `${spec.shader} emulated`,
-    code: OPERANDS(f16) + ROW_MAX + code,
+    code: OPERANDS + ROW + code,
     consts: { ...spec.consts, WIDTH: 2 * (spec.consts.M as number) },
-    libs: libs.filter((lib) => typeof lib === "string"),
     directives: [],
   };
 }
@@ -199,7 +212,7 @@ fn w_value(v: f32) -> f32 { return select(rounded(v), split(v), PRODUCTS > 2u); 
 }
 
 /** A GPU with matrix units of this configuration, made of any adapter. */
-export function withMatrixUnits(gpu: Gpu, matrices: readonly MatrixConfig[], kernelOf = emulated, vendor = "", lanes?: number): Gpu {
+export function withMatrixUnits(gpu: Gpu, matrices: readonly MatrixConfig[], kernelOf = emulated, lanes?: number): Gpu {
   const features = new Set([...gpu.device.features, "chromium-experimental-subgroup-matrix"]);
   const device = new Proxy(gpu.device, {
     get(target, name) {
@@ -212,7 +225,7 @@ export function withMatrixUnits(gpu: Gpu, matrices: readonly MatrixConfig[], ker
   return {
     ...gpu,
     kind: "gpu",
-    vendor,
+    vendor: "",
     device,
     kernels,
     matrixSyntax: "typed",

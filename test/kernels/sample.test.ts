@@ -3,7 +3,8 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import { type Program, Programs } from "../../src/gpu/program.ts";
 import { sample } from "../../src/ops/sample.ts";
 import { createSampleState, GREEDY, type SampleState, type Sampling, setMask, setSampling } from "../../src/ops/sample-state.ts";
-import { argmax, changed, draw, keptIds, philox, probabilities } from "../../src/reference/sample.ts";
+import { argmax } from "../../src/reference/argmax.ts";
+import { changed, draw, keptIds, philox, probabilities } from "../../src/reference/sample.ts";
 import { useGpu } from "../shared/gpu.ts";
 import { isQuick } from "../shared/quick.ts";
 

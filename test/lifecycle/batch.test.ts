@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { partsOf } from "../../src/api/internvl.ts";
-import { type BatchItem, type EngineError, InternVL } from "../../src/index.ts";
+import { type BatchFailure, type BatchItem, EngineError, InternVL } from "../../src/index.ts";
 import { codeOf, expectNoUnhandled } from "../shared/failures.ts";
 import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { pathOf } from "../support.ts";
@@ -90,8 +90,12 @@ describe("batch", () => {
     const [empty, none] = await vlm.batch([{ prompt: [] }, null as never]);
     for (const result of [empty, none]) {
       expect(result).toMatchObject({ error: { code: "bad-input" } });
-      const { message } = (result as { error: EngineError }).error;
+      const { error } = result as BatchFailure;
+      const { message } = error;
       expect(JSON.parse(JSON.stringify(result))).toMatchObject({ error: { name: "EngineError", code: "bad-input", message } });
+      const plain = structuredClone(error.toJSON()); // as `postMessage` has it: of the error itself there would be no code
+      const again = new EngineError(plain.code, plain.message, plain);
+      expect({ ...again, message: again.message }).toEqual({ ...error, message });
     }
   });
 

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
-import { Grammars } from "../../src/text/grammar/engine.ts";
 import type { Format } from "../../src/text/grammar/schema.ts";
 import type { Tokenizer } from "../../src/text/tokenizer.ts";
+import { openGrammars } from "./grammars.ts";
 
 /** Grammars over a vocabulary of single characters: whether a format allows a text is then asked character by character, and cheap. */
 export async function openLetters(
@@ -14,7 +14,7 @@ export async function openLetters(
     isSpecial: (id: number) => id === end,
     piece: (id: number) => letters[id]!,
   } as unknown as Tokenizer;
-  const grammars = await Grammars.open(tokenizer, end + 1, new Set([end]));
+  const grammars = await openGrammars(tokenizer, end + 1, new Set([end]));
   return {
     async takes(format, text) {
       const ids = Array.from(text, (each) => letters.indexOf(each));

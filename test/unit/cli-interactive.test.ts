@@ -6,7 +6,7 @@ import { PassThrough } from "node:stream";
 import { afterAll, describe, expect, it } from "vitest";
 import { EngineError } from "../../src/errors.ts";
 import type { ChatOptions, ChatReply, Message } from "../../src/index.ts";
-import { Conversation, commandPaths, type Talk } from "../../tools/cli/chat-commands.ts";
+import { Conversation, commandPaths, runCommand, type Talk } from "../../tools/cli/chat-commands.ts";
 import { completed } from "../../tools/cli/complete.ts";
 import { converse } from "../../tools/cli/interactive.ts";
 import { LineHistory } from "../../tools/cli/line-history.ts";
@@ -209,6 +209,65 @@ describe("a command of the interactive chat", () => {
     expect(shown).toContain("nothing was asked yet");
   });
 
+  it("takes a question of another session back, with its pictures and its video", async () => {
+    const path = join(folder, "asked.json");
+    const url = "data:image/png;base64,AAAA";
+    const asked = (...content: unknown[]) => [
+      { role: "user", content },
+      { role: "assistant", content: "yes" },
+    ];
+    const text = (text: string) => ({ type: "text", text });
+    const messages = [
+      { role: "system", content: "Be short." },
+      ...asked({ type: "image", image: url }, { type: "image_url", image_url: { url } }, text("Image-1: <image>\nImage-2: <image>\nWhat?")),
+      ...asked({ type: "image_url", image_url: url }, { type: "image", image: url }, text("Frame1: <image>\n<image>\nWhat?")),
+      ...asked(text("No picture?")),
+    ];
+    writeFileSync(path, JSON.stringify({ format: "internvl-conversation", version: 1, messages }));
+    const conversation = new Conversation([], { images: ["a.png"] });
+    const talk = {} as Talk; // what is not asked for
+    const run = (line: string) => runCommand(line, conversation, talk);
+    expect(await run(`/load ${path}`)).toBe("3 questions; the system message is the file's; for the next one: 1 picture");
+    expect(await run("/undo")).toBe("the last question is taken back; for the next one: 1 picture");
+    expect(await run("/undo")).toBe("the last question is taken back; for the next one: 2 pictures and a video");
+    expect(conversation.next).toEqual({ images: [url, "a.png"], video: [url] });
+    expect(await run("/undo")).toBe("the last question is taken back; for the next one: 4 pictures and a video");
+    expect(conversation.next).toEqual({ images: [url, url, url, "a.png"], video: [url] });
+    expect(await run("/undo")).toBe("nothing was asked yet");
+    expect(conversation.messages).toEqual(messages.slice(0, 1));
+    expect(await run("/clear")).toBe("a new conversation, without 4 pictures and a video");
+    expect(await run("/clear")).toBe("a new conversation");
+    writeFileSync(path, JSON.stringify({ format: "internvl-conversation", version: 1, messages: [] }));
+    expect(await run(`/load ${path}`)).toBe("0 questions; the system message is the model's own");
+    expect(await run(`/load ${path}`)).toBe("0 questions");
+  });
+
+  it("says where a video gives way to another", async () => {
+    const conversation = new Conversation([], {});
+    const talk = { video: async (given) => [given] } as Pick<Talk, "video"> as Talk;
+    const run = (line: string) => runCommand(line, conversation, talk);
+    expect(await run("/video a.mp4")).toBe('"a.mp4" comes with the next question');
+    conversation.answered([
+      { role: "user", content: "What?" },
+      { role: "assistant", content: "yes" },
+    ]);
+    await run("/video b.mp4");
+    expect(await run("/video c.mp4")).toBe('"c.mp4" comes with the next question, in place of the other video');
+    expect(await run("/undo")).toBe("the last question is taken back; for the next one: a video; its own video is left out");
+    expect(conversation.next.video).toEqual(["c.mp4"]);
+  });
+
+  it.each([
+    ["reset", "clear"],
+    ["bye", "exit"],
+    ["?", "help"],
+    ["picture x.png", "image"],
+    ["regenerate", "undo"],
+  ])("/%s is what other programs call /%s", async (line, meant) => {
+    const run = runCommand(`/${line}`, new Conversation([], {}), {} as Talk);
+    await expect(run).rejects.toThrow(`there is no command "/${line.split(" ")[0]}"; did you mean /${meant}?`);
+  });
+
   it("sets the system message, also after what was said, and begins anew with it", async () => {
     const { model } = await typed("one\r", "/system Be short.\r", "two\r", "/clear\r", "three\r", "/system\r", "four\r");
     expect(model.asked.map(({ before }) => before[0])).toEqual([undefined, "system: Be short.", "system: Be short.", "user: three"]);
@@ -230,7 +289,7 @@ describe("a command of the interactive chat", () => {
     expect(readFileSync(text, "utf8")).toBe("mine");
     const { model } = await typed(`/load ${kept}\r`, "two\r");
     expect(model.asked[0]!.before).toEqual(["user: one", "assistant: yes"]);
-    expect(model.asked[0]!.images).toEqual([]);
+    expect(model.asked[0]!.images).toEqual(["a.png"]); // what was brought for the next question comes with it
   });
 
   it("that does not exist is reported, and nobody is asked", async () => {

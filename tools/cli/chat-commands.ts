@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { platform } from "#platform";
-import type { ChatOptions, Message } from "../../src/index.ts";
+import type { ChatOptions, ImageLike, Message } from "../../src/index.ts";
 import { nearest, quoted } from "../../src/options.ts";
 import { checkSave, loadConversation, saveConversation } from "./conversation.ts";
 import { UsageError } from "./failures.ts";
@@ -24,6 +24,22 @@ export const withSystem = (messages: readonly Message[], system: string | undefi
   ...(system === undefined ? [] : [{ role: "system" as const, content: system }]),
   ...messages.filter(({ role }) => role !== "system"),
 ];
+
+/** The pictures of a question that was asked in another session, as its message has them: a video's frames are those that the text calls so. */
+function broughtBy({ content }: Message): Brought {
+  const parts = typeof content === "string" ? [] : content;
+  const text = parts.map((part) => (part.type === "text" ? part.text : "")).join("");
+  const frames = /^(Frame\d+: <image>\n)*/.exec(text)![0].split("\n").length - 1;
+  const images = parts.flatMap((part): NonNullable<ChatOptions["images"]>[number][] => {
+    if (part.type === "image") return [part.image];
+    if (part.type !== "image_url") return [];
+    return [typeof part.image_url === "string" ? part.image_url : part.image_url.url];
+  });
+  const video = images.splice(0, frames) as ImageLike[]; // a frame is one picture
+  return { images, ...(frames > 0 && { video }) };
+}
+
+const systemOf = (messages: readonly Message[]): unknown => messages.find(({ role }) => role === "system")?.content;
 
 /** What was said, and what the next question brings along. */
 export class Conversation {
@@ -53,22 +69,28 @@ export class Conversation {
     this.changed = true;
   }
 
-  /** Begins anew, with the system message or with other messages. */
-  restart(messages: readonly Message[] = this.messages.filter(({ role }) => role === "system")): void {
+  /** Goes on with other messages; what waits for the next question still does. */
+  goOn(messages: readonly Message[]): void {
     this.#brought.length = 0;
-    this.next = {};
     this.messages = messages;
     this.changed = true;
   }
 
-  /** Takes the last question and its answer back; its pictures wait again. Whether there was one. */
-  undo(): boolean {
-    if (this.messages.at(-1)?.role !== "assistant") return false;
-    const { images = [], video } = this.#brought.pop() ?? {};
-    this.next = { images: [...images, ...(this.next.images ?? [])], video: this.next.video ?? video };
+  /** Begins anew, with the system message. */
+  restart(): void {
+    this.next = {};
+    this.goOn(this.messages.filter(({ role }) => role === "system"));
+  }
+
+  /** Takes the last question and its answer back; its pictures wait again. What is said of it. */
+  undo(): string {
+    if (this.messages.at(-1)?.role !== "assistant") return "nothing was asked yet";
+    const { images = [], video } = this.#brought.pop() ?? broughtBy(this.messages.at(-2)!);
+    const { images: more = [], video: waits } = this.next;
+    this.next = { images: [...images, ...more], video: waits ?? video };
     this.messages = this.messages.slice(0, -2);
     this.changed = true;
-    return true;
+    return `the last question is taken back${said("; for the next one: ", this.waiting)}${waits && video ? "; its own video is left out" : ""}`;
   }
 }
 
@@ -79,6 +101,16 @@ interface Command {
   /** @returns what is said of it */
   run(argument: string, conversation: Conversation, talk: Talk): string | Promise<string>;
 }
+
+/** What other programs call a command. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  ...{ "?": "help", h: "help", quit: "exit", q: "exit", bye: "exit", reset: "clear", new: "clear", forget: "clear" },
+  ...{ retry: "undo", redo: "undo", regen: "undo", regenerate: "undo", open: "load", write: "save", set: "system" },
+  ...{ img: "image", picture: "image", photo: "image", add: "image", attach: "image", file: "image", context: "tokens" },
+};
+
+/** Behind other words, where there is something to say. */
+const said = (before: string, what: string): string => (what ? before + what : "");
 
 const counted = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
@@ -97,8 +129,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     takes: "FILE",
     does: "bring a video along with the next question",
     async run(given, conversation, talk) {
+      const before = conversation.next.video;
       conversation.next = { ...conversation.next, video: await talk.video(given) };
-      return `${quoted(given)} comes with the next question`;
+      return `${quoted(given)} comes with the next question${before ? ", in place of the other video" : ""}`;
     },
   },
   system: {
@@ -112,17 +145,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   undo: {
     does: "take the last question and its answer back",
-    run(_, conversation) {
-      if (!conversation.undo()) return "nothing was asked yet";
-      const { waiting } = conversation;
-      return `the last question is taken back${waiting && `; for the next one: ${waiting}`}`;
-    },
+    run: (_, conversation) => conversation.undo(),
   },
   clear: {
-    does: "begin anew; the system message stays",
+    does: "begin anew; the system message stays, what waits does not",
     run(_, conversation) {
+      const { waiting } = conversation;
       conversation.restart();
-      return "a new conversation";
+      return `a new conversation${said(", without ", waiting)}`;
     },
   },
   tokens: {
@@ -146,8 +176,13 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     takes: "FILE",
     does: "go on with the conversation in a file",
     async run(path, conversation) {
-      conversation.restart(await loadConversation(path));
-      return counted(conversation.messages.filter(({ role }) => role === "user").length, "question");
+      const before = systemOf(conversation.messages);
+      conversation.goOn(await loadConversation(path));
+      const { messages, waiting } = conversation;
+      const questions = counted(messages.filter(({ role }) => role === "user").length, "question");
+      const system = systemOf(messages);
+      const now = system === before ? "" : system === undefined ? "the model's own" : "the file's";
+      return `${questions}${said("; the system message is ", now)}${said("; for the next one: ", waiting)}`;
     },
   },
   help: { does: "this list", run: () => helpText() },
@@ -194,7 +229,7 @@ export async function runCommand(line: string, conversation: Conversation, talk:
   if (name === undefined) return undefined;
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name]! : undefined;
   if (!command) {
-    const meant = nearest(name, Object.keys(COMMANDS));
+    const meant = Object.hasOwn(ELSEWHERE, name) ? ELSEWHERE[name] : nearest(name, Object.keys(COMMANDS));
     throw new UsageError(
       `there is no command ${quoted(`/${name}`)}; ${meant ? `did you mean /${meant}?` : "a question that begins with / is written with //"}`,
     );

@@ -1,18 +1,17 @@
-import type { Gpu } from "../../gpu/device.ts";
 import type { Program } from "../../gpu/program.ts";
 import { causalAttention, ropeAttention, visionAttention } from "../../ops/attention.ts";
-import { type AttentionVariant, type DecodeVariant, type MatmulVariant, variantsOf } from "../../ops/choose.ts";
+import type { AttentionVariant, DecodeVariant, MatmulVariant } from "../../ops/choose.ts";
 import type { KvCache, KvDtype } from "../../ops/kv-cache.ts";
 import { matmul } from "../../ops/matmul.ts";
 import * as reference from "../../reference/attention.ts";
 import { norm } from "../../reference/norm.ts";
 import type { Activation } from "../../tensor/tensor.ts";
 import { boundOf, scoresOf } from "../bounds.ts";
-import { defineCase, type Expectation, type KernelCase, type Operands, stepOf, wholeOf } from "../case.ts";
+import { defineCase, type Expectation, type KernelCase, lacks, type Operands, stepOf, wholeOf } from "../case.ts";
 import { POISON } from "../guard.ts";
 import { indicesOf, pickFrom } from "../picks.ts";
 import { HUGE, type Random } from "../random.ts";
-import { addOutliers, cacheWords, drawCache, quarterTurns } from "./attention-data.ts";
+import { addOutliers, addSlope, cacheWords, drawCache, quarterTurns } from "./attention-data.ts";
 
 export interface Causal {
   heads: number;
@@ -29,6 +28,8 @@ export interface Causal {
   outliers?: boolean;
   /** Outliers of 30,000: of a key column and a value column. */
   huge?: boolean;
+  /** Each key's products with some queries are larger than those before it. */
+  rising?: boolean;
   kv?: KvDtype;
   /** Of a decode step. */
   variant?: DecodeVariant;
@@ -64,10 +65,8 @@ function pickedHeads(
 }
 
 const EPS = 1e-6;
+const SLOPE = 8; // of rising keys: a score grows by more than 2^8 from 32 keys to the next, for most queries
 const COLUMNS = 24; // of a product behind: more than a workgroup's
-
-const lacks = (gpu: Gpu, variant: AttentionVariant | undefined, width: number): boolean =>
-  variant !== undefined && !variantsOf(gpu, "attention", { width }).includes(variant);
 
 /** Where a case's queries and keys are. */
 function layoutOf({ heads, kvHeads, headDim, positions, tokens, start, room = 0, spare = 0 }: Causal) {
@@ -88,11 +87,12 @@ type Layout = ReturnType<typeof layoutOf>;
  * The keys and values that are seen, [slots, kvHeads, context, headDim], and the cache as it is before. With rope whole caches are compared: what
  * lies behind the last position is numbers like the others, and the position that is appended is poison.
  */
-function drawCaches({ random, storage }: Operands, { kv = "f32", rope, outliers, huge }: Causal, { shape, seen, slot }: Layout) {
+function drawCaches({ random, storage }: Operands, { kv = "f32", rope, outliers, huge, rising }: Causal, { shape, seen, slot }: Layout) {
   const { kvHeads, context, headDim } = shape;
   const drawn = rope ? () => context : seen;
   const [keys, values] = [drawCache(random, shape, drawn), drawCache(random, shape, drawn)];
   const unit = outliers || huge ? addOutliers(keys, values, headDim, random, huge ? [HUGE, HUGE] : undefined) : undefined;
+  if (rising) addSlope(keys, shape, SLOPE);
   const isAppended = (i: number) => (Math.floor(i / headDim) % context) + 1 === seen(Math.floor(i / (kvHeads * context * headDim)));
   const words = (of: Float32Array<ArrayBuffer>) => {
     const held = cacheWords(of, shape, kv, drawn);
@@ -158,7 +158,7 @@ function attendOf({ heads, kvHeads }: Causal, { decoded, slot, step, width, shap
 }
 
 export function causalCase(spec: Causal): KernelCase {
-  const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, huge, kv = "f32" } = spec;
+  const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, huge, rising, kv = "f32" } = spec;
   const { variant, rope, normed, product, prefill, precision, size } = spec;
   const layout = layoutOf(spec);
   const { step, tokens, width, slot, shape } = layout;
@@ -166,22 +166,20 @@ export function causalCase(spec: Causal): KernelCase {
     ...(positions ? {} : { tokens }),
     ...(positions && positions.length > 1 ? { at: positions.map((position) => position ?? "none").join("/") } : { start: step.start }),
     ...{ heads, kv_heads: kvHeads, d: headDim, kv },
-    ...(room ? { room } : {}),
-    ...(spare ? { spare } : {}),
-    ...{ outliers, huge, rope, normed, product, precision, variant: variant ?? prefill },
+    ...{ room: room || undefined, spare: spare || undefined },
+    ...{ outliers, huge, rising, rope, normed, product, precision, variant: variant ?? prefill },
   };
   return defineCase(positions ? "attention_decode" : "attention_prefill", params, {
     step,
     maxUnits: tokens + spare,
     ...(precision && { bound: boundOf("attention_prefill", precision) }),
     ...(huge && { bound: scoresOf(HUGE) }),
+    ...(rising && { bound: scoresOf(SLOPE * (step.start + tokens)) }),
     ...(size && { size }),
     unsupported: (gpu) =>
-      (variant && !variantsOf(gpu, "decode", { width: headDim }).includes(variant)) ||
-      lacks(gpu, prefill, headDim) ||
-      (product && !variantsOf(gpu, "matmul", { dtype: "bf16", rows: tokens, width }).includes(product))
-        ? `this adapter does not run the variant ${variant ?? prefill}${product ? ` or ${product}` : ""}`
-        : undefined,
+      lacks(gpu, "decode", variant, { width: headDim }) ??
+      lacks(gpu, "attention", prefill, { width: headDim }) ??
+      lacks(gpu, "matmul", product, { dtype: "bf16", rows: tokens, width }),
     record(program, operands): Expectation[] {
       const { random } = operands;
       const qs = random.values(tokens * width);
@@ -228,10 +226,10 @@ interface Vision {
 }
 
 export function visionCase({ heads, headDim, tokens, tiles = 1, size, variant, precision }: Vision): KernelCase {
-  const params = { tokens, heads, d: headDim, ...(tiles > 1 ? { tiles } : {}), precision, variant };
+  const params = { tokens, heads, d: headDim, tiles: tiles > 1 ? tiles : undefined, precision, variant };
   return defineCase("attention_vision", params, {
     ...(precision && { bound: boundOf("attention_vision", precision) }),
-    unsupported: (gpu) => (lacks(gpu, variant, headDim) ? `this adapter does not run the variant ${variant}` : undefined),
+    unsupported: (gpu) => lacks(gpu, "attention", variant, { width: headDim }),
     step: { units: tiles, start: 0 },
     ...(size && { size }),
     record(program, operands): Expectation[] {

@@ -55,30 +55,26 @@ export function addOutliers(
   return (i) => (i % headDim === column ? value : 1);
 }
 
+/** Keys of ever larger products with some queries: what an online softmax is relative to has to be raised from block to block. */
+export function addSlope(keys: Float32Array, { context, headDim }: CacheShape, slope: number): void {
+  for (let row = 0; row * headDim < keys.length; row++) keys[row * headDim]! += slope * (row % context);
+}
+
 /**
  * A table for rope of quarter turns, drawn for each position and column: exact in f32, so that keys are rounded to f16 as the reference
  * rounds them. (What rope itself computes has cases of its own.)
  */
 export function quarterTurns(random: Random, context: number, headDim: number) {
   const table = new Float32Array(context * headDim);
-  for (let i = 0; i < table.length; i += 2)
-    table.set(
-      random.pick([
-        [1, 0],
-        [0, 1],
-        [-1, 0],
-        [0, -1],
-      ]),
-      i,
-    );
+  for (let i = 0; i < table.length; i += 2) {
+    const quarter = random.integer(0, 3);
+    table.set([[1, 0, -1, 0][quarter]!, [0, 1, 0, -1][quarter]!], i);
+  }
   const rotated = (x: Float32Array, position: number) =>
     x.map((own, i) => {
       const half = headDim / 2;
-      const [cos, sin] = table.subarray(position * headDim + 2 * (i % half), position * headDim + 2 * (i % half) + 2) as unknown as [
-        number,
-        number,
-      ];
-      return own * cos + (i < half ? -x[i + half]! : x[i - half]!) * sin;
+      const at = position * headDim + 2 * (i % half);
+      return own * table[at]! + (i < half ? -x[i + half]! : x[i - half]!) * table[at + 1]!;
     });
   return { table, rotated };
 }

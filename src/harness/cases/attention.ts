@@ -73,6 +73,7 @@ function* prefillVariants(): Generator<KernelCase> {
         yield causalCase(of);
         yield causalCase({ ...of, kv: "f16", outliers: start === 62 });
         if (start === 3) for (const kv of KV) yield causalCase({ ...of, kv, huge: true });
+        if (start === 1) for (const kv of KV) yield causalCase({ ...of, kv, rising: true });
         const vision = { heads: 3, headDim, tokens, tiles: 2, variant: prefill, ...size };
         yield visionCase(vision);
         if (prefill !== "flash_subgroup_matrix") continue;

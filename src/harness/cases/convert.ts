@@ -1,17 +1,17 @@
 import { convert, type PlainDtype } from "../../ops/quantize.ts";
 import { embed } from "../../ops/rowwise.ts";
-import { bf16Bits, dequantize, halfBits, quantize } from "../../reference/quantize.ts";
+import { dequantize, quantize } from "../../reference/quantize.ts";
 import {
+  type Bindable,
   BYTES_PER_ELEMENT,
   GROUP,
   isQuantized,
   type Matrix,
   type MatrixDtype,
   type MatrixPart,
-  widenBf16,
-  widenF16,
 } from "../../tensor/tensor.ts";
 import { defineCase, type Expectation, type KernelCase, wholeOf } from "../case.ts";
+import { rounded } from "../encode.ts";
 import type { Random } from "../random.ts";
 
 /** What the weights are like: a trained layer's; groups of all magnitudes, down to what f16 cannot hold; ties and places where formats end. */
@@ -40,25 +40,14 @@ function draw(random: Random, kind: Kind, count: number, to: MatrixDtype): Float
   return xs;
 }
 
-const bitsOf = { bf16: bf16Bits, f16: halfBits } as const;
 const wordsOf = (halves: Uint16Array<ArrayBuffer>): Uint32Array<ArrayBuffer> => new Uint32Array(halves.buffer);
-
-/** Values as they are stored in a dtype, and what they are then. */
-function stored(xs: Float32Array<ArrayBuffer>, dtype: PlainDtype): { words: Uint32Array<ArrayBuffer>; values: Float32Array<ArrayBuffer> } {
-  if (dtype === "f32") return { words: new Uint32Array(xs.buffer), values: xs };
-  const bits = Uint16Array.from(xs, bitsOf[dtype]);
-  return { words: wordsOf(bits), values: (dtype === "bf16" ? widenBf16 : widenF16)(bits) };
-}
 
 /** What a conversion makes: the stretch's words and scales, and which of its elements or groups the format cannot hold. */
 function converted(values: Float32Array<ArrayBuffer>, to: MatrixDtype) {
-  const none = { scales: new Uint16Array(0), refused: [] as number[] };
-  if (to === "f32") return { ...none, words: new Uint32Array(values.slice().buffer) };
   if (!isQuantized(to)) {
-    const bits = Uint16Array.from(values, bitsOf[to]);
-    const infinite = to === "f16" ? 0x7c00 : 0x7f80;
-    const refused = [...bits.keys()].filter((i) => (bits[i]! & 0x7fff) === infinite && Number.isFinite(values[i]!));
-    return { ...none, words: wordsOf(bits), refused };
+    const made = rounded(values, to);
+    const refused = [...values.keys()].filter((i) => Number.isFinite(values[i]!) && !Number.isFinite(made.values[i]!));
+    return { scales: new Uint16Array(0), words: made.words, refused };
   }
   const { codes, scales } = quantize(values, to);
   const unfit = (g: number) =>
@@ -76,96 +65,74 @@ interface Spec {
 
 /** `quantize` (to q8, q4) and `convert`: a stretch of a part that held something else before, which stays as it was around it. */
 function convertCase({ from, to, elements, first = 0, kind }: Spec): KernelCase {
-  const op = isQuantized(to) ? "quantize" : "convert";
-  return defineCase(
-    op,
-    { elements, from, to, ...(first ? { first } : {}), values: kind },
-    {
-      step: { units: 1, start: 0 },
-      record(program, { random, storage }): Expectation[] {
-        const quantized = isQuantized(to);
-        const { words, values } = stored(draw(random, kind, elements, to), from);
-        const made = converted(values, to);
-        const perWord = 4 / BYTES_PER_ELEMENT[to];
-        const some = (count: number) => Uint32Array.from({ length: count }, () => random.integer(0, 2 ** 32 - 1));
-        const before = some((first + elements) / perWord + 2);
-        const buffer = storage("to", before);
-        const refused = storage("refused", Uint32Array.of(7, 5, 3, 1));
-        const target: MatrixPart = { rowStart: 0, rows: 1, buffer };
-        // Of a group that its format cannot hold nothing is promised but that it is counted.
-        const lost = new Set(quantized ? made.refused.map((g) => first / GROUP + g) : []);
-        const kept = (length: number, groupsOf: (word: number) => number[]) =>
-          Uint32Array.from(Array.from({ length }, (_, i) => i).filter((word) => !groupsOf(word).some((g) => lost.has(g))));
-        const expectedWords = before.slice();
-        expectedWords.set(made.words, first / perWord);
-        const outputs: Expectation[] = [
-          {
-            label: "to",
-            buffer,
-            kind: "u32",
-            length: before.length,
-            ...pick(
-              expectedWords,
-              kept(before.length, (word) => [Math.floor((word * perWord) / GROUP)]),
-            ),
-          },
-          wholeOf("refused", refused, 4, () => [7, 5, 3 + made.refused.length, 1], "u32"),
-        ];
-        if (quantized) {
-          const scalesBefore = some(Math.ceil((first + elements) / GROUP / 2) + 1); // two to a word
-          target.scales = storage("scales", scalesBefore);
-          const all = new Uint16Array(scalesBefore.slice().buffer);
-          all.set(made.scales, first / GROUP);
-          const length = scalesBefore.length;
-          const picked = pick(
-            wordsOf(all),
-            kept(length, (word) => [2 * word, 2 * word + 1]),
-          );
-          outputs.push({ label: "scales", buffer: target.scales, kind: "u32", length, ...picked });
-        }
-        convert(program, { source: storage("source", words), from, to, part: target, first, elements, refused, counter: 2 });
-        return outputs;
-      },
+  const params = { elements, from, to, first: first || undefined, values: kind };
+  return defineCase(isQuantized(to) ? "quantize" : "convert", params, {
+    step: { units: 1, start: 0 },
+    record(program, { random, storage }): Expectation[] {
+      const quantized = isQuantized(to);
+      const { words, values } = rounded(draw(random, kind, elements, to), from);
+      const made = converted(values, to);
+      const perWord = 4 / BYTES_PER_ELEMENT[to];
+      const some = (count: number) => Uint32Array.from({ length: count }, () => random.integer(0, 2 ** 32 - 1));
+      const before = some((first + elements) / perWord + 2);
+      const buffer = storage("to", before);
+      const refused = storage("refused", Uint32Array.of(7, 5, 3, 1));
+      const target: MatrixPart = { rowStart: 0, rows: 1, buffer };
+      // Of a group that its format cannot hold nothing is promised but that it is counted.
+      const lost = new Set(quantized ? made.refused.map((g) => first / GROUP + g) : []);
+      const picked = (label: string, buffer: Bindable, words: Uint32Array, groupsOf: (word: number) => number[]): Expectation => {
+        const indices = Uint32Array.from([...words.keys()].filter((word) => !groupsOf(word).some((g) => lost.has(g))));
+        return { ...wholeOf(label, buffer, words.length, () => indices.map((i) => words[i]!), "u32"), indices };
+      };
+      const expectedWords = before.slice();
+      expectedWords.set(made.words, first / perWord);
+      const outputs: Expectation[] = [
+        picked("to", buffer, expectedWords, (word) => [Math.floor((word * perWord) / GROUP)]),
+        wholeOf("refused", refused, 4, () => [7, 5, 3 + made.refused.length, 1], "u32"),
+      ];
+      if (quantized) {
+        const scalesBefore = some(Math.ceil((first + elements) / GROUP / 2) + 1); // two to a word
+        target.scales = storage("scales", scalesBefore);
+        const all = new Uint16Array(scalesBefore.slice().buffer);
+        all.set(made.scales, first / GROUP);
+        outputs.push(picked("scales", target.scales, wordsOf(all), (word) => [2 * word, 2 * word + 1]));
+      }
+      convert(program, { source: storage("source", words), from, to, part: target, first, elements, refused, counter: 2 });
+      return outputs;
     },
-  );
+  });
 }
-
-/** The picked ones of the words that must come out. */
-const pick = (words: Uint32Array, indices: Uint32Array) => ({ indices, expected: () => indices.map((i) => words[i]!) });
 
 /**
  * The matrix's values as the engine reads them, by the embedding's gather of every row. Codes are all there are, scales all magnitudes
  * of f16, of either sign.
  */
 function dequantizeCase(weights: "q8" | "q4", rows: number, width: number): KernelCase {
-  return defineCase(
-    "dequantize",
-    { rows, width, weights },
-    {
-      step: { units: rows, start: 0 },
-      record(program, { random, storage }) {
-        const count = rows * width;
-        const codes = Uint32Array.from({ length: (count * BYTES_PER_ELEMENT[weights]) / 4 }, () => random.integer(0, 2 ** 32 - 1));
-        if (weights === "q8") {
-          const bytes = new Int8Array(codes.buffer);
-          for (let i = 0; i < bytes.length; i++) bytes[i] = Math.max(-127, bytes[i]!); // -128 is not a code
-        }
-        const scales = new Uint16Array(2 * Math.ceil(count / GROUP / 2));
-        for (let g = 0; g < scales.length; g++) scales[g] = random.integer(1, 0x7bff) | (random.next() < 0.5 ? 0x8000 : 0);
-        const table: Matrix = {
-          label: "table",
-          shape: [rows, width],
-          dtype: weights,
-          parts: [{ buffer: storage("codes", codes), scales: storage("scales", wordsOf(scales)), rowStart: 0, rows }],
-        };
-        const ids = Uint32Array.from({ length: rows }, (_, i) => i);
-        const x = program.activation("x", { base: 0, unit: 1 }, width);
-        embed(program, storage("ids", ids), table, storage("visual", new Float32Array(width)), x);
-        const expected = () => dequantize({ codes, scales: scales.subarray(0, count / GROUP) }, weights);
-        return [wholeOf("x", x.buffer, count, expected)];
-      },
+  const params = { rows, width, weights };
+  return defineCase("dequantize", params, {
+    step: { units: rows, start: 0 },
+    record(program, { random, storage }) {
+      const count = rows * width;
+      const codes = Uint32Array.from({ length: (count * BYTES_PER_ELEMENT[weights]) / 4 }, () => random.integer(0, 2 ** 32 - 1));
+      if (weights === "q8") {
+        const bytes = new Int8Array(codes.buffer);
+        for (let i = 0; i < bytes.length; i++) bytes[i] = Math.max(-127, bytes[i]!); // -128 is not a code
+      }
+      const scales = new Uint16Array(2 * Math.ceil(count / GROUP / 2));
+      for (let g = 0; g < scales.length; g++) scales[g] = random.integer(1, 0x7bff) | (random.next() < 0.5 ? 0x8000 : 0);
+      const table: Matrix = {
+        label: "table",
+        shape: [rows, width],
+        dtype: weights,
+        parts: [{ buffer: storage("codes", codes), scales: storage("scales", wordsOf(scales)), rowStart: 0, rows }],
+      };
+      const ids = Uint32Array.from({ length: rows }, (_, i) => i);
+      const x = program.activation("x", { base: 0, unit: 1 }, width);
+      embed(program, storage("ids", ids), table, storage("visual", new Float32Array(width)), x);
+      const expected = () => dequantize({ codes, scales: scales.subarray(0, count / GROUP) }, weights);
+      return [wholeOf("x", x.buffer, count, expected)];
     },
-  );
+  });
 }
 
 const PLAIN: readonly PlainDtype[] = ["f32", "f16", "bf16"];

@@ -18,25 +18,22 @@ interface Spec {
 /** A stretch of a matrix, to which a product of low rank is added; what lies around it stays. */
 function mergeCase({ at = 0, ...spec }: Spec): KernelCase {
   const { inner, rank, first, elements, row, rows } = spec;
-  return defineCase(
-    "lora",
-    { ...spec, ...(at ? { at } : {}) },
-    {
-      step: { units: 1, start: 0 },
-      record(program, { random, storage }) {
-        const [w, a, b] = [random.values(at + elements + 8), random.values(rank * inner), random.values(rows * rank)];
-        const scale = random.pick([2, 0.5, 16 / Math.sqrt(8), -1]);
-        const to = storage("W", w);
-        mergeLora(program, { ...spec, to, at, a: storage("A", a), b: storage("B", b), scale });
-        const expected = () => {
-          const all = w.slice();
-          addLowRank(all.subarray(at, at + elements), first, inner, { a, b, rank, scale: Math.fround(scale), row });
-          return all;
-        };
-        return [wholeOf("W", to, w.length, expected)];
-      },
+  const params = { ...spec, at: at || undefined };
+  return defineCase("lora", params, {
+    step: { units: 1, start: 0 },
+    record(program, { random, storage }) {
+      const [w, a, b] = [random.values(at + elements + 8), random.values(rank * inner), random.values(rows * rank)];
+      const scale = random.pick([2, 0.5, 16 / Math.sqrt(8), -1]);
+      const to = storage("W", w);
+      mergeLora(program, { ...spec, to, at, a: storage("A", a), b: storage("B", b), scale });
+      const expected = () => {
+        const all = w.slice();
+        addLowRank(all.subarray(at, at + elements), first, inner, { a, b, rank, scale: Math.fround(scale), row });
+        return all;
+      };
+      return [wholeOf("W", to, w.length, expected)];
     },
-  );
+  });
 }
 
 /** LoRA merged into weights while they are loaded. */

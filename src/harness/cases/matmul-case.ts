@@ -1,11 +1,11 @@
 import type { Precision, Program } from "../../gpu/program.ts";
-import { type MatmulVariant, precisionOf, variantsOf } from "../../ops/choose.ts";
+import { type MatmulVariant, precisionOf } from "../../ops/choose.ts";
 import { gatedMatmul, type MatmulOptions, matmul } from "../../ops/matmul.ts";
 import * as reference from "../../reference/matmul.ts";
 import { norm as normReference } from "../../reference/norm.ts";
 import type { MatrixDtype, Rows } from "../../tensor/tensor.ts";
 import { type Bound, boundOf } from "../bounds.ts";
-import { defineCase, type Expectation, type KernelCase, type Operands, wholeOf } from "../case.ts";
+import { defineCase, type Expectation, type KernelCase, lacks, type Operands, wholeOf } from "../case.ts";
 import { indicesOf, sampleOf } from "../picks.ts";
 
 /** Epilogues, by the flags in a case's name. */
@@ -56,9 +56,9 @@ function normed(xs: Float32Array, gain: Float32Array, k: number): Float64Array {
 }
 
 /** The bound of a product that may lose what `precision` does. */
-function productBound(op: string, { huge, swiglu }: Spec, precision: Precision): Bound {
-  if (huge && precision !== "exact") return boundOf(op, `${precision} huge`);
-  return boundOf(op, precision === "fast" && swiglu ? "fast swiglu" : precision);
+function productBound({ huge, swiglu }: Spec, precision: Precision): Bound {
+  if (huge && precision !== "exact") return boundOf("matmul", `${precision} huge`);
+  return boundOf("matmul", precision === "fast" && swiglu ? "fast swiglu" : precision);
 }
 
 export function matmulCase(spec: Spec): KernelCase {
@@ -70,19 +70,15 @@ export function matmulCase(spec: Spec): KernelCase {
   const params = {
     ...{ m, n, k, weights, act: "f32", norm, bias, gelu, scale, residual, swiglu },
     ...(base || unit !== 1 ? { base, unit } : {}),
-    ...(spare ? { spare } : {}),
-    ...(parts > 1 ? { parts } : {}),
-    ...{ outliers, huge, small, precision: spec.precision, bounded, ...tiling, variant },
+    ...{ spare: spare || undefined, parts: parts > 1 ? parts : undefined, outliers, huge, small },
+    ...{ precision: spec.precision, bounded, ...tiling, variant },
   };
   return defineCase(op, params, {
-    bound: productBound(op, spec, precision),
+    bound: productBound(spec, precision),
     step: { units, start: 0 },
     maxUnits: units + spare,
-    ...(size ? { size } : {}),
-    unsupported: (gpu) =>
-      variant && !variantsOf(gpu, "matmul", { dtype: weights, rows: m, width: k, precision, bounded }).includes(variant)
-        ? `this adapter does not run the variant ${variant}`
-        : undefined,
+    ...(size && { size }),
+    unsupported: (gpu) => lacks(gpu, "matmul", variant, { dtype: weights, rows: m, width: k, precision, bounded }),
     record: (program, operands) => recordProduct(program, operands, spec, { base, unit }, { precision, bounded, variant, tiling }),
   });
 }

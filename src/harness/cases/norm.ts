@@ -1,8 +1,7 @@
-import type { Gpu } from "../../gpu/device.ts";
-import { type NormVariant, type QkNormVariant, VARIANTS, variantsOf } from "../../ops/choose.ts";
+import { type NormVariant, type QkNormVariant, VARIANTS } from "../../ops/choose.ts";
 import { norm, qkNorm } from "../../ops/norm.ts";
 import * as reference from "../../reference/norm.ts";
-import { defineCase, type KernelCase } from "../case.ts";
+import { defineCase, type KernelCase, lacks, wholeOf } from "../case.ts";
 import { sampleRows } from "../picks.ts";
 import type { Random } from "../random.ts";
 
@@ -19,16 +18,12 @@ interface Spec {
   variant?: NormVariant;
 }
 
-/** Why a device cannot run a variant, if it cannot. */
-const lacks = (variant: NormVariant | undefined) => (gpu: Gpu) =>
-  variant && !variantsOf(gpu, "norm").includes(variant) ? `this adapter does not run the variant ${variant}` : undefined;
-
 export function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spare = 0, variant }: Spec): KernelCase {
-  const params = { rows, width, eps, last, outliers, ...(spare ? { spare } : {}), variant };
+  const params = { rows, width, eps, last, outliers, spare: spare || undefined, variant };
   return defineCase(layer ? "layer_norm" : "rms_norm", params, {
     step: { units: rows, start: 0 },
     maxUnits: rows + spare,
-    unsupported: lacks(variant),
+    unsupported: (gpu) => lacks(gpu, "norm", variant),
     record(program, operands) {
       const { random } = operands;
       const xs = outliers ? random.withOutliers(rows * width, width) : random.values(rows * width);
@@ -38,7 +33,7 @@ export function normCase({ rows, width, eps = 1e-6, layer = false, outliers, las
       const weights = { weight: operands.vector("weight", weight), bias: bias && operands.vector("bias", bias), eps };
       const y = norm(program, x, weights, { last: last ?? false, variant });
       const row = (i: number) => reference.norm(xs.subarray(i * width, (i + 1) * width), weight, bias, eps);
-      if (last) return [{ label: "y", buffer: y.buffer, kind: "f32", length: width, expected: () => row(rows - 1) }];
+      if (last) return [wholeOf("y", y.buffer, width, () => row(rows - 1))];
       const peer = { op: "norm", rows, eps, x: xs, weight, bias } as const;
       return [{ label: "y", buffer: y.buffer, kind: "f32", length: rows * width, ...sampleRows(rows, width, random, row), peer }];
     },
@@ -46,28 +41,25 @@ export function normCase({ rows, width, eps = 1e-6, layer = false, outliers, las
 }
 
 function qkNormCase(rows: number, width: number, eps: number, tiles = 1, variant?: QkNormVariant): KernelCase {
-  return defineCase(
-    "qk_norm",
-    { rows, width, eps, ...(tiles > 1 ? { tiles } : {}), variant },
-    {
-      step: { units: tiles, start: 0 },
-      unsupported: lacks(variant),
-      record(program, operands) {
-        const { random } = operands;
-        const values = random.withOutliers(tiles * rows * 3 * width, 3 * width);
-        const [q, k] = [random.values(width), random.values(width)];
-        const qkv = operands.activation("qkv", { base: 0, unit: rows }, 3 * width, values);
-        qkNorm(program, qkv, operands.vector("q_norm", q), operands.vector("k_norm", k), eps, { variant });
-        const each = (row: number) => {
-          const part = (i: number) => values.subarray((3 * row + i) * width, (3 * row + i + 1) * width);
-          return [...reference.norm(part(0), q, undefined, eps), ...reference.norm(part(1), k, undefined, eps), ...part(2)];
-        };
-        return [
-          { label: "qkv", buffer: qkv.buffer, kind: "f32", length: values.length, ...sampleRows(tiles * rows, 3 * width, random, each) },
-        ];
-      },
+  const params = { rows, width, eps, tiles: tiles > 1 ? tiles : undefined, variant };
+  return defineCase("qk_norm", params, {
+    step: { units: tiles, start: 0 },
+    unsupported: (gpu) => lacks(gpu, "qkNorm", variant),
+    record(program, operands) {
+      const { random } = operands;
+      const values = random.withOutliers(tiles * rows * 3 * width, 3 * width);
+      const [q, k] = [random.values(width), random.values(width)];
+      const qkv = operands.activation("qkv", { base: 0, unit: rows }, 3 * width, values);
+      qkNorm(program, qkv, operands.vector("q_norm", q), operands.vector("k_norm", k), eps, { variant });
+      const each = (row: number) => {
+        const part = (i: number) => values.subarray((3 * row + i) * width, (3 * row + i + 1) * width);
+        return [...reference.norm(part(0), q, undefined, eps), ...reference.norm(part(1), k, undefined, eps), ...part(2)];
+      };
+      return [
+        { label: "qkv", buffer: qkv.buffer, kind: "f32", length: values.length, ...sampleRows(tiles * rows, 3 * width, random, each) },
+      ];
     },
-  );
+  });
 }
 
 const WIDTHS = [4, 8, 60, 64, 252, 256, 260, 896, 1024, 2048, 3200, 4096]; // the models' from 896 on

@@ -6,95 +6,79 @@ import type { MatrixDtype } from "../../tensor/tensor.ts";
 import { defineCase, type KernelCase, wholeOf } from "../case.ts";
 import type { Random } from "../random.ts";
 
-const several = (tiles: number) => (tiles > 1 ? { tiles } : {});
+/** What is in a case's name only where it is more than usual. */
+const over = (usual: number, value: number) => (value > usual ? value : undefined);
 
 function gatherCase(size: number, patch: number, tiles: number, spare = 0): KernelCase {
-  return defineCase(
-    "patch_gather",
-    { size, patch, ...several(tiles), ...(spare ? { spare } : {}) },
-    {
-      step: { units: tiles, start: 0 },
-      maxUnits: tiles + spare,
-      record(program, operands) {
-        const pixels = operands.random.values(tiles * 3 * size * size);
-        const y = gatherPatches(program, operands.storage("pixels", pixels, (tiles + spare) * 3 * size * size), {
-          size,
-          patch,
-          grid: size / patch,
-        });
-        const length = tiles * (1 + (size / patch) ** 2) * 3 * patch * patch;
-        return [wholeOf("patches", y.buffer, length, () => reference.patches(pixels, tiles, size, patch))];
-      },
+  const params = { size, patch, tiles: over(1, tiles), spare: over(0, spare) };
+  return defineCase("patch_gather", params, {
+    step: { units: tiles, start: 0 },
+    maxUnits: tiles + spare,
+    record(program, operands) {
+      const pixels = operands.random.values(tiles * 3 * size * size);
+      const y = gatherPatches(program, operands.storage("pixels", pixels, (tiles + spare) * 3 * size * size), {
+        size,
+        patch,
+        grid: size / patch,
+      });
+      const length = tiles * (1 + (size / patch) ** 2) * 3 * patch * patch;
+      return [wholeOf("patches", y.buffer, length, () => reference.patches(pixels, tiles, size, patch))];
     },
-  );
+  });
 }
 
 function positionsCase(tokens: number, width: number, tiles: number, spare = 0): KernelCase {
-  return defineCase(
-    "positions",
-    { tokens, width, ...several(tiles), ...(spare ? { spare } : {}) },
-    {
-      step: { units: tiles, start: 0 },
-      maxUnits: tiles + spare,
-      record(program, operands) {
-        const { random } = operands;
-        const [xs, token, position] = [random.values(tiles * tokens * width), random.values(width), random.values(tokens * width)];
-        const x = operands.activation("x", { base: 0, unit: tokens }, width, xs);
-        addPositions(program, x, operands.vector("class", token), operands.vector("position", position));
-        return [wholeOf("x", x.buffer, xs.length, () => reference.positions(xs, tokens, token, position))];
-      },
+  const params = { tokens, width, tiles: over(1, tiles), spare: over(0, spare) };
+  return defineCase("positions", params, {
+    step: { units: tiles, start: 0 },
+    maxUnits: tiles + spare,
+    record(program, operands) {
+      const { random } = operands;
+      const [xs, token, position] = [random.values(tiles * tokens * width), random.values(width), random.values(tokens * width)];
+      const x = operands.activation("x", { base: 0, unit: tokens }, width, xs);
+      addPositions(program, x, operands.vector("class", token), operands.vector("position", position));
+      return [wholeOf("x", x.buffer, xs.length, () => reference.positions(xs, tokens, token, position))];
     },
-  );
+  });
 }
 
 /** The vision tower's first step as the model does it: patches, their product with the weights, class token and positions. */
 function embeddingCase(size: number, patch: number, width: number, weights: MatrixDtype, tiles: number): KernelCase {
-  return defineCase(
-    "patch_embedding",
-    { size, patch, width, weights, ...several(tiles) },
-    {
-      step: { units: tiles, start: 0 },
-      record(program, operands) {
-        const { random } = operands;
-        const tokens = 1 + (size / patch) ** 2;
-        const k = 3 * patch * patch;
-        const [pixels, bias, token] = [random.values(tiles * 3 * size * size), random.values(width), random.values(width)];
-        const position = random.values(tokens * width);
-        const w = operands.matrix("w", width, k, weights);
-        const rows = gatherPatches(program, operands.storage("pixels", pixels), { size, patch, grid: size / patch });
-        const x = matmul(program, rows, w.matrix, { bias: operands.vector("bias", bias) });
-        addPositions(program, x, operands.vector("class", token), operands.vector("position", position));
-        const every = (n: number) => Array.from({ length: n }, (_, i) => i);
-        const expected = () => {
-          const product = matmulReference(
-            reference.patches(pixels, tiles, size, patch),
-            w.values,
-            k,
-            { bias },
-            { rows: every(tiles * tokens), columns: every(width) },
-          );
-          return reference.positions(product, tokens, token, position);
-        };
-        return [wholeOf("x", x.buffer, tiles * tokens * width, expected)];
-      },
+  const params = { size, patch, width, weights, tiles: over(1, tiles) };
+  return defineCase("patch_embedding", params, {
+    step: { units: tiles, start: 0 },
+    record(program, operands) {
+      const { random } = operands;
+      const tokens = 1 + (size / patch) ** 2;
+      const k = 3 * patch * patch;
+      const [pixels, bias, token] = [random.values(tiles * 3 * size * size), random.values(width), random.values(width)];
+      const position = random.values(tokens * width);
+      const w = operands.matrix("w", width, k, weights);
+      const rows = gatherPatches(program, operands.storage("pixels", pixels), { size, patch, grid: size / patch });
+      const x = matmul(program, rows, w.matrix, { bias: operands.vector("bias", bias) });
+      addPositions(program, x, operands.vector("class", token), operands.vector("position", position));
+      const every = (n: number) => Array.from({ length: n }, (_, i) => i);
+      const expected = () => {
+        const [xs, all] = [reference.patches(pixels, tiles, size, patch), { rows: every(tiles * tokens), columns: every(width) }];
+        const product = matmulReference(xs, w.values, k, { bias }, all);
+        return reference.positions(product, tokens, token, position);
+      };
+      return [wholeOf("x", x.buffer, tiles * tokens * width, expected)];
     },
-  );
+  });
 }
 
 function unshuffleCase(grid: number, width: number, tiles: number, spare = 0): KernelCase {
-  return defineCase(
-    "pixel_unshuffle",
-    { grid, width, ...several(tiles), ...(spare ? { spare } : {}) },
-    {
-      step: { units: tiles, start: 0 },
-      maxUnits: tiles + spare,
-      record(program, operands) {
-        const xs = operands.random.values(tiles * (1 + grid * grid) * width);
-        const y = pixelUnshuffle(program, operands.activation("x", { base: 0, unit: 1 + grid * grid }, width, xs), grid);
-        return [wholeOf("y", y.buffer, tiles * grid * grid * width, () => reference.pixelUnshuffle(xs, tiles, grid, width))];
-      },
+  const params = { grid, width, tiles: over(1, tiles), spare: over(0, spare) };
+  return defineCase("pixel_unshuffle", params, {
+    step: { units: tiles, start: 0 },
+    maxUnits: tiles + spare,
+    record(program, operands) {
+      const xs = operands.random.values(tiles * (1 + grid * grid) * width);
+      const y = pixelUnshuffle(program, operands.activation("x", { base: 0, unit: 1 + grid * grid }, width, xs), grid);
+      return [wholeOf("y", y.buffer, tiles * grid * grid * width, () => reference.pixelUnshuffle(xs, tiles, grid, width))];
     },
-  );
+  });
 }
 
 /** What turns pixels into the vision tower's tokens, and those into the projector's. */

@@ -36,7 +36,7 @@ export function ropeCase(op: "rope" | "kv_append", spec: Spec): KernelCase {
     tokens: step.units,
     ...(positions ? { at: positions.map((position) => position ?? "none").join("/") } : { start: step.start }),
     ...{ heads, kv_heads: kvHeads, d, context, theta, kv },
-    ...(spare ? { spare } : {}),
+    spare: spare || undefined,
     ...(eps ? { eps, small } : {}),
   };
   return defineCase(op, params, {

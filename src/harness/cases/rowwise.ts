@@ -16,7 +16,7 @@ interface RowsSpec {
   spare?: number;
 }
 
-const paramsOf = ({ rows, width, outliers, spare }: RowsSpec) => ({ rows, width, outliers, ...(spare ? { spare } : {}) });
+const paramsOf = ({ rows, width, outliers, spare }: RowsSpec) => ({ rows, width, outliers, spare: spare || undefined });
 
 const stepOf = ({ rows, spare = 0 }: RowsSpec) => ({ step: { units: rows, start: 0 }, maxUnits: rows + spare });
 
@@ -70,28 +70,12 @@ interface EmbedSpec {
   visual?: number;
 }
 
-export function embedCase({
-  weights,
-  vocabulary,
-  width,
-  tokens,
-  start = 0,
-  parts = 1,
-  visual = 0,
-  separate = false,
-}: EmbedSpec): KernelCase {
-  const params = {
-    tokens,
-    vocabulary,
-    width,
-    weights,
-    ...(start ? { start } : {}),
-    ...(visual ? { visual } : {}),
-    ...(parts > 1 ? { parts } : {}),
-    separate,
-  };
+export function embedCase(spec: EmbedSpec): KernelCase {
+  const { weights, vocabulary, width, tokens, start = 0, parts = 1, visual = 0, separate = false } = spec;
+  const more = { start: start || undefined, visual: visual || undefined, parts: parts > 1 ? parts : undefined, separate };
   // Rows that are sequences of their own find their ids in their slots, which need not be in the rows' order.
   const slots = separate ? Array.from({ length: tokens }, (_, row) => tokens - 1 - row) : undefined;
+  const params = { tokens, vocabulary, width, weights, ...more };
   return defineCase("embed", params, {
     step: { units: tokens, start, slots },
     maxUnits: tokens + 1,
@@ -107,7 +91,9 @@ export function embedCase({
       const history = new Uint32Array(start + tokens).fill(POISON);
       for (const [row, id] of ids.entries()) history[slots ? slots[row]! : start + row] = id;
       const x = program.activation("x", { base: 0, unit: 1 }, width);
-      embed(program, operands.storage("ids", history, start + tokens + 1), table.matrix, operands.storage("visual", rows), x, { separate });
+      embed(program, operands.storage("ids", history, start + tokens + 1), table.matrix, operands.storage("visual", rows), x, {
+        separate,
+      });
       return [wholeOf("x", x.buffer, tokens * width, () => embedReference(ids, table.values, rows, width))];
     },
   });
@@ -142,16 +128,8 @@ export function rowwiseCases(random: Random): KernelCase[] {
     cases.push(embedCase({ weights, vocabulary: 151674, width: 32, tokens: 63, parts: 4, start: 7, visual: 8 }));
     for (let i = 0; i < 6; i++) {
       const tokens = random.integer(1, 80);
-      cases.push(
-        embedCase({
-          weights,
-          vocabulary: random.integer(1, 500),
-          width: 32 * random.integer(1, 12),
-          tokens,
-          parts: random.integer(1, 4),
-          start: random.integer(0, 40),
-        }),
-      );
+      const [vocabulary, width] = [random.integer(1, 500), 32 * random.integer(1, 12)];
+      cases.push(embedCase({ weights, vocabulary, width, tokens, parts: random.integer(1, 4), start: random.integer(0, 40) }));
     }
   }
   return cases;

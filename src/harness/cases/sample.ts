@@ -1,12 +1,12 @@
 import type { Program } from "../../gpu/program.ts";
-import { type MatmulVariant, variantsOf } from "../../ops/choose.ts";
+import type { MatmulVariant } from "../../ops/choose.ts";
 import { matmul } from "../../ops/matmul.ts";
 import { sample } from "../../ops/sample.ts";
 import { GREEDY, type SampleState, type Sampling, sampleState, setMask, setSampling, TOP } from "../../ops/sample-state.ts";
 import { argmax } from "../../reference/argmax.ts";
 import { changed, draw, keptIds, probable } from "../../reference/sample.ts";
 import type { MatrixDtype } from "../../tensor/tensor.ts";
-import { defineCase, type Expectation, type KernelCase, type Operands, wholeOf } from "../case.ts";
+import { defineCase, type Expectation, type KernelCase, lacks, type Operands, wholeOf } from "../case.ts";
 import type { Random } from "../random.ts";
 
 /** The state of `slots` slots, its storage between guards. */
@@ -15,66 +15,57 @@ const stateOf = (program: Program, slots: number, vocabSize: number): SampleStat
 
 /** Greedy sampling. `ties`: how many further places the largest value stands at, where the first must win. */
 export function argmaxCase(count: number, rows: number, ties: number, slots?: readonly number[]): KernelCase {
-  return defineCase(
-    "argmax",
-    { count, rows, ...(ties ? { ties } : {}), slots: slots?.join("/") },
-    {
-      step: { units: rows, start: 0, slots },
-      record(program, operands) {
-        const { random } = operands;
-        const values = random.values(rows * count).map((v) => v - 2); // all below zero
-        for (let row = 0; row < rows; row++) {
-          for (let i = 0; i <= ties; i++) values[row * count + random.integer(0, count - 1)] = -0.5;
-        }
-        const state = stateOf(program, slots ? Math.max(...slots) + 1 : rows, count);
-        for (let slot = 0; slot < state.slots; slot++) setSampling(program.gpu.memory, state, slot, GREEDY);
-        sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state, slots && "slots");
-        const row = (i: number) => values.subarray(i * count, (i + 1) * count);
-        const ids = () => Array.from({ length: rows }, (_, i) => argmax(row(i)));
-        if (!slots) return [wholeOf("ids", state.next, rows, ids, "u32")];
-        // The ids of the slots that have a row; the others' stay as they were.
-        const content = Uint32Array.from({ length: state.slots }, (_, slot) => 7 * slot);
-        program.gpu.memory.write(state.next, 0, content);
-        const expected = () => content.map((old, slot) => (slots.includes(slot) ? ids()[slots.indexOf(slot)]! : old));
-        return [wholeOf("ids", state.next, state.slots, expected, "u32")];
-      },
+  const params = { count, rows, ties: ties || undefined, slots: slots?.join("/") };
+  return defineCase("argmax", params, {
+    step: { units: rows, start: 0, slots },
+    record(program, operands) {
+      const { random } = operands;
+      const values = random.values(rows * count).map((v) => v - 2); // all below zero
+      for (let row = 0; row < rows; row++) {
+        for (let i = 0; i <= ties; i++) values[row * count + random.integer(0, count - 1)] = -0.5;
+      }
+      const state = stateOf(program, slots ? Math.max(...slots) + 1 : rows, count);
+      for (let slot = 0; slot < state.slots; slot++) setSampling(program.gpu.memory, state, slot, GREEDY);
+      sample(program, operands.activation("logits", { base: 0, unit: 1 }, count, values), state, slots && "slots");
+      const row = (i: number) => values.subarray(i * count, (i + 1) * count);
+      const ids = () => Array.from({ length: rows }, (_, i) => argmax(row(i)));
+      if (!slots) return [wholeOf("ids", state.next, rows, ids, "u32")];
+      // The ids of the slots that have a row; the others' stay as they were.
+      const content = Uint32Array.from({ length: state.slots }, (_, slot) => 7 * slot);
+      program.gpu.memory.write(state.next, 0, content);
+      const expected = () => content.map((old, slot) => (slots.includes(slot) ? ids()[slots.indexOf(slot)]! : old));
+      return [wholeOf("ids", state.next, state.slots, expected, "u32")];
     },
-  );
+  });
 }
 
 /** The head of a model with greedy sampling behind it: the product itself tells which logits are the largest. Without `x` all are equal. */
 function headCase(m: number, n: number, k: number, weights: MatrixDtype, variant: MatmulVariant, norm: boolean, x = true): KernelCase {
-  return defineCase(
-    "argmax",
-    { head: true, m, n, k, weights, norm, zero: !x, variant },
-    {
-      step: { units: m, start: 0 },
-      unsupported: (gpu) =>
-        variantsOf(gpu, "matmul", { dtype: weights, rows: m, width: k }).includes(variant)
-          ? undefined
-          : `this adapter does not run the variant ${variant}`,
-      record(program, operands) {
-        const { random } = operands;
-        const xs = x ? random.values(m * k) : new Float32Array(m * k);
-        const w = operands.matrix("w", n, k, weights);
-        const state = stateOf(program, m, n);
-        for (let row = 0; row < m; row++) setSampling(program.gpu.memory, state, row, GREEDY);
-        const logits = matmul(program, operands.activation("x", { base: 0, unit: 1 }, k, xs), w.matrix, {
-          norm: norm ? { weight: operands.vector("norm", new Float32Array(k).fill(1)), eps: 1e-6 } : undefined, // which changes no order
-          maxima: true,
-          variant,
-        });
-        sample(program, logits, state, 0, logits.maxima);
-        const dot = (row: number, column: number) => {
-          let sum = 0;
-          for (let i = 0; i < k; i++) sum += xs[row * k + i]! * w.values[column * k + i]!;
-          return sum;
-        };
-        const ids = () => Array.from({ length: m }, (_, row) => argmax(Array.from({ length: n }, (_, column) => dot(row, column))));
-        return [wholeOf("ids", state.next, m, ids, "u32")];
-      },
+  const params = { head: true, m, n, k, weights, norm, zero: !x, variant };
+  return defineCase("argmax", params, {
+    step: { units: m, start: 0 },
+    unsupported: (gpu) => lacks(gpu, "matmul", variant, { dtype: weights, rows: m, width: k }),
+    record(program, operands) {
+      const { random } = operands;
+      const xs = x ? random.values(m * k) : new Float32Array(m * k);
+      const w = operands.matrix("w", n, k, weights);
+      const state = stateOf(program, m, n);
+      for (let row = 0; row < m; row++) setSampling(program.gpu.memory, state, row, GREEDY);
+      const logits = matmul(program, operands.activation("x", { base: 0, unit: 1 }, k, xs), w.matrix, {
+        norm: norm ? { weight: operands.vector("norm", new Float32Array(k).fill(1)), eps: 1e-6 } : undefined, // which changes no order
+        maxima: true,
+        variant,
+      });
+      sample(program, logits, state, 0, logits.maxima);
+      const dot = (row: number, column: number) => {
+        let sum = 0;
+        for (let i = 0; i < k; i++) sum += xs[row * k + i]! * w.values[column * k + i]!;
+        return sum;
+      };
+      const ids = () => Array.from({ length: m }, (_, row) => argmax(Array.from({ length: n }, (_, column) => dot(row, column))));
+      return [wholeOf("ids", state.next, m, ids, "u32")];
     },
-  );
+  });
 }
 
 const LEAST_MARGIN = 1e-4; // by which a draw must lead, and by which no threshold may be missed: rounding decides nothing then
@@ -172,40 +163,37 @@ function recordDraws(program: Program, operands: Operands, vocabulary: number, r
 
 /** What probabilities follow from, of rows whose choice is changed by a mask. */
 function probabilityCase(vocabulary: number, rows: number, ties = false): KernelCase {
-  return defineCase(
-    "probability",
-    { vocabulary, rows, ties },
-    {
-      step: { units: rows, start: 0 },
-      record(program, operands): Expectation[] {
-        const logits = operands.random.values(rows * vocabulary).map((v) => (ties ? Math.round(v * 4) : v * 8));
-        const state = stateOf(program, rows, vocabulary);
-        const { memory } = program.gpu;
-        const chosen = Array.from({ length: rows }, (_, row) => (row * 37) % vocabulary);
-        for (const [row, id] of chosen.entries()) {
-          setSampling(memory, state, row, { ...GREEDY, logitBias: [[id, 0.5]] });
-          setMask(memory, state, row, maskOf([id], vocabulary));
-        }
-        state.tells = true;
-        const x = operands.activation("logits", { base: 0, unit: 1 }, vocabulary, logits);
-        sample(program, x, state);
-        const row = (i: number) => logits.subarray(i * vocabulary, (i + 1) * vocabulary);
-        const places = Uint32Array.from(chosen, (id, i) => i * vocabulary + id);
-        const of = chosen.map((id, i) => ({ id, ...probable(row(i), TOP), logits: row(i) }));
-        const found = Math.min(TOP, vocabulary);
-        const at = (i: number, word: number) => i * 2 * (1 + TOP) + word;
-        const values = of.flatMap((_, i) => [at(i, 0), at(i, 1), ...Array.from({ length: found }, (_, rank) => at(i, 2 + 2 * rank))]);
-        const ids = of.flatMap((_, i) => Array.from({ length: found }, (_, rank) => at(i, 3 + 2 * rank)));
-        const length = rows * 2 * (1 + TOP);
-        const told = () => of.flatMap(({ norm, ids, id, logits }) => [norm, logits[id]! + 0.5, ...ids.map((each) => logits[each]!)]);
-        return [
-          { ...wholeOf("values", state.probabilities, length, told), indices: Uint32Array.from(values) },
-          { ...wholeOf("logits", x.buffer, logits.length, () => Array.from(places, (at) => logits[at]! + 0.5)), indices: places },
-          { ...wholeOf("ids", state.probabilities, length, () => of.flatMap((each) => each.ids), "u32"), indices: Uint32Array.from(ids) },
-        ];
-      },
+  const params = { vocabulary, rows, ties };
+  return defineCase("probability", params, {
+    step: { units: rows, start: 0 },
+    record(program, operands): Expectation[] {
+      const logits = operands.random.values(rows * vocabulary).map((v) => (ties ? Math.round(v * 4) : v * 8));
+      const state = stateOf(program, rows, vocabulary);
+      const { memory } = program.gpu;
+      const chosen = Array.from({ length: rows }, (_, row) => (row * 37) % vocabulary);
+      for (const [row, id] of chosen.entries()) {
+        setSampling(memory, state, row, { ...GREEDY, logitBias: [[id, 0.5]] });
+        setMask(memory, state, row, maskOf([id], vocabulary));
+      }
+      state.tells = true;
+      const x = operands.activation("logits", { base: 0, unit: 1 }, vocabulary, logits);
+      sample(program, x, state);
+      const row = (i: number) => logits.subarray(i * vocabulary, (i + 1) * vocabulary);
+      const places = Uint32Array.from(chosen, (id, i) => i * vocabulary + id);
+      const of = chosen.map((id, i) => ({ id, ...probable(row(i), TOP), logits: row(i) }));
+      const found = Math.min(TOP, vocabulary);
+      const at = (i: number, word: number) => i * 2 * (1 + TOP) + word;
+      const values = of.flatMap((_, i) => [at(i, 0), at(i, 1), ...Array.from({ length: found }, (_, rank) => at(i, 2 + 2 * rank))]);
+      const ids = of.flatMap((_, i) => Array.from({ length: found }, (_, rank) => at(i, 3 + 2 * rank)));
+      const length = rows * 2 * (1 + TOP);
+      const told = () => of.flatMap(({ norm, ids, id, logits }) => [norm, logits[id]! + 0.5, ...ids.map((each) => logits[each]!)]);
+      return [
+        { ...wholeOf("values", state.probabilities, length, told), indices: Uint32Array.from(values) },
+        { ...wholeOf("logits", x.buffer, logits.length, () => Array.from(places, (at) => logits[at]! + 0.5)), indices: places },
+        { ...wholeOf("ids", state.probabilities, length, () => of.flatMap((each) => each.ids), "u32"), indices: Uint32Array.from(ids) },
+      ];
     },
-  );
+  });
 }
 
 const SETTINGS: readonly (Partial<Sampling> & Extra)[] = [

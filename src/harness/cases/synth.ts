@@ -5,26 +5,23 @@ import type { Random } from "../random.ts";
 
 /** A stretch of a synthetic tensor, written into storage that held something else. */
 function synthCase(element: number, count: number, first: number, scale: number, offset = 0): KernelCase {
-  return defineCase(
-    "synth",
-    { element, count, ...(first ? { first } : {}), scale, ...(offset ? { offset } : {}) },
-    {
-      step: { units: 1, start: 0 },
-      record(program, { random, storage }) {
-        const rule: SyntheticRule = { k1: random.integer(0, 2 ** 32 - 1), k2: random.integer(0, 2 ** 32 - 1), scale, offset };
-        const before = Uint32Array.from({ length: (first + count) / 2 + 3 }, () => random.integer(0, 2 ** 32 - 1));
-        const out = storage("out", before);
-        fillSynthetic(program, rule, { element, count, out, first });
-        const expected = () => {
-          const words = before.slice();
-          const made = synthetic(rule, element, count);
-          for (let i = 0; i < count; i += 2) words[(first + i) / 2] = made[i]! | (made[i + 1]! << 16);
-          return words;
-        };
-        return [wholeOf("out", out, before.length, expected, "u32")];
-      },
+  const params = { element, count, first: first || undefined, scale, offset: offset || undefined };
+  return defineCase("synth", params, {
+    step: { units: 1, start: 0 },
+    record(program, { random, storage }) {
+      const rule: SyntheticRule = { k1: random.integer(0, 2 ** 32 - 1), k2: random.integer(0, 2 ** 32 - 1), scale, offset };
+      const before = Uint32Array.from({ length: (first + count) / 2 + 3 }, () => random.integer(0, 2 ** 32 - 1));
+      const out = storage("out", before);
+      fillSynthetic(program, rule, { element, count, out, first });
+      const expected = () => {
+        const words = before.slice();
+        const made = synthetic(rule, element, count);
+        for (let i = 0; i < count; i += 2) words[(first + i) / 2] = made[i]! | (made[i + 1]! << 16);
+        return words;
+      };
+      return [wholeOf("out", out, before.length, expected, "u32")];
     },
-  );
+  });
 }
 
 /** Scales and offsets of facts/SYNTHETIC.md §3: the input's, a bias', a layer scale's, a norm's, a matrix'. */

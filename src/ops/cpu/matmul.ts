@@ -68,10 +68,7 @@ export const MATMULS = {
     },
   },
   /** Tiles of 32 × 32, of which each thread makes 4 × 4 by itself. Everywhere. */
-  cpu_gemm_tile32: {
-    needs: {},
-    plan: () => ({ source: kernel("cpu/matmul.gemm_tile32"), libs: [lib("tile")], columns: 32, rows: 32 }),
-  },
+  cpu_gemm_tile32: { needs: {}, plan: () => ({ source: kernel("cpu/matmul.gemm_tile32"), libs: [lib("tile")], columns: 32, rows: 32 }) },
   /** Tiles of 16 × 16 (with 4 lanes 8 × 16) that one subgroup makes. */
   cpu_gemm_tile16: {
     needs: { subgroupSize: [4, 8] },

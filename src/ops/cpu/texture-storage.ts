@@ -4,8 +4,7 @@ import type { Gpu } from "../../gpu/device.ts";
 import { compiles } from "../../gpu/language.ts";
 import type { Memory } from "../../gpu/memory.ts";
 import type { Program, Step } from "../../gpu/program.ts";
-import type { Bindable } from "../../tensor/tensor.ts";
-import { bindingOf } from "../../tensor/tensor.ts";
+import { type Bindable, bindingOf } from "../../tensor/tensor.ts";
 
 /** vec4s in a row of a texture: cpu/lib/texture counts on through the rows. */
 export const TEXTURE_WIDTH = 4096;

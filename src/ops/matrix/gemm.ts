@@ -33,10 +33,7 @@ function matrixTiles(gpu: Gpu, shape: Shape): readonly Tile[] {
 export const GEMMS = {
   /** Of many rows. */
   gemm_subgroup_matrix: {
-    needs: {
-      features: [SUBGROUP_MATRIX],
-      device: (gpu, shape) => matrixTiles(gpu, shape).length > 0,
-    },
+    needs: { features: [SUBGROUP_MATRIX], device: (gpu, shape) => matrixTiles(gpu, shape).length > 0 },
     plan(gpu, shape) {
       const { M, N, K, componentType } = matrixOf(gpu)!;
       const PRODUCTS = products(matrixOf(gpu)!, shape);

@@ -2,7 +2,7 @@ import { platform } from "#platform";
 import { disposed, EngineError } from "../../errors.ts";
 import type { Thread } from "../../platform/thread.ts";
 import type { Tokenizer } from "../tokenizer.ts";
-import { ebnfOf, Grammars, type Matcher, type Step, vocabularyOf } from "./engine.ts";
+import { ebnfOf, grammarsOf, type Matcher, type Step, vocabularyOf } from "./engine.ts";
 import type { Format } from "./schema.ts";
 import type { Answer, Ask } from "./thread.ts";
 
@@ -26,54 +26,47 @@ export async function openGrammars(tokenizer: Tokenizer, rows: number, stopIds: 
     try {
       const open = async () =>
         Line.open(await startGrammars(), { vocabulary: vocabularyOf(tokenizer, rows, stopIds), rows, stopIds: [...stopIds] });
-      return new ThreadGrammars(open, await open());
+      return inThread(open, await open());
     } catch (cause) {
       without = true;
       console.warn(`internvl: answers with a schema hold up others, since no thread can be started for them: ${(cause as Error).message}`);
     }
   }
-  return Grammars.open(tokenizer, rows, stopIds);
+  return grammarsOf(vocabularyOf(tokenizer, rows, stopIds), rows, stopIds);
 }
 
 /** Grammars in a thread. One that broke off fails those who are in it, and the next comer has another. */
-class ThreadGrammars implements OpenGrammars {
-  readonly #open: () => Promise<Line>;
-  #line: Promise<Line>;
-  #closed = false;
-
-  constructor(open: () => Promise<Line>, line: Line) {
-    this.#open = open;
-    this.#line = Promise.resolve(line);
-  }
-
-  async matcher(format: Format): Promise<Place> {
-    const grammar = ebnfOf(format);
-    const line = await this.#opened();
-    const place = await line.ask<number>(grammar);
-    return {
-      advance: (ids, force, jumped) => line.ask<Step>({ place, ids, force, jumped }),
-      dispose: () => void line.ask({ over: place }).catch(() => {}), // with its thread it is gone, too
-    };
-  }
-
-  async #opened(): Promise<Line> {
-    if (this.#closed) throw disposed();
-    const before = this.#line;
+function inThread(open: () => Promise<Line>, first: Line): OpenGrammars {
+  let current = Promise.resolve(first);
+  let closed = false;
+  const opened = async (): Promise<Line> => {
+    if (closed) throw disposed();
+    const before = current;
     const alive = await before.then(
       ({ ended }) => !ended,
       () => false,
     );
-    if (!alive && this.#line === before) this.#line = this.#open();
-    return this.#line;
-  }
-
-  async dispose(): Promise<void> {
-    this.#closed = true;
-    await this.#line.then(
-      (line) => line.end(disposed()),
-      () => {},
-    );
-  }
+    if (!alive && current === before) current = open();
+    return current;
+  };
+  return {
+    async matcher(format) {
+      const grammar = ebnfOf(format);
+      const line = await opened();
+      const place = await line.ask<number>(grammar);
+      return {
+        advance: (ids, force, jumped) => line.ask<Step>({ place, ids, force, jumped }),
+        dispose: () => void line.ask({ over: place }).catch(() => {}), // with its thread it is gone, too
+      };
+    },
+    async dispose() {
+      closed = true;
+      await current.then(
+        (line) => line.end(disposed()),
+        () => {},
+      );
+    },
+  };
 }
 
 /** What is asked of a thread, and comes back. */

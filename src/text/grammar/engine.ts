@@ -55,94 +55,79 @@ function onlyOf(mask: Mask): number | undefined {
 /** How many characters a string must have room for, so that the loose grammar says what may follow: those of all tokens but a few, or of most. */
 const ROOMS = [64, 24, 12];
 
-/** Where an answer is in its grammar. */
-export class Matcher {
-  readonly #matcher: XGrammarMatcher;
-  readonly #loose: XGrammarMatcher | undefined;
-  readonly #rows: number;
-  readonly #doubtful: ReadonlyMap<number, readonly number[]>;
-
-  /**
-   * @param loose of the grammar whose strings may have any length
-   * @param doubtful for each of `ROOMS` the ids that may end a string, or are longer
-   */
-  constructor(
-    matcher: XGrammarMatcher,
-    loose: XGrammarMatcher | undefined,
-    rows: number,
-    doubtful: ReadonlyMap<number, readonly number[]>,
-  ) {
-    this.#matcher = matcher;
-    this.#loose = loose;
-    this.#rows = rows;
-    this.#doubtful = doubtful;
-  }
-
-  /**
-   * Takes ids as far as the grammar allows them, and says what may follow.
-   *
-   * @param force whether to take ids that must come, too; it stops at text that must, unless that is what the first ids are of (`jumped`)
-   */
-  async advance(ids: readonly number[], force: boolean, jumped: boolean): Promise<Step> {
-    const refused = ids.findIndex((id) => !this.accept(id));
-    const step: Step = { taken: refused < 0 ? ids.length : refused, forced: [], next: new Uint32Array(0) }; // behind the end nothing is chosen
-    for (let looks = force && !jumped; !this.ended; looks = true) {
-      step.next = looks ? this.forced : "";
-      if (step.next !== "") break;
-      step.next = await this.mask();
-      const only = onlyOf(step.next);
-      if (!force || only === undefined) break;
-      this.accept(only);
-      step.forced.push(only);
-      step.next = new Uint32Array(0);
-    }
-    return step;
-  }
-
-  /** Takes an id; false where the grammar does not allow it. */
-  accept(id: number): boolean {
-    return this.#matcher.acceptToken(id) && (this.#loose?.acceptToken(id) ?? true);
-  }
-
-  /**
-   * The ids that may come next: a bit an id, u32 [ceil(rows / 32)]. XGrammar looks at each id anew within a string that has a length, and at
-   * none where it has not. So where any characters may come, and so many, the loose grammar says what may follow; but for ids that may end
-   * the string or are longer, which are tried one by one.
-   */
-  async mask(): Promise<Mask> {
-    const room = this.#loose && ROOMS.find((characters) => this.#tries(this.#matcher._acceptString(PROBE.repeat(characters))));
-    const from = room === undefined ? this.#matcher : this.#loose!;
-    const mask = new Uint32Array((await from.getNextTokenBitmask()).buffer as ArrayBuffer);
-    if (this.#rows % 32 > 0) mask[mask.length - 1]! &= 2 ** (this.#rows % 32) - 1; // behind the last id all bits may be set
-    for (const id of room === undefined ? [] : this.#doubtful.get(room)!) {
-      const [word, bit] = [id >> 5, 1 << (id & 31)];
-      if ((mask[word]! & bit) !== 0 && !this.#tries(this.#matcher.acceptToken(id))) mask[word]! &= ~bit;
-    }
-    return mask;
-  }
-
+/**
+ * Where an answer is in its grammar.
+ *
+ * @param loose of the grammar whose strings may have any length
+ * @param doubtful for each of `ROOMS` the ids that may end a string, or are longer
+ */
+function matcherOf(
+  own: XGrammarMatcher,
+  loose: XGrammarMatcher | undefined,
+  rows: number,
+  doubtful: ReadonlyMap<number, readonly number[]>,
+) {
   /** Whether it was accepted; if so, that is taken back. */
-  #tries(accepted: boolean): boolean {
-    if (accepted) this.#matcher.rollBack(1);
+  const tries = (accepted: boolean): boolean => {
+    if (accepted) own.rollBack(1);
     return accepted;
-  }
-
-  /** The text that must come next whatever is chosen; often "". */
-  get forced(): string {
-    return this.#matcher.findJumpForwardString();
-  }
-
-  /** Whether it has taken a stop id. */
-  get ended(): boolean {
-    return this.#matcher.isTerminated();
-  }
-
-  /** Gives back WebAssembly's memory. */
-  dispose(): void {
-    this.#matcher.dispose();
-    this.#loose?.dispose();
-  }
+  };
+  const matcher = {
+    /**
+     * Takes ids as far as the grammar allows them, and says what may follow.
+     *
+     * @param force whether to take ids that must come, too; it stops at text that must, unless that is what the first ids are of (`jumped`)
+     */
+    async advance(ids: readonly number[], force: boolean, jumped: boolean): Promise<Step> {
+      const refused = ids.findIndex((id) => !matcher.accept(id));
+      const step: Step = { taken: refused < 0 ? ids.length : refused, forced: [], next: new Uint32Array(0) }; // behind the end nothing is chosen
+      for (let looks = force && !jumped; !matcher.ended; looks = true) {
+        step.next = looks ? matcher.forced : "";
+        if (step.next !== "") break;
+        step.next = await matcher.mask();
+        const only = onlyOf(step.next);
+        if (!force || only === undefined) break;
+        matcher.accept(only);
+        step.forced.push(only);
+        step.next = new Uint32Array(0);
+      }
+      return step;
+    },
+    /** Takes an id; false where the grammar does not allow it. */
+    accept: (id: number): boolean => own.acceptToken(id) && (loose?.acceptToken(id) ?? true),
+    /**
+     * The ids that may come next: a bit an id, u32 [ceil(rows / 32)]. XGrammar looks at each id anew within a string that has a length, and at
+     * none where it has not. So where any characters may come, and so many, the loose grammar says what may follow; but for ids that may end
+     * the string or are longer, which are tried one by one.
+     */
+    async mask(): Promise<Mask> {
+      const room = loose && ROOMS.find((characters) => tries(own._acceptString(PROBE.repeat(characters))));
+      const mask = new Uint32Array((await (room === undefined ? own : loose!).getNextTokenBitmask()).buffer as ArrayBuffer);
+      if (rows % 32 > 0) mask[mask.length - 1]! &= 2 ** (rows % 32) - 1; // behind the last id all bits may be set
+      for (const id of room === undefined ? [] : doubtful.get(room)!) {
+        const [word, bit] = [id >> 5, 1 << (id & 31)];
+        if ((mask[word]! & bit) !== 0 && !tries(own.acceptToken(id))) mask[word]! &= ~bit;
+      }
+      return mask;
+    },
+    /** The text that must come next whatever is chosen; often "". */
+    get forced(): string {
+      return own.findJumpForwardString();
+    },
+    /** Whether it has taken a stop id. */
+    get ended(): boolean {
+      return own.isTerminated();
+    },
+    /** Gives back WebAssembly's memory. */
+    dispose(): void {
+      own.dispose();
+      loose?.dispose();
+    },
+  };
+  return matcher;
 }
+
+export type Matcher = ReturnType<typeof matcherOf>;
 
 const MOST_COMPILED = 32;
 /** Characters of a grammar: what is longer would be compiled for minutes. */
@@ -150,15 +135,18 @@ const MOST_GRAMMAR = 400_000;
 
 let loaded: XGrammar | undefined;
 
-/** GPT-2's alphabet: a printable character for every byte, in which XGrammar takes tokens that are not UTF-8. */
-const CHARACTER_OF_BYTE: readonly string[] = (() => {
+/**
+ * GPT-2's alphabet: a printable character for every byte, in which XGrammar takes tokens that are not UTF-8. (pieces.ts has it the other way
+ * round, and shared it would be a chunk of its own.)
+ */
+const CHARACTERS: readonly string[] = (() => {
   let next = 0x100;
   const prints = (byte: number) => (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
 })();
 
 /** The bytes of a character of UTF-8 behind its first, in that alphabet. */
-const CONTINUATIONS = new RegExp(`[${CHARACTER_OF_BYTE.slice(0x80, 0xc0).join("")}]`, "g");
+const CONTINUATIONS = new RegExp(`[${CHARACTERS.slice(0x80, 0xc0).join("")}]`, "g");
 
 /**
  * What XGrammar is told of a tokenizer: its tokens, a line each.
@@ -171,7 +159,7 @@ export function vocabularyOf(tokenizer: Tokenizer, rows: number, stopIds: Readon
     if (tokenizer.isSpecial(id) || stopIds.has(id)) return ""; // which no grammar has
     const piece = tokenizer.piece(id);
     const bytes = typeof piece === "string" ? encoder.encode(piece) : piece;
-    return Array.from(bytes, (byte) => CHARACTER_OF_BYTE[byte]).join("");
+    return Array.from(bytes, (byte) => CHARACTERS[byte]).join("");
   }).join("\n");
 }
 
@@ -194,62 +182,47 @@ async function disposeOf(compiling: Promise<Disposable[]>): Promise<void> {
   for (const each of await compiling) each.dispose();
 }
 
-/** The grammars that were compiled for a tokenizer. */
-export class Grammars {
-  readonly #info: Disposable;
-  readonly #rows: number;
-  readonly #compiler: Compiler;
-  readonly #doubtful: ReadonlyMap<number, readonly number[]>;
-  readonly #compiled = new Map<string, Promise<Disposable[]>>();
+/**
+ * The grammars of a tokenizer.
+ *
+ * @param vocabulary as `vocabularyOf` has it
+ * @param stopIds what may come where a grammar may end, and nowhere else
+ */
+export async function grammarsOf(vocabulary: string, rows: number, stopIds: ReadonlySet<number>) {
+  loaded ??= engine() as XGrammar;
+  const { TokenizerInfo, GrammarCompiler, GrammarMatcher } = loaded;
+  const tokens = vocabulary.split("\n");
+  const sizes = tokens.map((token) => (token.includes('"') ? Number.POSITIVE_INFINITY : token.replace(CONTINUATIONS, "").length));
+  const doubtful = new Map(ROOMS.map((room) => [room, sizes.flatMap((size, id) => (size > room ? [id] : []))]));
+  const info = await TokenizerInfo.createTokenizerInfo(tokens, "byte_level", false, rows, [...stopIds]);
+  const compiler = await GrammarCompiler.createGrammarCompiler(info, false);
+  const compiled = new Map<string, Promise<Disposable[]>>();
 
-  private constructor(info: Disposable, rows: number, compiler: Compiler, doubtful: ReadonlyMap<number, readonly number[]>) {
-    this.#info = info;
-    this.#rows = rows;
-    this.#compiler = compiler;
-    this.#doubtful = doubtful;
-  }
-
-  /** @param stopIds what may come where a grammar may end, and nowhere else */
-  static open(tokenizer: Tokenizer, rows: number, stopIds: ReadonlySet<number>): Promise<Grammars> {
-    return Grammars.of(vocabularyOf(tokenizer, rows, stopIds), rows, stopIds);
-  }
-
-  static async of(vocabulary: string, rows: number, stopIds: ReadonlySet<number>): Promise<Grammars> {
-    loaded ??= engine() as XGrammar;
-    const tokens = vocabulary.split("\n");
-    const sizes = tokens.map((token) => (token.includes('"') ? Number.POSITIVE_INFINITY : token.replace(CONTINUATIONS, "").length));
-    const doubtful = (room: number) => sizes.flatMap((size, id) => (size > room ? [id] : []));
-    const info = await loaded.TokenizerInfo.createTokenizerInfo(tokens, "byte_level", false, rows, [...stopIds]);
-    const compiler = await loaded.GrammarCompiler.createGrammarCompiler(info, false);
-    return new Grammars(info, rows, compiler, new Map(ROOMS.map((room) => [room, doubtful(room)])));
-  }
-
-  /** The beginning of a format's grammar. @throws EngineError bad-input, where it cannot be enforced */
-  async matcher(format: Format): Promise<Matcher> {
-    return this.begin(ebnfOf(format));
-  }
-
-  async begin({ ebnf, loose }: Ebnf): Promise<Matcher> {
-    const compiling = this.#compiled.get(ebnf) ?? this.#compile(loose === undefined ? [ebnf] : [ebnf, loose]);
-    this.#compiled.delete(ebnf);
-    this.#compiled.set(ebnf, compiling); // the last used is the last to go
-    const oldest = this.#compiled.keys().next().value!;
-    if (this.#compiled.size > MOST_COMPILED) {
-      void disposeOf(this.#compiled.get(oldest)!);
-      this.#compiled.delete(oldest);
+  async function begin({ ebnf, loose }: Ebnf): Promise<Matcher> {
+    const ebnfs = loose === undefined ? [ebnf] : [ebnf, loose];
+    const compiling = compiled.get(ebnf) ?? Promise.all(ebnfs.map((each) => compiler.compileGrammar(each)));
+    compiled.delete(ebnf);
+    compiled.set(ebnf, compiling); // the last used is the last to go
+    const oldest = compiled.keys().next().value!;
+    if (compiled.size > MOST_COMPILED) {
+      void disposeOf(compiled.get(oldest)!);
+      compiled.delete(oldest);
     }
-    const [own, other] = await Promise.all((await compiling).map((each) => loaded!.GrammarMatcher.createGrammarMatcher(each)));
-    return new Matcher(own!, other, this.#rows, this.#doubtful);
+    const [own, other] = await Promise.all((await compiling).map((each) => GrammarMatcher.createGrammarMatcher(each)));
+    return matcherOf(own!, other, rows, doubtful);
   }
 
-  #compile(ebnfs: readonly string[]): Promise<Disposable[]> {
-    return Promise.all(ebnfs.map((each) => this.#compiler.compileGrammar(each)));
-  }
-
-  async dispose(): Promise<void> {
-    for (const compiling of this.#compiled.values()) await disposeOf(compiling);
-    this.#compiled.clear();
-    this.#compiler.dispose();
-    this.#info.dispose();
-  }
+  return {
+    begin,
+    /** The beginning of a format's grammar. @throws EngineError bad-input, where it cannot be enforced */
+    matcher: async (format: Format): Promise<Matcher> => begin(ebnfOf(format)),
+    async dispose(): Promise<void> {
+      for (const compiling of compiled.values()) await disposeOf(compiling);
+      compiled.clear();
+      compiler.dispose();
+      info.dispose();
+    },
+  };
 }
+
+export type Grammars = Awaited<ReturnType<typeof grammarsOf>>;

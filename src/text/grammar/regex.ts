@@ -1,23 +1,15 @@
 import { EngineError } from "../../errors.ts";
 import { quoted } from "../../options.ts";
-import { ALL, both, type Characters, either, one, union, without } from "./characters.ts";
+import { type AddRule, ALL, both, type Characters, either, one, repeated, union, without } from "./characters.ts";
 
-/** How a grammar writes one character of a set. */
-export type Write = (set: Characters) => string;
+/** How a grammar writes one character of a set: its ways, of which no two begin alike. */
+export type Write = (set: Characters) => string[];
 
 const DIGIT: Characters = [[0x30, 0x39]];
 const WORD: Characters = union(DIGIT, [[0x41, 0x5a]], one(0x5f), [[0x61, 0x7a]]);
 const SPACE: Characters = union(
-  [[0x09, 0x0d]],
-  one(0x20),
-  one(0xa0),
-  one(0x1680),
+  ...Array.from("\t\n\v\f\r \xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff", (each) => one(each.charCodeAt(0))),
   [[0x2000, 0x200a]],
-  [[0x2028, 0x2029]],
-  one(0x202f),
-  one(0x205f),
-  one(0x3000),
-  one(0xfeff),
 );
 const LINE_ENDS: Characters = union(one(0x0a), one(0x0d), [[0x2028, 0x2029]]);
 const CLASSES: Readonly<Record<string, Characters>> = {
@@ -41,9 +33,18 @@ const MOST_DEPTH = 200;
  * @param name how the caller calls it
  * @param param the option that it is in
  * @param write how a character is written
+ * @param rule takes what comes again and again: it is compiled once
  * @throws EngineError bad-input where it has what no grammar of this kind says: assertions, references back, flags but s and u
  */
-export function regexGrammar(source: string, flags: string, name: string, write: Write, whole: boolean, param = name): string {
+export function regexGrammar(
+  source: string,
+  flags: string,
+  name: string,
+  write: Write,
+  rule: AddRule,
+  whole: boolean,
+  param = name,
+): string {
   const refuse: Refuse = (what, hint) =>
     new EngineError("bad-input", `${name} ${quoted(`/${source}/${flags}`)} has ${what}, which cannot be enforced while text is generated`, {
       hint,
@@ -60,7 +61,7 @@ export function regexGrammar(source: string, flags: string, name: string, write:
     });
   }
   if (!flags.includes("u") && /[\ud800-\udbff][\udc00-\udfff]/.test(source)) throw refuse("a character beyond U+FFFF without the flag u");
-  return new Reader(source, flags, whole, write, refuse).alternatives();
+  return new Reader(source, flags, whole, write, rule, refuse).alternatives();
 }
 
 /** Reads an expression that JavaScript takes from front to back, and writes the grammar: a method for each thing that it is made of. */
@@ -69,6 +70,7 @@ class Reader {
   readonly #flags: string;
   readonly #whole: boolean;
   readonly #write: Write;
+  readonly #rule: AddRule;
   readonly #refuse: Refuse;
   /** Without the flag u a character beyond U+FFFF is two: what is written here never has one then. */
   readonly #universe: Characters;
@@ -76,11 +78,12 @@ class Reader {
   /** Of groups. */
   #depth = 0;
 
-  constructor(source: string, flags: string, whole: boolean, write: Write, refuse: Refuse) {
+  constructor(source: string, flags: string, whole: boolean, write: Write, rule: AddRule, refuse: Refuse) {
     this.#source = source;
     this.#flags = flags;
     this.#whole = whole;
     this.#write = write;
+    this.#rule = rule;
     this.#refuse = refuse;
     this.#universe = flags.includes("u") ? ALL : both(ALL, [[0, 0xffff]]);
   }
@@ -127,20 +130,36 @@ class Reader {
       } else parts.push(this.#term());
     }
     const free = this.#depth === 0 && !this.#whole;
-    const any = () => `${this.#write(this.#universe)}*`;
+    const any = () => this.#any(this.#write(this.#universe));
     return [...(free && !begins ? [any()] : []), ...parts, ...(free && !ends ? [any()] : [])].join(" ") || '""';
   }
 
   #term(): string {
     const what = this.#atom();
     const times = this.#match(/([*+?])\??|\{(\d+)(,(\d*))?\}\??/y);
-    if (!times) return what;
-    const [, sign, least, more, most] = times;
+    const item = typeof what === "string" ? what : this.#one(what);
+    if (!times) return item;
+    const [, sign, least = sign === "+" ? 1 : 0, more, most] = times;
     if (Number(least) > MOST_TIMES || Number(most) > MOST_TIMES) throw this.#refuse(`a repetition of more than ${MOST_TIMES}`);
-    return `${what}${sign ?? `{${Number(least)}${more === undefined ? "" : `,${most === "" ? "" : Number(most)}`}}`}`;
+    const open = sign === "*" || sign === "+" || (more !== undefined && most === "");
+    if (open && typeof what !== "string") return `${Number(least) > 0 ? `${item}{${Number(least)}} ` : ""}${this.#any(what)}`;
+    const last = Number(most ?? least);
+    if (!open && sign === undefined && last > 0 && typeof what !== "string") return repeated(item, Number(least), last, "", this.#rule);
+    return `${item}${sign ?? `{${Number(least)}${more === undefined ? "" : `,${most === "" ? "" : Number(most)}`}}`}`;
   }
 
-  #atom(): string {
+  /** One character: what has several ways is a rule, which is compiled once. Within a repetition it would be as often as it may come. */
+  #one(ways: readonly string[]): string {
+    return ways.length === 1 ? `(${ways[0]})` : this.#rule(ways.join(" | "));
+  }
+
+  /** Any number of characters: a rule that goes on in itself, of which XGrammar has the masks ready. */
+  #any(ways: readonly string[]): string {
+    return ways.length === 1 ? `(${ways[0]})*` : this.#rule(`"" | ${ways.map((way) => `${way} %`).join(" | ")}`);
+  }
+
+  /** A group, or the ways of a character. */
+  #atom(): string | string[] {
     if (this.#take("(")) return this.#group();
     if (this.#take("[")) return this.#written(this.#class());
     if (this.#take("\\")) return this.#written(this.#escaped(false));
@@ -158,7 +177,7 @@ class Reader {
     return inside;
   }
 
-  #written(set: Characters): string {
+  #written(set: Characters): string[] {
     const inside = both(set, this.#universe);
     if (inside.length === 0) throw this.#refuse("a class without characters");
     return this.#write(inside);

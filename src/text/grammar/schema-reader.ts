@@ -43,16 +43,11 @@ const CHOICES = ["anyOf", "oneOf"] as const;
 const KNOWN = new Set([...SAID, ...Object.values(OF).flat(), ...CHOICES, "allOf", "$ref", "type", "enum", "const"]);
 const MOST_DEPTH = 200;
 
-const typeOf = (value: unknown): string =>
-  value === null
-    ? "null"
-    : Array.isArray(value)
-      ? "array"
-      : typeof value !== "number"
-        ? typeof value
-        : Number.isInteger(value)
-          ? "integer"
-          : "number";
+function typeOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  return Number.isInteger(value) ? "integer" : typeof value;
+}
 
 const isType = (value: unknown, type: string): boolean => type === typeOf(value) || (type === "number" && typeof value === "number");
 
@@ -88,18 +83,14 @@ export class SchemaReader {
     if (!isRecord(schema)) throw this.refuse(at, `is ${described(schema)}, needs a schema: an object, or true`);
     const keys = Object.keys(schema).filter((key) => !SAID.includes(key) && schema[key] !== undefined);
     const unknown = keys.find((key) => !KNOWN.has(key));
-    if (unknown !== undefined)
-      throw this.refuse(
-        at,
-        `has ${quoted(unknown)}, which cannot be enforced while text is generated`,
-        "leave it out, or check the answer for it",
-      );
-    if (schema.propertyNames !== undefined && JSON.stringify(schema.propertyNames) !== '{"type":"string"}') {
-      throw this.refuse(at, "has propertyNames, which cannot be enforced while text is generated");
-    }
+    const unenforced = (what: string, hint?: string) =>
+      this.refuse(at, `has ${what}, which cannot be enforced while text is generated`, hint);
+    if (unknown !== undefined) throw unenforced(quoted(unknown), "leave it out, or check the answer for it");
+    if (schema.propertyNames !== undefined && JSON.stringify(schema.propertyNames) !== '{"type":"string"}')
+      throw unenforced("propertyNames");
     const { uniqueItems = false } = schema;
     if (typeof uniqueItems !== "boolean") throw this.refuse(at, `has uniqueItems ${described(uniqueItems)}, needs true or false`);
-    if (uniqueItems) throw this.refuse(at, "has uniqueItems, which cannot be enforced while text is generated");
+    if (uniqueItems) throw unenforced("uniqueItems");
     const alone = (key: string, but: readonly string[] = []) => {
       const beside = keys.find((each) => each !== key && !but.includes(each));
       if (beside !== undefined) throw this.refuse(at, `has ${key} beside ${beside}: one of them can be enforced`);
@@ -172,16 +163,10 @@ export class SchemaReader {
       );
     if (!schemas.every(within)) throw this.refuse(at, `has ${key} beside type, and types in it that this does not have`);
     if (key === "oneOf") {
+      const hint = "write anyOf, or give each a property with a const of its own";
       for (const [i, a] of schemas.entries()) {
-        for (const [j, b] of schemas.entries()) {
-          if (i < j && !this.#apart(a, b, `${at}/oneOf`)) {
-            throw this.refuse(
-              at,
-              `has oneOf whose schemas ${i + 1} and ${j + 1} may both allow a value`,
-              "write anyOf, or give each a property with a const of its own",
-            );
-          }
-        }
+        const j = schemas.findIndex((b, j) => i < j && !this.#apart(a, b, `${at}/oneOf`));
+        if (j >= 0) throw this.refuse(at, `has oneOf whose schemas ${i + 1} and ${j + 1} may both allow a value`, hint);
       }
     }
     return { kind: "alternatives", schemas, at: `${at}/${key}` };

@@ -1,6 +1,20 @@
 import { described, quoted } from "../../options.ts";
 import { pythonJson } from "../python-json.ts";
-import { ALL, both, either, inJson, literal, one, PLAIN, plain, RULES, without } from "./characters.ts";
+import {
+  type AddRule,
+  ALL,
+  both,
+  characterOf,
+  either,
+  inJson,
+  literal,
+  one,
+  PLAIN,
+  plain,
+  RULES,
+  repeated,
+  without,
+} from "./characters.ts";
 import { FORMATS } from "./formats.ts";
 import { type Bounds, MOST_MULTIPLES, multiplesGrammar, numberGrammar } from "./numbers.ts";
 import { regexGrammar } from "./regex.ts";
@@ -15,8 +29,8 @@ const REST = "rest";
 const ANY = "any";
 const FREE = "object"; // any object
 const LEAST = `${RULES}
-${CHARACTER} ::= ${inJson(ALL)}
-${REST} ::= "\\"" | ${inJson(ALL)} ${REST}
+${CHARACTER} ::= ${characterOf(ALL)}
+${REST} ::= "\\"" | ${characterOf(ALL)} ${REST}
 ${ANY} ::= ${FREE} | array | "\\"" ${REST} | ${numberGrammar({}, false)} | "true" | "false" | "null"
 ${FREE} ::= "{" ("\\"" ${REST} ": " ${ANY} (", \\"" ${REST} ": " ${ANY})*)? "}"
 array ::= "[" (${ANY} (", " ${ANY})*)? "]"`;
@@ -26,9 +40,6 @@ const plainEscapes = (source: string): string =>
   source.replace(/\\(.)/gs, (all, letter: string) =>
     /[ "'#%&,:;<=>@!`~_-]/.test(letter) ? `\\x${letter.charCodeAt(0).toString(16)}` : all,
   );
-
-const MOST_CHARACTERS = 100; // of one repetition: XGrammar takes 15 times as long for a token within one of more than 128
-const MOST_PIECES = 20; // each takes 22 ms to compile for Qwen's vocabulary; the last one has all that is left
 
 const MOST_BEGINNINGS = 16; // of names that others share: XGrammar looks at all of a vocabulary for each, a fifth of a second for Qwen's
 
@@ -53,12 +64,12 @@ function otherThan(names: readonly string[], shared = sharedLetters(names)): str
     const rest = name.slice(code > 0xffff ? 2 : 1);
     firsts.set(code, [...(firsts.get(code) ?? []), rest]);
   }
-  if (shared > 0) for (const [code, rests] of firsts) ways.push(`${inJson(one(code))} ${otherThan(rests, shared - 1)}`);
+  if (shared > 0) for (const [code, rests] of firsts) ways.push(`${characterOf(one(code))} ${otherThan(rests, shared - 1)}`);
   const others = without(
     ALL,
     [...firsts.keys()].map((code) => [code, code] as const).sort((a, b) => a[0] - b[0]),
   );
-  ways.push(`${inJson(others)} ${REST}`);
+  ways.push(`${characterOf(others)} ${REST}`);
   const apart = [...firsts.keys()].every((code) => both(one(code), PLAIN).length > 0); // each begins with a byte of its own
   return apart ? `(${ways.join(" | ")})` : either(ways);
 }
@@ -71,12 +82,26 @@ function listed(item: string, least: number, most: number | undefined): string {
   return least === 0 ? `(${list})?` : list;
 }
 
+/** Rules that stand once, whoever has them. */
+function ruleAdder(rules: string[], prefix: string): AddRule {
+  const names = new Map<string, string>();
+  return (body) => {
+    const known = names.get(body);
+    if (known !== undefined) return known;
+    const name = `${prefix}${names.size}`;
+    names.set(body, name);
+    rules.push(`${name} ::= ${body.replaceAll("%", name)}`);
+    return name;
+  };
+}
+
 /** Translates one JSON Schema; each part of it that is referred to becomes a rule. */
 class Translator {
   readonly rules: string[] = [];
   readonly #reader: SchemaReader;
   readonly #prefix: string;
   readonly #named = new Map<string, string>(); // references and their rules
+  readonly #shared: AddRule;
   readonly #loose: boolean;
   /** Whether a string with a pattern may have `PROBE`. */
   probed = false;
@@ -85,6 +110,7 @@ class Translator {
     this.#reader = new SchemaReader(root, name);
     this.#prefix = prefix;
     this.#loose = loose;
+    this.#shared = ruleAdder(this.rules, `${prefix}_s`);
   }
 
   /** A rule of its own for some text: grammars are compiled rule by rule. */
@@ -140,12 +166,10 @@ class Translator {
     const { least, most } = this.#reader.bounds(schema, at) as Bounds;
     const step = this.#reader.step(schema, at);
     const grammar = step === undefined ? numberGrammar({ least, most }, integer) : multiplesGrammar(step, { least, most }, integer);
-    if (grammar === null)
-      throw this.#reader.refuse(
-        at,
-        `has multipleOf ${step}, which cannot be enforced over so many numbers`,
-        `give a minimum and a maximum with at most ${MOST_MULTIPLES} multiples between them; 0.1, 0.01, … also go without, or from 0`,
-      );
+    if (grammar === null) {
+      const hint = `give a minimum and a maximum with at most ${MOST_MULTIPLES} multiples between them; 0.1, 0.01, … also go without, or from 0`;
+      throw this.#reader.refuse(at, `has multipleOf ${step}, which cannot be enforced over so many numbers`, hint);
+    }
     if (grammar === undefined) throw this.#reader.refuse(at, `allows no number that has at most 15 digits`);
     return this.#rule(grammar);
   }
@@ -169,6 +193,7 @@ class Translator {
           this.probed ||= both(set, one(PROBE.codePointAt(0)!)).length > 0;
           return inJson(set);
         },
+        this.#shared,
         pattern === undefined,
         reader.place("#"),
       );
@@ -177,20 +202,10 @@ class Translator {
     return this.#rule(`"\\"" ${this.#loose ? REST : this.#characters(least, most)}`);
   }
 
-  /** `least` to `most` characters of a string, with its end: a rule for each `MOST_CHARACTERS` of them. */
+  /** `least` to `most` characters of a string, with its end. */
   #characters(least: number, most: number | undefined): string {
     const end = most === undefined ? REST : '"\\""';
-    const pieces = Math.max(1, Math.min(MOST_PIECES, Math.ceil((most ?? least) / MOST_CHARACTERS)));
-    let text = "";
-    for (let i = pieces - 1; i >= 0; i--) {
-      const needed = Math.max(0, least - i * MOST_CHARACTERS);
-      if (i === pieces - 1) text = `${CHARACTER}{${needed},${(most ?? least) - i * MOST_CHARACTERS}} ${end}`;
-      else {
-        const all = `${CHARACTER}{${MOST_CHARACTERS}} ${this.#rule(text)}`;
-        text = needed < MOST_CHARACTERS ? either([`${CHARACTER}{${needed},${MOST_CHARACTERS - 1}} ${end}`, all]) : all;
-      }
-    }
-    return (most ?? least) === 0 ? end : text;
+    return (most ?? least) === 0 ? end : repeated(CHARACTER, least, most ?? least, end, this.#shared);
   }
 
   #array(schema: Record<string, unknown>, at: string): string {
@@ -259,8 +274,11 @@ export interface CalledFunction {
 
 /** @param loose whether strings are of any length; undefined where a pattern may have `PROBE` then */
 function written(format: Format, loose: boolean): string | undefined {
-  if (format.kind === "regex")
-    return loose ? undefined : `root ::= ${regexGrammar(format.source, format.flags, format.name, plain, true)}\n${RULES}`;
+  if (format.kind === "regex") {
+    const rules: string[] = [];
+    const root = regexGrammar(format.source, format.flags, format.name, plain, ruleAdder(rules, "s"), true);
+    return loose ? undefined : [`root ::= ${root}`, ...rules, RULES].join("\n");
+  }
   const rules: string[] = [];
   let probed = false;
   const ruleOf = (schema: unknown, name: string, prefix: string): string => {

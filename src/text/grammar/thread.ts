@@ -1,5 +1,5 @@
 import { EngineError, type ErrorCode } from "../../errors.ts";
-import { type Ebnf, Grammars, type Matcher } from "./engine.ts";
+import { type Ebnf, type Grammars, grammarsOf, type Matcher } from "./engine.ts";
 
 // The script of Node's thread that holds answers to grammars (see platform/node-thread.ts): compiling one, and masks of some, take long.
 
@@ -23,7 +23,7 @@ const places = new Map<number, Matcher>();
 let grammars: Grammars;
 
 async function answer(number: number, ask: Ask): Promise<unknown> {
-  if ("vocabulary" in ask) grammars = await Grammars.of(ask.vocabulary, ask.rows, new Set(ask.stopIds));
+  if ("vocabulary" in ask) grammars = await grammarsOf(ask.vocabulary, ask.rows, new Set(ask.stopIds));
   else if ("ebnf" in ask) places.set(number, await grammars.begin(ask));
   else if ("place" in ask) return places.get(ask.place)!.advance(ask.ids, ask.force, ask.jumped);
   else {

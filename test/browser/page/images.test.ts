@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { ImageOptions } from "../../../src/api/image-options.ts";
 import { toRgb } from "../../../src/api/images.ts";
+import { holdable } from "../../../src/api/tiling.ts";
 import type { ImageLike } from "../../../src/index.ts";
+import type { RgbImage } from "../../../src/media/image.ts";
 import { tileImage } from "../../../src/media/tiles.ts";
 import { portable } from "../../../src/platform/web-images.ts";
 import { readRepository } from "./support.ts";
@@ -9,8 +11,14 @@ import { readRepository } from "./support.ts";
 const blobOf = async (path: string, type = "image/png"): Promise<Blob> =>
   new Blob([(await readRepository(path)) as Uint8Array<ArrayBuffer>], { type });
 
+/** The pixels of whatever may be given as a picture. */
+async function rgbOf(image: ImageLike, options: ImageOptions = { name: "image 1" }): Promise<RgbImage> {
+  const { held, rgb } = await holdable(image, options);
+  return rgb ?? toRgb(held, options);
+}
+
 async function tilesOf(image: ImageLike, options: Partial<ImageOptions> = {}): Promise<Uint8Array> {
-  const { tiles, count } = tileImage(await toRgb(image, { name: "image 1", ...options }), { maxTiles: 6, tileSize: 112 });
+  const { tiles, count } = tileImage(await rgbOf(image, { name: "image 1", ...options }), { maxTiles: 6, tileSize: 112 });
   expect(count).toBeGreaterThan(0);
   return tiles;
 }
@@ -119,9 +127,9 @@ describe("images of a page", () => {
 
   it("ImageData and raw pixels: alpha is dropped, colours under it stay", async () => {
     const data = new Uint8ClampedArray([200, 100, 50, 0, 10, 20, 30, 128]);
-    const image = await toRgb(new ImageData(data, 2, 1), { name: "image 1" });
+    const image = await rgbOf(new ImageData(data, 2, 1), { name: "image 1" });
     expect([...image.data]).toEqual([200, 100, 50, 10, 20, 30]);
-    expect(await toRgb({ data, width: 2, height: 1 }, { name: "image 1" })).toEqual(image);
+    expect(await rgbOf({ data, width: 2, height: 1 }, { name: "image 1" })).toEqual(image);
   });
 
   it("a Display P3 canvas and ImageData become sRGB", async () => {
@@ -133,7 +141,7 @@ describe("images of a page", () => {
     expect(p3.colorSpace).toBe("display-p3");
     expect(Math.abs(p3.data[0]! - 180)).toBeGreaterThan(3);
     for (const image of [canvas, p3]) {
-      const { data } = await toRgb(image, { name: "image 1" });
+      const { data } = await rgbOf(image, { name: "image 1" });
       for (const [i, want] of [180, 90, 40].entries()) expect(Math.abs(data[i]! - want)).toBeLessThanOrEqual(1); // 8 bits twice
     }
   });
@@ -141,7 +149,7 @@ describe("images of a page", () => {
   it("a video element gives the frame that it shows", async () => {
     const canvas = drawn(document.createElement("canvas"), await createImageBitmap(await blobOf("weights/nano/images/card-1.png")));
     const video = document.createElement("video");
-    await expect(toRgb(video, { name: "image 1" })).rejects.toThrow("image 1: the picture has 0 x 0 pixels to show");
+    await expect(rgbOf(video, { name: "image 1" })).rejects.toThrow("image 1: the picture has 0 x 0 pixels to show");
     video.muted = true;
     const stream = canvas.captureStream();
     video.srcObject = stream;
@@ -158,7 +166,7 @@ describe("images of a page", () => {
     expect(difference(await tilesOf(frame), seen)).toEqual(SAME);
     expect(difference(seen, await tilesOf(canvas)).largest).toBeLessThan(40);
     frame.close();
-    await expect(toRgb(frame, { name: "image 1" })).rejects.toMatchObject({ code: "bad-image" });
+    await expect(rgbOf(frame, { name: "image 1" })).rejects.toMatchObject({ code: "bad-image" });
     for (const track of stream.getTracks()) track.stop();
   });
 
@@ -187,8 +195,8 @@ describe("JPEG decoders", () => {
 
   it("EXIF orientation is not applied by either, though browsers do by default", async () => {
     const file = await blobOf("test/fixtures/preprocess/s12-exif6.jpg", "image/jpeg");
-    const js = await toRgb(file, { name: "image 1" });
-    const native = await toRgb(file, { name: "image 1", decoder: "native" });
+    const js = await rgbOf(file, { name: "image 1" });
+    const native = await rgbOf(file, { name: "image 1", decoder: "native" });
     const shown = await createImageBitmap(file);
     expect([shown.width, shown.height]).toEqual([js.height, js.width]);
     expect([native.width, native.height]).toEqual([js.width, js.height]);
@@ -204,11 +212,29 @@ describe("JPEG decoders", () => {
     const canvas = drawn(new OffscreenCanvas(1, 1), await createImageBitmap(await blobOf("weights/nano/images/card-1.png")));
     const webp = await canvas.convertToBlob({ type: "image/webp", quality: 1 });
     const options = { name: "image 1" };
-    await expect(toRgb(webp, { ...options, decoder: "js" })).rejects.toThrow(
+    await expect(rgbOf(webp, { ...options, decoder: "js" })).rejects.toThrow(
       'image 1: the picture is a WebP file, which decoder: "js" does not take',
     );
     for (const decoder of ["auto", "native", undefined] as const)
-      expect((await toRgb(webp, { ...options, decoder })).width).toBe(canvas.width);
-    await expect(toRgb(webp.slice(0, 40), { ...options, decoder: "native" })).rejects.toMatchObject({ code: "bad-image" });
+      expect((await rgbOf(webp, { ...options, decoder })).width).toBe(canvas.width);
+    await expect(rgbOf(webp.slice(0, 40), { ...options, decoder: "native" })).rejects.toMatchObject({ code: "bad-image" });
+  });
+
+  it("addresses that a page cannot read, and what to give in their place", async () => {
+    const refusal = (image: ImageLike) => rgbOf(image).catch(({ code, message, hint }) => `${code}: ${message} (${hint})`);
+    const revoked = URL.createObjectURL(await blobOf("weights/nano/images/card-1.png"));
+    URL.revokeObjectURL(revoked);
+    expect(await refusal(revoked)).toMatch(
+      /^bad-input: image 1 is "blob:http.*there is no Blob with this address, or no longer \(give the Blob itself, or /,
+    );
+    for (const path of ["card.png", "/images/card.png", "./card.png", "C:\\card.png"])
+      expect(await refusal(path)).toBe(
+        `bad-input: a page cannot read the local path ${JSON.stringify(path)} (give a File, a Blob or a whole address: new URL(path, location.href))`,
+      );
+    expect(await refusal("file:///card.png")).toMatch(/^bad-input: a page cannot read the local path "file:\/\/\/card.png"/);
+    expect(await refusal("about:blank")).toMatch(/^bad-input: image 1 is "about:blank": addresses with "about" cannot be read here/);
+    expect(await refusal(new URL("about:blank"))).toMatch(
+      /^bad-input: image 1 is "about:blank": addresses with "about" cannot be read here/,
+    );
   });
 });

@@ -27,7 +27,7 @@ describe("kernels on matrix units with emulated fragments, in the page", () => {
     const few = cases.filter(
       ({ size, params }, i) => params.variant === "gemv_subgroup_matrix" && params.weights === "q4" && size !== "full" && i % 8 === 0,
     );
-    const report = await runCases(withMatrixUnits(gpu, [fragments("f16", 16, 16, 16)], emulated, "", 32), few);
+    const report = await runCases(withMatrixUnits(gpu, [fragments("f16", 16, 16, 16)], emulated, 32), few);
     expect(report.failures).toEqual([]);
     expect(report.passed).toBe(few.length);
     expect(few.length).toBeGreaterThan(3);

@@ -93,7 +93,14 @@ describe("a load in a page", () => {
   });
 
   it("has no folders, and says so", async () => {
-    await expect(fetchSource("./folder")).rejects.toMatchObject({ code: "bad-input" });
+    for (const folder of ["./folder", "/models/InternVL2_5-1B"])
+      await expect(fetchSource(folder)).rejects.toMatchObject({
+        code: "bad-input",
+        message: `a page cannot read the local folder ${JSON.stringify(folder)}`,
+        hint: expect.stringMatching(
+          /^give the whole address of a folder on a server, new URL\(path, location.href\), or a Hugging Face id/,
+        ),
+      });
     expect(platform.env("HF_TOKEN")).toBeUndefined();
   });
 });

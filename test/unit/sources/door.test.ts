@@ -280,6 +280,14 @@ describe("a path", () => {
     expect(await caught(openSource(url))).toMatchObject({ code: "bad-input", message: expect.stringContaining("names no local path") });
   });
 
+  it.each(["ftp://host/model", "s3://bucket/model", "about:blank", "blob:nodedata:x", "data:,x"])("%s is no folder's", async (address) => {
+    for (const source of [address, new URL(address)]) {
+      const error = await caught(openSource(source));
+      expect(error.message).toBe(`"${address}": addresses with "${address.split(":")[0]}" cannot be read here`);
+      expect(error.hint).toMatch(/^give the folder/);
+    }
+  });
+
   it("that is a file is called one, also where it looks like an id; hints are for whoever installed the package", async () => {
     const path = folder();
     writeFileSync(join(path, "x.mjs"), "");

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { expect } from "vitest";
 import { EngineError } from "../../../src/errors.ts";
-import { loadTokenizer, type ReadFile, type Tokenizer } from "../../../src/text/tokenizer.ts";
+import type { ReadFile } from "../../../src/json.ts";
+import { loadTokenizer, type Tokenizer } from "../../../src/text/tokenizer.ts";
 
 const root = new URL("../../../", import.meta.url);
 

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { ebnfOf, Grammars } from "../../../src/text/grammar/engine.ts";
+import { ebnfOf, type Grammars } from "../../../src/text/grammar/engine.ts";
 import type { Format } from "../../../src/text/grammar/schema.ts";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
+import { openGrammars } from "../../shared/grammars.ts";
 import { randomNumbers } from "../../shared/random.ts";
 import { schemas } from "../../shared/schemas.ts";
 
@@ -38,7 +39,7 @@ const END = tokens.length;
 const tokenizer = { vocabSize: END + 1, isSpecial: (id: number) => id === END, piece: (id: number) => tokens[id]! } as unknown as Tokenizer;
 let both: readonly [Grammars, Grammars];
 beforeAll(async () => {
-  const open = () => Grammars.open(tokenizer, END + 1, new Set([END]));
+  const open = () => openGrammars(tokenizer, END + 1, new Set([END]));
   both = [await open(), await open()];
 });
 afterAll(async () => {

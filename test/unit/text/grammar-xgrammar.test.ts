@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { beforeAll, expect, it } from "vitest";
-import { Grammars } from "../../../src/text/grammar/engine.ts";
+import type { Grammars } from "../../../src/text/grammar/engine.ts";
 import type { Format } from "../../../src/text/grammar/schema.ts";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
+import { openGrammars } from "../../shared/grammars.ts";
 import { pathOf } from "../../support.ts";
 
 // What XGrammar's own tests say of schemas and regular expressions holds of the grammars that are written for it here.
@@ -19,7 +20,7 @@ const bytes = {
 } as unknown as Tokenizer;
 let grammars: Grammars;
 beforeAll(async () => {
-  grammars = await Grammars.open(bytes, END + 1, new Set([END]));
+  grammars = await openGrammars(bytes, END + 1, new Set([END]));
 });
 
 async function takes(format: Format, text: string): Promise<boolean> {

@@ -2,9 +2,10 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { beforeAll, describe, expect, inject, it } from "vitest";
-import { Grammars } from "../../../src/text/grammar/engine.ts";
+import type { Grammars } from "../../../src/text/grammar/engine.ts";
 import { type Format, grammarOf } from "../../../src/text/grammar/schema.ts";
 import { loadTokenizer, type Tokenizer } from "../../../src/text/tokenizer.ts";
+import { openGrammars } from "../../shared/grammars.ts";
 import { randomNumbers } from "../../shared/random.ts";
 import { errorsOf, schemas, validatorOf } from "../../shared/schemas.ts";
 import { pathOf } from "../../support.ts";
@@ -30,7 +31,7 @@ async function open(folder: string): Promise<Vocabulary> {
   };
   const tokenizer = await loadTokenizer(read);
   const end = (tokenizer.idOf("<|im_end|>") ?? tokenizer.idOf("</s>"))!;
-  return { tokenizer, end, grammars: await Grammars.open(tokenizer, tokenizer.vocabSize + 70, new Set([end])) };
+  return { tokenizer, end, grammars: await openGrammars(tokenizer, tokenizer.vocabSize + 70, new Set([end])) };
 }
 
 const json = (schema: unknown): Format => ({ kind: "json", schema, name: "schema" });

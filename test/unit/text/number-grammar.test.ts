@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { beforeAll, expect, it } from "vitest";
-import { Grammars } from "../../../src/text/grammar/engine.ts";
+import type { Grammars } from "../../../src/text/grammar/engine.ts";
 import { loadTokenizer, type Tokenizer } from "../../../src/text/tokenizer.ts";
+import { openGrammars } from "../../shared/grammars.ts";
 import { pathOf } from "../../support.ts";
 
 let tokenizer: Tokenizer;
@@ -17,7 +18,7 @@ beforeAll(async () => {
     }
   });
   end = tokenizer.idOf("<|im_end|>")!;
-  grammars = await Grammars.open(tokenizer, tokenizer.vocabSize + 70, new Set([end]));
+  grammars = await openGrammars(tokenizer, tokenizer.vocabSize + 70, new Set([end]));
 });
 
 async function takes(schema: object, text: string): Promise<boolean> {
