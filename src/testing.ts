@@ -64,9 +64,8 @@ function toIds(ids: unknown, { tokenizer, model }: Parts, context = model.maxCon
   );
   if (odd >= 0) throw wrong(`inputIds[${odd}]`, list[odd], "an id of the vocabulary");
   if (list.length > context) {
-    throw new EngineError("context-overflow", `inputIds has ${list.length} ids, the context has ${context}`, {
-      hint: "give fewer, or load with a larger maxContext",
-    });
+    const hint = "give fewer, or load with a larger maxContext";
+    throw new EngineError("context-overflow", `inputIds has ${list.length} ids, the context has ${context}`, { hint });
   }
   return list;
 }

@@ -115,9 +115,8 @@ export class ModelEngine implements Engine {
     const perTile = this.#perTile(request);
     if (placeholders !== tiles * perTile) {
       const gives = `the images give ${tiles * perTile} (${tiles} tiles)`;
-      throw new EngineError("bad-input", `the prompt has ${placeholders} <IMG_CONTEXT> tokens, ${gives}`, {
-        hint: "put one <image> into the question for every image",
-      });
+      const hint = "put one <image> into the question for every image";
+      throw new EngineError("bad-input", `the prompt has ${placeholders} <IMG_CONTEXT> tokens, ${gives}`, { hint });
     }
     this.#model.mergeIds(inputIds, imageContextId);
   }

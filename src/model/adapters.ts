@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, type EngineError } from "../errors.ts";
 import { type Checkpoint, quote } from "../safetensors/index.ts";
 import { PLAIN } from "../weights/formats.ts";
 import type { Adapted, LoraUpdate } from "../weights/lora.ts";
@@ -14,7 +14,7 @@ export interface Adapter {
 
 const OTHER_BASE = "an adapter goes with the model that it was trained on, whole: give that one";
 
-const bad = (problem: string, hint = OTHER_BASE): EngineError => new EngineError("bad-weights", `the adapter's ${problem}`, { hint });
+const bad = (problem: string, hint = OTHER_BASE): EngineError => badWeights(`the adapter's ${problem}`, hint);
 
 /** `base_model.model.MODULE.lora_A.weight`; what peft has not written itself has the adapter's name before `.weight`. */
 const FACTOR = /^base_model\.model\.(.+)\.lora_([AB])(?:\.\w+)?\.weight$/;

@@ -40,9 +40,8 @@ export interface Tiles {
 /** @throws EngineError bad-input where a context is longer than the model has positions */
 export function checkContext({ maxPositions }: LanguageConfig, maxContext: number): void {
   if (maxContext <= maxPositions) return;
-  throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${maxPositions} positions`, {
-    hint: `use at most ${maxPositions}`,
-  });
+  const hint = `use at most ${maxPositions}`;
+  throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${maxPositions} positions`, { hint });
 }
 
 /** Bytes of all KV caches where nobody says how many, or what USUAL slots need, if that is more. They are taken only where there is room. */
@@ -259,9 +258,8 @@ export class Model {
     const wrong = inputIds.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
     if (wrong >= 0) {
       const has = `token ${wrong} of the prompt is ${described(inputIds[wrong])}`;
-      throw new EngineError("bad-input", `${has}, needs an id from 0 to ${vocabSize - 1}`, {
-        hint: "take ids from this checkpoint's own tokenizer",
-      });
+      const hint = "take ids from this checkpoint's own tokenizer";
+      throw new EngineError("bad-input", `${has}, needs an id from 0 to ${vocabSize - 1}`, { hint });
     }
     const { perTile, places } = layout ?? { perTile: 1, places: [] };
     let k = 0;
