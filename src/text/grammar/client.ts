@@ -5,6 +5,7 @@ import type { Tokenizer } from "../tokenizer.ts";
 import { ebnfOf, Grammars, type Matcher, type Step, vocabularyOf } from "./engine.ts";
 import type { Format } from "./schema.ts";
 import type { Answer, Ask } from "./thread.ts";
+import { QUICK_WORK } from "./work.ts";
 
 /** Where an answer is in its grammar, in whatever thread that is. */
 export type Place = Pick<Matcher, "advance" | "dispose">;
@@ -35,20 +36,23 @@ export async function openGrammars(tokenizer: Tokenizer, rows: number, stopIds: 
   return Grammars.open(tokenizer, rows, stopIds);
 }
 
-/** Grammars in a thread. One that broke off fails those who are in it, and the next comer has another. */
+/**
+ * Grammars in threads: what takes long to compile has one of its own, which is started when it is needed, and holds up no answer but those that
+ * have such a grammar too. One that broke off fails those who are in it, and the next comer has another.
+ */
 class ThreadGrammars implements OpenGrammars {
   readonly #open: () => Promise<Line>;
-  #line: Promise<Line>;
+  readonly #lines: { quick: Promise<Line>; slow?: Promise<Line> };
   #closed = false;
 
   constructor(open: () => Promise<Line>, line: Line) {
     this.#open = open;
-    this.#line = Promise.resolve(line);
+    this.#lines = { quick: Promise.resolve(line) };
   }
 
   async matcher(format: Format): Promise<Place> {
     const grammar = ebnfOf(format);
-    const line = await this.#opened();
+    const line = await this.#opened(grammar.work > QUICK_WORK ? "slow" : "quick");
     const place = await line.ask<number>(grammar);
     return {
       advance: (ids, force, jumped) => line.ask<Step>({ place, ids, force, jumped }),
@@ -56,23 +60,26 @@ class ThreadGrammars implements OpenGrammars {
     };
   }
 
-  async #opened(): Promise<Line> {
+  async #opened(which: "quick" | "slow"): Promise<Line> {
     if (this.#closed) throw disposed();
-    const before = this.#line;
-    const alive = await before.then(
+    const before = this.#lines[which];
+    const alive = await before?.then(
       ({ ended }) => !ended,
       () => false,
     );
-    if (!alive && this.#line === before) this.#line = this.#open();
-    return this.#line;
+    if (this.#closed) throw disposed();
+    if (!alive && this.#lines[which] === before) this.#lines[which] = this.#open();
+    return this.#lines[which]!;
   }
 
   async dispose(): Promise<void> {
     this.#closed = true;
-    await this.#line.then(
-      (line) => line.end(disposed()),
-      () => {},
-    );
+    for (const each of Object.values(this.#lines)) {
+      await each.then(
+        (line) => line.end(disposed()),
+        () => {},
+      );
+    }
   }
 }
 

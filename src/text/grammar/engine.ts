@@ -1,6 +1,7 @@
 import { EngineError } from "../../errors.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { engine } from "../xgrammar.gen.ts";
+import { Kept } from "./kept.ts";
 import { type Format, grammarOf, looseGrammarOf, PROBE } from "./schema.ts";
 
 /** What is used of XGrammar (xgrammar.gen.ts). Its objects live in WebAssembly's memory until they are disposed of. */
@@ -144,10 +145,6 @@ export class Matcher {
   }
 }
 
-const MOST_COMPILED = 32;
-/** Characters of a grammar: what is longer would be compiled for minutes. */
-const MOST_GRAMMAR = 400_000;
-
 let loaded: XGrammar | undefined;
 
 /** GPT-2's alphabet: a printable character for every byte, in which XGrammar takes tokens that are not UTF-8. */
@@ -179,19 +176,14 @@ export function vocabularyOf(tokenizer: Tokenizer, rows: number, stopIds: Readon
 export interface Ebnf {
   ebnf: string;
   loose: string | undefined;
+  /** How much there is to compile (work.ts). */
+  work: number;
 }
 
 /** @throws EngineError bad-input, where a format cannot be enforced */
 export function ebnfOf(format: Format): Ebnf {
-  const ebnf = grammarOf(format);
-  if (ebnf.length <= MOST_GRAMMAR) return { ebnf, loose: looseGrammarOf(format, ebnf) };
-  throw new EngineError("bad-input", `${format.name} is a grammar of ${ebnf.length} characters, at most ${MOST_GRAMMAR} are compiled`, {
-    param: format.name,
-  });
-}
-
-async function disposeOf(compiling: Promise<Disposable[]>): Promise<void> {
-  for (const each of await compiling) each.dispose();
+  const { ebnf, work } = grammarOf(format);
+  return { ebnf, loose: looseGrammarOf(format, ebnf), work };
 }
 
 /** The grammars that were compiled for a tokenizer. */
@@ -200,7 +192,9 @@ export class Grammars {
   readonly #rows: number;
   readonly #compiler: Compiler;
   readonly #doubtful: ReadonlyMap<number, readonly number[]>;
-  readonly #compiled = new Map<string, Promise<Disposable[]>>();
+  readonly #compiled = new Kept<Disposable[]>((all) => {
+    for (const each of all) each.dispose();
+  });
 
   private constructor(info: Disposable, rows: number, compiler: Compiler, doubtful: ReadonlyMap<number, readonly number[]>) {
     this.#info = info;
@@ -229,16 +223,9 @@ export class Grammars {
     return this.begin(ebnfOf(format));
   }
 
-  async begin({ ebnf, loose }: Ebnf): Promise<Matcher> {
-    const compiling = this.#compiled.get(ebnf) ?? this.#compile(loose === undefined ? [ebnf] : [ebnf, loose]);
-    this.#compiled.delete(ebnf);
-    this.#compiled.set(ebnf, compiling); // the last used is the last to go
-    const oldest = this.#compiled.keys().next().value!;
-    if (this.#compiled.size > MOST_COMPILED) {
-      void disposeOf(this.#compiled.get(oldest)!);
-      this.#compiled.delete(oldest);
-    }
-    const [own, other] = await Promise.all((await compiling).map((each) => loaded!.GrammarMatcher.createGrammarMatcher(each)));
+  async begin({ ebnf, loose, work }: Ebnf): Promise<Matcher> {
+    const compiled = await this.#compiled.get(ebnf, work, () => this.#compile(loose === undefined ? [ebnf] : [ebnf, loose]));
+    const [own, other] = await Promise.all(compiled.map((each) => loaded!.GrammarMatcher.createGrammarMatcher(each)));
     return new Matcher(own!, other, this.#rows, this.#doubtful);
   }
 
@@ -247,8 +234,7 @@ export class Grammars {
   }
 
   async dispose(): Promise<void> {
-    for (const compiling of this.#compiled.values()) await disposeOf(compiling);
-    this.#compiled.clear();
+    await this.#compiled.clear();
     this.#compiler.dispose();
     this.#info.dispose();
   }
