@@ -134,6 +134,7 @@ export function program(version = ownVersion()): Command {
     .addOption(new Option("--api-key <key>", "what clients have to bring").env("INTERNVL_API_KEY"))
     .addOption(new Option("--slots <count>", "answers that are decoded together").argParser(upTo(8)).default(8))
     .option("--cors <origin>", "whose pages may ask, or *")
+    .option("--allow-hosts <name...>", "answer under these names, too: what a proxy in front sends as Host")
     .option("--allow-images-from <host...>", "fetch pictures from these hosts (data URLs are always taken)")
     .option("--media-root <folder>", "take pictures below this folder, as file:NAME")
     .addOption(new Option("--max-queue <count>", "answers that may wait (default: 256)").argParser(count))
