@@ -192,11 +192,13 @@ export async function grammarsOf(vocabulary: string, rows: number, stopIds: Read
     for (const each of all) each.dispose();
   });
 
-  async function begin({ ebnf, loose, work }: Ebnf): Promise<Matcher> {
+  function begin({ ebnf, loose, work }: Ebnf): Promise<Matcher> {
     const ebnfs = loose === undefined ? [ebnf] : [ebnf, loose];
-    const grammars = await compiled.get(ebnf, work, () => Promise.all(ebnfs.map((each) => compiler.compileGrammar(each))));
-    const [own, other] = await Promise.all(grammars.map((each) => GrammarMatcher.createGrammarMatcher(each)));
-    return matcherOf(own!, other, rows, doubtful);
+    const compile = () => Promise.all(ebnfs.map((each) => compiler.compileGrammar(each)));
+    return compiled.take(ebnf, work, compile, async (grammars) => {
+      const [own, other] = await Promise.all(grammars.map((each) => GrammarMatcher.createGrammarMatcher(each)));
+      return matcherOf(own!, other, rows, doubtful);
+    });
   }
 
   return {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { ebnfOf } from "../../../src/text/grammar/engine.ts";
 import { Kept } from "../../../src/text/grammar/kept.ts";
 import type { Format } from "../../../src/text/grammar/schema.ts";
@@ -120,18 +120,53 @@ it("of what was compiled the last used stay, and no more than as much as one may
   const dropped: string[] = [];
   const kept = new Kept<string>((each) => dropped.push(each));
   const made: string[] = [];
-  const get = (key: string, work: number) =>
-    kept.get(key, work, async () => {
+  const get = (key: string, work: number, take = async (each: string) => each) => {
+    const make = async () => {
       made.push(key);
       return key;
-    });
+    };
+    return kept.take(key, work, make, take);
+  };
   for (const key of ["a", "b", "a", "c"]) expect(await get(key, MOST_WORK / 2)).toBe(key);
   expect([made, dropped]).toEqual([["a", "b", "c"], ["b"]]); // a was used behind it
   await get("large", MOST_WORK);
   expect(dropped).toEqual(["b", "a", "c"]);
   for (let i = 0; i < 33; i++) await get(`small ${i}`, 1);
   expect(dropped).toEqual(["b", "a", "c", "large", "small 0"]);
-  await expect(kept.get("wrong", 1, () => Promise.reject(new Error("no memory")))).rejects.toThrow("no memory");
+  const taken = kept.take(
+    "wrong",
+    1,
+    () => Promise.reject(new Error("no memory")),
+    async () => expect.unreachable(),
+  );
+  await expect(taken).rejects.toThrow("no memory");
   await kept.clear();
   expect(dropped.length).toBe(37);
+});
+
+it("what is being taken goes only when it was", async () => {
+  const dropped: string[] = [];
+  const kept = new Kept<string>((each) => dropped.push(each));
+  const waits: (() => void)[] = [];
+  const begin = (key: string) =>
+    kept.take(
+      key,
+      MOST_WORK,
+      async () => key,
+      async (each) => {
+        await new Promise<void>((resolve) => waits.push(resolve));
+        expect(dropped).not.toContain(each);
+      },
+    );
+  const all = ["a", "a", "b"].map(begin); // b is as much as one may be: a goes
+  await vi.waitUntil(() => waits.length === 3);
+  waits[0]!();
+  await all[0];
+  expect(dropped).toEqual([]);
+  waits[1]!();
+  await all[1];
+  await vi.waitUntil(() => dropped.length > 0);
+  expect(dropped).toEqual(["a"]);
+  waits[2]!();
+  await all[2];
 });
