@@ -25,6 +25,7 @@ function noFiles(path: string): never {
   });
 }
 
+/** What differs between Node and a page, in a page. */
 export const platform: Platform = {
   requestAdapter,
   untilExit: () => {}, // a page's devices end with it

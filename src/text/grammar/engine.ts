@@ -127,6 +127,7 @@ function matcherOf(
   return matcher;
 }
 
+/** How far an answer is in its grammar. */
 export type Matcher = ReturnType<typeof matcherOf>;
 
 const MOST_COMPILED = 32;
@@ -225,4 +226,5 @@ export async function grammarsOf(vocabulary: string, rows: number, stopIds: Read
   };
 }
 
+/** The grammars of a tokenizer, compiled as they are asked for. */
 export type Grammars = Awaited<ReturnType<typeof grammarsOf>>;
