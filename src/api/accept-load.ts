@@ -55,6 +55,7 @@ export function checkDevices<T extends { device?: unknown; devices?: readonly un
   return options;
 }
 
+/** What `load` takes, each option with its reader. */
 export const LOAD = {
   device,
   devices: severalOf(device),

@@ -80,8 +80,10 @@ const SEND = {
   onProgress: callback<(progress: PromptProgress) => void>(),
 };
 
+/** What `chat` takes, each option with its reader. */
 export const CHAT = { ...SEND, history, system: text };
 
+/** The options of a question that were read, but for its signal and its progress. */
 export type Sent = Read<Omit<typeof CHAT, "signal" | "onProgress">>;
 
 /** The conversation that a question stands for: a text, or messages that end with a user's. */

@@ -19,6 +19,7 @@ export function plainSchema(value: unknown, name: string): unknown {
   return JSON.parse(text);
 }
 
+/** Reads `schema`: a JSON Schema or a regular expression. @throws EngineError bad-input for anything else */
 export const schema: Reader<Format> = (value, name) => {
   if (Object.prototype.toString.call(value) === "[object RegExp]") {
     const { source, flags } = value as RegExp;

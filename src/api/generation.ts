@@ -34,6 +34,7 @@ export interface GenerationOptions {
   schema?: Schema | undefined;
 }
 
+/** How an answer is generated: the options that were read, with their defaults. */
 export interface Generation {
   maxTokens: number;
   sampling: Sampling;

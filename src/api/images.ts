@@ -29,12 +29,15 @@ export type ImageLike =
   | HTMLVideoElement
   | VideoFrame;
 
+/** Whether a value is an ArrayBuffer, of this realm or another, shared or not. */
 export const isBuffer = (value: object): value is ArrayBuffer =>
   /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(value));
+/** Whether a value is a Blob, told by its members: it may come from another realm. */
 export const isBlob = (value: object): value is Blob => has(value, "arrayBuffer", "size");
 /** Pixels in sRGB; an ImageData in another colour space is converted as the other image objects are. */
 export const isSrgb = (value: object): boolean =>
   has(value, "data", "width", "height") && ((value as Partial<ImageData>).colorSpace ?? "srgb") === "srgb";
+/** Whether a value is a URL object, and no element or location that has an address too. */
 export const isUrlObject = (value: object): value is URL => has(value, "href", "protocol") && !has(value, "naturalWidth");
 
 /**
@@ -79,6 +82,7 @@ async function rgbOf(image: ImageLike, options: ImageOptions): Promise<RgbImage>
   throw wrong(name, image, "a picture", GIVE);
 }
 
+/** All bytes of a Blob. @throws EngineError bad-image where it is too large, or cannot be read any more */
 export async function bytesOfBlob(name: string, blob: Blob): Promise<Uint8Array> {
   if (blob.size > MOST_BYTES) throw badImage(`${name} has ${blob.size} bytes, at most ${MOST_BYTES} are allowed`, "Give a smaller file.");
   try {

@@ -57,6 +57,7 @@ export interface Asked {
 /** The texts of a message that came as several: the template says how they are joined. Beside them the one text has them line below line. */
 export type Texts = readonly string[] | undefined;
 
+/** A question that was answered. */
 export interface Turn {
   asked: Asked;
   answer: string;
@@ -77,6 +78,7 @@ export interface SessionStart extends Omit<Conversation, "open"> {
   systemSaid: boolean;
 }
 
+/** Reads how many tiles a picture may have at most. */
 export const tileCount: Reader<number> = number("an integer from 1 to 40", (v) => Number.isInteger(v) && v >= 1 && v <= 40);
 
 /** A reader that calls its value by where it stands. */

@@ -15,6 +15,7 @@ import { storedFormat, type WeightFormat } from "../weights/formats.ts";
 import { GpuWeights } from "../weights/gpu-weights.ts";
 import type { TensorSource } from "../weights/tensor-source.ts";
 
+/** How a model's weights are loaded, and over which devices. */
 export interface ModelLoadOptions extends Omit<ModelOptions, "parts"> {
   /** Devices beside the first one, over which the decoder's layers are split. */
   beside?: readonly Gpu[] | undefined;

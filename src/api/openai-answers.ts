@@ -15,6 +15,7 @@ export interface Asking {
   generation: Generation;
 }
 
+/** What is told of an answer besides its text. */
 export interface AnswersOptions {
   /** How many of the most probable tokens come beside each token; undefined: no probabilities at all. */
   logprobs?: number | undefined;

@@ -2,7 +2,9 @@ import { isRecord } from "../options.ts";
 import { overlap } from "../text/stream.ts";
 import type { ChatToolCallDelta } from "./openai-types.ts";
 
+/** Before a call of a tool, in what the model writes. */
 export const OPEN = "<tool_call>";
+/** Behind a call of a tool. */
 export const CLOSE = "</tool_call>";
 
 /** How a call begins whose name is known and whose arguments come next. */

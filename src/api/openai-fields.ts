@@ -8,6 +8,7 @@ export function unsupported(param: string, what = param, hint?: string): EngineE
   return new EngineError("bad-input", `${what} is not supported by this server`, { param, hint });
 }
 
+/** A reader of a field that does nothing here: taken where it asks for nothing. @throws EngineError bad-input where it asks for something */
 export const never =
   (isOff: (value: unknown) => boolean): Reader<undefined> =>
   (value, name) => {
@@ -15,6 +16,7 @@ export const never =
     return undefined;
   };
 
+/** Reads an object of any fields. */
 export const record: Reader<Record<string, unknown>> = (value, name) => {
   if (!isRecord(value)) throw wrong(name, value, "an object");
   return value;

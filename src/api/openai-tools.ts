@@ -85,5 +85,7 @@ export function toolCalls(value: unknown, at: string): { name: string; arguments
   });
 }
 
+/** A call of a tool as the model writes it. */
 export const callText = (call: { name: string; arguments: unknown }): string => `${OPEN}\n${pythonJson(call)}\n${CLOSE}`;
+/** What a tool has answered, as the model reads it. */
 export const responseText = (said: string): string => `<tool_response>\n${said}\n</tool_response>`;

@@ -25,6 +25,7 @@ export interface Picture {
   key?: string | undefined;
 }
 
+/** Whether a value is raw pixels: `{ data, width, height }`. */
 export const isPixels = (value: object): value is RawImage | StoredPixels => has(value, "data", "width", "height");
 /** Objects that only a page has: an img, a canvas, a video, a frame of one, a bitmap. */
 const isShown = (value: object): boolean =>

@@ -53,6 +53,7 @@ export interface PromptOptions extends PictureOptions {
 /** What `chat` takes: pictures and what was said before, and how the answer is generated. */
 export interface ChatOptions extends PromptOptions, GenerationOptions {}
 
+/** A question as the model takes it: ids, with the tiles that its visual tokens stand for. */
 export interface PreparedPrompt {
   inputIds: number[];
   /** The tiles of all pictures, in the order of their visual tokens. */

@@ -50,6 +50,7 @@ export async function portableAsk(ask: Ask): Promise<Portable<Ask>> {
   return { value, transfer };
 }
 
+/** A batch's item as a worker can take it, and what of it moves over. */
 export async function portableItem({ ask, more }: AcceptedItem): Promise<Portable<AcceptedItem>> {
   const { value, transfer } = await portableAsk(ask);
   return { value: { ask: value, more }, transfer };

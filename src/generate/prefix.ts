@@ -5,6 +5,7 @@ export interface Held {
   tiles: readonly string[];
 }
 
+/** What an empty cache holds. */
 export const NOTHING: Held = { ids: [], tiles: [] };
 
 /**

@@ -12,6 +12,7 @@ export interface Slot<Job> {
   used: number;
 }
 
+/** A slot that nobody has had yet. */
 export const newSlot = <Job>(index: number): Slot<Job> => ({ index, held: NOTHING, job: undefined, used: 0 });
 
 /** What a prompt would leave in a cache, and how many visual tokens each of its tiles has. */

@@ -19,4 +19,5 @@ export const newCounters = () => ({
   cpuMs: 0,
 });
 
+/** A device's counters. */
 export type Counters = ReturnType<typeof newCounters>;

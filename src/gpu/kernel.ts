@@ -9,6 +9,7 @@ import type { LateShaderName } from "./shaders-late.gen.ts";
 /** How a binding is used: `u` uniform, `r` read-only storage, `w` storage that is written, `t` a texture of vec4s that is read. */
 export type BindingKind = "u" | "r" | "w" | "t";
 
+/** A shader or library of this package by its name, whether a page has it at once or fetches it when it is needed. */
 export type ShaderName = EarlyShaderName | LateShaderName;
 
 /** The library's WGSL as far as it is here. */
@@ -43,6 +44,7 @@ interface KernelOptions {
   bindings: string;
 }
 
+/** A compiled kernel, and the layout that its bind groups have to have. */
 export interface Kernel {
   pipeline: GPUComputePipeline;
   layout: GPUBindGroupLayout;
@@ -124,4 +126,5 @@ export function kernelsOf(device: GPUDevice, wait: Wait, counters: Counters, pin
   };
 }
 
+/** The pipelines of a device. */
 export type Kernels = ReturnType<typeof kernelsOf>;

@@ -39,6 +39,7 @@ export const STEP_BYTES = 16 + 2 * 4 * MAX_SLOTS;
 const PARAMS_BYTES = 64; // the largest Params, rounded up to 16
 const PARAMS_STRIDE = 256; // minUniformBufferOffsetAlignment is at most this
 
+/** Workgroups of a dispatch, in x, y and z. */
 export type Grid = readonly [number, number, number];
 
 /** One run of a kernel in a program. */

@@ -56,4 +56,5 @@ export function readRing({ memory }: Gpu, depth: number, bytes: number) {
   };
 }
 
+/** Buffers that bring results back to the CPU, several on their way at once. */
 export type ReadRing = ReturnType<typeof readRing>;

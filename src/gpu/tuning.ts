@@ -50,6 +50,7 @@ export async function openTuning(kept: Choices | undefined, now = () => performa
   };
 }
 
+/** What was measured of a device's kernels. */
 export type Tuning = Awaited<ReturnType<typeof openTuning>>;
 
 const FILE = "tuning.json";

@@ -36,10 +36,12 @@ async function unlessReadOnly(store: FileStore, work: () => Promise<void>): Prom
   }
 }
 
+/** Behind the name of a file that is not whole yet. */
 export const PARTIAL = ".internvl-partial";
 /** Behind the name of a file from a plain address: what the server said about it. */
 export const NOTES = ".internvl.json";
 
+/** SHA-256 of a text in UTF-8, in hexadecimal. */
 export function sha256Of(text: string): string {
   const hash = newSha256();
   hash.update(new TextEncoder().encode(text));
@@ -54,6 +56,7 @@ export function checkPlainName(name: string): void {
   if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`);
 }
 
+/** Whether a revision is a commit: what lies there never changes. */
 export const isCommit = (text: string): boolean => /^[0-9a-f]{40}$/.test(text);
 
 async function exists(store: FileStore, path: string): Promise<boolean> {
@@ -62,6 +65,7 @@ async function exists(store: FileStore, path: string): Promise<boolean> {
   return source !== undefined;
 }
 
+/** The folder of a repository in Hugging Face's cache. */
 export const repoFolder = (id: string): string => `models--${id.replaceAll("/", "--")}`;
 
 /** The id whose folder this is; `undefined` for any other folder. Names hold no `--`. */

@@ -16,6 +16,7 @@ const isTensors = (name: string): boolean => name.endsWith(".safetensors");
 const UNTOLD = 64 * 2 ** 30; // bytes
 const SPARE = 2 ** 30; // bytes of the disk that such a file leaves
 
+/** What fetching a checkpoint's files works with. */
 export interface FetchContext {
   /** The files of its kind. */
   names: FileNames;

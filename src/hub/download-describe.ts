@@ -64,6 +64,7 @@ async function isReallyPage(t: Transport, url: string, signal: AbortSignal | und
   return false; // an empty file
 }
 
+/** How a server is asked what a file is. */
 export interface DescribeOptions {
   signal?: AbortSignal | undefined;
   /** How often to try before the server counts as unreachable. */

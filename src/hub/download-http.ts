@@ -89,6 +89,7 @@ export async function request(
   throw new EngineError("network", `${shown(url)} redirects more than ${MAX_REDIRECTS} times`, { hint: "check the address" });
 }
 
+/** What a request asks for. */
 export interface RequestOptions {
   method?: "GET" | "HEAD";
   headers?: Record<string, string>;
@@ -132,6 +133,7 @@ export function toldSha256(first: Answer["first"]): string | undefined {
   return Array.from(atob(digest[1]!), (character) => character.charCodeAt(0).toString(16).padStart(2, "0")).join("");
 }
 
+/** The hint where a download stops. */
 export const KEPT = "check the address and the connection; what was fetched is kept";
 
 const FIRST_WAIT = 1_000; // ms
@@ -190,6 +192,7 @@ export function pageError(name: string, url: string): EngineError {
   return new EngineError("network", `the server sent an HTML page in place of ${name} (${shown(url)})`, { hint, cause: { page: true } });
 }
 
+/** Whether an error says that the server has sent an HTML page. */
 export const isPageError = (error: unknown): boolean => ((error as EngineError | undefined)?.cause as { page?: boolean })?.page === true;
 
 /** Whether the server says that its answer is a page. */

@@ -38,6 +38,7 @@ export interface Download {
   partial: string;
 }
 
+/** What downloading a file works with. */
 export interface DownloadContext {
   transport: Transport;
   store: FileStore;

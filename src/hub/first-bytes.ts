@@ -3,6 +3,7 @@
 /** How many bytes of a file's beginning are enough to tell what it is. */
 export const ENOUGH = 256;
 
+/** How a file begins, a character for each byte. */
 export const beginning = (bytes: Uint8Array): string => new TextDecoder("latin1").decode(bytes.subarray(0, ENOUGH));
 
 /** Whether a file begins as a web page does; any markup counts where the server says that it is one. */

@@ -25,6 +25,7 @@ export interface HubOptions {
   fetch?: typeof fetch | undefined;
 }
 
+/** Where files on a server are looked for, and how they are fetched. */
 export interface RemoteOptions extends HubOptions, Partial<Pick<Transport, "sleep" | "random" | "idle">> {
   /** What is looked for: by default a model's files. */
   names?: FileNames | undefined;
@@ -194,7 +195,11 @@ async function rangesAt(address: Address, options: RemoteOptions): Promise<Weigh
   return rangeSource(transport, address.base, options.signal);
 }
 
+/** The files of `org/name` on Hugging Face, by way of the cache. */
 export const openHub = (id: string, options: RemoteOptions) => openAddress(hubAddress(id, options), options);
+/** The files of a folder on a server, by way of the cache. */
 export const openUrl = (url: string, options: RemoteOptions) => openAddress(urlAddress(url, options), options);
+/** The files of `org/name`, of which only what is read is fetched; nothing is kept. */
 export const openHubRanges = (id: string, options: RemoteOptions) => rangesAt(hubAddress(id, options), options);
+/** The files of a folder on a server, of which only what is read is fetched; nothing is kept. */
 export const openUrlRanges = (url: string, options: RemoteOptions) => rangesAt(urlAddress(url, options), options);

@@ -12,6 +12,7 @@ export interface FileNames {
   small: readonly string[];
 }
 
+/** How the files of a model are called. */
 export const MODEL_FILES: FileNames = {
   config: "config.json",
   single: SINGLE_NAME,

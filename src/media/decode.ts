@@ -7,6 +7,7 @@ import { badImage, checkDimensions, DAMAGED, type ImageLimits, type RgbImage } f
 import { decodeWithJs } from "./jpeg.ts";
 import { type JpegParts, readJpeg } from "./jpeg-structure.ts";
 
+/** How a picture's file is decoded. */
 export interface DecodeOptions extends ImageLimits {
   /** Put before messages: a file name, "image 2". */
   name?: string | undefined;

@@ -29,6 +29,7 @@ export function badImage(message: string, hint: string, cause?: unknown): Engine
   return new EngineError("bad-image", message, { hint, cause });
 }
 
+/** The hint for a file that is damaged. */
 export const DAMAGED = "The file is damaged or incomplete: fetch or export it again.";
 
 /** The error for a file that ends before its picture does. */

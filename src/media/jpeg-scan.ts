@@ -38,6 +38,7 @@ export function unitsOf({ width, height, components }: JpegFrame, scan: ScanHead
   return across * down;
 }
 
+/** The data of a scan, and what was seen of its restart markers. */
 export interface ScanData {
   /** The entropy-coded data without fill bytes and without a restart marker behind its last interval. */
   data: Uint8Array;

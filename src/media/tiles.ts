@@ -2,6 +2,7 @@ import { EngineError } from "../errors.ts";
 import type { RgbImage } from "./image.ts";
 import { resize } from "./resize.ts";
 
+/** How a picture is cut into tiles. */
 export interface TileOptions {
   /** Most tiles without the thumbnail; 12 by default. */
   maxTiles?: number;
@@ -13,6 +14,7 @@ export interface TileOptions {
   thumbnail?: boolean;
 }
 
+/** A picture cut into tiles. */
 export interface Tiles {
   grid: [columns: number, rows: number];
   count: number; // columns × rows, plus 1 with a thumbnail

@@ -26,6 +26,7 @@ const NAMES = {
   unknown: "of no known format",
 } as const;
 
+/** A format as its first bytes tell it, of pictures and of files that are none. */
 export type ImageFormat = keyof typeof NAMES;
 
 const CONVERT = "Convert it to PNG or JPEG, or give decoded pixels as { data, width, height }.";

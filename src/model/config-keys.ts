@@ -43,6 +43,8 @@ const UNUSED_EXPERTS: readonly string[] = [
   ...["use_residual", "use_rts", "use_weighted_residual"],
 ];
 
+/** Whether a key of a configuration changes nothing that is computed. */
 export const isHarmless = (key: string): boolean => HARMLESS.includes(key) || HARMLESS_KINDS.test(key);
 
+/** The same for `vision_config`, where InternVL3 also has sizes of experts that it does not use. */
 export const isHarmlessInVision = (key: string): boolean => isHarmless(key) || UNUSED_EXPERTS.includes(key);

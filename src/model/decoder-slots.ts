@@ -54,6 +54,7 @@ export const buffersOf = ({ keys, values }: KvCache): GPUBuffer[] => [keys, valu
 
 const gpusOf = (stages: readonly Stage[]): Gpu[] => [...new Set(stages.map(({ gpu }) => gpu))];
 
+/** Records the copies that bring a step's results out. */
 export type CopyOut = (encoder: GPUCommandEncoder) => void;
 
 /** Slots, whose sequences are decoded together: their KV caches and the recorded programs. */

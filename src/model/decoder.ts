@@ -10,6 +10,7 @@ import type { MatrixRows, Weights } from "../weights/weights.ts";
 import type { LanguageConfig } from "./config.ts";
 import type { Stage } from "./stages.ts";
 
+/** The weights of a layer of the decoder. */
 export interface DecoderLayer {
   attentionNorm: NormWeights; // [H]
   qkv: Matrix; // [(heads + 2 kvHeads) · headDim, H]: q heads | k heads | v heads
@@ -21,6 +22,7 @@ export interface DecoderLayer {
   down: Matrix; // [H, I]
 }
 
+/** The weights of the decoder. */
 export interface DecoderWeights {
   embed: Matrix; // [vocab, H]
   layers: DecoderLayer[];

@@ -22,7 +22,9 @@ export const DECODERS = {
   LlamaForCausalLM: { modelType: "llama", positions: 2048, headDim: "divided unless said" },
 } as const satisfies Record<string, DecoderKind>;
 
+/** A decoder that loads, as its configuration calls it. */
 export type Architecture = keyof typeof DECODERS;
+/** The decoders that load. */
 export const ARCHITECTURES = Object.keys(DECODERS) as Architecture[];
 
 /**

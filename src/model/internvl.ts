@@ -56,6 +56,7 @@ export interface SlotBound {
   kvBytes?: number | undefined;
 }
 
+/** How a model is laid out over devices, how precise it is, and how many slots it has. */
 export interface ModelOptions extends SlotBound {
   /** The decoder's layers over the devices: all of them on one by default. */
   parts?: readonly Part[] | undefined;

@@ -13,6 +13,7 @@ export interface LoraConfig {
 }
 
 const FILE = "adapter_config.json";
+/** The hint for an adapter of a kind that is not merged here. */
 export const MERGE = "merge it into its base model with peft (merge_and_unload), and give that";
 
 /** Settings that change what is computed, by the value with which they do not. */

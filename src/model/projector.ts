@@ -5,6 +5,7 @@ import type { Activation, Matrix, Vector } from "../tensor/tensor.ts";
 import type { Weights } from "../weights/weights.ts";
 import type { Layout } from "./families.ts";
 
+/** The weights between the vision tower and the decoder: 4C in, H out. */
 export interface ProjectorWeights {
   norm: NormWeights; // [4C]
   linear1: Matrix; // [H, 4C]

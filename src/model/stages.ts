@@ -42,6 +42,7 @@ export interface Order {
   idle(): Promise<void>;
 }
 
+/** What there is to wait for where nothing is on its way. */
 export const NOW = Promise.resolve();
 
 /** Of one device: its queue keeps the order. */

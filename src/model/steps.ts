@@ -5,10 +5,12 @@ import type { ModelConfig } from "./config.ts";
 
 /** Tokens of a prompt in one step, the best first. A large GPU is full with 2048; a CPU adapter, and a phone, with the last. */
 const CHUNKS = [2048, 1024, 512] as const;
+/** Tokens of a step on a CPU adapter and a phone, and where a GPU has no room for more. */
 export const SMALL_CHUNK = CHUNKS[2];
 
 /** Tiles in one vision step: a phone's memory is small. */
 export const TILES = 4;
+/** Tiles in one vision step at most. */
 export const mostTiles = ({ mobile }: { mobile: boolean }): number => (mobile ? 1 : TILES);
 
 /** f32 values of a prompt's token that live at once beside its residual, at most: gate and up where they are products of their own, what comes of them, and the norm. */

@@ -13,10 +13,12 @@ export interface Resolved {
   tensors(gpu: Gpu, format: WeightFormat): TensorSource;
 }
 
+/** Makes the model's tensors of those that a checkpoint and its adapters hold. */
 export type Resolve = (config: ModelConfig, files: Checkpoint, adapters?: readonly Adapter[]) => Resolved;
 
 /** The tensors of an open checkpoint, by the names and shapes in its files. */
 export const storedShapes = ({ tensors }: Pick<Checkpoint, "tensors">): Map<string, StoredShape> =>
   new Map([...tensors].map(([name, { info }]) => [name, info]));
 
+/** Where the files hold the model's tensors as they are: neither packed nor to be merged. */
 export const asStored: Resolve = (_, files) => ({ shapes: storedShapes(files), tensors: (gpu) => fileTensors(gpu, files) });

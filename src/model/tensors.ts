@@ -13,6 +13,7 @@ import { VISION_NAMES } from "./vision-names.ts";
 
 export type { TensorShape } from "../weights/recording-weights.ts";
 
+/** The weights of a model. */
 export interface ModelWeights {
   vision: VisionWeights;
   projector: ProjectorWeights;

@@ -17,6 +17,7 @@ export interface VisionNames {
   ls2: string;
 }
 
+/** How each layout calls the vision tower's tensors. */
 export const VISION_NAMES: Readonly<Record<Layout, VisionNames>> = {
   original: {
     classEmbedding: "embeddings.class_embedding",

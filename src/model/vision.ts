@@ -25,6 +25,7 @@ interface VisionLayer {
   ls2: Vector; // [C]
 }
 
+/** The weights of the vision tower. */
 export interface VisionWeights {
   patch: Matrix; // [C, 3 · patch²]
   patchBias: Vector; // [C]

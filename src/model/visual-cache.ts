@@ -67,4 +67,5 @@ export function visualCache(rows: number) {
   };
 }
 
+/** Visual tokens that are held on the GPU, by their tiles' content. */
 export type VisualCache = ReturnType<typeof visualCache>;

@@ -9,6 +9,7 @@ import { type HeadNorm, needRope, ropeAppend } from "./rope.ts";
 
 const MAX_HEAD = 128; // a thread holds 32 columns of its sums at most
 
+/** What can be asked of attention beside its operands. */
 export interface AttentionOptions {
   /** A variant by its name, instead of the one chosen for the adapter: for tests and benchmarks. */
   variant?: AttentionVariant | undefined;

@@ -16,9 +16,11 @@ export function need(ok: boolean, op: string, problem: string): asserts ok {
   if (!ok) throw new EngineError("bad-input", `${op}: ${problem}`);
 }
 
+/** @throws EngineError bad-input where a width is not a positive multiple of 4 */
 export const needVec4s = (op: string, name: string, width: number): void =>
   need(width > 0 && width % 4 === 0, op, `${name} is ${width}, it must be a positive multiple of 4`);
 
+/** @throws EngineError bad-input where an operand has another width than the op needs */
 export function needWidth(op: string, x: Activation | Vector, width: number): void {
   const has = "length" in x ? x.length : x.width;
   need(has === width, op, `${x.label} has width ${has}, needs ${width}`);
@@ -36,6 +38,7 @@ export function needActivation(program: Program, op: string, x: Activation, widt
   needRoom(op, x.label, x.buffer, program.maxRows(x.rows) * width * 4);
 }
 
+/** @throws EngineError bad-input where a vector has another length, or its storage less room */
 export function needVector(op: string, x: Vector, length: number): void {
   needWidth(op, x, length);
   needRoom(op, x.label, x.buffer, length * 4);

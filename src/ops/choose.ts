@@ -29,10 +29,15 @@ interface Ops {
 }
 type Op = keyof Ops;
 type Variant<O extends Op> = (typeof VARIANTS)[O][number];
+/** A way to compute a product, by its name. */
 export type MatmulVariant = Variant<"matmul">;
+/** A way to compute attention of many tokens. */
 export type AttentionVariant = Variant<"attention">;
+/** A way to compute attention of one token over the cache. */
 export type DecodeVariant = Variant<"decode">;
+/** A way to norm rows. */
 export type NormVariant = Variant<"norm">;
+/** A way to norm the heads of q and k. */
 export type QkNormVariant = Variant<"qkNorm">;
 
 /** Variants in the order in which they are tried: the first whose needs are met is taken. Where the device tunes, all of those are timed. */
@@ -103,6 +108,7 @@ whenOpened("gpu", async ({ matrixSyntax }) => {
   if (matrixSyntax) await bringMatrixKernels();
 });
 
+/** Loads what runs on matrix units. @throws EngineError network */
 export async function bringMatrixKernels(): Promise<void> {
   more.gpu = (await late("the kernels of matrix units", import("./matrix/index.ts"))).KERNELS;
 }

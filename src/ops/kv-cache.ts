@@ -63,6 +63,7 @@ export const createCaches = (memory: Memory, c: Layers, context: number, slots: 
 
 /** The libraries that read vec4s of keys and values, and that append to them. */
 export const kvReader = ({ dtype }: Pick<KvCache, "dtype">): ShaderName => `lib/kv.${dtype}`;
+/** The libraries of kernels that write to a cache, by the format of its keys and values. */
 export const kvWriter = ({ dtype }: KvCache): readonly ShaderName[] =>
   dtype === "f16" ? ["lib/half", "lib/append.f16"] : ["lib/append.f32"];
 

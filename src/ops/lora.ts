@@ -2,6 +2,7 @@ import type { Program } from "../gpu/program.ts";
 import type { Bindable } from "../tensor/tensor.ts";
 import { f32Bits, need, needRoom, needVec4s } from "./check.ts";
 
+/** A stretch of a matrix, and the adapter's factors that are added to it. */
 export interface Merge {
   /** f32: the elements `first` … `first + elements` of a matrix [.., inner], from element `at` on; all three are multiples of 4. */
   to: Bindable;

@@ -52,4 +52,5 @@ export interface MatmulKernel {
   plan(gpu: Gpu, shape: MatmulShape): MatmulPlan;
 }
 
+/** The formats of weights in groups of 32 along K. */
 export const QUANTIZED: readonly MatrixDtype[] = ["q8", "q4"];

@@ -20,6 +20,7 @@ const WORKGROUPS = 256; // two for each core of a large GPU: with fewer a part o
 const LONG = 1024; // elements of K a split whose sums cost little to write and read once more
 const SHORT = 256;
 
+/** How a product is divided among workgroups. */
 export interface Tiling {
   tile: Tile;
   /** Parts of K that workgroups of their own sum up. */
@@ -44,6 +45,7 @@ export function tilingOf(tiles: readonly Tile[], rows: number, { n, k, gated }: 
 
 const workgroups = (tile: Tile, rows: number, n: number): number => Math.ceil(n / tile.columns) * Math.ceil(rows / tile.rows);
 
+/** Workgroups of a product [rows, n]: tiles across and down, and the splits of K. */
 export const gridOf = ({ tile, splits }: Tiling, rows: number, n: number): Grid => [
   Math.ceil(n / tile.columns),
   Math.ceil(rows / tile.rows),

@@ -13,6 +13,7 @@ import type { Shape } from "./needs.ts";
 import { type NormWeights, norm } from "./norm.ts";
 import { swiglu } from "./rowwise.ts";
 
+/** What is fused with a product, and how it may be computed. */
 export interface MatmulOptions {
   /** RMSNorm of the rows of x first: in front of the same product where the variant can (few rows), else in a dispatch of its own. */
   norm?: NormWeights | undefined;

@@ -8,6 +8,7 @@ export interface NormKernel {
   plan(gpu: Gpu): NormPlan;
 }
 
+/** The kernel of a norm. */
 export interface NormPlan {
   source: KernelSource;
   /** After lib/step. */

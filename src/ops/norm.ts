@@ -10,6 +10,7 @@ export interface NormWeights {
   eps: number;
 }
 
+/** What can be asked of a norm beside its operands. */
 export interface NormOptions {
   /** Only the step's last row, giving [1, width]. */
   last?: boolean;

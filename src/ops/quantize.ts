@@ -5,6 +5,7 @@ import { need, needRoom } from "./check.ts";
 /** A stored dtype: what a conversion reads. */
 export type PlainDtype = "f32" | "f16" | "bf16";
 
+/** A stretch of weights that changes its format. */
 export interface Conversion {
   /** Elements in `from`'s dtype, from the start of this storage. */
   source: Bindable;

@@ -26,6 +26,7 @@ export interface Sampling {
   seed: number;
 }
 
+/** The most probable token every time. */
 export const GREEDY: Sampling = {
   temperature: 0,
   topK: 0,
@@ -43,6 +44,7 @@ export const MOST_BIASES = 1024;
 /** Most probable ids that a step reports, where it reports any. */
 export const TOP = 20;
 const BLOCK = 2048; // logits a workgroup
+/** Passes of the searches for top-k and top-p: 8 bits of a key each, 4 passes for either. */
 export const PASSES = 8;
 const BINS = 256;
 const MAX_VOCABULARY = 2 ** 20; // the limbs of the masses are summed in u32
@@ -83,6 +85,7 @@ export interface SampleState {
   tells: boolean;
 }
 
+/** How many blocks of logits a vocabulary has: a workgroup looks at one. */
 export const blocksOf = (vocabSize: number): number => Math.ceil(vocabSize / BLOCK);
 const maskWords = (vocabSize: number): number => Math.ceil(vocabSize / 32);
 
@@ -113,9 +116,11 @@ export function sampleState(take: (label: string, bytes: number) => GPUBuffer, s
   };
 }
 
+/** The state of sampling for some slots, on the GPU. @throws EngineError limit-exceeded, out-of-memory */
 export const createSampleState = (memory: Memory, slots: number, vocabSize: number): SampleState =>
   sampleState((label, bytes) => memory.create(label, bytes), slots, vocabSize);
 
+/** Frees it. */
 export function destroySampleState(memory: Memory, state: SampleState): void {
   for (const buffer of Object.values(state)) if (typeof buffer === "object" && "destroy" in buffer) memory.destroy(buffer);
 }

@@ -13,6 +13,7 @@ export interface SyntheticRule {
 
 const THREADS = 256;
 
+/** Where elements of a synthetic tensor go, and which. */
 export interface SyntheticTarget {
   /** The first element, and how many. */
   element: number;

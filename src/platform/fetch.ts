@@ -80,6 +80,7 @@ export async function* piecesOf(response: Response, idle: number): AsyncGenerato
   }
 }
 
+/** What a fetch may take at most. */
 export interface FetchLimits {
   /** How messages call what is fetched: `image 2`. */
   what: string;

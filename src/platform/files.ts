@@ -23,6 +23,7 @@ const WORDS: Readonly<Record<string, string>> = {
   EROFS: "the disk is read-only",
 };
 
+/** The code of Node's error (`ENOENT`, …); empty where it has none. */
 export const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException | undefined)?.code ?? "";
 
 /** `undefined` in place of "there is no such file". */

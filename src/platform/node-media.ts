@@ -113,4 +113,5 @@ async function readBelow(folder: string, path: string, maxBytes: number): Promis
   }
 }
 
+/** Where a server takes pictures from in Node: public addresses, and files below a folder. */
 export const media: Media = { fetchPublic: (url, limits) => fetchPublic(url, limits), readBelow };

@@ -6,6 +6,7 @@ import { codeOf, makeFolder, unlessMissing, unreadable, wordsOf } from "./files.
 import { lock } from "./node-lock.ts";
 import { type FileStore, type FileWriter, MOST_TEXT, type Sha256, type StoreEntry } from "./store.ts";
 
+/** SHA-256 by Node's own hash. */
 export function nodeSha256(): Sha256 {
   const hash = createHash("sha256");
   return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest("hex") };

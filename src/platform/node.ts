@@ -183,6 +183,7 @@ async function openStore(kind: "hub" | "urls" | "out", folder?: string): Promise
   return nodeStore(expandHome(root), choice, openFile);
 }
 
+/** What differs between Node and a page, in Node. */
 export const platform: Platform = {
   requestAdapter,
   untilExit,

@@ -54,6 +54,7 @@ export interface OpenVideo {
   close(): Promise<void>;
 }
 
+/** A video that is to be opened. */
 export interface VideoJob {
   /** A path (Node), a file, or its bytes. */
   video: string | Blob | Uint8Array;
@@ -72,6 +73,7 @@ export interface PortableImage {
   transfer: Transferable[];
 }
 
+/** What fetching a server's picture may take at most. */
 export interface MediaLimits {
   maxBytes: number;
   /** For all of it: name, connection, answer. */

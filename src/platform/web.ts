@@ -24,6 +24,7 @@ function noFiles(path: string): never {
   throw new EngineError("bad-input", `a page cannot read the local path ${JSON.stringify(path)}`, { hint });
 }
 
+/** What differs between Node and a page, in a page. */
 export const platform: Platform = {
   requestAdapter,
   untilExit: () => {}, // a page's devices end with it

@@ -37,6 +37,7 @@ export class SafetensorsError extends Error {
 
 /** What is wrong with a file that `git clone` has left without its content. */
 export const LFS_PROBLEM = "is a Git LFS pointer: the file itself has not been fetched";
+/** The hint where Git LFS has left a pointer in place of a file. */
 export const LFS_HINT = "run `git lfs pull` in the folder";
 
 /** How many UTF-16 units of a name a message shows. */

@@ -110,4 +110,5 @@ export interface Header {
 
 /** The names a checkpoint is found by, as the transformers library writes them. */
 export const INDEX_NAME = "model.safetensors.index.json";
+/** The name of a checkpoint's file that holds all tensors. */
 export const SINGLE_NAME = "model.safetensors";

@@ -14,6 +14,7 @@ export class Refusal extends Error {
   }
 }
 
+/** An error as OpenAI's API answers it. */
 export interface Failure {
   status: number;
   headers: Record<string, string>;

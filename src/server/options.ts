@@ -61,6 +61,7 @@ const DEFAULTS = {
   maxSeconds: 600,
 };
 
+/** The options of a server, with their defaults. */
 export type Settings = Read<typeof SHAPE> & { [K in keyof typeof DEFAULTS]: (typeof DEFAULTS)[K] };
 
 /** @throws EngineError bad-input */

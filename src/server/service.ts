@@ -11,6 +11,7 @@ export interface Service {
   readonly stopping?: boolean | undefined;
 }
 
+/** Whether a server was given a service, which may have no model yet, instead of a model. */
 export const isService = (given: object): given is Service => "vlm" in given;
 
 /** What a service is up to: ready with its parts, or a word why not. */

@@ -18,6 +18,7 @@ export const GROUP = 32;
 /** Elements along K that share a zero point and a scale in AWQ's packed matrices. */
 export const AWQ_GROUP = 128;
 
+/** Whether elements share scales, in groups of 32. */
 export const isQuantized = (dtype: MatrixDtype): dtype is "q8" | "q4" => dtype === "q8" || dtype === "q4";
 
 /** How many elements a shape has. */

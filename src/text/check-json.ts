@@ -5,6 +5,7 @@ import type { AddedToken } from "./special-tokens.ts";
 
 type Json = Record<string, unknown>;
 
+/** The hint for a tokenizer's file that is damaged. */
 export const REFETCH = "The file is damaged or incomplete: fetch it again.";
 const OTHER_MODEL = "Use the tokenizer files of this very checkpoint.";
 
@@ -16,6 +17,7 @@ const refusal =
 /** Ids of tokens that other files give, by the token's text. */
 export type OtherIds = ReadonlyMap<string, { id: number; file: string }>;
 
+/** What a tokenizer's file is held against. */
 export interface Expected {
   /** How messages call the file. */
   file: string;

@@ -161,4 +161,5 @@ export function encoderOf(json: Json, known?: Bpe) {
   };
 }
 
+/** What makes ids of texts. */
 export type Encoder = ReturnType<typeof encoderOf>;

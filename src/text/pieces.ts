@@ -131,4 +131,5 @@ export function pieceJoiner({ broken, dropsFirstSpace, cleaning }: Joining) {
   };
 }
 
+/** What makes text of an answer's pieces. */
 export type PieceJoiner = ReturnType<typeof pieceJoiner>;

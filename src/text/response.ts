@@ -14,12 +14,14 @@ export function finishResponse(text: string): string {
   return stripStart(stripEnd(end < 0 ? text : text.slice(0, end)));
 }
 
+/** A text without white space at its start, as Python's `lstrip`. */
 export function stripStart(text: string): string {
   let start = 0;
   while (start < text.length && WHITESPACE.has(text[start]!)) start++;
   return text.slice(start);
 }
 
+/** A text without white space at its end, as Python's `rstrip`. */
 export function stripEnd(text: string): string {
   let end = text.length;
   while (end > 0 && WHITESPACE.has(text[end - 1]!)) end--;

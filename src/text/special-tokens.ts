@@ -27,6 +27,7 @@ export const QWEN2_SPECIAL_TOKENS: readonly string[] = [
   "<|video_pad|>",
 ];
 
+/** The keys of a tokenizer's configuration that name a token with a role. */
 export const ROLES = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /**

@@ -69,6 +69,7 @@ export function streamDecoder(
   };
 }
 
+/** What decodes an answer while it comes. */
 export type StreamDecoder = ReturnType<typeof streamDecoder>;
 
 /**

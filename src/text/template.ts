@@ -61,6 +61,7 @@ export const TEMPLATES = {
   huggingface: { separator: "\n", system: undefined, openEmpty: false, numbered: false, inPlace: true, trimmed: false },
 } as const satisfies Record<string, Template>;
 
+/** A prompt's form, as a configuration calls it. */
 export type TemplateName = keyof typeof TEMPLATES;
 
 /** The templates that config.json can name. */

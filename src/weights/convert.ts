@@ -12,6 +12,7 @@ import { piecesOf, type TensorSource } from "./tensor-source.ts";
 /** What a checkpoint can be converted to. */
 export type ConvertFormat = MatrixDtype;
 
+/** A checkpoint that is to be written in another format. */
 export interface ConvertRequest {
   source: TensorSource;
   to: ConvertFormat;

@@ -20,6 +20,7 @@ export function countNonFinite(bytes: Uint8Array, dtype: PlainDtype): number {
   return count;
 }
 
+/** The error for a tensor that holds infinities or NaN. */
 export function nonFinite(name: string, count: number): EngineError {
   const hint = "the file is damaged, or was saved by a training that diverged: every answer would be wrong";
   return badWeights(`tensor "${name}" holds ${count} infinities or NaN`, hint);

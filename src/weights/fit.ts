@@ -29,6 +29,7 @@ export function candidates(stored: MatrixDtype, packed: boolean): MatrixDtype[] 
   return isQuantized(stored) ? [stored] : [stored, "q8", "q4"];
 }
 
+/** Bytes as people read them: `1.5 GiB`. */
 export const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 /** Whether the GPU has room for some bytes: allocates them and gives them back. WebGPU does not tell how much there is. */

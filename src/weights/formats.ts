@@ -9,6 +9,7 @@ export type WeightFormat = "auto" | MatrixDtype;
 export const PLAIN: Readonly<Record<string, PlainDtype>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 /** The codes of a quantised tensor: q8 as I8 [out, K], q4 as U8 [out, K / 2]; its scales are F16 [out, K / 32]. */
 export const CODES: Readonly<Record<string, "q8" | "q4">> = { I8: "q8", U8: "q4" };
+/** Behind a quantized tensor's name: its scales. */
 export const SCALES_SUFFIX = ".scales";
 
 /** Whether a tensor is codes with scales beside them, or such scales. */

@@ -61,4 +61,5 @@ export function converterOn(gpu: Gpu) {
   };
 }
 
+/** What changes weights' format on a device while they are loaded. */
 export type Converter = ReturnType<typeof converterOn>;

@@ -32,6 +32,7 @@ export function widen(name: string, bytes: Uint8Array, dtype: PlainDtype): Float
   return dtype === "bf16" ? widenBf16(bits) : widenF16(bits);
 }
 
+/** What fills matrices and vectors on a device from a checkpoint. */
 export type Uploads = ReturnType<typeof uploadsOf>;
 
 /**

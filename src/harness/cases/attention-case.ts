@@ -13,6 +13,7 @@ import { indicesOf, pickFrom } from "../picks.ts";
 import { HUGE, type Random } from "../random.ts";
 import { addOutliers, addSlope, cacheWords, drawCache, quarterTurns } from "./attention-data.ts";
 
+/** A case of attention with a causal mask: sizes, positions, and how keys and values are held. */
 export interface Causal {
   heads: number;
   kvHeads: number;
@@ -157,6 +158,7 @@ function attendOf({ heads, kvHeads }: Causal, { decoded, slot, step, width, shap
   };
 }
 
+/** A case of prefill or decode attention over a KV cache. */
 export function causalCase(spec: Causal): KernelCase {
   const { heads, kvHeads, headDim, positions, room = 0, spare = 0, outliers, huge, rising, kv = "f32" } = spec;
   const { variant, rope, normed, product, prefill, precision, size } = spec;
@@ -225,6 +227,7 @@ interface Vision {
   precision?: "auto";
 }
 
+/** A case of a picture's attention: every token sees all others of its tile. */
 export function visionCase({ heads, headDim, tokens, tiles = 1, size, variant, precision }: Vision): KernelCase {
   const params = { tokens, heads, d: headDim, tiles: tiles > 1 ? tiles : undefined, precision, variant };
   return defineCase("attention_vision", params, {

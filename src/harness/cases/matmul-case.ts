@@ -20,6 +20,7 @@ export interface Fused {
   swiglu?: boolean;
 }
 
+/** A case of a product, y[m, n] = x[m, k] · w[n, k]ᵀ, with what is fused with it. */
 export interface Spec extends Fused {
   m: number;
   n: number;
@@ -61,6 +62,7 @@ function productBound({ huge, swiglu }: Spec, precision: Precision): Bound {
   return boundOf("matmul", precision === "fast" && swiglu ? "fast swiglu" : precision);
 }
 
+/** A case of a product; one of few rows is called `matvec`. */
 export function matmulCase(spec: Spec): KernelCase {
   const { m, n, k, weights, base = 0, units = m - base, spare = 0, parts = 1, variant, size, bounded } = spec;
   const unit = (m - base) / units;

@@ -18,6 +18,7 @@ interface Spec {
   variant?: NormVariant;
 }
 
+/** A case of RMSNorm, or of LayerNorm, x: [rows, width]. */
 export function normCase({ rows, width, eps = 1e-6, layer = false, outliers, last, spare = 0, variant }: Spec): KernelCase {
   const params = { rows, width, eps, last, outliers, spare: spare || undefined, variant };
   return defineCase(layer ? "layer_norm" : "rms_norm", params, {

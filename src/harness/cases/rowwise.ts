@@ -26,6 +26,7 @@ const valuesOf = (random: Random, { rows, outliers }: RowsSpec, width: number) =
 
 const ONE_A_TOKEN = { base: 0, unit: 1 };
 
+/** A case of silu(gate) · up, gate and up side by side: [rows, 2 width]. */
 export function swigluCase(spec: RowsSpec): KernelCase {
   const { rows, width } = spec;
   return defineCase("swiglu", paramsOf(spec), {
@@ -70,6 +71,7 @@ interface EmbedSpec {
   visual?: number;
 }
 
+/** A case of the embedding's gather: rows of a matrix [vocabulary, width], or of the visual tokens. */
 export function embedCase(spec: EmbedSpec): KernelCase {
   const { weights, vocabulary, width, tokens, start = 0, parts = 1, visual = 0, separate = false } = spec;
   const more = { start: start || undefined, visual: visual || undefined, parts: parts > 1 ? parts : undefined, separate };

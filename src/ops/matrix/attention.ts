@@ -53,6 +53,7 @@ function onMatrixUnits(program: Program, a: RowsAttention, wanted: (step: Step) 
   });
 }
 
+/** Attention on matrix units, by its variants. */
 export const ATTENTIONS = {
   /**
    * On matrix units, but for short chunks whose keys are split. Of smaller fragments (Intel's) a subgroup has too few registers: it spills. Of 32

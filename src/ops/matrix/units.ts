@@ -19,6 +19,7 @@ const MATRIX_TILES: readonly Fragments[] = [
   { type: "f32", size: "8x8x8", tiles: [sized(64, 64, { BK: 32, GM: 2, GN: 2 })] }, // Apple: f16 is no faster
 ];
 
+/** The feature of devices that multiply matrices in subgroups, as Dawn calls it. */
 export const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
 
 /** The adapter's fragments that kernels on matrix units take. */
@@ -34,6 +35,7 @@ export function matrixOf({ matrixSyntax, subgroups }: Gpu): (MatrixConfig & Frag
   return undefined;
 }
 
+/** The WGSL directives of a kernel on matrix units whose operands are of this type. */
 export const matrixDirectives = (componentType: string): string[] => [
   ...(componentType === "f16" ? ["enable f16;"] : []),
   "enable subgroups;",

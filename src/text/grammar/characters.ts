@@ -9,8 +9,10 @@ export const ALL: Characters = [
   [0xe000, 0x10ffff],
 ];
 
+/** The set of one character. */
 export const one = (code: number): Characters => [[code, code]];
 
+/** The characters of any of some sets, as ranges in order. */
 export function union(...sets: readonly Characters[]): Characters {
   const sorted = sets.flat().sort((a, b) => a[0] - b[0]);
   const merged: [number, number][] = [];
@@ -22,6 +24,7 @@ export function union(...sets: readonly Characters[]): Characters {
   return merged;
 }
 
+/** The characters of a set that another has not. */
 export function without(set: Characters, taken: Characters): Characters {
   let left: Characters = set;
   for (const [from, to] of taken) {
@@ -32,6 +35,7 @@ export function without(set: Characters, taken: Characters): Characters {
   return left;
 }
 
+/** The characters that two sets have in common. */
 export const both = (a: Characters, b: Characters): Characters => without(a, without([[0, 0x10ffff]], b)); // halves of pairs included: a may have them
 
 const escaped = (code: number): string =>

@@ -128,6 +128,7 @@ function matcherOf(
   return matcher;
 }
 
+/** How far an answer is in its grammar. */
 export type Matcher = ReturnType<typeof matcherOf>;
 
 let loaded: XGrammar | undefined;
@@ -213,4 +214,5 @@ export async function grammarsOf(vocabulary: string, rows: number, stopIds: Read
   };
 }
 
+/** The grammars of a tokenizer, compiled as they are asked for. */
 export type Grammars = Awaited<ReturnType<typeof grammarsOf>>;

@@ -133,6 +133,7 @@ export function numberGrammar({ least, most }: Bounds, integer: boolean): string
   return ways.length > 0 ? either(ways) : undefined;
 }
 
+/** Multiples between two bounds that a grammar lists at most. */
 export const MOST_MULTIPLES = 1000;
 
 /** Multiples of `step`, above 0: all of them between two bounds; or decimals, from 0 or without bounds. undefined: none; null: it cannot be said. */

@@ -275,6 +275,7 @@ export type Format =
       name: string;
     };
 
+/** A function that an answer may call. */
 export interface CalledFunction {
   name: string;
   /** The schema of its arguments, and how the caller calls that. */
