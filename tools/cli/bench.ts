@@ -126,7 +126,9 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
   const inputIds = flags.promptIds ?? Array.from({ length: flags.prompt }, (_, i) => (i * 7919) % config.language.vocabSize);
   const bad = inputIds.find((id) => id >= config.language.vocabSize);
   if (bad !== undefined)
-    throw new EngineError("bad-input", `the prompt has the id ${bad}, this model has ${config.language.vocabSize} ids`);
+    throw new EngineError("bad-input", `the prompt has the id ${bad}, this model has ${config.language.vocabSize} ids`, {
+      hint: "take ids of its own tokenizer",
+    });
   if (flags.vs) checkQwen2(config.language);
   const wanted = Math.max(inputIds.length + flags.tokens + 1, flags.tiles * config.tokensPerTile, CONTEXTS.at(-1)! + CONTEXT_ROOM);
   const maxContext = Math.min(config.language.maxPositions, wanted);

@@ -48,7 +48,10 @@ function onlyOf(mask: Mask): number | undefined {
     if (only !== undefined || (word & (word - 1)) !== 0) return undefined;
     only = 32 * i + 31 - Math.clz32(word);
   }
-  if (only === undefined) throw new EngineError("bad-weights", "no token of this tokenizer can go on with what the schema asks for");
+  if (only === undefined)
+    throw new EngineError("bad-weights", "no token of this tokenizer can go on with what the schema asks for", {
+      hint: "let the schema or the expression have other characters there",
+    });
   return only;
 }
 
@@ -186,6 +189,7 @@ export function ebnfOf(format: Format): Ebnf {
   const ebnf = grammarOf(format);
   if (ebnf.length <= MOST_GRAMMAR) return { ebnf, loose: looseGrammarOf(format, ebnf) };
   throw new EngineError("bad-input", `${format.name} is a grammar of ${ebnf.length} characters, at most ${MOST_GRAMMAR} are compiled`, {
+    hint: "leave out bounds (maxLength, maxItems, {m,n}), or describe less in one schema",
     param: format.name,
   });
 }

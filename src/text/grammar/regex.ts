@@ -55,6 +55,7 @@ export function regexGrammar(source: string, flags: string, name: string, write:
     new RegExp(source, flags);
   } catch (cause) {
     throw new EngineError("bad-input", `${name} ${quoted(source)} is not a regular expression: ${(cause as Error).message}`, {
+      hint: "write it as JavaScript's RegExp takes it",
       cause,
       param,
     });
