@@ -88,7 +88,9 @@ function toTiles(values: unknown, tileSize: number): (Tiles & { data: Float32Arr
     tiles! < 1 ||
     data.length !== tiles! * 3 * height! * width!
   ) {
-    throw new EngineError("bad-input", `pixelValues has ${data.length} values and shape [${shape}], needs [tiles, 3, size, size]`);
+    throw new EngineError("bad-input", `pixelValues has ${data.length} values and shape [${shape}], needs [tiles, 3, size, size]`, {
+      hint: "give what `tiles` makes of a picture, or its values with their shape",
+    });
   }
   const perTile = 3 * height! ** 2;
   return {
@@ -242,7 +244,10 @@ export async function generateBatch(
     return { inputIds: toIds(inputIds, parts, maxContext), images, imageContextId, maxTokens: steps, maxContext };
   });
   const room = model.slotsIn(Number.POSITIVE_INFINITY, maxContext);
-  if (requests.length > room) throw new EngineError("bad-input", `${requests.length} rows, at most ${room} decode together`);
+  if (requests.length > room)
+    throw new EngineError("bad-input", `${requests.length} rows, at most ${room} decode together`, {
+      hint: "load with more slots or kvBytes, or give fewer rows",
+    });
   const release = scheduler.reserve(rows.length);
   try {
     return await Promise.all(

@@ -128,7 +128,10 @@ const POLL = 20; // ms
 
 /** Reads to the end, also a pipe's: its length is not known before, and it may have nothing to give yet. */
 async function readToEnd(handle: FileHandle, path: string, isPipe: boolean, maxBytes: number): Promise<Uint8Array> {
-  const tooLong = () => new EngineError("limit-exceeded", `${quotedPath(path)} has more than ${sizeText(maxBytes)}, which is the limit`);
+  const tooLong = () =>
+    new EngineError("limit-exceeded", `${quotedPath(path)} has more than ${sizeText(maxBytes)}, which is the limit`, {
+      hint: "check that it is the right file",
+    });
   const pieces: Uint8Array[] = [];
   let have = 0;
   let waited = 0;

@@ -90,7 +90,7 @@ export async function verifyConversion(
     const from = original.get(name)!;
     const other = converted.tensors.get(name);
     const scales = converted.tensors.get(name + SCALES_SUFFIX);
-    if (!other) throw badWeights(`tensor "${name}" is missing in the converted files`);
+    if (!other) throw badWeights(`tensor "${name}" is missing in the converted files`, "convert it again");
     options.onBytes?.(bytesOf(from));
     if (isCoded(original, name) && name.endsWith(SCALES_SUFFIX)) continue; // compared with their codes
     const nmse = await asBadWeights(() => compare(original, other, scales, options.signal));

@@ -43,7 +43,8 @@ export async function bench(flags: BenchFlags): Promise<void> {
 function promptOf({ promptIds, prompt }: BenchFlags, { vocabSize }: LanguageConfig): readonly number[] {
   const inputIds = promptIds ?? Array.from({ length: prompt }, (_, i) => (i * 7919) % vocabSize);
   const bad = inputIds.find((id) => id >= vocabSize);
-  if (bad !== undefined) throw new EngineError("bad-input", `the prompt has the id ${bad}, this model has ${vocabSize} ids`);
+  const problem = `the prompt has the id ${bad}, this model has ${vocabSize} ids`;
+  if (bad !== undefined) throw new EngineError("bad-input", problem, { hint: "take ids of its own tokenizer" });
   return inputIds;
 }
 

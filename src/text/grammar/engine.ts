@@ -49,7 +49,10 @@ function onlyOf(mask: Mask): number | undefined {
     if (only !== undefined || (word & (word - 1)) !== 0) return undefined;
     only = 32 * i + 31 - Math.clz32(word);
   }
-  if (only === undefined) throw new EngineError("bad-weights", "no token of this tokenizer can go on with what the schema asks for");
+  if (only === undefined)
+    throw new EngineError("bad-weights", "no token of this tokenizer can go on with what the schema asks for", {
+      hint: "let the schema or the expression have other characters there",
+    });
   return only;
 }
 

@@ -58,6 +58,7 @@ export function regexGrammar(
     new RegExp(source, flags);
   } catch (cause) {
     throw new EngineError("bad-input", `${name} ${quoted(source)} is not a regular expression: ${(cause as Error).message}`, {
+      hint: "write it as JavaScript's RegExp takes it",
       cause,
       param,
     });
