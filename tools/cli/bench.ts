@@ -2,7 +2,7 @@ import { performance } from "node:perf_hooks";
 import { platform } from "#platform";
 import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
-import { ModelEngine } from "../../src/generate/engine.ts";
+import { engineOf } from "../../src/generate/engine.ts";
 import { Scheduler } from "../../src/generate/scheduler.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { openGpus } from "../../src/gpu/devices.ts";
@@ -178,7 +178,7 @@ async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSi
     const visionGflops = (flags.tiles * visionFlops(config)) / GIGA / (visionMs / 1e3);
 
     status("prefill");
-    const engine = new ModelEngine(model);
+    const engine = engineOf(model);
     const scheduler = new Scheduler(engine);
     const prompt = { inputIds, imageContextId: -1, maxTokens: 1 };
     const prefillMs = await fastest(async () => {
