@@ -98,7 +98,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) i
     workgroupBarrier();
     let at = quad * KEYS + slot * SLOT; // of the slot's first key
     let first = min(key0 + slot * SLOT, count - 1u);
-    let values = (part.base + first) * VEC4S + min(column, VEC4S - 1u);
+    let c = min(column, VEC4S - 1u);
+    let values = (part.base + first) * CHUNKS + c / WIDE;
     var score = vec4<f32>(LOWEST);
     if (column < SLOT) {
       let own = SCORES + at + column;
@@ -126,7 +127,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) i
     workgroupBarrier();
     for (var j = 0u; j < SLOT; j++) {
       let weight = tile[WEIGHTS + at + j];
-      let value = value_vec4(values + min(j, count - 1u - first) * VEC4S);
+      let value = value_half(values + min(j, count - 1u - first) * CHUNKS, c % WIDE == 1u);
       for (var h = 0u; h < 4u; h++) {
         acc[h] = fma(vec4<f32>(weight[h]), value, acc[h]);
       }

@@ -27,16 +27,15 @@ alias Result = subgroup_matrix_result<f32, N, M>;
 var<workgroup> pairs: array<vec2<u32>, BLOCK * PITCH>; // two f32 each, or four f16
 var<workgroup> grew: atomic<u32>; // the last round in which some row's sums have to be scaled
 
-// A lane's weights where its scores lay.
+// A lane's weights where its scores lay; their first part by its bits: compilers take f32(f16(v)) for v.
 fn keep(at: u32, weights: array<vec2<f32>, PAIRS>) {
   var all = weights;
   for (var i = 0u; i < PAIRS; i += 2u) {
-    let four = vec4<f32>(all[i], all[i + 1u]);
-    // The part that f16 holds by its bits: compilers take f32(f16(v)) for v.
-    let hi = select(four, bitcast<vec4<f32>>(bitcast<vec4<u32>>(four) & vec4<u32>(0xffffe000u)), PPARTS > 1u);
+    let v = vec4<f32>(all[i], all[i + 1u]);
+    let hi = select(v, bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) & vec4<u32>(0xffffe000u)), PPARTS > 1u);
     pairs[at + i / 2u] = bitcast<vec2<u32>>(vec4<f16>(hi));
     if (PPARTS > 1u) {
-      pairs[at + PAIRS / 2u + i / 2u] = bitcast<vec2<u32>>(vec4<f16>(four - hi));
+      pairs[at + (PAIRS + i) / 2u] = bitcast<vec2<u32>>(vec4<f16>(v - hi));
     }
   }
 }
@@ -94,8 +93,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     var weights: array<vec2<f32>, PAIRS>; // scores at first
     let seen = i32(sees) - i32(key0 + 2u * own); // of the lane's keys, if positive
     for (var i = 0u; i < PAIRS; i++) {
-      let both = vec2<i32>(2 * i32(i), 2 * i32(i) + 1) < vec2<i32>(seen);
-      weights[i] = select(vec2<f32>(LOWEST), bitcast<vec2<f32>>(pairs[at + i]), both);
+      let two = bitcast<vec2<f32>>(pairs[at + i]);
+      weights[i] = select(vec2<f32>(LOWEST), two, 2 * i32(i) + vec2<i32>(0, 1) < vec2<i32>(seen));
       high = max(high, max(weights[i].x, weights[i].y));
     }
     for (var i = 1u; i < LANES; i *= 2u) {
@@ -145,12 +144,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       }
     }
   }
-  workgroupBarrier();
-  pairs[at].x = bitcast<u32>(sum);
-  workgroupBarrier();
-  var all = 0.0;
-  for (var i = 0u; i < LANES; i++) {
-    all += bitcast<f32>(pairs[row * PITCH + i * PAIRS].x);
+  for (var i = 1u; i < LANES; i *= 2u) {
+    sum += subgroupShuffleXor(sum, i);
   }
   let to = ((group.z * p.q_rows + row0 + row) * p.heads + head) * VEC4S + own / 2u;
   for (var c = 0u; c < D / KEYS; c++) {
@@ -161,7 +156,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     workgroupBarrier();
     for (var i = 0u; i < PAIRS / 2u; i++) {
       if (row0 + row < rows) {
-        out[to + c * (KEYS / 4u) + i] = vec4<f32>(bitcast<vec2<f32>>(pairs[at + 2u * i]), bitcast<vec2<f32>>(pairs[at + 2u * i + 1u])) / all;
+        let v = vec4<u32>(pairs[at + 2u * i], pairs[at + 2u * i + 1u]);
+        out[to + c * (KEYS / 4u) + i] = bitcast<vec4<f32>>(v) / sum;
       }
     }
   }

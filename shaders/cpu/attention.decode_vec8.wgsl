@@ -13,7 +13,6 @@ var<workgroup> scores: array<f32, GROUP * SPLIT_KEYS>;
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
   let part = part_of(group);
-  let row = part.row;
   let head0 = part.head0;
   let base = part.base;
   let count = part.count;

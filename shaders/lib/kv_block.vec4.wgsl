@@ -8,3 +8,7 @@ fn key_block(i: u32) -> array<vec4<f32>, WIDE> {
 fn value_block(i: u32) -> array<vec4<f32>, WIDE> {
   return array<vec4<f32>, WIDE>(value_vec4(i));
 }
+
+fn value_half(i: u32, second: bool) -> vec4<f32> {
+  return value_vec4(i);
+}

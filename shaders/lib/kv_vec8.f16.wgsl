@@ -15,9 +15,9 @@ fn value_vec8(i: u32) -> mat2x4<f32> {
   return expanded(v[i]);
 }
 
-// Elements 4i .. 4i + 3.
-fn value_vec4(i: u32) -> vec4<f32> {
-  let both = v[i / 2u];
-  let q = select(both.xy, both.zw, i % 2u == 1u);
+// Elements 8i .. 8i + 3, or the four behind.
+fn value_half(i: u32, second: bool) -> vec4<f32> {
+  let both = v[i];
+  let q = select(both.xy, both.zw, second);
   return vec4<f32>(unpack2x16float(q.x), unpack2x16float(q.y));
 }

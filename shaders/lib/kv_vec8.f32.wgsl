@@ -9,7 +9,7 @@ fn value_vec8(i: u32) -> mat2x4<f32> {
   return mat2x4<f32>(v[2u * i], v[2u * i + 1u]);
 }
 
-// Elements 4i .. 4i + 3.
-fn value_vec4(i: u32) -> vec4<f32> {
-  return v[i];
+// Elements 8i .. 8i + 3, or the four behind.
+fn value_half(i: u32, second: bool) -> vec4<f32> {
+  return v[2u * i + u32(second)];
 }

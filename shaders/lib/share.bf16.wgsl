@@ -1,4 +1,4 @@
-// 16 elements of a row of weights in bf16: two loads of 16 bytes. K is a multiple of 32.
+// 16 elements of a row of weights in bf16: two loads of 16 bytes. K is a multiple of 32. Needs: lib widen.bf16.
 @group(0) @binding(3) var<storage, read> w: array<vec4<u32>>;
 
 struct Raw {
@@ -13,8 +13,4 @@ fn fetch(at: u32, k: u32) -> Raw {
 
 fn expand(raw: Raw) -> mat4x4<f32> {
   return mat4x4<f32>(widened(raw.a.xy), widened(raw.a.zw), widened(raw.b.xy), widened(raw.b.zw));
-}
-
-fn widened(q: vec2<u32>) -> vec4<f32> {
-  return bitcast<vec4<f32>>(vec4<u32>(q.x << 16u, q.x & 0xffff0000u, q.y << 16u, q.y & 0xffff0000u));
 }

@@ -177,12 +177,8 @@ async function smallFiles(
     const { files, config: target } = await filesIn(layout, config, read, ![...shapes.keys()].some(isHead));
     return { small: files, config: target };
   }
-  const small = new Map<string, Uint8Array>();
-  for (const name of [...SMALL_FILES, "config.json"]) {
-    const bytes = await read(name);
-    if (bytes) small.set(name, bytes);
-  }
-  return { small, config };
+  const found = await Promise.all([...SMALL_FILES, "config.json"].map(async (name) => ({ name, bytes: await read(name) })));
+  return { small: new Map(found.flatMap(({ name, bytes }) => (bytes ? [[name, bytes]] : []))), config };
 }
 
 /**

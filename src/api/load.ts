@@ -110,7 +110,7 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
   const { split, slots, kvBytes, precision = "auto" } = options;
   const onProgress = options.onProgress && seldom(options.onProgress);
   throwIfAborted(signal);
-  const source = await openSource(from, { ...options, onProgress });
+  const source = await openSource(from, { ...options, whole: false, onProgress });
   const adapters = options.adapters?.length
     ? await (await late("what opens adapters", import("../hub/source-adapters.ts"))).openAdapters(options.adapters, options)
     : [];

@@ -73,7 +73,14 @@ function formatOf(json: Json | undefined, tools: Tools | undefined, several: boo
   if (!tools || (!json && tools.forced === false && !tools.strict)) return json;
   const { functions, forced } = tools;
   const instead = forced === false ? json : undefined;
-  return { kind: "calls", functions, several, instead, within: forced === false && !json, name: "tools" };
+  return {
+    kind: "calls",
+    functions,
+    several: several && typeof forced !== "string",
+    instead,
+    within: forced === false && !json,
+    name: "tools",
+  };
 }
 
 /** Reads a chat completion's request. @throws EngineError bad-input, with `param` */

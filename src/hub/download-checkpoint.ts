@@ -20,6 +20,8 @@ export interface FetchContext {
   /** The files of its kind. */
   names: FileNames;
   transport: Transport;
+  /** What the server has just said of the configuration: it is not asked for it again. */
+  config?: RemoteFile | undefined;
   /** Why the server is not asked: what the cache has must do. */
   offline?: string | undefined;
   signal?: AbortSignal | undefined;
@@ -51,13 +53,14 @@ class RemoteFiles implements StagedSource {
     if (this.#paths.has(name)) return undefined;
     const before = this.#remotes.get(name);
     if (before) return before;
-    const { transport, offline } = this.#context;
+    const { transport, offline, names, config } = this.#context;
     const known = await this.#cache.known(name);
     if (known !== undefined || offline !== undefined) {
       this.#paths.set(name, known ?? (await this.#cache.last(name)) ?? null);
       return undefined;
     }
-    const remote = await describe(transport, this.#cache.url(name), { signal, optional: this.#isOptional(name) });
+    const asked = () => describe(transport, this.#cache.url(name), { signal, optional: this.#isOptional(name) });
+    const remote = name === names.config && config ? config : await asked();
     if ("missing" in remote) {
       if (remote.missing === "certainly") await this.#cache.absent(name);
       if (remote.missing === "page") this.#isPage(name);
@@ -159,12 +162,12 @@ class RemoteFiles implements StagedSource {
     }
   }
 
-  /** Fetches whatever is not in the cache yet: asks for all files first, checks that they fit, then downloads them side by side. */
+  /** Fetches what is to be here and is not in the cache yet: asks for all of it first, checks that they fit, then downloads them side by side. */
   async download(): Promise<boolean> {
     const { signal, onProgress, names } = this.#context;
     const tensors = await this.#tensorFiles(signal);
     const planned: Plan = new Map();
-    await inParallel([...new Set([names.config, ...names.small, names.index, ...tensors])], signal, async (name, signal) => {
+    await inParallel([...new Set([names.config, ...names.small, ...tensors])], signal, async (name, signal) => {
       const remote = await this.#resolve(name, signal);
       if (remote) planned.set(name, remote);
     });

@@ -28,6 +28,11 @@ export interface HubOptions {
 export interface RemoteOptions extends HubOptions, Partial<Pick<Transport, "sleep" | "random" | "idle">> {
   /** What is looked for: by default a model's files. */
   names?: FileNames | undefined;
+  /**
+   * Whether files that a model of its kind may have are fetched although nobody opened them: true by default. An address is asked each time, so that
+   * each file that it lacks costs a load a request; of `org/name` the copy is whole in any case, and nothing is asked for again.
+   */
+  whole?: boolean | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: SourceProgress) => void) | undefined;
 }
@@ -149,12 +154,15 @@ async function probe(t: Transport, address: Address, config: string, hasCopy: bo
 }
 
 async function openAddress(address: Address, options: RemoteOptions): Promise<StagedSource> {
-  const { signal, onProgress, cacheDir, names = MODEL_FILES } = options;
+  const { signal, onProgress, cacheDir, names = MODEL_FILES, whole = true } = options;
   const transport = await transportOf(options, new URL(address.base).origin);
-  const open = (cache: CheckpointCache, offline?: string): Promise<StagedSource> => {
-    if (offline !== undefined)
-      onProgress?.({ phase: "resolve", loaded: 0, total: 1, note: `${offline}: using the copy in ${cache.store.root}` });
-    return remoteCheckpoint(cache, { names, transport, signal, onProgress, offline });
+  /** @param found what the server says of the configuration, or why the cache must stand in for it */
+  const open = (cache: CheckpointCache, found: RemoteFile | string | undefined): Promise<StagedSource> => {
+    const told = typeof found === "string" ? { offline: found } : { config: found };
+    if (told.offline !== undefined)
+      onProgress?.({ phase: "resolve", loaded: 0, total: 1, note: `${told.offline}: using the copy in ${cache.store.root}` });
+    const wanted = whole || cache.commit !== undefined ? names : { ...names, small: [] };
+    return remoteCheckpoint(cache, { names: wanted, transport, signal, onProgress, ...told });
   };
   const { base, hub } = address;
   if (hub) {
@@ -169,14 +177,14 @@ async function openAddress(address: Address, options: RemoteOptions): Promise<St
     if (commit && isCommit(commit)) {
       if (hasCopy && commit !== cached && !(await store.isWritable()))
         return open(old, `there is a newer version, but ${store.root} is read-only`);
-      return open(hubCache(store, { ...hub, commit, base }));
+      return open(hubCache(store, { ...hub, commit, base }), found);
     }
     // A mirror that tells no commit: nothing can be said about versions, so its files go where any other address's do.
   }
   const cache = urlCache(await platform.openStore("urls", cacheDir), base);
   const hasCopy = (await cache.last(names.config)) !== undefined;
   const found = await probe(transport, address, names.config, hasCopy, signal);
-  return open(cache, typeof found === "string" ? found : undefined);
+  return open(cache, found);
 }
 
 async function rangesAt(address: Address, options: RemoteOptions): Promise<WeightSource> {

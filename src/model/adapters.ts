@@ -35,6 +35,12 @@ function updateOf(
   shapes: Shapes,
 ): LoraUpdate & { to: string } {
   if (a === undefined || b === undefined) throw bad(`tensor ${quote((a ?? b)!)} has no lora_${a ? "B" : "A"} beside it`);
+  if (!config.hasLayer(module)) {
+    throw bad(
+      `tensor ${quote(a)} is of a layer that layers_to_transform and layers_pattern leave out`,
+      "peft would leave it aside: take it out of the file, or name its layer in adapter_config.json",
+    );
+  }
   const place = placeOf(module, "weight", shapes);
   const to = `${place?.module}.weight`;
   const weight = shapes.get(to);

@@ -42,8 +42,10 @@ async function readProcessor(config: ModelConfig, read: ReadFile): Promise<Pick<
     const json = await readJson(read, name);
     return json && new Fields(json, "", name);
   };
-  const images = await part("image_processor", "preprocessor_config.json");
-  const videos = await part("video_processor", "video_preprocessor_config.json");
+  const [images, videos] = await Promise.all([
+    part("image_processor", "preprocessor_config.json"),
+    part("video_processor", "video_preprocessor_config.json"),
+  ]);
   const tileSize = (images && checkProcessor(images)) ?? config.tileSize;
   const frameSize = (videos && checkProcessor(videos)) ?? tileSize;
   if (frameSize !== tileSize) throw videos!.wrong("size", `${tileSize} pixels a side, as pictures have`, OTHER);
@@ -59,6 +61,9 @@ async function readProcessor(config: ModelConfig, read: ReadFile): Promise<Pick<
   }
   return { tileSize, minTiles, maxTiles };
 }
+
+/** What is read of every checkpoint: asked for together, since it may lie on a server. */
+const ALWAYS = ["tokenizer_config.json", "chat_template.jinja", "generation_config.json", "processor_config.json"];
 
 /** The chat template, where transformers looks for it. */
 async function readTemplate(read: ReadFile, tokenizer: Json): Promise<{ file: string; text: string }> {
@@ -98,7 +103,9 @@ function checkTokens(tokenizer: Json): void {
  *
  * @throws EngineError bad-weights for what the engine does not do as they say
  */
-export async function readHuggingFace(config: ModelConfig, read: ReadFile): Promise<ModelConfig> {
+export async function readHuggingFace(config: ModelConfig, source: ReadFile): Promise<ModelConfig> {
+  const files = new Map(await Promise.all(ALWAYS.map(async (name) => [name, await source(name)] as const)));
+  const read: ReadFile = async (name) => (files.has(name) ? files.get(name) : source(name));
   const tokenizer = (await readJson(read, "tokenizer_config.json")) ?? {};
   checkTokens(tokenizer);
   const { file, text } = await readTemplate(read, tokenizer);

@@ -18,7 +18,8 @@ export function gemm(
   const wide = EVEN && (isQuantized(dtype) || dtype === "bf16");
   const reader: Library = wide ? `lib/share.${dtype as "q8" | "q4" | "bf16"}` : `lib/weight.${dtype}`;
   const { columns, rows } = tiles.at(-1)!;
-  const libs: Library[] = [...(plan.libs ?? []), ...(wide ? [] : ["lib/share.any" as const]), "lib/gemm"];
+  const shared: Library[] = !wide ? ["lib/share.any"] : dtype === "bf16" ? ["lib/widen.bf16"] : [];
+  const libs: Library[] = [...(plan.libs ?? []), ...shared, "lib/gemm"];
   return { tiles, columns, rows, ...plan, libs, reader, consts: { EVEN, ...plan.consts } };
 }
 

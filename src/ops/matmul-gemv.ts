@@ -16,13 +16,14 @@ function gemv(
   directives: readonly string[] = [],
 ): MatmulPlan {
   const consts = { ROWS: rowsAtOnce(rows, width), WIDTH: width, TEAMS: teams };
+  const half = dtype === "bf16" || dtype === "f16" ? ([`lib/widen.${dtype}`] as const) : undefined;
   const prologue = consts.ROWS <= 4; // a norm in front is made for every four columns anew: of more rows it costs more than a dispatch
   return {
     source: { shader: "matmul.gemv" },
-    libs: [...(prologue ? [] : (["lib/prologue.none"] as const)), combine],
+    libs: [...(half ?? []), ...(prologue ? [] : (["lib/prologue.none"] as const)), combine],
     directives,
     consts,
-    reader: `lib/block.${dtype}`,
+    reader: half ? "lib/block.half" : `lib/block.${dtype as "f32" | "q8" | "q4"}`,
     prologue,
     splits: consts.ROWS === 1,
     maxima: true,

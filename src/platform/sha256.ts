@@ -31,39 +31,41 @@ const INITIAL = rootBits(8, 2n);
 /** SHA-256 of a message that comes in pieces: the platform's own, where it has one. */
 export const newSha256 = (): Sha256 => platform.sha256?.() ?? createSha256();
 
+/** Takes a block of 64 bytes of a message, `bytes` from `at` on, into the state. `w`: room for the block's schedule, 64 words. */
+function compress(state: Int32Array, w: Int32Array, bytes: Uint8Array, at: number): void {
+  for (let t = 0, i = at; t < 16; t++, i += 4) w[t] = (bytes[i]! << 24) | (bytes[i + 1]! << 16) | (bytes[i + 2]! << 8) | bytes[i + 3]!;
+  for (let t = 16; t < 64; t++) {
+    const x = w[t - 15]!;
+    const y = w[t - 2]!;
+    const s0 = ((x >>> 7) | (x << 25)) ^ ((x >>> 18) | (x << 14)) ^ (x >>> 3);
+    const s1 = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
+    w[t] = (w[t - 16]! + s0 + w[t - 7]! + s1) | 0;
+  }
+  let [a, b, c, d, e, f, g, h] = state as unknown as [number, number, number, number, number, number, number, number];
+  for (let t = 0; t < 64; t++) {
+    const s1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
+    const t1 = (h + s1 + ((e & f) ^ (~e & g)) + K[t]! + w[t]!) | 0;
+    const s0 = ((a >>> 2) | (a << 30)) ^ ((a >>> 13) | (a << 19)) ^ ((a >>> 22) | (a << 10));
+    const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
+    h = g;
+    g = f;
+    f = e;
+    e = (d + t1) | 0;
+    d = c;
+    c = b;
+    b = a;
+    a = (t1 + t2) | 0;
+  }
+  for (const [i, value] of [a, b, c, d, e, f, g, h].entries()) state[i]! += value;
+}
+
+/** SHA-256 of a message that comes in pieces, here. */
 export function createSha256(): Sha256 {
   const state = INITIAL.slice();
   const w = new Int32Array(64);
   const block = new Uint8Array(64);
   let filled = 0;
   let total = 0;
-
-  function compress(bytes: Uint8Array, at: number): void {
-    for (let t = 0, i = at; t < 16; t++, i += 4) w[t] = (bytes[i]! << 24) | (bytes[i + 1]! << 16) | (bytes[i + 2]! << 8) | bytes[i + 3]!;
-    for (let t = 16; t < 64; t++) {
-      const x = w[t - 15]!;
-      const y = w[t - 2]!;
-      const s0 = ((x >>> 7) | (x << 25)) ^ ((x >>> 18) | (x << 14)) ^ (x >>> 3);
-      const s1 = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
-      w[t] = (w[t - 16]! + s0 + w[t - 7]! + s1) | 0;
-    }
-    let [a, b, c, d, e, f, g, h] = state as unknown as [number, number, number, number, number, number, number, number];
-    for (let t = 0; t < 64; t++) {
-      const s1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
-      const t1 = (h + s1 + ((e & f) ^ (~e & g)) + K[t]! + w[t]!) | 0;
-      const s0 = ((a >>> 2) | (a << 30)) ^ ((a >>> 13) | (a << 19)) ^ ((a >>> 22) | (a << 10));
-      const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
-      h = g;
-      g = f;
-      f = e;
-      e = (d + t1) | 0;
-      d = c;
-      c = b;
-      b = a;
-      a = (t1 + t2) | 0;
-    }
-    for (const [i, value] of [a, b, c, d, e, f, g, h].entries()) state[i]! += value;
-  }
 
   function update(bytes: Uint8Array): void {
     total += bytes.length;
@@ -73,10 +75,10 @@ export function createSha256(): Sha256 {
       block.set(bytes.subarray(0, at), filled);
       filled += at;
       if (filled < 64) return;
-      compress(block, 0);
+      compress(state, w, block, 0);
       filled = 0;
     }
-    for (; at + 64 <= bytes.length; at += 64) compress(bytes, at);
+    for (; at + 64 <= bytes.length; at += 64) compress(state, w, bytes, at);
     block.set(bytes.subarray(at), 0);
     filled = bytes.length - at;
   }

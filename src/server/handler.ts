@@ -1,5 +1,6 @@
 import { Hono, type MiddlewareHandler } from "hono";
 import type { InternVL } from "../api/internvl.ts";
+import { newId } from "../api/openai.ts";
 import { endpointsOf } from "./endpoints.ts";
 import { Refusal, refuse } from "./failure.ts";
 import { checkHost, checkKey } from "./guard.ts";
@@ -21,7 +22,9 @@ const guarded =
     if (!allowed) return;
     c.res.headers.set("access-control-allow-origin", allowed);
     c.res.headers.append("vary", "origin");
-    c.res.headers.set("access-control-allow-headers", "authorization, content-type");
+    // What a client asks to send: openai's has a dozen headers of its own. None of them opens anything.
+    c.res.headers.set("access-control-allow-headers", c.req.header("access-control-request-headers") ?? "authorization, content-type");
+    c.res.headers.set("access-control-expose-headers", "x-request-id, retry-after");
     c.res.headers.set("access-control-allow-methods", "GET, POST");
   };
 
@@ -46,6 +49,8 @@ export function createHandler(served: InternVL | Service, options?: ServerOption
   app.onError((error) => refuse(error));
   app.use(async (c, next) => {
     await next();
+    const given = c.req.header("x-request-id") ?? ""; // a router's own, which it finds its request by
+    c.res.headers.set("x-request-id", /^[\w.:-]{1,128}$/.test(given) ? given : newId("req"));
     metrics.responded(routes.has(c.req.path) ? c.req.path : "other", c.res.status);
   });
   app.use(guarded(settings));

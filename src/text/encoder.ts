@@ -137,12 +137,12 @@ export function encoderOf(json: Json, known?: Bpe) {
     }
   }
   const [cut, cutNormalized] = [cutterOf(plain), cutterOf(normalized)];
-  /** Some tokens take the white space beside them. */
+  /** Some tokens take the white space beside them: Unicode's, as Rust's regular expressions have it. JavaScript's trim keeps U+0085 and takes U+FEFF. */
   const sections = (parts: string[]): string[] => {
     parts.forEach((part, i) => {
       const { lstrip, rstrip } = added.get(part) ?? {};
-      if (lstrip && i > 0) parts[i - 1] = parts[i - 1]!.trimEnd();
-      if (rstrip && i < parts.length - 1) parts[i + 1] = parts[i + 1]!.trimStart();
+      if (lstrip && i > 0) parts[i - 1] = parts[i - 1]!.replace(/(?<!\p{White_Space})\p{White_Space}+$/u, "");
+      if (rstrip && i < parts.length - 1) parts[i + 1] = parts[i + 1]!.replace(/^\p{White_Space}+/u, "");
     });
     return parts;
   };

@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { describe, expect, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { type Program, Programs } from "../../src/gpu/program.ts";
 import { causalAttention, visionAttention } from "../../src/ops/attention.ts";
 import type { KvCache } from "../../src/ops/kv-cache.ts";
@@ -12,14 +12,14 @@ import { sample } from "../../src/ops/sample.ts";
 import { createSampleState } from "../../src/ops/sample-state.ts";
 import { fillSynthetic } from "../../src/ops/synth.ts";
 import type { Activation, Matrix, MatrixDtype, Rows, Vector } from "../../src/tensor/tensor.ts";
+import { useGpu } from "../shared/gpu.ts";
 
 let gpu: Gpu;
 let programs: Programs;
-beforeAll(async () => {
-  gpu = await openGpu();
+useGpu((opened) => {
+  gpu = opened;
   programs = new Programs(gpu);
 });
-afterAll(() => gpu.close());
 
 const TOKENS: Rows = { base: 0, unit: 1 };
 const buffer = (bytes: number): GPUBuffer => gpu.memory.create("test", bytes);

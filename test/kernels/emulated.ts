@@ -93,8 +93,14 @@ fn load(lane: u32, at: u32, result: u32) {
 }
 `;
 
-/** The largest score of a row: what the lanes of a real subgroup tell each other. */
-const ROW_MAX = `
+/** The largest score of a row, and the sum of the other lane's weights: what the lanes of a real subgroup tell each other. */
+const ROW = `
+fn other_sum(at: u32, other: u32, sum: f32) -> f32 {
+  workgroupBarrier();
+  pairs[at].x = bitcast<u32>(sum);
+  workgroupBarrier();
+  return bitcast<f32>(pairs[other].x);
+}
 fn row_max(at: u32, key0: u32, sees: u32) -> f32 {
   var high = LOWEST;
   for (var i = 0u; i < end(KEYS); i++) { high = max(high, select(LOWEST, bitcast<f32>(pairs[at + i / 2u][i % 2u]), key0 + i < sees)); }
@@ -119,12 +125,13 @@ function emulatedAttention(spec: KernelSpec): KernelSpec {
     .replace(/var ([dk]) = (\w+ \/ K);/g, "var $1 = end($2);")
     .replace(/; (\w+) < ([^;]+);/g, "; $1 < end($2);") // every loop
     .replace("subgroupShuffleXor(high, i)", "row_max(row * PITCH, key0, sees)")
+    .replace("subgroupShuffleXor(sum, i)", "other_sum(at, row * PITCH + PAIRS - own, sum)")
     .replace("let need =", "workgroupBarrier(); // the row's lanes are no subgroup's\n    let need =")
     .replace(/bitcast<vec2<u32>>\(vec4<f16>\((.*)\)\);/g, "in_f16($1);");
   return {
     ...spec,
     shader: `${spec.shader} emulated`,
-    code: OPERANDS + ROW_MAX + code,
+    code: OPERANDS + ROW + code,
     consts: { ...spec.consts, WIDTH: 2 * (spec.consts.M as number) },
     directives: [],
   };

@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { describe, expect, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { deviation } from "../../src/harness/bounds.ts";
 import { defineCase, type Expectation, type KernelCase, type Operands } from "../../src/harness/case.ts";
 import { kernelCases } from "../../src/harness/index.ts";
@@ -8,12 +8,12 @@ import { type Outcome, runCase } from "../../src/harness/run.ts";
 import { erf, gelu } from "../../src/reference/gelu.ts";
 import { gatedEnergy, gatedMatmul, matmul, matmulEnergy } from "../../src/reference/matmul.ts";
 import { swiglu } from "../../src/reference/swiglu.ts";
+import { useGpu } from "../shared/gpu.ts";
 
 let gpu: Gpu;
-beforeAll(async () => {
-  gpu = await openGpu();
+useGpu((opened) => {
+  gpu = opened;
 });
-afterAll(() => gpu.close());
 
 const N = 100;
 

@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
 import { triesOf, variantsOf } from "../../src/ops/choose.ts";
 import { matmul } from "../../src/ops/matmul.ts";
 import { type Activation, BYTES_PER_ELEMENT, type Matrix } from "../../src/tensor/tensor.ts";
+import { useGpu } from "../shared/gpu.ts";
 import { isQuick } from "../shared/quick.ts";
 
 /** What each variant computes is the harness's business (matmul.test.ts). */
@@ -21,10 +22,9 @@ describe("the choice of matmul's variant", () => {
       },
     ],
   });
-  beforeAll(async () => {
-    gpu = await openGpu();
+  useGpu((opened) => {
+    gpu = opened;
   });
-  afterAll(() => gpu.close());
 
   it("is exact unless allowed, and refuses what the device or the shape does not have", async () => {
     expect(variantsOf(gpu, "matmul", { dtype: "q4", rows: 100 })).not.toContain("gemm_dot4");

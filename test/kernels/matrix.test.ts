@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { create, globals } from "webgpu";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { bringTexts, type KernelSpec, kernelSource } from "../../src/gpu/kernel.ts";
 import { compiles, type MatrixSyntax, withFlags } from "../../src/gpu/language.ts";
 import { shaders } from "../../src/gpu/shaders-late.gen.ts";
@@ -11,6 +11,7 @@ import { runCases } from "../../src/harness/report.ts";
 import { GEMMS } from "../../src/ops/matrix/gemm.ts";
 import { matrixDirectives } from "../../src/ops/matrix/units.ts";
 import type { MatrixDtype } from "../../src/tensor/tensor.ts";
+import { useCleanGpu } from "../shared/gpu.ts";
 import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { emulated, fragments, withMatrixUnits } from "./emulated.ts";
 
@@ -132,12 +133,8 @@ describe("matmul.gemm_subgroup_matrix, as the compiler sees it", () => {
 
 describe("matmul.gemm_subgroup_matrix and attention.flash_subgroup_matrix with emulated fragments", () => {
   let gpu: Gpu;
-  beforeAll(async () => {
-    gpu = await openGpu();
-  });
-  afterAll(() => {
-    expect(gpu.memory.entries()).toEqual([]);
-    gpu.close();
+  useCleanGpu((opened) => {
+    gpu = opened;
   });
 
   const cases = kernelCases().filter(({ params }) => params.variant === "gemm_subgroup_matrix");

@@ -1,12 +1,12 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { expect, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { POISON } from "../../src/harness/guard.ts";
+import { useGpu } from "../shared/gpu.ts";
 
 let gpu: Gpu;
-beforeAll(async () => {
-  gpu = await openGpu();
+useGpu((opened) => {
+  gpu = opened;
 });
-afterAll(() => gpu.close());
 
 // Small buffers, whose memory Dawn takes from what others gave back.
 it("gives zeros, whatever lay there before", async () => {

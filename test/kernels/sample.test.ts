@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { describe, expect, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { type Program, Programs } from "../../src/gpu/program.ts";
 import { sample } from "../../src/ops/sample.ts";
 import { createSampleState, GREEDY, type SampleState, type Sampling, setMask, setSampling } from "../../src/ops/sample-state.ts";
 import { argmax } from "../../src/reference/argmax.ts";
 import { changed, draw, keptIds, philox, probabilities } from "../../src/reference/sample.ts";
+import { useGpu } from "../shared/gpu.ts";
 import { isQuick } from "../shared/quick.ts";
 
 /** A small generator for test data: the same numbers in every run. */
@@ -68,10 +69,9 @@ class Bench {
 
 describe("sampling on the GPU", () => {
   let gpu: Gpu;
-  beforeAll(async () => {
-    gpu = await openGpu();
+  useGpu((opened) => {
+    gpu = opened;
   });
-  afterAll(() => gpu.close());
 
   it("the reference's generator gives Random123's known answers", () => {
     expect(philox([0, 0, 0, 0], [0, 0])).toEqual([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);

@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { Arena } from "../../src/gpu/arena.ts";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { type Program, Programs } from "../../src/gpu/program.ts";
 import { defineCase } from "../../src/harness/case.ts";
 import { type Outcome, runCase } from "../../src/harness/run.ts";
@@ -13,12 +13,12 @@ import {
   TEXTURE_WIDTH,
 } from "../../src/ops/cpu/texture-storage.ts";
 import type { Bindable } from "../../src/tensor/tensor.ts";
+import { useGpu } from "../shared/gpu.ts";
 
 let gpu: Gpu;
-beforeAll(async () => {
-  gpu = await openGpu();
+useGpu((opened) => {
+  gpu = opened;
 });
-afterAll(() => gpu.close());
 
 const VEC4S = TEXTURE_WIDTH + 100; // more than a row
 const code = `@group(0) @binding(2) var t: texture_storage_2d<rgba32float, read>;

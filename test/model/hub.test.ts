@@ -3,7 +3,9 @@ import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { type EngineError, InternVL, type Progress } from "../../src/index.ts";
 import { fetchSource } from "../fetched.ts";
 import { fileServer, filesBelow, hubServer, sendFile, temporaryFolder } from "../hub-server.ts";
-import { filesIn, pathOf } from "../support.ts";
+import { tinyFiles } from "../shared/checkpoints.ts";
+import { hfFiles, sentencePieceFiles } from "../shared/layouts.ts";
+import { filesIn, pathOf, readRepository } from "../support.ts";
 
 const nano = pathOf("weights/nano");
 const files = filesIn(nano);
@@ -41,6 +43,37 @@ it('InternVL.load("org/nano") downloads, loads and answers; a second time nothin
   }
   await fetchSource("org/nano");
   expect(server.cdn.log).toHaveLength(3);
+});
+
+// What is asked for in vain costs a page's visitor time, and its console a red line each.
+const tokenizers = ["added_tokens.json", "special_tokens_map.json"];
+it.each([
+  ["upstream's layout", async () => files, []],
+  ["upstream's slow tokenizer", () => tinyFiles("tiny-qwen3", 1, readRepository), ["tokenizer.json"]],
+  ["upstream's SentencePiece", () => sentencePieceFiles(readRepository), ["tokenizer.json"]],
+  ["transformers' layout", () => hfFiles("tiny-hf-llama", readRepository), ["added_tokens.json"]],
+  ["transformers' layout of version 5", () => hfFiles("tiny-hf-qwen3", readRepository), tokenizers],
+])("of %s on a server only what it reads is asked for, once each", async (_, filesOf, missing) => {
+  const there = await filesOf();
+  const other = await fileServer(there);
+  const cache = temporaryFolder();
+  const asked = () => other.log.splice(0).map(({ method, path }) => `${method} ${path.slice("/folder/".length)}`);
+  try {
+    for (const again of [false, true]) {
+      const load = InternVL.load(`${other.origin}/folder`, { cacheDir: cache.path, maxContext: 512 });
+      await (await load).dispose();
+      const requests = asked();
+      const heads = requests.filter((each) => each.startsWith("HEAD ")).map((each) => each.slice("HEAD ".length));
+      expect(heads).toHaveLength(new Set(heads).size);
+      expect(heads.filter((name) => !(name in there)).sort()).toEqual(missing);
+      if (again) expect(requests).toHaveLength(heads.length); // the copy does
+    }
+    await fetchSource(`${other.origin}/folder`, { cacheDir: cache.path }); // all of it, as `internvl pull` does
+    expect(asked()).toContain("HEAD generation_config.json");
+  } finally {
+    await other.close();
+    cache.remove();
+  }
 });
 
 const json = (name: string) => JSON.parse(new TextDecoder().decode(files[name])) as Record<string, unknown>;

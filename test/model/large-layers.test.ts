@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { describe, expect, inject, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
 import { type ModelConfig, parseConfig, type VisionConfig } from "../../src/model/config.ts";
 import { type DecoderNames, declareDecoderLayer, recordDecoderLayer } from "../../src/model/decoder.ts";
@@ -20,6 +20,7 @@ import { widenBf16 } from "../../src/tensor/tensor.ts";
 import { GpuWeights } from "../../src/weights/gpu-weights.ts";
 import { syntheticTensors } from "../../tools/synthetic/source.ts";
 import { synthesize } from "../../tools/synthetic/tensors.ts";
+import { useGpu } from "../shared/gpu.ts";
 import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { fixture, relativeL2, syntheticF32 } from "../support.ts";
 
@@ -170,11 +171,10 @@ const rowsOf = (data: Float32Array, width: number): Float32Array[] =>
 describe("one layer of a large model", () => {
   let gpu: Gpu;
   let programs: Programs;
-  beforeAll(async () => {
-    gpu = await openGpu();
+  useGpu((opened) => {
+    gpu = opened;
     programs = new Programs(gpu);
   });
-  afterAll(() => gpu.close());
 
   const activation = (data: Float32Array<ArrayBuffer>, width: number, unit: number): Activation => {
     const buffer = gpu.memory.create("x", data.byteLength);

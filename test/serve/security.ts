@@ -196,6 +196,36 @@ export function securitySuite(running: () => Running): void {
     expect(await preflight({})).toEqual([403, null]);
     expect(await preflight({ cors: "http://a.example" })).toEqual([204, "http://a.example"]);
     expect(await preflight({ cors: "http://b.example" })).toEqual([403, null]);
+    // A client in a page sends headers of its own, and reads when to come again.
+    const headers = { origin: "http://a.example", "access-control-request-headers": "authorization,content-type,x-stainless-lang" };
+    const { headers: allowed } = await handler({ cors: "*" })(new Request(CHAT, { method: "OPTIONS", headers }));
+    expect(allowed.get("access-control-allow-headers")).toBe("authorization,content-type,x-stainless-lang");
+    expect(allowed.get("access-control-expose-headers")).toBe("x-request-id, retry-after");
+    const refused = await ask(TRIANGLE, { hosts: ["localhost"] }, "http://vlm/v1/chat/completions");
+    expect(refused.body).toMatch(/localhost.*--allow-hosts/); // what a proxy's operator has to do
+  });
+
+  it("every response has an id, the router's own where it gave one", async () => {
+    const idOf = async (path: string, id?: string, body?: object) => {
+      const headers = { "content-type": "application/json", ...(id === undefined ? {} : { "x-request-id": id }) };
+      const init = body ? { method: "POST", body: JSON.stringify(body), headers } : { headers };
+      const response = await handler()(new Request(`http://localhost${path}`, init));
+      await response.text();
+      return response.headers.get("x-request-id");
+    };
+    const own = await idOf("/health");
+    expect(own).toMatch(/^req-[0-9a-f]{32}$/);
+    expect(await idOf("/health")).not.toBe(own);
+    for (const body of [TRIANGLE, { ...TRIANGLE, stream: true }, { ...TRIANGLE, n: "x" }])
+      expect(await idOf("/v1/chat/completions", "router-1:a.b_c", body)).toBe("router-1:a.b_c");
+    expect(await idOf("/none", "router-2")).toBe("router-2");
+    for (const odd of ["a b", "a;b", "x".repeat(129)]) expect(await idOf("/health", odd)).toMatch(/^req-/);
+  });
+
+  it("a content type may have a space before its parameters", async () => {
+    const headers = { "content-type": "application/json ; charset=utf-8" };
+    expect((await ask(TRIANGLE, {}, CHAT, { headers })).status).toBe(200);
+    expect((await ask(TRIANGLE, {}, CHAT, { headers: { "content-type": "application/json x" } })).status).toBe(415);
   });
 
   it("vLLM GHSA-3mwp-wvh9-7528 (CVE-2026-34756), CVE-2024-8939: n and best_of have an end", async () => {

@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { describe, expect, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
 import { EngineError, InternVL } from "../../src/index.ts";
 import { parseConfig } from "../../src/model/config.ts";
@@ -8,6 +8,7 @@ import { flagNonFinite } from "../../src/ops/finite.ts";
 import { encodeHeader, parseHeader } from "../../src/safetensors/index.ts";
 import { generateTrace } from "../../src/testing.ts";
 import { countNonFinite } from "../../src/weights/finite.ts";
+import { useGpu } from "../shared/gpu.ts";
 import { ELSEWHERE, isQuick } from "../shared/quick.ts";
 import { fixture, json, memoryFiles, syntheticF32, tinyCheckpoint } from "../support.ts";
 
@@ -42,10 +43,9 @@ const whole: Partial<Record<Dtype, Uint8Array>> = { BF16: files["model.safetenso
 
 describe("flags", () => {
   let gpu: Gpu;
-  beforeAll(async () => {
-    gpu = await openGpu();
+  useGpu((opened) => {
+    gpu = opened;
   });
-  afterAll(() => gpu.close());
 
   /** Whether the GPU flags these words. */
   async function flags(words: Uint32Array<ArrayBuffer>, dtype: "f32" | "f16" | "bf16"): Promise<boolean> {

@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { describe, expect, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { Programs } from "../../src/gpu/program.ts";
 import { convert, type PlainDtype } from "../../src/ops/quantize.ts";
 import { bf16Bits, dequantize, halfBits, quantize } from "../../src/reference/quantize.ts";
 import { BYTES_PER_ELEMENT, GROUP, type MatrixDtype, widenBf16, widenF16 } from "../../src/tensor/tensor.ts";
+import { useGpu } from "../shared/gpu.ts";
 
 /** Repeatable values that look like weights: near normal, with groups of all magnitudes, all zeros, and lone outliers. */
 function values(count: number): Float32Array<ArrayBuffer> {
@@ -33,11 +34,10 @@ const nmse = (a: Float32Array, b: Float32Array): number =>
 describe("weights converted on the GPU", () => {
   let gpu: Gpu;
   let programs: Programs;
-  beforeAll(async () => {
-    gpu = await openGpu();
+  useGpu((opened) => {
+    gpu = opened;
     programs = new Programs(gpu);
   });
-  afterAll(() => gpu.close());
 
   /** Converts x in two stretches, the first of `split` elements, that begin `first` elements into a part. */
   async function run(x: Float32Array, from: PlainDtype, to: MatrixDtype, first = 0, split = x.length) {

@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Gpu, openGpu } from "../../src/gpu/device.ts";
+import { describe, expect, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
 import { decodedElements, prefillFlops, visionFlops } from "../../tools/cli/cost.ts";
 import { syntheticFiller } from "../../tools/synthetic/source.ts";
 import { synthesize, syntheticRule } from "../../tools/synthetic/tensors.ts";
+import { useGpu } from "../shared/gpu.ts";
 import { fixture, json } from "../support.ts";
 
 interface Vectors {
@@ -17,12 +18,11 @@ describe("the synthetic rule as a shader", () => {
   let gpu: Gpu;
   let fill: ReturnType<typeof syntheticFiller>;
   let out: GPUBuffer;
-  beforeAll(async () => {
-    gpu = await openGpu();
+  useGpu((opened) => {
+    gpu = opened;
     fill = syntheticFiller(gpu);
     out = gpu.memory.create("out", 2 ** 16);
   });
-  afterAll(() => gpu.close());
 
   async function made(name: string, shape: readonly number[], seed: number, element: number, count: number): Promise<Uint16Array> {
     await fill(syntheticRule(name, shape, seed), { element, count, out, first: 4 });

@@ -1,105 +1,25 @@
-import { performance } from "node:perf_hooks";
-import { platform } from "#platform";
-import { loadModel } from "../../src/api/model-load.ts";
 import { EngineError } from "../../src/errors.ts";
 import { engineOf } from "../../src/generate/engine.ts";
 import { Scheduler } from "../../src/generate/scheduler.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { openGpus } from "../../src/gpu/devices.ts";
-import type { Precision } from "../../src/gpu/program.ts";
-import { openSource } from "../../src/hub/source.ts";
-import { type ModelConfig, parseConfig } from "../../src/model/config.ts";
-import { openCheckpoint } from "../../src/model/open-checkpoint.ts";
-import { evenly } from "../../src/model/steps.ts";
-import { checkpointTensors } from "../../src/model/tensors.ts";
-import { type KvDtype, kvBytes } from "../../src/ops/kv-cache.ts";
-import { widenBf16 } from "../../src/tensor/tensor.ts";
-import type { WeightFormat } from "../../src/weights/formats.ts";
-import type { TensorSource } from "../../src/weights/tensor-source.ts";
-import { measureCeilings } from "../kernels/bench-ceilings.ts";
+import type { LanguageConfig } from "../../src/model/config.ts";
+import { kvBytes } from "../../src/ops/kv-cache.ts";
+import { type Ceilings, measureCeilings } from "../kernels/bench-ceilings.ts";
 import { loadOrt } from "../kernels/ort-load.ts";
 import { checkQwen2 } from "../kernels/qwen2-onnx.ts";
-import { syntheticTensors } from "../synthetic/source.ts";
-import { synthesize } from "../synthetic/tensors.ts";
 import { CONTEXT_ROOM, CONTEXTS, decode, timeContexts, timeRows } from "./bench-decode.ts";
 import { timeFirstTokens } from "./bench-first.ts";
+import { timePrefill, timeVision } from "./bench-phases.ts";
 import { productsOf } from "./bench-products.ts";
 import { readInOwnProcess } from "./bench-read.ts";
 import { describe, type Report } from "./bench-report.ts";
+import { type BenchFlags, loadTimed, openSubject, type Subject } from "./bench-subject.ts";
 import { versusOrt } from "./bench-vs.ts";
 import { decodedBytes, prefillFlops, visionFlops } from "./cost.ts";
 import { UsageError } from "./failures.ts";
 import { checkModelFlags, deviceOptions, interruptSignal, NANO, sayToy } from "./model.ts";
-import { loadProgress } from "./progress.ts";
-import { news, terminal } from "./status.ts";
-
-interface BenchFlags {
-  model?: string;
-  revision?: string;
-  synthetic?: string;
-  layers?: number;
-  visionLayers?: number;
-  seed: number;
-  weights?: WeightFormat;
-  precision?: Precision;
-  kv?: "auto" | KvDtype;
-  tiles: number;
-  prompt: number;
-  promptIds?: number[];
-  tokens: number;
-  vs?: "ort";
-  adapter?: string;
-  devices?: string[];
-  split?: number[];
-  json?: boolean;
-}
-
-/** Where the weights come from: files, or a rule by which they are made on the GPU. */
-interface Subject {
-  config: ModelConfig;
-  tensors: (gpu: Gpu, format: WeightFormat) => TensorSource;
-  onDisk: boolean;
-  close(): Promise<void>;
-}
-
-/** The first layers of a tower; a part of a large model fits where the whole does not. */
-function fewer<T extends { layers: number }>(flag: string, tower: T, layers = tower.layers): T {
-  if (layers > tower.layers) throw new UsageError(`${flag} is ${layers}, this configuration has ${tower.layers} layers`);
-  return { ...tower, layers };
-}
-
-async function openSubject({ model, revision, synthetic, layers, visionLayers, seed }: BenchFlags, signal: AbortSignal): Promise<Subject> {
-  if (synthetic !== undefined) {
-    const whole = parseConfig(await platform.readFile(synthetic));
-    if (visionLayers !== undefined && whole.selectLayer !== -1) throw new UsageError("--vision-layers needs a select_layer of -1");
-    const language = fewer("--layers", whole.language, layers);
-    const config = { ...whole, language, vision: fewer("--vision-layers", whole.vision, visionLayers) };
-    return {
-      config,
-      tensors: (gpu) => syntheticTensors(gpu, checkpointTensors(config), seed),
-      onDisk: false,
-      close: async () => {},
-    };
-  }
-  const source = await openSource(model ?? NANO, { revision, signal, onProgress: loadProgress(terminal) });
-  const { config, files, tensors } = await openCheckpoint(source, { signal });
-  return { config, tensors, onDisk: true, close: () => files.close() };
-}
-
-const LONG_MS = 10_000;
-
-/** Milliseconds of the fastest of three runs, after one that warms up; a run of over 10 seconds has warmed up by itself, and is enough. */
-async function fastest(work: () => Promise<void>): Promise<number> {
-  let best = Number.POSITIVE_INFINITY;
-  for (let run = 0; run < 4; run++) {
-    const began = performance.now();
-    await work();
-    const ms = performance.now() - began;
-    if (run > 0 || ms > LONG_MS) best = Math.min(best, ms);
-    if (ms > LONG_MS) break;
-  }
-  return best;
-}
+import { news } from "./status.ts";
 
 const GIGA = 1e9;
 
@@ -119,134 +39,121 @@ export async function bench(flags: BenchFlags): Promise<void> {
   }
 }
 
+/** The prompt's ids: those that were given, or made-up ones. @throws EngineError bad-input for ids that the model does not have */
+function promptOf({ promptIds, prompt }: BenchFlags, { vocabSize }: LanguageConfig): readonly number[] {
+  const inputIds = promptIds ?? Array.from({ length: prompt }, (_, i) => (i * 7919) % vocabSize);
+  const bad = inputIds.find((id) => id >= vocabSize);
+  if (bad !== undefined) throw new EngineError("bad-input", `the prompt has the id ${bad}, this model has ${vocabSize} ids`);
+  return inputIds;
+}
+
 async function benchSubject(subject: Subject, flags: BenchFlags, signal: AbortSignal): Promise<void> {
   const { config } = subject;
-  const kv = flags.kv === "f32" ? "f32" : "f16"; // as `load` has it by default
   const status = news();
-  const inputIds = flags.promptIds ?? Array.from({ length: flags.prompt }, (_, i) => (i * 7919) % config.language.vocabSize);
-  const bad = inputIds.find((id) => id >= config.language.vocabSize);
-  if (bad !== undefined)
-    throw new EngineError("bad-input", `the prompt has the id ${bad}, this model has ${config.language.vocabSize} ids`);
+  const inputIds = promptOf(flags, config.language);
   if (flags.vs) checkQwen2(config.language);
-  const wanted = Math.max(inputIds.length + flags.tokens + 1, flags.tiles * config.tokensPerTile, CONTEXTS.at(-1)! + CONTEXT_ROOM);
-  const maxContext = Math.min(config.language.maxPositions, wanted);
   if (subject.onDisk) status("reading the files");
   const reading = subject.onDisk ? await readInOwnProcess(flags.model ?? NANO, flags.revision, signal) : undefined;
   const { device = {}, devices = [device] } = deviceOptions(flags);
   const gpus = await openGpus(devices);
-  const [gpu, ...beside] = gpus as [Gpu, ...Gpu[]];
   try {
     sayToy(flags.synthetic ?? flags.model);
-    status("measuring the adapter's ceilings");
-    const { ceilings } = await measureCeilings(gpu);
-    const origin = subject.tensors(gpu, flags.weights ?? "auto");
-    const began = performance.now();
-    let uploaded = began;
-    const { model, weights } = await loadModel(gpu, (format, gpu) => subject.tensors(gpu, format), config, {
-      beside,
-      split: flags.split,
-      format: flags.weights ?? "auto",
-      maxContext,
-      kv,
-      precision: flags.precision ?? "auto",
-      signal,
-      onBytes(bytes, total) {
-        uploaded = performance.now();
-        status(`loading weights: ${Math.round((bytes / total) * 100)} %`);
-      },
-      onNote: (note) => terminal.write(`${note}\n`),
-    });
-    await model.flush();
-    const size = config.tileSize;
-    const { program } = await model.visionStage(size);
-    const ready = performance.now();
-
-    status("vision");
-    const one = synthesize("input.pixel_values.tile0", [3, size, size], 0, 0, 3 * size * size);
-    const pixels = widenBf16(one);
-    let run = 0;
-    const visionMs = await fastest(async () => {
-      const keys = Array.from({ length: flags.tiles }, (_, i) => `run ${run} tile ${i}`); // other tiles than before: none is in the cache
-      const tiles = { count: flags.tiles, size, keys, pixels: () => pixels };
-      const layout = model.visual.place(keys, 0, config.tokensPerTile);
-      run++;
-      while (layout.missing.length > 0) {
-        signal.throwIfAborted();
-        await model.runVision(tiles, layout.missing.splice(0, evenly(layout.missing.length, program.maxUnits)), layout);
-      }
-    });
-    const visionGflops = (flags.tiles * visionFlops(config)) / GIGA / (visionMs / 1e3);
-
-    status("prefill");
-    const engine = engineOf(model);
-    const scheduler = new Scheduler(engine);
-    const prompt = { inputIds, imageContextId: -1, maxTokens: 1 };
-    const prefillMs = await fastest(async () => {
-      for await (const _ of engine.prefill(0, prompt, 0, () => false)) {
-        await model.flush();
-        signal.throwIfAborted();
-      }
-    });
-    const prefillGflops = prefillFlops(config, inputIds.length) / GIGA / (prefillMs / 1e3);
-
-    status("first tokens");
-    const rate = { tileMs: visionMs / flags.tiles, tokenMs: prefillMs / inputIds.length };
-    const firstTokens = await timeFirstTokens(model, scheduler, rate, (text) => status(text), signal);
-
-    status("decode");
-    const { each, steps, seconds } = await decode(model, scheduler, inputIds, flags.tokens, signal);
-    const weightBytes = decodedBytes(config, weights);
-    const bytesPerToken = weightBytes + kvBytes(config.language, inputIds.length + steps / 2, kv);
-    const floor = (ceilings.streamGBps * GIGA) / bytesPerToken;
-    const atContext = await timeContexts(model, weightBytes, kv, signal);
-    const rowsTogether = await timeRows(model, signal);
-    const peakRssBytes = process.resourceUsage().maxRSS * 1024;
-    if (flags.vs) status("decoding in turns with ONNX Runtime");
-    const versus = flags.vs && (await versusOrt(model, scheduler, origin, { prompt: inputIds, steps: flags.tokens, signal }));
-    const loadSeconds = (uploaded - began) / 1e3;
-    const { readSeconds = null, rereadSeconds = null } = reading ?? {};
-    const report: Report = {
-      adapter: gpus.map(({ adapterName }) => adapterName).join(", "),
-      weights,
-      precision: flags.precision ?? "auto",
-      ceilings,
-      load: {
-        bytes: origin.bytes,
-        seconds: loadSeconds,
-        readSeconds,
-        fraction: readSeconds === null ? null : readSeconds / loadSeconds,
-        rereadSeconds,
-        compileSeconds: (ready - uploaded) / 1e3,
-      },
-      vision: { tiles: flags.tiles, ms: visionMs, gflops: visionGflops, fraction: visionGflops / ceilings.fmaGflops },
-      prefill: {
-        tokens: inputIds.length,
-        ms: prefillMs,
-        tokensPerSecond: (1e3 * inputIds.length) / prefillMs,
-        gflops: prefillGflops,
-        fraction: prefillGflops / ceilings.fmaGflops,
-      },
-      firstTokens,
-      decode: {
-        tokensPerSecond: steps / seconds,
-        bytesPerToken,
-        floorTokensPerSecond: floor,
-        fraction: steps / seconds / floor,
-        dispatchesPerToken: each("dispatches"),
-        bindGroupsPerToken: each("bindGroups"),
-        buffersPerToken: each("buffers"),
-        awaitedReadbacksPerToken: each("awaitedReadbacks"),
-        cpuMsPerToken: each("cpuMs"),
-        rowsTogether,
-        atContext,
-        ...(versus && { versus }),
-      },
-      memory: { gpuBytes: gpus.reduce((sum, { memory }) => sum + memory.bytes, 0), peakRssBytes },
-      products: productsOf([program, ...model.decoder.programs()]),
-    };
+    const report = await measure(subject, gpus, { flags, inputIds, reading, signal, status });
     status("");
     process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : describe(report));
   } finally {
     for (const each of gpus) each.close();
   }
+}
+
+/** What is timed, and how. */
+interface Measuring {
+  flags: BenchFlags;
+  inputIds: readonly number[];
+  reading: Awaited<ReturnType<typeof readInOwnProcess>> | undefined;
+  signal: AbortSignal;
+  status: (text: string) => void;
+}
+
+/** Loads the model and times its phases, one after the other. */
+async function measure(subject: Subject, gpus: readonly Gpu[], { flags, inputIds, reading, signal, status }: Measuring): Promise<Report> {
+  const { config } = subject;
+  const [gpu, ...beside] = gpus as [Gpu, ...Gpu[]];
+  const { weights: format = "auto", precision = "auto", split, tiles } = flags;
+  const kv = flags.kv === "f32" ? "f32" : "f16"; // as `load` has it by default
+  const wanted = Math.max(inputIds.length + flags.tokens + 1, tiles * config.tokensPerTile, CONTEXTS.at(-1)! + CONTEXT_ROOM);
+  const maxContext = Math.min(config.language.maxPositions, wanted);
+  status("measuring the adapter's ceilings");
+  const { ceilings } = await measureCeilings(gpu);
+  const loading = { beside, split, format, maxContext, kv, precision, signal } as const;
+  const { origin, model, weights, vision, ...times } = await loadTimed(subject, gpu, loading, status);
+
+  status("vision");
+  const visionMs = await timeVision(model, tiles, signal);
+  status("prefill");
+  const engine = engineOf(model);
+  const prefillMs = await timePrefill(model, engine, inputIds, signal);
+  status("first tokens");
+  const scheduler = new Scheduler(engine);
+  const rate = { tileMs: visionMs / tiles, tokenMs: prefillMs / inputIds.length };
+  const firstTokens = await timeFirstTokens(model, scheduler, rate, (text) => status(text), signal);
+  status("decode");
+  const decoded = await decode(model, scheduler, inputIds, flags.tokens, signal);
+  const weightBytes = decodedBytes(config, weights);
+  const bytesPerToken = weightBytes + kvBytes(config.language, inputIds.length + decoded.steps / 2, kv);
+  const atContext = await timeContexts(model, weightBytes, kv, signal);
+  const rowsTogether = await timeRows(model, signal);
+  const peakRssBytes = process.resourceUsage().maxRSS * 1024;
+  if (flags.vs) status("decoding in turns with ONNX Runtime");
+  const versus = flags.vs && (await versusOrt(model, scheduler, origin, { prompt: inputIds, steps: flags.tokens, signal }));
+  return {
+    adapter: gpus.map(({ adapterName }) => adapterName).join(", "),
+    ...{ weights, precision, ceilings },
+    load: loadOf(origin.bytes, times, reading),
+    vision: { tiles, ms: visionMs, ...arithmetic(tiles * visionFlops(config), visionMs, ceilings) },
+    prefill: {
+      tokens: inputIds.length,
+      ms: prefillMs,
+      tokensPerSecond: (1e3 * inputIds.length) / prefillMs,
+      ...arithmetic(prefillFlops(config, inputIds.length), prefillMs, ceilings),
+    },
+    firstTokens,
+    decode: { ...decodeOf(decoded, bytesPerToken, ceilings), rowsTogether, atContext, ...(versus && { versus }) },
+    memory: { gpuBytes: gpus.reduce((sum, { memory }) => sum + memory.bytes, 0), peakRssBytes },
+    products: productsOf([vision, ...model.decoder.programs()]),
+  };
+}
+
+type Reading = Measuring["reading"];
+
+function loadOf(
+  bytes: number,
+  { began, uploaded, ready }: Record<"began" | "uploaded" | "ready", number>,
+  reading: Reading,
+): Report["load"] {
+  const seconds = (uploaded - began) / 1e3;
+  const { readSeconds = null, rereadSeconds = null } = reading ?? {};
+  const fraction = readSeconds === null ? null : readSeconds / seconds;
+  return { bytes, seconds, readSeconds, fraction, rereadSeconds, compileSeconds: (ready - uploaded) / 1e3 };
+}
+
+/** How fast some arithmetic was, and which share of the adapter's ceiling that is. */
+function arithmetic(flops: number, ms: number, { fmaGflops }: Ceilings): { gflops: number; fraction: number } {
+  const gflops = flops / GIGA / (ms / 1e3);
+  return { gflops, fraction: gflops / fmaGflops };
+}
+
+function decodeOf({ each, steps, seconds }: Awaited<ReturnType<typeof decode>>, bytesPerToken: number, { streamGBps }: Ceilings) {
+  const floor = (streamGBps * GIGA) / bytesPerToken;
+  return {
+    tokensPerSecond: steps / seconds,
+    bytesPerToken,
+    floorTokensPerSecond: floor,
+    fraction: steps / seconds / floor,
+    dispatchesPerToken: each("dispatches"),
+    bindGroupsPerToken: each("bindGroups"),
+    buffersPerToken: each("buffers"),
+    awaitedReadbacksPerToken: each("awaitedReadbacks"),
+    cpuMsPerToken: each("cpuMs"),
+  };
 }

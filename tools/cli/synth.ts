@@ -6,9 +6,9 @@ import { EngineError } from "../../src/errors.ts";
 import { type Gpu, openGpu } from "../../src/gpu/device.ts";
 import { parseConfig } from "../../src/model/config.ts";
 import { checkpointTensors } from "../../src/model/tensors.ts";
-import { INDEX_NAME, type TensorToWrite, writeSafetensors } from "../../src/safetensors/index.ts";
+import { INDEX_NAME, type TensorSpec, type TensorToWrite, writeSafetensors } from "../../src/safetensors/index.ts";
 import { elementsOf } from "../../src/tensor/tensor.ts";
-import { planShards, shardIndex } from "../../src/weights/shards.ts";
+import { planShards, type Shard, shardIndex } from "../../src/weights/shards.ts";
 import { SMALL_FILES } from "../../src/weights/small-files.ts";
 import { syntheticFiller } from "../synthetic/source.ts";
 import { synthesize, syntheticRule } from "../synthetic/tensors.ts";
@@ -52,6 +52,59 @@ async function maker(adapter: string | undefined): Promise<{ gpu: Gpu | undefine
 
 type Make = (name: string, shape: readonly number[], seed: number, first: number, count: number) => Promise<Uint8Array>;
 
+interface Filling {
+  make: Make;
+  seed: number;
+  signal: AbortSignal;
+  /** Hears how many bytes were made. */
+  onBytes(bytes: number): void;
+}
+
+/** Writes a shard of tensors that are made a piece at a time. */
+async function writeShard(
+  folder: string,
+  { name: file, tensors }: Shard<TensorSpec>,
+  { make, seed, signal, onBytes }: Filling,
+): Promise<void> {
+  const sink = await createFile(folder, file);
+  const filled = tensors.map(
+    ({ name, shape, dtype }): TensorToWrite => ({
+      name,
+      shape,
+      dtype,
+      async *data() {
+        const count = elementsOf(shape);
+        for (let first = 0; first < count; first += PIECE) {
+          if (signal.aborted) throw new EngineError("aborted", "the operation was aborted");
+          const bytes = await make(name, shape, seed, first, Math.min(PIECE, count - first));
+          onBytes(bytes.length);
+          yield bytes;
+        }
+      },
+    }),
+  );
+  const metadata = new Map([
+    ["format", "pt"],
+    ["synthetic_seed", String(seed)],
+  ]);
+  try {
+    await writeSafetensors(sink, filled, metadata);
+  } finally {
+    await sink.close();
+  }
+}
+
+/** Copies tokenizer files, of a folder that was asked for or that lie beside the config; their names. @throws EngineError bad-input where the former has none */
+async function copyTokenizer(asked: string | undefined, beside: string, folder: string): Promise<string[]> {
+  const from = asked ?? beside;
+  const copied = SMALL_FILES.filter((name) => existsSync(join(from, name)));
+  if (asked && copied.length === 0) {
+    throw new EngineError("bad-input", `${JSON.stringify(from)} holds no tokenizer files`, { hint: `known are ${SMALL_FILES.join(", ")}` });
+  }
+  for (const name of copied) await copyFile(join(from, name), join(folder, name));
+  return copied;
+}
+
 /** Writes a full-size synthetic checkpoint (facts/SYNTHETIC.md): bf16 shards, their index, config.json, and tokenizer files if given. */
 export async function synth(flags: SynthFlags): Promise<void> {
   const signal = interruptSignal();
@@ -59,51 +112,20 @@ export async function synth(flags: SynthFlags): Promise<void> {
   const config = await platform.readFile(flags.config);
   const specs = checkpointTensors(parseConfig(config)).map((tensor) => ({ ...tensor, dtype: "BF16" as const }));
   const total = specs.reduce((sum, { shape }) => sum + 2 * elementsOf(shape), 0);
+  let written = 0;
+  const onBytes = (bytes: number) => {
+    written += bytes;
+    status(`${(written / 1e9).toFixed(1)} of ${(total / 1e9).toFixed(1)} GB`);
+  };
   const began = performance.now();
   const { gpu, make } = await maker(flags.adapter);
   try {
     const { files } = await createFolder(flags.out, async (folder) => {
-      let written = 0;
       const shards = planShards(specs, flags.shardSize);
-      for (const shard of shards) {
-        const sink = await createFile(folder, shard.name);
-        const tensors = shard.tensors.map(
-          ({ name, shape, dtype }): TensorToWrite => ({
-            name,
-            shape,
-            dtype,
-            async *data() {
-              const count = elementsOf(shape);
-              for (let first = 0; first < count; first += PIECE) {
-                if (signal.aborted) throw new EngineError("aborted", "the operation was aborted");
-                const bytes = await make(name, shape, flags.seed, first, Math.min(PIECE, count - first));
-                written += bytes.length;
-                status(`${(written / 1e9).toFixed(1)} of ${(total / 1e9).toFixed(1)} GB`);
-                yield bytes;
-              }
-            },
-          }),
-        );
-        const metadata = new Map([
-          ["format", "pt"],
-          ["synthetic_seed", String(flags.seed)],
-        ]);
-        try {
-          await writeSafetensors(sink, tensors, metadata);
-        } finally {
-          await sink.close();
-        }
-      }
+      for (const shard of shards) await writeShard(folder, shard, { make, seed: flags.seed, signal, onBytes });
       if (shards.length > 1) await writeFile(join(folder, INDEX_NAME), shardIndex(shards));
       await writeFile(join(folder, "config.json"), config);
-      const from = flags.tokenizer ?? dirname(flags.config);
-      const copied = SMALL_FILES.filter((name) => existsSync(join(from, name)));
-      if (flags.tokenizer && copied.length === 0) {
-        throw new EngineError("bad-input", `${JSON.stringify(from)} holds no tokenizer files`, {
-          hint: `known are ${SMALL_FILES.join(", ")}`,
-        });
-      }
-      for (const name of copied) await copyFile(join(from, name), join(folder, name));
+      const copied = await copyTokenizer(flags.tokenizer, dirname(flags.config), folder);
       return { files: [...shards.map(({ name }) => name), "config.json", ...copied] };
     });
     const seconds = (performance.now() - began) / 1000;

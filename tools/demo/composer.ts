@@ -18,7 +18,6 @@ export interface PicturePanel {
 /** Pictures are dropped, pasted, chosen, or one of the samples. */
 export function picturePanel(config: () => ModelConfig | undefined): PicturePanel {
   const list = byId("pending");
-  const drop = byId("drop");
   const input = byId<HTMLInputElement>("files");
   const problem = byId("picture-problem");
   let pictures: Picture[] = [];
@@ -57,7 +56,30 @@ export function picturePanel(config: () => ModelConfig | undefined): PicturePane
     await add(input.files ?? []);
     input.value = ""; // the same file may be chosen again
   });
-  // The whole page takes drops: a picture that misses the frame must not replace the page.
+  takeFromPage(add);
+  byId("samples").append("or one of", ...SAMPLES.map((name) => sampleButton(name, add)));
+
+  function put(given: readonly Picture[]): void {
+    pictures = [...given];
+    problem.hidden = true;
+    show();
+  }
+  return {
+    show,
+    put,
+    take() {
+      const taken = pictures;
+      put([]);
+      return taken;
+    },
+  };
+}
+
+type Add = (files: Iterable<File>) => Promise<void>;
+
+/** Takes what is dropped and pasted. The whole page does: a picture that misses the frame must not replace the page. */
+function takeFromPage(add: Add): void {
+  const drop = byId("drop");
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
     drop.classList.add("over");
@@ -76,30 +98,15 @@ export function picturePanel(config: () => ModelConfig | undefined): PicturePane
     event.preventDefault();
     void add(files);
   });
+}
 
-  const samples = SAMPLES.map((name) => {
-    const src = `nano/images/${name}`;
-    const button = make("button", { type: "button", ariaLabel: `Take the sample ${name}` }, make("img", { src, alt: "" }));
-    button.addEventListener("click", async () => {
-      const blob = await (await fetch(src)).blob();
-      await add([new File([blob], name, { type: blob.type })]);
-    });
-    return button;
+/** A button that takes one of the samples. */
+function sampleButton(name: string, add: Add): HTMLButtonElement {
+  const src = `nano/images/${name}`;
+  const button = make("button", { type: "button", ariaLabel: `Take the sample ${name}` }, make("img", { src, alt: "" }));
+  button.addEventListener("click", async () => {
+    const blob = await (await fetch(src)).blob();
+    await add([new File([blob], name, { type: blob.type })]);
   });
-  byId("samples").append("or one of", ...samples);
-
-  function put(given: readonly Picture[]): void {
-    pictures = [...given];
-    problem.hidden = true;
-    show();
-  }
-  return {
-    show,
-    put,
-    take() {
-      const taken = pictures;
-      put([]);
-      return taken;
-    },
-  };
+  return button;
 }

@@ -12,7 +12,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const LATE = [
   /^(awq|lora|quantize)\.|^lib\/(awq|cast|groups)/,
   /^matmul\.(gemm_subgroup_matrix|gemv_subgroup_matrix|gemm_dot4|quantize)\.|^attention\.(flash_subgroup_matrix|reals)\.|^lib\/reals\./,
-  /^lib\/(block|share|weight)\.(f16|f32|q8)\./,
+  /^lib\/(block|share|weight|widen)\.(f16|f32|q8)\./,
   /^lib\/(append|kv|kv_append|kv_read|kv_vec8)\.f32\.|^lib\/kv_block\.vec4\./, // keys and values in f32, heads of odd widths
   /^norm\.qk\.|^lib\/(head_norm|query_norm)\.rms\./, // InternViT-6B, Qwen3
   /^sample\.(bias|blocks|histogram|penalize|pick|probability|top)\.|^lib\/(search|wide)\./,

@@ -29,6 +29,7 @@ const CHAINS = [
 const STEP = { units: 1, start: 0 };
 
 const probe = (name: keyof typeof shaders) => ({ shader: name, code: shaders[name] });
+const stream = (from: "buffer" | "texture") => ({ ...probe("bench.stream"), libs: [{ code: shaders[`bench.from_${from}`] }] });
 
 /** A kernel or copy that does nothing but what the ceiling is about. */
 interface Probe {
@@ -109,14 +110,14 @@ function probesOf(gpu: Gpu, { bytes, textures }: ProbeOptions): Probe[] {
       const threads = Math.min(most, bytes / (16 * 8)); // a thread takes 8 vec4s at least
       const common = { params: [bytes / 16, threads], workgroups: () => [threads / THREADS, 1, 1] as const };
       const kernel = { consts: { SPLIT: split }, bindings: "uurw" };
-      const stream = { ...common, kernel: { ...kernel, ...probe("bench.stream") }, buffers: [x, out] } as const;
+      const read = { ...common, kernel: { ...kernel, ...stream("buffer") }, buffers: [x, out] } as const;
       const copy = { ...common, kernel: { ...kernel, ...probe("bench.copy") }, buffers: [x, y] } as const;
-      probes.push({ ceiling: "streamGBps", work: bytes, record: (p) => p.dispatch(stream) });
+      probes.push({ ceiling: "streamGBps", work: bytes, record: (p) => p.dispatch(read) });
       probes.push({ ceiling: "copyGBps", work: 2 * bytes, record: (p) => p.dispatch(copy) });
       if (!texture) continue;
       const fetch = {
         ...common,
-        kernel: { ...probe("bench.texture"), consts: { SPLIT: split, WIDTH: TEXTURE_WIDTH }, bindings: "uutw" },
+        kernel: { ...stream("texture"), consts: { SPLIT: split, WIDTH: TEXTURE_WIDTH }, bindings: "uutw" },
         buffers: [texture, out],
       } as const;
       probes.push({ ceiling: "streamGBps", work: bytes, record: (p) => p.dispatch(fetch) });

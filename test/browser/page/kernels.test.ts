@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { type Gpu, openGpu } from "../../../src/gpu/device.ts";
+import { describe, expect, inject, it } from "vitest";
+import type { Gpu } from "../../../src/gpu/device.ts";
 import type { KernelCase } from "../../../src/harness/case.ts";
 import { kernelCases } from "../../../src/harness/index.ts";
 import { runCases } from "../../../src/harness/report.ts";
+import { useCleanGpu } from "../../shared/gpu.ts";
 
 const SEED = 1;
 const EACH = 3; // cases of an op, evenly over its list; Node's tests run them all
@@ -27,12 +28,8 @@ const count = chosen.reduce((sum, { chunk }) => sum + chunk.length, 0);
 describe(`kernels in the page: ${count} of ${all.length} cases${inject("full") ? "" : ", test:full runs all"}`, () => {
   const ran = new Set<string>();
   let gpu: Gpu;
-  beforeAll(async () => {
-    gpu = await openGpu();
-  });
-  afterAll(() => {
-    expect(gpu.memory.entries()).toEqual([]);
-    gpu.close();
+  useCleanGpu((opened) => {
+    gpu = opened;
   });
 
   it.each(chosen)("$name", async ({ chunk }) => {

@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { type Gpu, openGpu } from "../../../src/gpu/device.ts";
+import { describe, expect, inject, it } from "vitest";
+import type { Gpu } from "../../../src/gpu/device.ts";
 import { kernelCases } from "../../../src/harness/index.ts";
 import { runCases } from "../../../src/harness/report.ts";
 import { emulated, fragments, withMatrixUnits } from "../../kernels/emulated.ts";
+import { useCleanGpu } from "../../shared/gpu.ts";
 
 // No browser has subgroup matrices without a flag, and SwiftShader none at all: with emulated fragments, as in Node (test/kernels/matrix.test.ts).
 const cases = kernelCases();
@@ -15,12 +16,8 @@ const CHEAPEST = fragments("f16", 8, 16, 16);
 
 describe("kernels on matrix units with emulated fragments, in the page", () => {
   let gpu: Gpu;
-  beforeAll(async () => {
-    gpu = await openGpu();
-  });
-  afterAll(() => {
-    expect(gpu.memory.entries()).toEqual([]);
-    gpu.close();
+  useCleanGpu((opened) => {
+    gpu = opened;
   });
 
   const full = inject("full");

@@ -61,7 +61,7 @@ describe("the cache of Hugging Face", () => {
     expect(readdirSync(snapshot).sort()).toEqual(Object.keys(FILES).sort());
     expect(readlinkSync(join(snapshot, NAME))).toBe(`../../blobs/${sha256(WEIGHTS)}`);
     expect(readlinkSync(join(snapshot, "config.json"))).toBe(`../../blobs/${gitSha1(CONFIG)}`);
-    expect(readdirSync(join(repo, ".no_exist", COMMIT))).toContain("model.safetensors.index.json");
+    expect(readdirSync(join(repo, ".no_exist", COMMIT))).toContain("chat_template.jinja");
     expect(readdirSync(join(cache, ".locks", REPO))).toEqual([]);
   });
 

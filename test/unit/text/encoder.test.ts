@@ -107,8 +107,10 @@ const text = fc.oneof(
 describe("the encoder gives the ids that @huggingface/tokenizers gives", () => {
   it.each(Object.entries(KINDS))("%s", (kind, json) => {
     const [ours, theirs] = [encoderOf(structuredClone(json)), new Tokenizer(structuredClone(json) as never, {})];
-    // White space of GPT-2's own words is JavaScript's there; the Rust library's, and ours, is Unicode's.
-    const own = /by default|in front/.test(kind) ? text.map((each) => each.replace(/[\u0085\ufeff]/g, "")) : text;
+    // White space of GPT-2's own words, and beside tokens that take it, is JavaScript's there; the Rust library's, and ours, is Unicode's.
+    const own = /by default|in front|take space|the same without/.test(kind)
+      ? text.map((each) => each.replace(/[\u0085\ufeff]/g, ""))
+      : text;
     fc.assert(
       fc.property(own, (each) => {
         expect(ours.encode(each)).toEqual(theirs.encode(each).ids);
@@ -120,6 +122,22 @@ describe("the encoder gives the ids that @huggingface/tokenizers gives", () => {
   it("white space is Unicode's in GPT-2's words, named or not", () => {
     const [named, usual] = ["words of GPT-2, named", "words of GPT-2, by default"].map((kind) => encoderOf(structuredClone(KINDS[kind]!)));
     for (const each of ["x        \u0085", "x        \ufeff"]) expect(usual!.encode(each)).toEqual(named!.encode(each));
+  });
+
+  it("white space is Unicode's beside tokens that take it, as in the Rust library (tokenizers 0.23.2, asked for each of these)", () => {
+    const ours = encoderOf({ ...tiny, ...added({ content: "<l>", lstrip: true }, { content: "<r>", rstrip: true }) });
+    const [[l], [r], [x], [y]] = ["<l>", "<r>", "x", "y"].map((each) => ours.encode(each)) as [number[], number[], number[], number[]];
+    const blocks = [0x0, 0x1600, 0x1800, 0x2000, 0x3000, 0xfe00]; // where space and what looks like it are
+    const characters = blocks.flatMap((block) => Array.from({ length: 0x100 }, (_, i) => String.fromCharCode(block + i)));
+    const taken = (text: (space: string) => string, ids: unknown[]) =>
+      characters.filter((each) => String(ours.encode(text(each + each))) === String(ids)).map((each) => each.charCodeAt(0).toString(16));
+    const space = "9 a b c d 20 85 a0 1680 2000 2001 2002 2003 2004 2005 2006 2007 2008 2009 200a 2028 2029 202f 205f 3000".split(" ");
+    expect(taken((each) => `x${each}<l>y`, [x, l, y])).toEqual(space);
+    expect(taken((each) => `x<r>${each}y`, [x, r, y])).toEqual(space);
+    expect(taken((each) => `x<l>${each}y`, [x, l, y])).toEqual([]);
+    expect(taken((each) => `x${each}<r>y`, [x, r, y])).toEqual([]);
+    const long = `x${" ".repeat(200_000)}y`; // white space that is not at the end costs no more than other characters
+    expect(ours.encode(`${long}<l>`)).toEqual([...ours.encode(long), l]);
   });
 
   it("a word of 200,000 characters too", () => {

@@ -1,4 +1,4 @@
-// What a thread of matmul.gemv takes at a time, in bf16: 16 weights.
+// What a thread of matmul.gemv takes at a time, in bf16 and in f16: 16 weights, two to a u32. Needs: lib widen.*.
 @group(0) @binding(3) var<storage, read> w: array<vec4<u32>>;
 const VEC4S = 4u;
 const SCALED = false;
@@ -16,6 +16,5 @@ fn scale_at(i: u32) -> f32 {
 // Weights 4e .. 4e + 3 of a block.
 fn values(codes: Codes, e: u32) -> vec4<f32> {
   let c = select(codes[0], codes[1], e >= 2u);
-  let q = select(c.xy, c.zw, (e & 1u) == 1u);
-  return bitcast<vec4<f32>>(vec4<u32>(q.x << 16u, q.x & 0xffff0000u, q.y << 16u, q.y & 0xffff0000u));
+  return widened(select(c.xy, c.zw, (e & 1u) == 1u));
 }
