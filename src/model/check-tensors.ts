@@ -91,9 +91,7 @@ export function checkTensors(config: ModelConfig, stored: Stored, { all = false 
     const problem = problemOf(name, shape, stored);
     if (problem) problems.push(problem);
   }
-  if (problems.length > 0) {
-    throw badWeights(problems[0]! + others(problems.length - 1, "tensors do not fit"), OTHER_CHECKPOINT);
-  }
+  if (problems.length > 0) throw badWeights(problems[0]! + others(problems.length - 1, "tensors do not fit"), OTHER_CHECKPOINT);
   const strange = [...stored.keys()].filter((name) => !known.has(name) && (all || OURS[config.layout].test(name)) && !BUFFERS.test(name));
   if (strange.length > 0) {
     const what = `tensor ${quote(strange[0]!)} is not one that config.json asks for`;

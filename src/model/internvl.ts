@@ -100,7 +100,7 @@ export class Model {
     checkContext(config.language, maxContext);
     const { parts = onOne(config.language.layers) } = options;
     const on = (layer: number) => w[partOf(parts, layer).device]!;
-    const Relay = parts.length > 1 ? (await late("what joins several devices", import("./relay.ts"))).Relay : undefined; // pages with one device do not download it
+    const relaying = parts.length > 1 ? (await late("what joins several devices", import("./relay.ts"))).relay : undefined; // pages with one device do not download it
     const { hiddenSize, headDim, rope } = config.language;
     const plain = inverseFrequencies(headDim, rope.theta);
     const { inverse, scale } =
@@ -122,7 +122,7 @@ export class Model {
       const ids = gpu.memory.create("ids", maxContext * 4);
       const visual = gpu.memory.create("visual tokens", maxContext * hiddenSize * 4);
       const stages = parts.map((part) => ({ ...part, ...each[part.device]!, x: createResidual(gpus[part.device]!, hiddenSize, chunk) }));
-      const order = Relay ? new Relay(stages) : DIRECT;
+      const order = relaying?.(stages) ?? DIRECT;
       const model = new Model(gpus, maxContext, weights, {
         ...{ gpu, config, stages, order, language: weights.language, kv, ids, visual, chunk },
       });

@@ -94,9 +94,7 @@ export async function openFile(folder: string, name: string): Promise<ByteSource
   let size: number;
   try {
     const stats = await handle.stat();
-    if (!stats.isFile()) {
-      throw badWeights(`${quotedPath(path)} is ${kindOf(stats)}, needs to be a file`, "check the model's folder");
-    }
+    if (!stats.isFile()) throw badWeights(`${quotedPath(path)} is ${kindOf(stats)}, needs to be a file`, "check the model's folder");
     ({ size } = stats);
   } catch (cause) {
     await handle.close();

@@ -209,9 +209,7 @@ export function structuralIds(
   };
   const hint = "Use the tokenizer files of an InternVL checkpoint, not its language model's.";
   const missing = STRUCTURE.filter((token) => idOf(token) === undefined);
-  if (missing.length > 0) {
-    throw badWeights(`the tokenizer has no ${missing.length > 1 ? "tokens" : "token"} ${missing.join(", ")}`, hint);
-  }
+  if (missing.length > 0) throw badWeights(`the tokenizer has no ${missing.length > 1 ? "tokens" : "token"} ${missing.join(", ")}`, hint);
   const imageContextId = idOf("<IMG_CONTEXT>")!;
   if ((said.imageTokenId ?? imageContextId) !== imageContextId) {
     const problem = `config.json: image_token_id is ${said.imageTokenId}, the tokenizer's <IMG_CONTEXT> is ${imageContextId}`;

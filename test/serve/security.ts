@@ -292,18 +292,18 @@ export function securitySuite(running: () => Running): void {
   });
 
   it("vLLM GHSA-w6q7-j642-7c25 (CVE-2025-48887), GHSA-79j6-g2m3-jgfw (CVE-2025-9141): an answer's calls are JSON, read once, never run", async () => {
-    const { CallFinder } = await import("../../src/api/openai-calls.ts");
-    const finder = new CallFinder(true);
+    const { callFinder } = await import("../../src/api/openai-calls.ts");
+    const finder = callFinder(true);
     let text = "";
     for (let i = 0; i < 20_000; i++) text += finder.push("<tool_call>{(").text;
     text += finder.end().text;
     expect(text.length).toBe(20_000 * "<tool_call>{(".length);
-    const { calls } = new CallFinder(false).push(
+    const { calls } = callFinder(false).push(
       '<tool_call>\n{"name": "f", "arguments": {"__proto__": {"x": 1}, "code": "process.exit()"}}\n</tool_call>',
     );
     expect(calls[0]!.function).toEqual({ name: "f", arguments: '{"__proto__":{"x":1},"code":"process.exit()"}' });
     for (const damaged of ["<tool_call>\n{'name': f()}\n</tool_call>", '<tool_call>{"name": 5}</tool_call>'])
-      expect(new CallFinder(true).push(damaged)).toEqual({ text: damaged, calls: [] });
+      expect(callFinder(true).push(damaged)).toEqual({ text: damaged, calls: [] });
   });
 
   it("vLLM GHSA-c65p-x677-fgj6 (CVE-2025-46722), GHSA-rm76-4mrf-v9r8 (CVE-2025-25183): what is cached is known by SHA-256 of all of it, and ids are compared", async () => {

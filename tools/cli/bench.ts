@@ -1,5 +1,5 @@
 import { EngineError } from "../../src/errors.ts";
-import { ModelEngine } from "../../src/generate/engine.ts";
+import { engineOf } from "../../src/generate/engine.ts";
 import { Scheduler } from "../../src/generate/scheduler.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { openGpus } from "../../src/gpu/devices.ts";
@@ -92,7 +92,7 @@ async function measure(subject: Subject, gpus: readonly Gpu[], { flags, inputIds
   status("vision");
   const visionMs = await timeVision(model, tiles, signal);
   status("prefill");
-  const engine = new ModelEngine(model);
+  const engine = engineOf(model);
   const prefillMs = await timePrefill(model, engine, inputIds, signal);
   status("first tokens");
   const scheduler = new Scheduler(engine);
