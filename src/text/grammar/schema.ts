@@ -1,5 +1,5 @@
 import { EngineError } from "../../errors.ts";
-import { described, quoted } from "../../options.ts";
+import { quoted } from "../../options.ts";
 import { pythonJson } from "../python-json.ts";
 import {
   type AddRule,
@@ -168,7 +168,7 @@ class Translator {
   }
 
   #number(schema: Record<string, unknown>, integer: boolean, at: string): string {
-    const { least, most } = this.#reader.bounds(schema, at) as Bounds;
+    const { least, most } = this.#reader.bounds(schema) as Bounds;
     const step = this.#reader.step(schema, at);
     const grammar = step === undefined ? numberGrammar({ least, most }, integer) : multiplesGrammar(step, { least, most }, integer);
     if (grammar === null) {
@@ -186,7 +186,6 @@ class Translator {
     if (pattern !== undefined || format !== undefined) {
       const key = pattern === undefined ? "format" : "pattern";
       if (least > 0 || most !== undefined) throw reader.refuse(at, `has ${key} beside a length: one of them can be enforced`);
-      if (typeof schema[key] !== "string") throw reader.refuse(at, `has ${key} ${described(schema[key])}, needs a text`);
       const source = pattern === undefined ? FORMATS[format as string] : (pattern as string);
       if (source === undefined)
         throw reader.refuse(at, `has the format ${quoted(format as string)}`, `formats are ${Object.keys(FORMATS).join(", ")}`);
