@@ -49,16 +49,18 @@ export class EngineError extends Error {
   }
 }
 
+/** The error of a checkpoint's or an adapter's files. */
+export const badWeights = (problem: string, hint?: string, cause?: unknown): EngineError =>
+  new EngineError("bad-weights", problem, { hint, cause });
+
 /** The error of asking a model that was disposed. */
 export const disposed = (): EngineError => new EngineError("disposed", "this model was disposed", { hint: "load it again" });
 
 /** A part of the library that comes when it is needed: `late("what it is", import("…"))`. @throws EngineError network where it cannot be loaded */
 export const late = <T>(what: string, part: Promise<T>): Promise<T> =>
   part.catch((cause: unknown) => {
-    throw new EngineError("network", `${what} could not be loaded`, {
-      hint: "check the connection and the library's files, then try again",
-      cause,
-    });
+    const hint = "check the connection and the library's files, then try again";
+    throw new EngineError("network", `${what} could not be loaded`, { hint, cause });
   });
 
 export const aborted = (cause: unknown): EngineError => new EngineError("aborted", "the operation was aborted", { cause });

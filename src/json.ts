@@ -1,4 +1,4 @@
-import { EngineError } from "./errors.ts";
+import { badWeights } from "./errors.ts";
 import { described, quoted } from "./options.ts";
 
 /** Far above any file of a checkpoint, far below what a stack holds. */
@@ -19,12 +19,10 @@ export function decodeText(name: string, bytes: Uint8Array): string {
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new EngineError("bad-weights", `${name} is not UTF-8 text`, { hint: DAMAGED, cause });
+    throw badWeights(`${name} is not UTF-8 text`, DAMAGED, cause);
   }
   if (text.startsWith(LFS_POINTER)) {
-    throw new EngineError("bad-weights", `${name} is a Git LFS pointer: the file itself has not been fetched`, {
-      hint: "run `git lfs pull` in the model's folder",
-    });
+    throw badWeights(`${name} is a Git LFS pointer: the file itself has not been fetched`, "run `git lfs pull` in the model's folder");
   }
   return text;
 }
@@ -71,7 +69,7 @@ function flaw(text: string): string | undefined {
  */
 export function parseJsonObject(name: string, bytes: Uint8Array): Record<string, unknown> {
   const text = decodeText(name, bytes);
-  const refuse = (problem: string, cause?: unknown) => new EngineError("bad-weights", `${name} ${problem}`, { hint: DAMAGED, cause });
+  const refuse = (problem: string, cause?: unknown) => badWeights(`${name} ${problem}`, DAMAGED, cause);
   let value: unknown;
   try {
     value = JSON.parse(text);

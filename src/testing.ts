@@ -64,9 +64,8 @@ function toIds(ids: unknown, { tokenizer, model }: Parts, context = model.maxCon
   );
   if (odd >= 0) throw wrong(`inputIds[${odd}]`, list[odd], "an id of the vocabulary");
   if (list.length > context) {
-    throw new EngineError("context-overflow", `inputIds has ${list.length} ids, the context has ${context}`, {
-      hint: "give fewer, or load with a larger maxContext",
-    });
+    const hint = "give fewer, or load with a larger maxContext";
+    throw new EngineError("context-overflow", `inputIds has ${list.length} ids, the context has ${context}`, { hint });
   }
   return list;
 }
@@ -89,7 +88,9 @@ function toTiles(values: unknown, tileSize: number): (Tiles & { data: Float32Arr
     tiles! < 1 ||
     data.length !== tiles! * 3 * height! * width!
   ) {
-    throw new EngineError("bad-input", `pixelValues has ${data.length} values and shape [${shape}], needs [tiles, 3, size, size]`);
+    throw new EngineError("bad-input", `pixelValues has ${data.length} values and shape [${shape}], needs [tiles, 3, size, size]`, {
+      hint: "give what `tiles` makes of a picture, or its values with their shape",
+    });
   }
   const perTile = 3 * height! ** 2;
   return {
@@ -243,7 +244,10 @@ export async function generateBatch(
     return { inputIds: toIds(inputIds, parts, maxContext), images, imageContextId, maxTokens: steps, maxContext };
   });
   const room = model.slotsIn(Number.POSITIVE_INFINITY, maxContext);
-  if (requests.length > room) throw new EngineError("bad-input", `${requests.length} rows, at most ${room} decode together`);
+  if (requests.length > room)
+    throw new EngineError("bad-input", `${requests.length} rows, at most ${room} decode together`, {
+      hint: "load with more slots or kvBytes, or give fewer rows",
+    });
   const release = scheduler.reserve(rows.length);
   try {
     return await Promise.all(

@@ -3,7 +3,8 @@ import { toBase64 } from "../api/base64.ts";
 import type { ChatCompletionRequest, ChatMessage, ChatPart, ResponseFormat } from "../api/openai-types.ts";
 import { EngineError } from "../errors.ts";
 
-const unsupported = (what: string): EngineError => new EngineError("bad-input", `${what} cannot be given to this model`);
+const unsupported = (what: string): EngineError =>
+  new EngineError("bad-input", `${what} cannot be given to this model`, { hint: "give texts, and files whose type is image/…" });
 
 function picture({ data, mediaType }: LanguageModelV3FilePart): ChatPart {
   if (!mediaType.startsWith("image/")) throw unsupported(`a file of type ${mediaType}`);

@@ -28,10 +28,8 @@ async function bytesOfBlobUrl(address: string, what: string, signal: AbortSignal
     return await fetchLimited(address, { what, maxBytes: MOST_BYTES, signal });
   } catch (cause) {
     if ((cause as EngineError).code !== "network") throw cause;
-    throw new EngineError("bad-input", `${what} is ${quoted(address)}: there is no Blob with this address, or no longer`, {
-      hint: "give the Blob itself, or call URL.revokeObjectURL when the answer is there",
-      cause,
-    });
+    const hint = "give the Blob itself, or call URL.revokeObjectURL when the answer is there";
+    throw new EngineError("bad-input", `${what} is ${quoted(address)}: there is no Blob with this address, or no longer`, { hint, cause });
   }
 }
 

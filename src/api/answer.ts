@@ -75,7 +75,7 @@ export async function answerPrompt(
   const { sampling, maxTokens, format } = generation;
   checkBiases(parts, generation, "logitBias");
   const constraint =
-    format && (await (await late("what holds answers to a grammar", import("./constraint.ts"))).constraintOf(parts, format));
+    format && (await (await late("what holds answers to a grammar", import("./constraint.ts"))).constraintOf(parts, format, signal));
   // What follows a grammar is its text as it is, to the last space.
   const template = format ? { trimmed: false, exact: true } : raw ? { trimmed: false } : TEMPLATES[config.template];
   const decoder = streamDecoder(tokenizer, generation.stop, template);

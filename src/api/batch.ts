@@ -61,16 +61,14 @@ function rowsFor(
   { rows = Number.POSITIVE_INFINITY, kvBytes = Number.POSITIVE_INFINITY, maxContext }: BatchSettings,
 ): { rows: number; context: number } {
   if (maxContext !== undefined && maxContext > model.maxContext) {
-    throw new EngineError("bad-input", `maxContext is ${maxContext}, the model has room for ${model.maxContext} tokens`, {
-      hint: "load with a larger maxContext",
-    });
+    const hint = "load with a larger maxContext";
+    throw new EngineError("bad-input", `maxContext is ${maxContext}, the model has room for ${model.maxContext} tokens`, { hint });
   }
   const context = maxContext ?? model.maxContext;
   const least = model.slotBytes(context);
   if (kvBytes < least) {
-    throw new EngineError("bad-input", `kvBytes is ${kvBytes}, one row of ${context} tokens needs ${least}`, {
-      hint: "give at least that, or a smaller maxContext",
-    });
+    const hint = "give at least that, or a smaller maxContext";
+    throw new EngineError("bad-input", `kvBytes is ${kvBytes}, one row of ${context} tokens needs ${least}`, { hint });
   }
   return { rows: Math.min(rows, model.slotsIn(kvBytes, model.maxContext)), context };
 }

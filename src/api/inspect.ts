@@ -1,5 +1,5 @@
 import { platform } from "#platform";
-import { EngineError } from "../errors.ts";
+import { badWeights, EngineError } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
 import { checkSource, type HubOptions, openRemotely, readSmall, type SourceLike, seldom, type WeightSource } from "../hub/source.ts";
 import { checkTensors } from "../model/check-tensors.ts";
@@ -144,9 +144,8 @@ export async function verifyValues(
   if (problems.length === 0) return { files: files.length, tensors: tensors.size, bytes: total };
   const several = problems.length === 1 ? "" : `${problems.length} problems: `;
   const more = problems.length > MOST_TOLD ? "; …" : "";
-  throw new EngineError("bad-weights", several + problems.slice(0, MOST_TOLD).join("; ") + more, {
-    hint: "the files are damaged, or were saved by a training that diverged: fetch them again",
-  });
+  const hint = "the files are damaged, or were saved by a training that diverged: fetch them again";
+  throw badWeights(several + problems.slice(0, MOST_TOLD).join("; ") + more, hint);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { platform } from "#platform";
 import { EngineError, late, throwIfAborted } from "../errors.ts";
-import { ModelEngine } from "../generate/engine.ts";
+import { engineOf } from "../generate/engine.ts";
 import { Scheduler } from "../generate/scheduler.ts";
 import type { DeviceOptions, Gpu } from "../gpu/device.ts";
 import { openGpus } from "../gpu/devices.ts";
@@ -15,7 +15,7 @@ import { loadTokenizer, structuralIds } from "../text/tokenizer.ts";
 import type { WeightFormat } from "../weights/formats.ts";
 import { layersOver, loadModel } from "./model-load.ts";
 import type { Parts } from "./parts.ts";
-import { TileCache } from "./tile-cache.ts";
+import { tileCache } from "./tile-cache.ts";
 
 /** How far a load is. The phases come in this order, those of a download only where there is one; each phase's numbers only grow. */
 export interface Progress {
@@ -141,8 +141,8 @@ export async function loadParts(from: SourceLike, options: LoadOptions): Promise
       // One step is the vision tower's own pipelines, and each that the adapter would otherwise compile in the first answer another.
       await model.prepare(config.tileSize, signal, (done, total) => compiled(1 + done, 1 + total));
       throwIfAborted(signal);
-      const scheduler = new Scheduler(new ModelEngine(model), { keep: slots !== undefined });
-      return { gpu, gpus, model, tokenizer, config, weights, imageContextId, stopIds, pictures: new TileCache(), scheduler };
+      const scheduler = new Scheduler(engineOf(model), { keep: slots !== undefined });
+      return { gpu, gpus, model, tokenizer, config, weights, imageContextId, stopIds, pictures: tileCache(), scheduler };
     } catch (error) {
       for (const each of gpus) each.close();
       throw error;

@@ -133,9 +133,8 @@ function content(value: unknown, where: string): Asked {
 const FORMS = "a message { role, content }, [question, answer] or { question, answer }";
 
 function misplaced(where: string, is: string, needs: string): EngineError {
-  return new EngineError("bad-input", `${where} is ${is}, ${needs}`, {
-    hint: "after an optional system message, user and assistant take turns, the user first",
-  });
+  const hint = "after an optional system message, user and assistant take turns, the user first";
+  return new EngineError("bad-input", `${where} is ${is}, ${needs}`, { hint });
 }
 
 /** Takes messages and turns one by one, each in its place. */
@@ -211,9 +210,8 @@ export const history: Reader<Conversation> = (value, name) => {
 export function oneSystem(...systems: (string | undefined)[]): string | undefined {
   const found = [...new Set(systems.filter((each) => each !== undefined))];
   if (found.length > 1) {
-    throw new EngineError("bad-input", "there are two system messages, and they differ", {
-      hint: "give it once: as the option system, or as the first message",
-    });
+    const hint = "give it once: as the option system, or as the first message";
+    throw new EngineError("bad-input", "there are two system messages, and they differ", { hint });
   }
   return found[0];
 }

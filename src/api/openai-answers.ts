@@ -3,7 +3,7 @@ import type { Told } from "../generate/engine.ts";
 import { type AnswerOptions, answerPrompt } from "./answer.ts";
 import type { Generation } from "./generation.ts";
 import { logprobOf } from "./logprobs.ts";
-import { addCalls, CallFinder } from "./openai-calls.ts";
+import { addCalls, callFinder } from "./openai-calls.ts";
 import type { ChatToolCallDelta, CompletionTimings, CompletionUsage, FinishReason, TokenLogprob } from "./openai-types.ts";
 import type { Parts } from "./parts.ts";
 import type { PreparedPrompt } from "./prompt.ts";
@@ -88,7 +88,7 @@ export class Answers {
     { logprobs, tools, raw, prepareMs, admitted, observe }: AnswersOptions & Pick<AnswerOptions, "admitted">,
   ): Promise<void> {
     const began = performance.now() - prepareMs;
-    const finder = tools ? new CallFinder(tools === "streamed") : undefined;
+    const finder = tools ? callFinder(tools === "streamed") : undefined;
     const add = (text: string, calls: ChatToolCallDelta[] = [], tokens: TokenLogprob[] = []) => {
       const news = this.#news[index]!;
       news.text += text;

@@ -68,78 +68,76 @@ class Call {
 /**
  * Finds calls in an answer as it comes. What may be the beginning of one is held back; what is none after all (its JSON is damaged, or the
  * answer ends before its name is known) comes out as text. A call that is cut has the arguments that it got.
+ *
+ * @param eager whether arguments come as they are written, and not as a whole, known to be JSON
  */
-export class CallFinder {
-  readonly #eager: boolean;
-  #held = ""; // may be the beginning of OPEN
-  #call: Call | undefined;
-  #begun = false; // its name was told
-  #count = 0;
-
-  /** @param eager whether arguments come as they are written, and not as a whole, known to be JSON */
-  constructor(eager: boolean) {
-    this.#eager = eager;
-  }
+export function callFinder(eager: boolean) {
+  let held = ""; // may be the beginning of OPEN
+  let current: Call | undefined;
+  let begun = false; // its name was told
+  let count = 0;
 
   /** @returns the text and the pieces of calls that are certain now */
-  push(piece: string): { text: string; calls: ChatToolCallDelta[] } {
+  function push(piece: string): { text: string; calls: ChatToolCallDelta[] } {
     let text = "";
     const calls: ChatToolCallDelta[] = [];
     for (let rest = piece; ; ) {
-      if (!this.#call) {
-        const outside = this.#held + rest;
+      if (!current) {
+        const outside = held + rest;
         const start = outside.indexOf(OPEN);
         const end = start < 0 ? outside.length - overlap(outside, OPEN) : start;
         text += outside.slice(0, end);
-        this.#held = start < 0 ? outside.slice(end) : "";
+        held = start < 0 ? outside.slice(end) : "";
         if (start < 0) return { text, calls };
-        this.#call = new Call();
+        current = new Call();
         rest = outside.slice(start);
       }
-      const behind = this.#call.take(rest);
-      if (this.#eager) calls.push(...this.#told());
+      const behind = current.take(rest);
+      if (eager) calls.push(...told());
       if (behind === undefined) return { text, calls };
-      if (!this.#begun) {
-        const all = this.#call.raw.join("");
+      if (!begun) {
+        const all = current.raw.join("");
         const whole = all.slice(0, all.length - behind.length);
         const call = callOf(whole.slice(OPEN.length, -CLOSE.length));
-        if (call) calls.push(this.#piece(call.name, call.arguments));
+        if (call) calls.push(begin(call.name, call.arguments));
         else text += whole;
       }
-      this.#close();
+      close();
       rest = behind;
     }
   }
 
   /** What is left where the answer ends: a call that is cut, or text that turned out not to be one. */
-  end(): { text: string; calls: ChatToolCallDelta[] } {
-    const calls = this.#told();
-    const text = this.#held + (this.#begun ? "" : (this.#call?.raw.join("") ?? ""));
-    this.#close();
+  function end(): { text: string; calls: ChatToolCallDelta[] } {
+    const calls = told();
+    const text = held + (begun ? "" : (current?.raw.join("") ?? ""));
+    close();
     return { text, calls };
   }
 
-  #close(): void {
-    this.#call = undefined;
-    this.#begun = false;
+  function close(): void {
+    current = undefined;
+    begun = false;
   }
 
   /** What of the call is known and was not told. */
-  #told(): ChatToolCallDelta[] {
-    const call = this.#call;
-    if (call?.name === undefined || (this.#begun && call.arguments === "")) return [];
+  function told(): ChatToolCallDelta[] {
+    const call = current;
+    if (call?.name === undefined || (begun && call.arguments === "")) return [];
     call.raw.length = 0;
     const said = call.arguments;
     call.arguments = "";
-    if (this.#begun) return [{ index: this.#count - 1, function: { arguments: said } }];
-    this.#begun = true;
-    return [this.#piece(call.name, said)];
+    if (begun) return [{ index: count - 1, function: { arguments: said } }];
+    begun = true;
+    return [begin(call.name, said)];
   }
 
-  #piece(name: string, said: string): ChatToolCallDelta {
+  function begin(name: string, said: string): ChatToolCallDelta {
     const id = `call_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
-    return { index: this.#count++, id, type: "function", function: { name, arguments: said } };
+    return { index: count++, id, type: "function", function: { name, arguments: said } };
   }
+
+  return { push, end };
 }
 
 function callOf(json: string): { name: string; arguments: string } | undefined {

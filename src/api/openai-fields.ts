@@ -94,7 +94,10 @@ export const CHAT = {
 /** How an answer is generated; the i-th of several has another seed than the first. @throws EngineError bad-input */
 export function generationOf(read: Read<typeof SAMPLING>, maxTokens: number, schema?: Format): (index: number) => Generation {
   if (read.stream_options && !read.stream) {
-    throw new EngineError("bad-input", "stream_options is only allowed when stream is true", { param: "stream_options" });
+    throw new EngineError("bad-input", "stream_options is only allowed when stream is true", {
+      param: "stream_options",
+      hint: "set stream, or leave it out",
+    });
   }
   const { temperature = 1, top_p: topP = 1, top_k: topK = 0, min_p: minP, stop, seed } = read;
   const { repetition_penalty: repetitionPenalty, presence_penalty: presencePenalty, frequency_penalty: frequencyPenalty } = read;

@@ -78,10 +78,11 @@ function content(value: unknown, name: string, role: string): { text: string; pi
 function message(value: unknown, name: string): Said {
   if (!isRecord(value)) throw wrong(name, value, "a message { role, content }");
   const role = oneOf("system", "developer", "user", "assistant", "tool")(value.role, `${name}.role`);
-  const back = { refusal: any, annotations: any, audio: any, function_call: never(() => false) }; // what clients send back of an answer
+  const back = { refusal: text, annotations: any, audio: any, function_call: never(() => false) }; // what clients send back of an answer
   const shape = { role: any, content: any, name: text, tool_calls: any, tool_call_id: text, ...back };
   const read = nested(value, name, shape);
   if (role !== "assistant" && read.tool_calls !== undefined) throw refuse(`${name}.tool_calls`, `is only an assistant's`);
+  if (role === "assistant") read.content ??= read.refusal; // which has no content beside it
   const calls = read.tool_calls === undefined ? [] : toolCalls(read.tool_calls, `${name}.tool_calls`);
   if (read.content === undefined && calls.length === 0) throw wrong(`${name}.content`, read.content, "a text, or a list of parts");
   const said = read.content === undefined ? { text: "", pictures: [] } : content(read.content, `${name}.content`, role);
@@ -94,6 +95,28 @@ function message(value: unknown, name: string): Said {
   return { name, role: role === "developer" ? "system" : role, ...said };
 }
 
+/** Messages and their places, where results stand in the order of the calls that they are of: a prompt has nothing else to know them by. */
+function inOrder(messages: readonly unknown[]): [at: number, message: unknown][] {
+  const entries = messages.map((each, i): [number, unknown] => [i, each]);
+  const callOf = ([, each]: [number, unknown]): unknown =>
+    isRecord(each) && each.role === "tool" ? (each.tool_call_id ?? each) : undefined;
+  for (let from = 1; from < entries.length; from++) {
+    const before = messages[from - 1];
+    if (!isRecord(before) || !isList(before.tool_calls)) continue;
+    const calls = Array.from(before.tool_calls, (call) => (isRecord(call) ? call.id : undefined));
+    const places = new Map(calls.map((id, i) => [id, i]));
+    let to = from;
+    while (to < entries.length && callOf(entries[to]!) !== undefined) to++;
+    const place = (entry: [number, unknown]) => places.get(callOf(entry)) ?? calls.length;
+    for (const [i, entry] of entries
+      .slice(from, to)
+      .sort((a, b) => place(a) - place(b))
+      .entries())
+      entries[from + i] = entry;
+  }
+  return entries;
+}
+
 /**
  * Reads a list of messages. Several of one role in a row are one, line below line; system messages come first. What looks like `<image>`
  * or a special token is text.
@@ -103,7 +126,7 @@ function message(value: unknown, name: string): Said {
 export function dialogue(value: unknown, maxImages: number): Dialogue {
   if (!isList(value) || value.length === 0) throw wrong("messages", value, "a list of messages, at least one");
   const said: Said[] = [];
-  for (const [i, each] of Array.from(value).entries()) {
+  for (const [i, each] of inOrder(Array.from(value))) {
     const next = message(each, `messages[${i}]`);
     const last = said.at(-1);
     if (last?.role === next.role) {

@@ -79,7 +79,10 @@ export async function completeText(
   if (echo && logprobs !== undefined) throw unsupported("echo", "echo together with logprobs");
   const prompts = await promptsOf(parts, read.prompt);
   if (prompts.length * n > MOST_PROMPTS)
-    throw new EngineError("bad-input", `n asks for ${prompts.length * n} answers, at most ${MOST_PROMPTS} are given`, { param: "n" });
+    throw new EngineError("bad-input", `n asks for ${prompts.length * n} answers, at most ${MOST_PROMPTS} are given`, {
+      param: "n",
+      hint: "ask for fewer answers a prompt, or in several requests",
+    });
   const generation = generationOf(read, Math.min(read.max_tokens ?? DEFAULT_TOKENS, parts.model.maxContext));
   checkBiases(parts, generation(0), "logit_bias");
   const asking = prompts.flatMap((inputIds) =>

@@ -35,12 +35,16 @@ const DEEPEST = 256; // of a request: what is written and compared by functions 
 
 /** The body of a request as an object. @throws EngineError bad-input */
 export function bodyOf(value: unknown): Record<string, unknown> {
-  if (!isRecord(value)) throw new EngineError("bad-input", `the request is ${described(value)}, needs an object { messages, … }`);
+  if (!isRecord(value))
+    throw new EngineError("bad-input", `the request is ${described(value)}, needs an object { messages, … }`, {
+      hint: 'give { messages: [{ role: "user", content: "What is it?" }] }',
+    });
   const isObject = (held: unknown): held is object => typeof held === "object" && held !== null && !ArrayBuffer.isView(held);
   reading("the request", () => {
     let level: object[] = [value];
     for (let depth = 0; level.length > 0; depth++) {
-      if (depth > DEEPEST) throw new EngineError("bad-input", `the request is nested more than ${DEEPEST} times`);
+      if (depth > DEEPEST)
+        throw new EngineError("bad-input", `the request is nested more than ${DEEPEST} times`, { hint: "name schemas in $defs" });
       level = [...new Set(level.flatMap((each) => Object.values(each).filter(isObject)))];
     }
   });
@@ -73,7 +77,14 @@ function formatOf(json: Json | undefined, tools: Tools | undefined, several: boo
   if (!tools || (!json && tools.forced === false && !tools.strict)) return json;
   const { functions, forced } = tools;
   const instead = forced === false ? json : undefined;
-  return { kind: "calls", functions, several, instead, within: forced === false && !json, name: "tools" };
+  return {
+    kind: "calls",
+    functions,
+    several: several && typeof forced !== "string",
+    instead,
+    within: forced === false && !json,
+    name: "tools",
+  };
 }
 
 /** Reads a chat completion's request. @throws EngineError bad-input, with `param` */
@@ -84,7 +95,10 @@ export function acceptCompletion(request: unknown, { maxPixels, maxImages = MOST
   const tools = readTools(read.tools, read.tool_choice);
   const format = formatOf(read.response_format, tools, read.parallel_tool_calls ?? true);
   if (read.top_logprobs !== undefined && !read.logprobs) {
-    throw new EngineError("bad-input", "top_logprobs needs logprobs to be true", { param: "top_logprobs" });
+    throw new EngineError("bad-input", "top_logprobs needs logprobs to be true", {
+      param: "top_logprobs",
+      hint: "set logprobs, or leave it out",
+    });
   }
   const generation = (room: number) => generationOf(read, Math.min(read.max_completion_tokens ?? read.max_tokens ?? room, room), format);
   generation(1); // whatever is wrong is said now

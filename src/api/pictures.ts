@@ -100,9 +100,8 @@ function asJson(image: Source): unknown {
     return { data: toBase64(data), width, height, channels: channels ?? data.length / (width * height) };
   }
   if (isPixels(image)) return image;
-  throw new EngineError("bad-input", "a picture of this history was not read into memory, JSON cannot hold it", {
-    hint: "take the history that a batch's onResult was given",
-  });
+  const hint = "take the history that a batch's onResult was given";
+  throw new EngineError("bad-input", "a picture of this history was not read into memory, JSON cannot hold it", { hint });
 }
 
 function mediaType(bytes: Uint8Array): string {

@@ -63,10 +63,8 @@ export function asEngineError(error: unknown, signal: AbortSignal | undefined): 
   if (error instanceof EngineError) return error;
   if (signal?.aborted) return aborted(error);
   const what = error instanceof Error ? `${error.name}: ${error.message}` : described(error);
-  return new EngineError("bad-input", `the request failed in a way that was not foreseen: ${what}`, {
-    hint: "if what you gave is right, report it with the stack of this error's cause",
-    cause: error,
-  });
+  const hint = "if what you gave is right, report it with the stack of this error's cause";
+  return new EngineError("bad-input", `the request failed in a way that was not foreseen: ${what}`, { hint, cause: error });
 }
 
 /** The error of a reply, with the text that had come before it. */

@@ -132,10 +132,8 @@ class Connection {
     try {
       this.#worker.postMessage(message, transfer);
     } catch (cause) {
-      throw new EngineError("bad-input", `this cannot be sent to the model's worker: ${(cause as Error).message}`, {
-        hint: "options must be plain data, and images whole: not closed, not moved away",
-        cause,
-      });
+      const hint = "options must be plain data, and images whole: not closed, not moved away";
+      throw new EngineError("bad-input", `this cannot be sent to the model's worker: ${(cause as Error).message}`, { hint, cause });
     }
   }
 

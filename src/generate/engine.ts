@@ -70,73 +70,44 @@ const ringOf = ({ mobile }: Gpu): number => (mobile ? 3 : 8);
 const gentlenessOf = ({ kind }: Gpu): number => (kind === "cpu" ? 8 : 4);
 
 /** A model's slots as the scheduler sees them. */
-export class ModelEngine implements Engine {
-  readonly #model: Model;
-  readonly #ring: ReadRing;
-  #toldRing: ReadRing | undefined; // from when somebody wants to know
+export function engineOf(model: Model): Engine {
+  const { decoder, gpu, visual, config } = model;
+  const { context, state } = decoder;
+  const most = state.slots;
+  const ring = readRing(gpu, ringOf(gpu), most * 4);
+  let toldRing: ReadRing | undefined; // from when somebody wants to know
 
-  constructor(model: Model) {
-    this.#model = model;
-    this.#ring = readRing(model.gpu, ringOf(model.gpu), this.most * 4);
-  }
-
-  get context(): number {
-    return this.#model.decoder.context;
-  }
-
-  get slots(): number {
-    return this.#model.decoder.slots;
-  }
-
-  get most(): number {
-    return this.#model.decoder.state.slots;
-  }
-
-  get room(): number {
-    return Math.min(this.#ring.free, this.#toldRing?.free ?? this.#ring.free);
-  }
-
-  get counters(): Counters {
-    return this.#model.gpu.counters;
-  }
-
-  check(request: GenerateRequest): void {
-    const { inputIds, images, imageContextId, maxContext = this.context } = request;
+  function check(request: GenerateRequest): void {
+    const { inputIds, images, imageContextId, maxContext = context } = request;
     if (inputIds.length === 0) throw new EngineError("bad-input", "the prompt is empty");
-    const context = Math.min(maxContext, this.context);
-    if (inputIds.length >= context) {
-      throw new EngineError("context-overflow", `the prompt has ${inputIds.length} tokens, the context has ${context} with the answer`, {
+    const room = Math.min(maxContext, context);
+    if (inputIds.length >= room) {
+      throw new EngineError("context-overflow", `the prompt has ${inputIds.length} tokens, the context has ${room} with the answer`, {
         hint: "shorten the prompt, use fewer tiles (maxTiles), or load with a larger maxContext",
       });
     }
     // Visual tokens in the prompt and from the tiles must agree, as upstream asserts.
     const placeholders = visualTokens(inputIds, imageContextId);
     const tiles = images?.count ?? 0;
-    const perTile = this.#perTile(request);
+    const perTile = tokensOfTile(request);
     if (placeholders !== tiles * perTile) {
       const gives = `the images give ${tiles * perTile} (${tiles} tiles)`;
-      throw new EngineError("bad-input", `the prompt has ${placeholders} <IMG_CONTEXT> tokens, ${gives}`, {
-        hint: "put one <image> into the question for every image",
-      });
+      const hint = "put one <image> into the question for every image";
+      throw new EngineError("bad-input", `the prompt has ${placeholders} <IMG_CONTEXT> tokens, ${gives}`, { hint });
     }
-    this.#model.mergeIds(inputIds, imageContextId);
+    model.mergeIds(inputIds, imageContextId);
   }
 
-  #perTile({ images }: GenerateRequest): number {
-    const { vision, tokensPerTile } = this.#model.config;
+  function tokensOfTile({ images }: GenerateRequest): number {
+    const { vision, tokensPerTile } = config;
     return images ? (images.size / vision.patchSize / 2) ** 2 : tokensPerTile;
   }
 
-  resize(slots: number): Promise<void> {
-    return this.#model.decoder.resize(slots);
-  }
-
-  async *prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
+  async function* prefill(slot: number, request: GenerateRequest, start: number, gently: () => boolean): AsyncGenerator<number, void> {
     const { inputIds, images, imageContextId, onProgress } = request;
-    const { decoder, visual } = this.#model;
-    const gentleness = gentlenessOf(this.#model.gpu);
+    const gentleness = gentlenessOf(gpu);
     const size = (most: number) => (gently() ? Math.ceil(most / gentleness) : most);
-    const perTile = this.#perTile(request);
+    const perTile = tokensOfTile(request);
     // The first tile whose visual tokens are not all in the slot's cache.
     const first = Math.floor(visualTokens(inputIds, imageContextId, start) / perTile);
     const layout = images && visual.place(images.keys, first, perTile);
@@ -144,12 +115,12 @@ export class ModelEngine implements Engine {
     const encoded = () => onProgress?.({ phase: "vision", loaded: total - layout!.missing.length, total });
     if (total > 0) encoded();
     while (layout && layout.missing.length > 0) {
-      const { program } = await this.#model.visionStage(images.size);
-      await this.#model.runVision(images, layout.missing.splice(0, evenly(layout.missing.length, size(program.maxUnits))), layout);
+      const { program } = await model.visionStage(images.size);
+      await model.runVision(images, layout.missing.splice(0, evenly(layout.missing.length, size(program.maxUnits))), layout);
       encoded();
       yield 0;
     }
-    const ids = this.#model.mergeIds(inputIds, imageContextId, layout);
+    const ids = model.mergeIds(inputIds, imageContextId, layout);
     for (let at = start; at < ids.length; ) {
       onProgress?.({ phase: "prefill", loaded: at - start, total: ids.length - start }); // the pieces before this one are done
       const units = await decoder.prefill(slot, ids.subarray(0, at + size(decoder.chunk)), at);
@@ -158,38 +129,34 @@ export class ModelEngine implements Engine {
     }
   }
 
-  extend(slot: number, ids: readonly number[], start: number): Promise<number> {
+  function extend(slot: number, ids: readonly number[], start: number): Promise<number> {
     const all = new Uint32Array(start + ids.length);
     all.set(ids, start);
-    return this.#model.decoder.prefill(slot, all, start);
+    return decoder.prefill(slot, all, start);
   }
 
-  async first(slot: number, units: number, { sampling, mask, counts, tell }: Choosing): Promise<StepTicket> {
-    const { decoder } = this.#model;
+  async function first(slot: number, units: number, { sampling, mask, counts, tell }: Choosing): Promise<StepTicket> {
     await decoder.prepareSampling(sampling, mask !== undefined || tell);
     if (sampling) decoder.setSampling(slot, sampling);
     decoder.setChoice(slot, mask, counts);
-    return this.#submit((copy) => decoder.first(slot, units, copy), tell);
+    return submit((copy) => decoder.first(slot, units, copy), tell);
   }
 
-  decode(positions: readonly (number | undefined)[], tell: boolean, masks: readonly Choosing["mask"][]): StepTicket {
-    const { decoder } = this.#model;
+  function decode(positions: readonly (number | undefined)[], tell: boolean, masks: readonly Choosing["mask"][]): StepTicket {
     for (const [slot, mask] of masks.entries()) if (positions[slot] !== undefined) decoder.setChoice(slot, mask);
-    return this.#submit((copy) => decoder.decode(positions, copy), tell);
+    return submit((copy) => decoder.decode(positions, copy), tell);
   }
 
   /** Runs a step whose ids come back, with how probable they were. */
-  #submit(run: (copy: CopyOut) => Promise<void> | undefined, tell: boolean): StepTicket {
-    const { decoder, gpu } = this.#model;
-    const { state } = decoder;
+  function submit(run: (copy: CopyOut) => Promise<void> | undefined, tell: boolean): StepTicket {
     decoder.setTelling(tell);
-    if (!tell) return this.#ring.submit(state.next, run);
+    if (!tell) return ring.submit(state.next, run);
     const words = 2 * (1 + TOP); // a slot
-    this.#toldRing ??= readRing(gpu, ringOf(gpu), this.most * words * 4);
+    toldRing ??= readRing(gpu, ringOf(gpu), most * words * 4);
     let ids!: Ticket;
     const both = (copyTold: CopyOut) => {
       let submitted: Promise<void> | undefined;
-      ids = this.#ring.submit(state.next, (copyIds) => {
+      ids = ring.submit(state.next, (copyIds) => {
         submitted = run((encoder) => {
           copyIds(encoder);
           copyTold(encoder);
@@ -198,7 +165,7 @@ export class ModelEngine implements Engine {
       });
       return submitted;
     };
-    const told = this.#toldRing.submit(state.probabilities, both).words.then(({ buffer }) => (slot: number): Told => {
+    const told = toldRing.submit(state.probabilities, both).words.then(({ buffer }) => (slot: number): Told => {
       const values = new Float32Array(buffer, slot * words * 4, words);
       const top = Array.from(new Uint32Array(buffer, slot * words * 4, words)).flatMap((id, at) =>
         at > 1 && at % 2 && id < state.vocabSize ? { id, logit: values[at - 1]! } : [],
@@ -209,8 +176,27 @@ export class ModelEngine implements Engine {
     return { ...ids, told };
   }
 
-  async flush(): Promise<void> {
-    await this.#model.flush();
-    await this.#ring.room(); // dropped steps have come back too
+  async function flush(): Promise<void> {
+    await model.flush();
+    await ring.room(); // dropped steps have come back too
   }
+
+  return {
+    context,
+    most,
+    get slots(): number {
+      return decoder.slots;
+    },
+    get room(): number {
+      return Math.min(ring.free, toldRing?.free ?? ring.free);
+    },
+    counters: gpu.counters,
+    check,
+    resize: (slots) => decoder.resize(slots),
+    prefill,
+    extend,
+    first,
+    decode,
+    flush,
+  };
 }

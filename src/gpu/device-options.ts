@@ -48,7 +48,6 @@ export function checkLimits({ limits }: GPUDevice, adapterName: string): void {
   const short = Object.entries(NEEDED).filter(([name, least]) => limits[name as keyof typeof NEEDED] < least);
   if (short.length === 0) return;
   const list = short.map(([name, least]) => `${name} ${limits[name as keyof typeof NEEDED]}, needs ${least}`);
-  throw new EngineError("limit-exceeded", `the device on ${JSON.stringify(adapterName)} is too small: ${list.join("; ")}`, {
-    hint: "ask for a device with WebGPU's default limits: no compatibility mode, nothing lower in requiredLimits",
-  });
+  const hint = "ask for a device with WebGPU's default limits: no compatibility mode, nothing lower in requiredLimits";
+  throw new EngineError("limit-exceeded", `the device on ${JSON.stringify(adapterName)} is too small: ${list.join("; ")}`, { hint });
 }

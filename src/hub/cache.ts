@@ -53,7 +53,8 @@ const isPlainName = (name: string): boolean => /^[^./\\:*?"<>|\p{Cc}][^/\\:*?"<>
 
 /** @throws EngineError bad-input for a name that is none */
 export function checkPlainName(name: string): void {
-  if (!isPlainName(name)) throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`);
+  if (!isPlainName(name))
+    throw new EngineError("bad-input", `${JSON.stringify(name)} is not a plain file name`, { hint: "name a file of the folder itself" });
 }
 
 /** Whether a revision is a commit: what lies there never changes. */

@@ -188,10 +188,8 @@ export const isRefusal = (error: EngineError): boolean => {
 
 /** A page stands in the place of a file: a single-page host's, a login's. */
 export function pageError(name: string, url: string): EngineError {
-  return new EngineError("network", `the server sent an HTML page in place of ${name} (${shown(url)})`, {
-    hint: "check the address: it must be the folder of the files themselves; and whether this network wants a login first",
-    cause: { page: true },
-  });
+  const hint = "check the address: it must be the folder of the files themselves; and whether this network wants a login first";
+  return new EngineError("network", `the server sent an HTML page in place of ${name} (${shown(url)})`, { hint, cause: { page: true } });
 }
 
 /** Whether an error says that the server has sent an HTML page. */

@@ -50,9 +50,8 @@ export function rangeFile(t: Transport, url: string, name: string, size: number)
     if (response.status === 200 && saysPage(response)) throw pageError(name, url);
     const range = response.headers.get("content-range") ?? "a part that it does not name";
     const has = response.status === 200 ? "no ranges" : `${range.slice(0, 80)} (ETag ${own?.slice(0, 80) ?? "none"})`;
-    throw new EngineError("network", `${shown(url)} gives ${has}, needs bytes ${offset} to ${last} of ${size} of the same file`, {
-      hint: "download the folder and give its path",
-    });
+    const hint = "download the folder and give its path";
+    throw new EngineError("network", `${shown(url)} gives ${has}, needs bytes ${offset} to ${last} of ${size} of the same file`, { hint });
   }
 
   async function read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {

@@ -201,9 +201,8 @@ export class Transfer {
   }
 
   #problem(what: string): EngineError {
-    return new EngineError("network", `${this.#file.name} from ${shown(this.#file.url)} ${what}`, {
-      hint: "try again; if it persists, the server is at fault",
-    });
+    const hint = "try again; if it persists, the server is at fault";
+    return new EngineError("network", `${this.#file.name} from ${shown(this.#file.url)} ${what}`, { hint });
   }
 
   /** A 206 must go on exactly where we are, in the same file. */

@@ -43,9 +43,7 @@ export async function download(file: Download, context: DownloadContext): Promis
   } catch (error) {
     await transfer.abandon();
     if (!signal?.aborted) throw error;
-    throw new EngineError("aborted", `the download of ${file.name} was stopped at byte ${transfer.have}`, {
-      hint: "start it again: it goes on where it stopped",
-      cause: error,
-    });
+    const hint = "start it again: it goes on where it stopped";
+    throw new EngineError("aborted", `the download of ${file.name} was stopped at byte ${transfer.have}`, { hint, cause: error });
   }
 }

@@ -1,4 +1,4 @@
-import { EngineError, late, throwIfAborted } from "../errors.ts";
+import { badWeights, EngineError, late, throwIfAborted } from "../errors.ts";
 import { described, quoted, sizeText, wrong } from "../options.ts";
 import { SafetensorsError } from "../safetensors/errors.ts"; // not all of the package, which comes when a model is loaded
 import type { ByteSource } from "../safetensors/types.ts";
@@ -23,9 +23,8 @@ export const limitOf = (name: string): number => (name.endsWith(".safetensors") 
 /** @throws EngineError bad-weights where a file has more bytes than one of its name can */
 export function checkSize(name: string, size: number): void {
   if (size <= limitOf(name)) return;
-  throw new EngineError("bad-weights", `${name} has ${sizeText(size)}, the limit is ${sizeText(limitOf(name))}`, {
-    hint: "no checkpoint has such a file: fetch it again",
-  });
+  const hint = "no checkpoint has such a file: fetch it again";
+  throw badWeights(`${name} has ${sizeText(size)}, the limit is ${sizeText(limitOf(name))}`, hint);
 }
 
 /** What a source throws as this library's error: a caller may have brought it. */
@@ -35,10 +34,8 @@ async function asOurs<T>(what: string, signal: AbortSignal | undefined, work: ()
   } catch (cause) {
     if (cause instanceof EngineError || cause instanceof SafetensorsError) throw cause;
     throwIfAborted(signal);
-    throw new EngineError("bad-weights", `cannot ${what}: ${described((cause as Error | undefined)?.message)}`, {
-      hint: "its own error is the cause of this one",
-      cause,
-    });
+    const hint = "its own error is the cause of this one";
+    throw badWeights(`cannot ${what}: ${described((cause as Error | undefined)?.message)}`, hint, cause);
   }
 }
 
@@ -103,11 +100,9 @@ export async function readSmall(source: WeightSource, name: string): Promise<Uin
   try {
     checkSize(name, file.size);
     const bytes = await file.read(0, file.size);
-    if (!(bytes instanceof Uint8Array) || bytes.length !== file.size)
-      throw new EngineError("bad-weights", `reading all ${file.size} bytes of ${name} gave ${described(bytes)} of ${bytes?.length}`, {
-        hint: "the file was cut short, or its source does not give what it says",
-      });
-    return bytes;
+    if (bytes instanceof Uint8Array && bytes.length === file.size) return bytes;
+    const hint = "the file was cut short, or its source does not give what it says";
+    throw badWeights(`reading all ${file.size} bytes of ${name} gave ${described(bytes)} of ${bytes?.length}`, hint);
   } finally {
     await file.close?.();
   }

@@ -1,9 +1,7 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, EngineError } from "../errors.ts";
 import { quoted } from "../options.ts";
 import { isGguf } from "./foreign-errors.ts";
 import { hasFile, type WeightSource } from "./source-types.ts";
-
-const bad = (problem: string, hint: string): EngineError => new EngineError("bad-weights", problem, { hint });
 
 /** Most shards that are looked for; the largest published checkpoint of the family has 33. */
 const MOST_SHARDS = 64;
@@ -36,7 +34,7 @@ async function firstOf(source: WeightSource, names: readonly string[]): Promise<
 async function adapterAlone(source: WeightSource): Promise<EngineError | undefined> {
   const name = await firstOf(source, ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"]);
   if (name === undefined) return undefined;
-  return bad(
+  return badWeights(
     `the folder holds ${name}: a LoRA adapter alone, without the model that it belongs to`,
     "give its base model, and this folder as an adapter: load(BASE, { adapters: [FOLDER] }), --model BASE --lora FOLDER",
   );
@@ -50,7 +48,9 @@ const fileOf = async (source: WeightSource, kind: RegExp): Promise<string | unde
 export async function noConfig(source: WeightSource): Promise<EngineError> {
   const gguf = await fileOf(source, /\.gguf$/i);
   if (gguf !== undefined) return isGguf(gguf);
-  return (await adapterAlone(source)) ?? bad("there is no config.json in the model's folder", "give the folder of a whole checkpoint");
+  return (
+    (await adapterAlone(source)) ?? badWeights("there is no config.json in the model's folder", "give the folder of a whole checkpoint")
+  );
 }
 
 /** Why a folder with a configuration has no tensors that are found; undefined where nothing else is there. */
@@ -60,21 +60,21 @@ export async function noTensors(source: WeightSource): Promise<EngineError | und
   const firsts = Array.from({ length: MOST_SHARDS }, (_, i) => `model-${five(1)}-of-${five(i + 1)}.safetensors`);
   const shard = await firstOf(source, firsts);
   if (shard !== undefined) {
-    return bad(
+    return badWeights(
       `there are shards (${shard}), but no model.safetensors.index.json, which says what lies in which`,
       "fetch it from the model's page, beside the shards",
     );
   }
   const pickled = await firstOf(source, ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"]);
   if (pickled !== undefined) {
-    return bad(
+    return badWeights(
       `the weights are there as ${pickled} alone (PyTorch's pickle), only safetensors files are read`,
       "let transformers write them anew: model.save_pretrained(DIR, safe_serialization=True)",
     );
   }
   const [renamed, gguf] = [await fileOf(source, /\.safetensors$/i), await fileOf(source, /\.gguf$/i)];
   if (renamed === undefined) return gguf === undefined ? undefined : isGguf(gguf);
-  return bad(
+  return badWeights(
     `there is ${quoted(renamed)}, but no model.safetensors and no model.safetensors.index.json, where tensors are looked for`,
     "if it is the whole model, call it model.safetensors",
   );

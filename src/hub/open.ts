@@ -1,4 +1,4 @@
-import { EngineError, late } from "../errors.ts";
+import { badWeights, EngineError, late } from "../errors.ts";
 import { type Checkpoint, openCheckpoint, SafetensorsError, SINGLE_NAME } from "../safetensors/index.ts";
 import type { StagedSource } from "./source-types.ts";
 
@@ -12,7 +12,7 @@ export async function asBadWeights<T>(work: () => Promise<T>): Promise<T> {
 }
 
 const toBadWeights = (error: SafetensorsError): EngineError =>
-  new EngineError("bad-weights", error.message, { hint: error.hint ?? "take the file as it was published", cause: error });
+  badWeights(error.message, error.hint ?? "take the file as it was published", error);
 
 /**
  * Opens the safetensors files; what is wrong with them, or lies there in their place, becomes a `bad-weights`. Of a model on a server the

@@ -45,7 +45,10 @@ const notEmpty = (what: string): EngineError =>
   });
 
 async function storeFolder(store: FileStore, path: string): Promise<OutputFolder> {
-  if ((await platform.pathKind(path)) === "file") throw new EngineError("bad-input", `${quotedPath(path)} is a file, needs to be a folder`);
+  if ((await platform.pathKind(path)) === "file")
+    throw new EngineError("bad-input", `${quotedPath(path)} is a file, needs to be a folder`, {
+      hint: "give a new folder, or an empty one",
+    });
   if ((await store.list("")).length > 0) throw notEmpty(quotedPath(path));
   return {
     open: (name) => store.open(name),

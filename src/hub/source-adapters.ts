@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { openSource, type SourceLike } from "./source.ts";
 import { PEFT } from "./source-named.ts";
 import type { RemoteOptions } from "./source-remote.ts";
@@ -18,18 +18,13 @@ async function openAdapter(source: SourceLike, options: RemoteOptions = {}): Pro
   const has = (name: string) => hasFile(opened, name);
   if (!(await has(config))) {
     const what = (await has(MODEL_FILES.config)) ? `${MODEL_FILES.config}: a whole model` : "no adapter_config.json";
-    throw new EngineError("bad-weights", `the adapter's folder holds ${what}`, { hint: `give ${PEFT}` });
+    throw badWeights(`the adapter's folder holds ${what}`, `give ${PEFT}`);
   }
   if (!(await has(single))) {
     const pickled = await has("adapter_model.bin");
-    throw new EngineError(
-      "bad-weights",
+    throw badWeights(
       `the adapter's folder holds ${pickled ? "adapter_model.bin alone (PyTorch's pickle)" : `no ${single}`}`,
-      {
-        hint: pickled
-          ? "save it anew with peft: model.save_pretrained(DIR, safe_serialization=True)"
-          : "fetch it, beside adapter_config.json",
-      },
+      pickled ? "save it anew with peft: model.save_pretrained(DIR, safe_serialization=True)" : "fetch it, beside adapter_config.json",
     );
   }
   const { download } = opened;

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { blobSource } from "../platform/blob-source.ts";
 import type { WeightSource } from "./source-types.ts";
 
@@ -34,10 +34,8 @@ export function directorySource(folder: FileSystemDirectoryHandle): WeightSource
         return blobSource(name, await (await folder.getFileHandle(name)).getFile());
       } catch (cause) {
         if ((cause as Error).name === "NotFoundError") return undefined;
-        throw new EngineError("bad-weights", `cannot open ${JSON.stringify(name)} in the chosen folder: ${(cause as Error).message}`, {
-          hint: "choose the folder again",
-          cause,
-        });
+        const hint = "choose the folder again";
+        throw badWeights(`cannot open ${JSON.stringify(name)} in the chosen folder: ${(cause as Error).message}`, hint, cause);
       }
     },
   };

@@ -51,7 +51,10 @@ function endpointOf({ endpoint }: HubOptions): string {
 
 function revisionOf({ revision = "main" }: HubOptions): string {
   const good = /^[\w][\w.-]*(\/[\w][\w.-]*)*$/.test(revision) && !revision.includes("..");
-  if (!good) throw new EngineError("bad-input", `the revision is ${quoted(revision)}, needs a branch, a tag or a commit`);
+  if (!good)
+    throw new EngineError("bad-input", `the revision is ${quoted(revision)}, needs a branch, a tag or a commit`, {
+      hint: "leave it out for main",
+    });
   return revision;
 }
 
@@ -92,7 +95,7 @@ function hubAddress(id: string, options: HubOptions, endpoint = endpointOf(optio
 
 /** The address of a folder; a model's page on Hugging Face stands for its repository. */
 function urlAddress(text: string, options: HubOptions): Address {
-  if (!URL.canParse(text)) throw new EngineError("bad-input", `${shown(text)} is not a URL`);
+  if (!URL.canParse(text)) throw new EngineError("bad-input", `${shown(text)} is not a URL`, { hint: "write https://host/folder" });
   const url = new URL(text);
   if (url.search || url.username || url.password) {
     throw new EngineError("bad-input", `${shown(text)} has a query or a password, which cannot be put before every file's name`, {

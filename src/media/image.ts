@@ -42,9 +42,7 @@ export function checkDimensions(what: string, width: number, height: number, lim
   const most = number("a positive number", (value) => value > 0);
   const maxPixels = most(limits.maxPixels ?? DEFAULT_MAX_PIXELS, "maxPixels");
   const maxSide = most(limits.maxSide ?? DEFAULT_MAX_SIDE, "maxSide");
-  if (width < 1 || height < 1) {
-    throw badImage(`the ${what} declares ${width} x ${height} pixels, both sides must be at least 1`, DAMAGED);
-  }
+  if (width < 1 || height < 1) throw badImage(`the ${what} declares ${width} x ${height} pixels, both sides must be at least 1`, DAMAGED);
   if (width > maxSide || height > maxSide) {
     throw badImage(
       `the ${what} is ${width} x ${height} pixels, at most ${maxSide} a side are allowed`,

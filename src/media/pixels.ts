@@ -17,9 +17,8 @@ export interface RawPixels {
  */
 export function rgbFromPixels({ data, width, height, channels }: RawPixels, limits: ImageLimits = {}): RgbImage {
   if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
-    throw new EngineError("bad-input", "pixel data must be a Uint8Array or Uint8ClampedArray", {
-      hint: "Scale other sample types to 0..255 and store them in a Uint8Array.",
-    });
+    const hint = "Scale other sample types to 0..255 and store them in a Uint8Array.";
+    throw new EngineError("bad-input", "pixel data must be a Uint8Array or Uint8ClampedArray", { hint });
   }
   for (const [name, side] of Object.entries({ width, height })) {
     if (!Number.isInteger(side) || side < 1) throw wrong(`the ${name} of the pixels`, side, "a positive integer");

@@ -21,9 +21,8 @@ export function sampleFrameIndices(frameCount: number, segments: number, { fps, 
   const last = Math.min(frameAt(bound ? bound[1] : 100_000), frameCount - 1);
   if (last < first) {
     const seconds = (frameCount / (fps ?? 1)).toFixed(2);
-    throw new EngineError("bad-input", `the bound ${bound?.join(":")} holds no frame of the video, which has ${seconds} seconds`, {
-      hint: "give a start before its end",
-    });
+    const hint = "give a start before its end";
+    throw new EngineError("bad-input", `the bound ${bound?.join(":")} holds no frame of the video, which has ${seconds} seconds`, { hint });
   }
   const segment = (last - first) / segments;
   return Array.from({ length: segments }, (_, i) => Math.trunc(first + segment / 2 + roundHalfEven(segment * i)));

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, type EngineError } from "../errors.ts";
 import { type Checkpoint, quote } from "../safetensors/index.ts";
 import { PLAIN } from "../weights/formats.ts";
 import type { Adapted, LoraUpdate } from "../weights/lora.ts";
@@ -14,7 +14,7 @@ export interface Adapter {
 
 const OTHER_BASE = "an adapter goes with the model that it was trained on, whole: give that one";
 
-const bad = (problem: string, hint = OTHER_BASE): EngineError => new EngineError("bad-weights", `the adapter's ${problem}`, { hint });
+const bad = (problem: string, hint = OTHER_BASE): EngineError => badWeights(`the adapter's ${problem}`, hint);
 
 /** `base_model.model.MODULE.lora_A.weight`; what peft has not written itself has the adapter's name before `.weight`. */
 const FACTOR = /^base_model\.model\.(.+)\.lora_([AB])(?:\.\w+)?\.weight$/;
@@ -35,6 +35,12 @@ function updateOf(
   shapes: Shapes,
 ): LoraUpdate & { to: string } {
   if (a === undefined || b === undefined) throw bad(`tensor ${quote((a ?? b)!)} has no lora_${a ? "B" : "A"} beside it`);
+  if (!config.hasLayer(module)) {
+    throw bad(
+      `tensor ${quote(a)} is of a layer that layers_to_transform and layers_pattern leave out`,
+      "peft would leave it aside: take it out of the file, or name its layer in adapter_config.json",
+    );
+  }
   const place = placeOf(module, "weight", shapes);
   const to = `${place?.module}.weight`;
   const weight = shapes.get(to);

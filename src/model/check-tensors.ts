@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, type EngineError } from "../errors.ts";
 import { quote } from "../safetensors/index.ts";
 import { GROUP } from "../tensor/tensor.ts";
 import { CODES, PLAIN, SCALES_SUFFIX } from "../weights/formats.ts";
@@ -51,7 +51,7 @@ function foreign(stored: Stored, layout: Layout): EngineError | undefined {
   for (const { is, what, hint } of [...FOREIGN, { ...OTHER_LAYOUT[layout], hint: OTHER_CHECKPOINT }]) {
     const names = [...stored.keys()].filter((name) => is.test(name));
     if (names.length === 0) continue;
-    return new EngineError("bad-weights", `tensor ${quote(names[0]!)} is ${what}${others(names.length - 1, "like it")}`, { hint });
+    return badWeights(`tensor ${quote(names[0]!)} is ${what}${others(names.length - 1, "like it")}`, hint);
   }
   return undefined;
 }
@@ -91,14 +91,11 @@ export function checkTensors(config: ModelConfig, stored: Stored, { all = false 
     const problem = problemOf(name, shape, stored);
     if (problem) problems.push(problem);
   }
-  if (problems.length > 0) {
-    throw new EngineError("bad-weights", problems[0]! + others(problems.length - 1, "tensors do not fit"), { hint: OTHER_CHECKPOINT });
-  }
+  if (problems.length > 0) throw badWeights(problems[0]! + others(problems.length - 1, "tensors do not fit"), OTHER_CHECKPOINT);
   const strange = [...stored.keys()].filter((name) => !known.has(name) && (all || OURS[config.layout].test(name)) && !BUFFERS.test(name));
   if (strange.length > 0) {
     const what = `tensor ${quote(strange[0]!)} is not one that config.json asks for`;
-    throw new EngineError("bad-weights", what + others(strange.length - 1, "are not either"), {
-      hint: `${OTHER_CHECKPOINT}: a model that leaves weights out answers wrongly`,
-    });
+    const hint = `${OTHER_CHECKPOINT}: a model that leaves weights out answers wrongly`;
+    throw badWeights(what + others(strange.length - 1, "are not either"), hint);
   }
 }

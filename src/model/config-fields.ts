@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, type EngineError } from "../errors.ts";
 import { described, quoted } from "../options.ts";
 
 /** What loads, for whoever has something else. */
@@ -6,7 +6,7 @@ export const FAMILY = "take InternVL2_5, InternVL3 or a dense InternVL3_5, OpenG
 
 /** @param hint what to do; by default the file as it was published */
 export const bad = (problem: string, hint?: string, file = "config.json"): EngineError =>
-  new EngineError("bad-weights", `${file}: ${problem}`, { hint: hint ?? `take ${file} as it was published, or ${FAMILY}` });
+  badWeights(`${file}: ${problem}`, hint ?? `take ${file} as it was published, or ${FAMILY}`);
 
 /**
  * Reads typed values of one JSON object, says by name what is wrong, and keeps account of what was read, so that no key that may change

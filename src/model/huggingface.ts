@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { decodeText, type ReadFile, readJson } from "../json.ts";
 import { described } from "../options.ts";
 import { readChatTemplate } from "../text/chat-template.ts";
@@ -82,7 +82,7 @@ async function readTemplate(read: ReadFile, tokenizer: Json): Promise<{ file: st
     return { file, text: named };
   }
   const problem = "the checkpoint has no chat template: it needs chat_template.jinja, or chat_template in tokenizer_config.json";
-  throw new EngineError("bad-weights", problem, { hint: "put the model's chat_template.jinja beside config.json" });
+  throw badWeights(problem, "put the model's chat_template.jinja beside config.json");
 }
 
 /** The tokens that stand for pictures: InternVLProcessor takes their names from the tokenizer. */

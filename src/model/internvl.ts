@@ -40,9 +40,8 @@ export interface Tiles {
 /** @throws EngineError bad-input where a context is longer than the model has positions */
 export function checkContext({ maxPositions }: LanguageConfig, maxContext: number): void {
   if (maxContext <= maxPositions) return;
-  throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${maxPositions} positions`, {
-    hint: `use at most ${maxPositions}`,
-  });
+  const hint = `use at most ${maxPositions}`;
+  throw new EngineError("bad-input", `maxContext is ${maxContext}, this model has ${maxPositions} positions`, { hint });
 }
 
 /** Bytes of all KV caches where nobody says how many, or what USUAL slots need, if that is more. They are taken only where there is room. */
@@ -101,7 +100,7 @@ export class Model {
     checkContext(config.language, maxContext);
     const { parts = onOne(config.language.layers) } = options;
     const on = (layer: number) => w[partOf(parts, layer).device]!;
-    const Relay = parts.length > 1 ? (await late("what joins several devices", import("./relay.ts"))).Relay : undefined; // pages with one device do not download it
+    const relaying = parts.length > 1 ? (await late("what joins several devices", import("./relay.ts"))).relay : undefined; // pages with one device do not download it
     const { hiddenSize, headDim, rope } = config.language;
     const plain = inverseFrequencies(headDim, rope.theta);
     const { inverse, scale } =
@@ -123,7 +122,7 @@ export class Model {
       const ids = gpu.memory.create("ids", maxContext * 4);
       const visual = gpu.memory.create("visual tokens", maxContext * hiddenSize * 4);
       const stages = parts.map((part) => ({ ...part, ...each[part.device]!, x: createResidual(gpus[part.device]!, hiddenSize, chunk) }));
-      const order = Relay ? new Relay(stages) : DIRECT;
+      const order = relaying?.(stages) ?? DIRECT;
       const model = new Model(gpus, maxContext, weights, {
         ...{ gpu, config, stages, order, language: weights.language, kv, ids, visual, chunk },
       });
@@ -260,9 +259,8 @@ export class Model {
     const wrong = inputIds.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
     if (wrong >= 0) {
       const has = `token ${wrong} of the prompt is ${described(inputIds[wrong])}`;
-      throw new EngineError("bad-input", `${has}, needs an id from 0 to ${vocabSize - 1}`, {
-        hint: "take ids from this checkpoint's own tokenizer",
-      });
+      const hint = "take ids from this checkpoint's own tokenizer";
+      throw new EngineError("bad-input", `${has}, needs an id from 0 to ${vocabSize - 1}`, { hint });
     }
     const { perTile, places } = layout ?? { perTile: 1, places: [] };
     let k = 0;

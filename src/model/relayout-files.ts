@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { decodeText, type ReadFile, readJson } from "../json.ts";
 import { described } from "../options.ts";
 import { memorySource } from "../safetensors/index.ts";
@@ -61,8 +61,7 @@ function saysOf({ vision, language, ...config }: ModelConfig): Record<string, un
   };
 }
 
-const noCounterpart = (what: string, to: Layout) =>
-  new EngineError("bad-weights", `${what} has no counterpart in ${LAYOUTS[to]}`, { hint: STAYS });
+const noCounterpart = (what: string, to: Layout) => badWeights(`${what} has no counterpart in ${LAYOUTS[to]}`, STAYS);
 
 /**
  * The small files of a checkpoint in another layout, config.json among them. They are read as a checkpoint's of that layout, and must say

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import type { Checkpoint } from "../safetensors/index.ts";
 import { type AwqLinear, awqLinears, awqTensors, unpackedShapes } from "../weights/awq.ts";
 import { type Adapted, mergedTensors } from "../weights/lora.ts";
@@ -25,9 +25,8 @@ function packedLinears({ packed }: ModelConfig, stored: ReadonlyMap<string, Stor
 /** What adapters change; the head that is the embedding becomes one of its own where they change one of the two. */
 function changes(config: ModelConfig, adapters: readonly Adapter[], shapes: Map<string, StoredShape>): Map<string, Adapted> {
   if (config.converted && adapters.length > 0) {
-    throw new EngineError("bad-weights", `adapters cannot be merged into a checkpoint that was converted to ${config.converted.format}`, {
-      hint: "give the original checkpoint: they are merged before it is quantised",
-    });
+    const hint = "give the original checkpoint: they are merged before it is quantised";
+    throw badWeights(`adapters cannot be merged into a checkpoint that was converted to ${config.converted.format}`, hint);
   }
   const { embed, head } = tiedTensors(config, (name) => shapes.has(name));
   const tied = ![...shapes.keys()].some(isHead) && shapes.has(embed);

@@ -12,9 +12,8 @@ export function splitLayers(layers: number, memory: readonly number[]): Part[] {
   const devices = memory.length;
   if (devices === 1) return onOne(layers);
   if (devices > layers) {
-    throw new EngineError("bad-input", `devices has ${devices}, this decoder has ${layers} layers`, {
-      hint: "give at most one for each layer",
-    });
+    const hint = "give at most one for each layer";
+    throw new EngineError("bad-input", `devices has ${devices}, this decoder has ${layers} layers`, { hint });
   }
   const shares = memory.map((each, i) => (i === 0 ? each / 2 : each));
   const all = shares.reduce((sum, share) => sum + share, 0);

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { type Checkpoint, quote } from "../safetensors/index.ts";
 import type { Adapted } from "../weights/lora.ts";
 import type { StoredShape } from "../weights/tensor-source.ts";
@@ -57,7 +57,7 @@ export function unmerged({ lora }: ModelConfig, files: Checkpoint, stored: Reado
       const has = factor === undefined ? undefined : stored.get(factor)!.shape;
       if (has && String(has) === String(shape)) continue;
       const problem = `the LoRA of "${name}" is ${factor ? `${quote(factor)} [${has}]` : "half missing"}, needs [${shape}]`;
-      throw new EngineError("bad-weights", problem, { hint: "config.json's use_llm_lora and use_backbone_lora are the ranks" });
+      throw badWeights(problem, "config.json's use_llm_lora and use_backbone_lora are the ranks");
     }
     adapted.set(name, { base: { name }, updates: [{ files, a: a!, b: b!, rank, scale: 2, row: 0, rows }] });
   }

@@ -39,9 +39,8 @@ export function visualCache(rows: number) {
       const wanted = new Set(keys.slice(first));
       if (wanted.size > room) {
         const gives = `${wanted.size} tiles give ${wanted.size * perTile} visual tokens`;
-        throw new EngineError("context-overflow", `${gives}, the context has ${rows}`, {
-          hint: "use fewer tiles (maxTiles) or a larger maxContext",
-        });
+        const hint = "use fewer tiles (maxTiles) or a larger maxContext";
+        throw new EngineError("context-overflow", `${gives}, the context has ${rows}`, { hint });
       }
       const known = new Map<string, number>();
       for (const key of wanted) {

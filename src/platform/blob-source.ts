@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 
 /** A `File` or `Blob`, read piece by piece. */
@@ -12,10 +12,8 @@ export function blobSource(name: string, blob: Blob): ByteSource {
         return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
       } catch (cause) {
         // A dropped file that was changed or moved since: the browser says no more than NotReadableError.
-        throw new EngineError("bad-weights", `cannot read ${name} at byte ${offset}: ${(cause as Error).message}`, {
-          hint: "the file was changed or moved: choose it again",
-          cause,
-        });
+        const hint = "the file was changed or moved: choose it again";
+        throw badWeights(`cannot read ${name} at byte ${offset}: ${(cause as Error).message}`, hint, cause);
       }
     },
   };

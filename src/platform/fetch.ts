@@ -109,9 +109,8 @@ export async function fetchLimited(
   // fetch's own error would repeat the password.
   const right = URL.canParse(url) && new URL(url);
   if (!right || right.username || right.password) {
-    throw new EngineError("bad-input", `${what}: ${shown(url)} ${right ? "has a user's name or password" : "is not an address"}`, {
-      hint: "give a plain http(s) or data URL",
-    });
+    const hint = "give a plain http(s) or data URL";
+    throw new EngineError("bad-input", `${what}: ${shown(url)} ${right ? "has a user's name or password" : "is not an address"}`, { hint });
   }
   const pieces: Uint8Array[] = [];
   let have = 0;
@@ -122,9 +121,8 @@ export async function fetchLimited(
     if (!response.ok || length > maxBytes) {
       void response.body?.cancel().catch(() => {}); // nobody wants the rest
       if (response.ok) throw tooLong(sizeText(length));
-      throw new EngineError("network", `${what}: ${shown(url)} answers ${`${response.status} ${response.statusText}`.trim()}`, {
-        hint: "check the address",
-      });
+      const hint = "check the address";
+      throw new EngineError("network", `${what}: ${shown(url)} answers ${`${response.status} ${response.statusText}`.trim()}`, { hint });
     }
     for await (const piece of piecesOf(response, idleMs)) {
       signal?.throwIfAborted();

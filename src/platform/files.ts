@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { EngineError, type ErrorCode } from "../errors.ts";
+import { badWeights, EngineError, type ErrorCode } from "../errors.ts";
 import { quoted, quotedPath, sizeText } from "../options.ts";
 import type { ByteSource } from "../safetensors/types.ts";
 
@@ -35,10 +35,8 @@ export const wordsOf = (error: unknown): string => WORDS[codeOf(error)] ?? Strin
 
 /** A system error as this library's. */
 export function unreadable(code: ErrorCode, path: string, cause: unknown): EngineError {
-  return new EngineError(code, `cannot read ${quotedPath(path)}: ${wordsOf(cause)}`, {
-    hint: "check the path and the file's rights",
-    cause,
-  });
+  const hint = "check the path and the file's rights";
+  return new EngineError(code, `cannot read ${quotedPath(path)}: ${wordsOf(cause)}`, { hint, cause });
 }
 
 /** A folder and those above it. Node's own `recursive` never ends where a system refuses folders as if one above were missing (/proc). */
@@ -76,11 +74,8 @@ async function readFully(handle: FileHandle, path: string, offset: number, into:
       throw unreadable("bad-weights", path, cause);
     }
     if (bytesRead === 0) {
-      throw new EngineError(
-        "bad-weights",
-        `${quotedPath(path)}: the file ended at byte ${offset + filled}, ${into.length - filled} bytes short`,
-        { hint: "the file is truncated: fetch it again" },
-      );
+      const hint = "the file is truncated: fetch it again";
+      throw badWeights(`${quotedPath(path)}: the file ended at byte ${offset + filled}, ${into.length - filled} bytes short`, hint);
     }
     filled += bytesRead;
   }
@@ -99,11 +94,7 @@ export async function openFile(folder: string, name: string): Promise<ByteSource
   let size: number;
   try {
     const stats = await handle.stat();
-    if (!stats.isFile()) {
-      throw new EngineError("bad-weights", `${quotedPath(path)} is ${kindOf(stats)}, needs to be a file`, {
-        hint: "check the model's folder",
-      });
-    }
+    if (!stats.isFile()) throw badWeights(`${quotedPath(path)} is ${kindOf(stats)}, needs to be a file`, "check the model's folder");
     ({ size } = stats);
   } catch (cause) {
     await handle.close();
@@ -135,7 +126,10 @@ const POLL = 20; // ms
 
 /** Reads to the end, also a pipe's: its length is not known before, and it may have nothing to give yet. */
 async function readToEnd(handle: FileHandle, path: string, isPipe: boolean, maxBytes: number): Promise<Uint8Array> {
-  const tooLong = () => new EngineError("limit-exceeded", `${quotedPath(path)} has more than ${sizeText(maxBytes)}, which is the limit`);
+  const tooLong = () =>
+    new EngineError("limit-exceeded", `${quotedPath(path)} has more than ${sizeText(maxBytes)}, which is the limit`, {
+      hint: "check that it is the right file",
+    });
   const pieces: Uint8Array[] = [];
   let have = 0;
   let waited = 0;
@@ -155,9 +149,8 @@ async function readToEnd(handle: FileHandle, path: string, isPipe: boolean, maxB
       if (have > maxBytes) throw tooLong();
     } else if (!isPipe || (bytes === 0 && have > 0)) return Buffer.concat(pieces);
     else if ((waited += POLL) > (have === 0 && bytes === 0 ? FIRST_BYTE : NEXT_BYTE)) {
-      throw new EngineError("bad-input", `cannot read ${quotedPath(path)}: it is a pipe, and nobody writes to it`, {
-        hint: "check the path",
-      });
+      const hint = "check the path";
+      throw new EngineError("bad-input", `cannot read ${quotedPath(path)}: it is a pipe, and nobody writes to it`, { hint });
     } else await sleep(POLL);
   }
 }
@@ -173,9 +166,8 @@ export async function readFile(path: string, maxBytes = MOST): Promise<Uint8Arra
   try {
     const stats = await handle.stat();
     if (!stats.isFile() && !stats.isFIFO()) {
-      throw new EngineError("bad-input", `cannot read ${quotedPath(path)}: it is ${kindOf(stats)}, needs to be a file`, {
-        hint: "check the path",
-      });
+      const hint = "check the path";
+      throw new EngineError("bad-input", `cannot read ${quotedPath(path)}: it is ${kindOf(stats)}, needs to be a file`, { hint });
     }
     if (stats.size > maxBytes) {
       throw new EngineError("limit-exceeded", `${quotedPath(path)} has ${sizeText(stats.size)}, the limit is ${sizeText(maxBytes)}`, {
@@ -207,9 +199,7 @@ export function pathOfUrl(url: string, windows = process.platform === "win32"): 
   try {
     return fileURLToPath(url, { windows } as object); // Node's types of version 20 lack the option
   } catch (cause) {
-    throw new EngineError("bad-input", `${quoted(url)} names no local path: ${(cause as Error).message}`, {
-      hint: `give the path itself, or write ${windows ? "file:///C:/folder" : "file:///folder, with three slashes"}`,
-      cause,
-    });
+    const hint = `give the path itself, or write ${windows ? "file:///C:/folder" : "file:///folder, with three slashes"}`;
+    throw new EngineError("bad-input", `${quoted(url)} names no local path: ${(cause as Error).message}`, { hint, cause });
   }
 }

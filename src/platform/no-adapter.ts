@@ -54,24 +54,19 @@ export function noSuchAdapter(
 ): EngineError {
   const have = names.length ? `this machine has ${names.map((each) => JSON.stringify(each)).join(", ")}` : "this machine has none";
   const asked = wanted === undefined ? undefined : `${quoted(wanted)}${fromEnvironment ? " (which INTERNVL_ADAPTER asks for)" : ""}`;
-  return new EngineError("no-adapter", asked ? `no WebGPU adapter's name contains ${asked}: ${have}` : "no WebGPU adapter found", {
-    hint: remedy(names, wanted, platform),
-  });
+  const hint = remedy(names, wanted, platform);
+  return new EngineError("no-adapter", asked ? `no WebGPU adapter's name contains ${asked}: ${have}` : "no WebGPU adapter found", { hint });
 }
 
 /** The error for an adapter that is listed but does not work. */
 export function notGiven(name: string, cause?: unknown): EngineError {
   const why = cause === undefined ? "" : `: ${(cause as Error).message}`;
-  return new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} is listed but not given out${why}`, {
-    hint: `choose another: ${CHOOSE}`,
-    cause,
-  });
+  const hint = `choose another: ${CHOOSE}`;
+  return new EngineError("no-adapter", `the adapter ${JSON.stringify(name)} is listed but not given out${why}`, { hint, cause });
 }
 
 /** The error where WebGPU fails before it tells what adapters there are. */
 export function notListed(cause: unknown): EngineError {
-  return new EngineError("no-adapter", `WebGPU does not list this machine's adapters: ${(cause as Error).message}`, {
-    hint: "see whether the GPU's driver works: on Linux, vulkaninfo --summary",
-    cause,
-  });
+  const hint = "see whether the GPU's driver works: on Linux, vulkaninfo --summary";
+  return new EngineError("no-adapter", `WebGPU does not list this machine's adapters: ${(cause as Error).message}`, { hint, cause });
 }

@@ -42,7 +42,10 @@ export function isPublic(address: string): boolean {
 }
 
 const refused = (url: URL, why: string, cause?: unknown) =>
-  new EngineError("network", `cannot fetch a picture from ${url.host}: ${why}`, { cause });
+  new EngineError("network", `cannot fetch a picture from ${url.host}: ${why}`, {
+    cause,
+    hint: "check its address, or give it as a data URL",
+  });
 
 /** The one address that a host is asked at: every address that its name has must be public, else the name could be chosen to reach in. */
 async function pinned(url: URL, trusted: (address: string) => boolean): Promise<{ address: string; family: number }> {
@@ -61,12 +64,17 @@ async function bodyOf(url: URL, answer: IncomingMessage, maxBytes: number): Prom
   if (statusCode !== 200) throw refused(url, `it answers with status ${statusCode}`);
   if (!/^image\/[\w.+-]+/i.test(headers["content-type"] ?? "")) throw refused(url, "what it sends is not a picture");
   if (Number(headers["content-length"] ?? 0) > maxBytes)
-    throw new EngineError("limit-exceeded", `a picture from ${url.host} has more than ${maxBytes} bytes`);
+    throw new EngineError("limit-exceeded", `a picture from ${url.host} has more than ${maxBytes} bytes`, {
+      hint: "give a smaller picture",
+    });
   const pieces: Buffer[] = [];
   let bytes = 0;
   for await (const piece of answer as AsyncIterable<Buffer>) {
     bytes += piece.length;
-    if (bytes > maxBytes) throw new EngineError("limit-exceeded", `a picture from ${url.host} has more than ${maxBytes} bytes`);
+    if (bytes > maxBytes)
+      throw new EngineError("limit-exceeded", `a picture from ${url.host} has more than ${maxBytes} bytes`, {
+        hint: "give a smaller picture",
+      });
     pieces.push(piece);
   }
   return Buffer.concat(pieces);
@@ -97,7 +105,8 @@ export async function fetchPublic(url: URL, { maxBytes, seconds }: MediaLimits, 
 }
 
 async function readBelow(folder: string, path: string, maxBytes: number): Promise<Uint8Array> {
-  const nothing = (cause?: unknown) => new EngineError("bad-input", "the media folder has no such file", { cause });
+  const nothing = (cause?: unknown) =>
+    new EngineError("bad-input", "the media folder has no such file", { cause, hint: "give its path below the folder, file:///NAME" });
   const root = await realpath(folder);
   const file = await realpath(join(root, path)).catch((cause: unknown) => Promise.reject(nothing(cause)));
   if (!file.startsWith(root.endsWith(sep) ? root : root + sep)) throw nothing();
@@ -106,7 +115,9 @@ async function readBelow(folder: string, path: string, maxBytes: number): Promis
     const stat = await handle.stat();
     if (!stat.isFile()) throw nothing();
     if (stat.size > maxBytes)
-      throw new EngineError("limit-exceeded", `a file of the media folder has ${stat.size} bytes, at most ${maxBytes} are allowed`);
+      throw new EngineError("limit-exceeded", `a file of the media folder has ${stat.size} bytes, at most ${maxBytes} are allowed`, {
+        hint: "give a smaller file",
+      });
     return await handle.readFile();
   } finally {
     await handle.close();

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { access, constants, type FileHandle, lstat, open, readdir, readFile, rename, rm, stat, statfs, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { EngineError } from "../errors.ts";
+import { badWeights, EngineError } from "../errors.ts";
 import { codeOf, makeFolder, unlessMissing, unreadable, wordsOf } from "./files.ts";
 import { lock } from "./node-lock.ts";
 import { type FileStore, type FileWriter, MOST_TEXT, type Sha256, type StoreEntry } from "./store.ts";
@@ -33,11 +33,8 @@ async function readText(path: string): Promise<string | undefined> {
   try {
     const stats = await unlessMissing(stat(path));
     if (stats && (!stats.isFile() || stats.size > MOST_TEXT)) {
-      throw new EngineError(
-        "bad-weights",
-        `${path} is ${stats.isFile() ? `a file of ${stats.size} bytes` : "no file"}, needs a short text`,
-        { hint: "remove it: it belongs to a download, which starts anew then" },
-      );
+      const hint = "remove it: it belongs to a download, which starts anew then";
+      throw badWeights(`${path} is ${stats.isFile() ? `a file of ${stats.size} bytes` : "no file"}, needs a short text`, hint);
     }
     return stats && (await unlessMissing(readFile(path, "utf8")));
   } catch (cause) {

@@ -8,10 +8,8 @@ export async function decodeNative({ bytes, format, check }: NativeJob): Promise
   try {
     bitmap = await createImageBitmap(new Blob([bytes as Uint8Array<ArrayBuffer>]), AS_STORED);
   } catch (cause) {
-    throw new EngineError("bad-image", `the browser cannot decode the ${format} file: ${(cause as Error).message}`, {
-      hint: "the file is damaged or of a kind that this browser does not know: convert it to PNG or JPEG",
-      cause,
-    });
+    const hint = "the file is damaged or of a kind that this browser does not know: convert it to PNG or JPEG";
+    throw new EngineError("bad-image", `the browser cannot decode the ${format} file: ${(cause as Error).message}`, { hint, cause });
   }
   try {
     return (await pixelsOf(bitmap, check))!;

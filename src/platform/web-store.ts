@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, EngineError } from "../errors.ts";
 import { blobSource } from "./blob-source.ts";
 import { type FileStore, type FileWriter, MOST_TEXT, type StoreEntry } from "./store.ts";
 
@@ -32,10 +32,7 @@ function asEngineError(cause: unknown, path: string): unknown {
   if (isNamed(cause, "QuotaExceededError")) {
     return new EngineError("limit-exceeded", "the browser's storage for this site is full", { hint: REMEDY, cause });
   }
-  return new EngineError("bad-weights", `${path} in the browser's storage: ${String((cause as Error).message).slice(0, 200)}`, {
-    hint: REMEDY,
-    cause,
-  });
+  return badWeights(`${path} in the browser's storage: ${String((cause as Error).message).slice(0, 200)}`, REMEDY, cause);
 }
 
 /** What the browser throws, as this library's error. */
@@ -93,9 +90,8 @@ async function placeOf(path: string, create: boolean): Promise<{ folder: FileSys
   const parts = path.split("/").filter(Boolean);
   const name = parts.pop()!;
   if (!navigator.storage?.getDirectory) {
-    throw new EngineError("missing-feature", "this browser keeps no files for this page (navigator.storage is missing)", {
-      hint: "open the page over https or on localhost, not in a private window",
-    });
+    const hint = "open the page over https or on localhost, not in a private window";
+    throw new EngineError("missing-feature", "this browser keeps no files for this page (navigator.storage is missing)", { hint });
   }
   let folder = await navigator.storage.getDirectory();
   for (const part of parts) folder = await folder.getDirectoryHandle(part, { create });
@@ -112,9 +108,8 @@ const fileOf = async (path: string): Promise<File | undefined> => (await unlessM
 async function rename(from: string, to: string): Promise<void> {
   const handle = await handleOf(from, false);
   if (!handle.move) {
-    throw new EngineError("missing-feature", "this browser cannot rename stored files (FileSystemFileHandle.move is missing)", {
-      hint: "use a current Chrome, Edge, Safari or Firefox",
-    });
+    const hint = "use a current Chrome, Edge, Safari or Firefox";
+    throw new EngineError("missing-feature", "this browser cannot rename stored files (FileSystemFileHandle.move is missing)", { hint });
   }
   const { folder, name } = await placeOf(to, true);
   await handle.move(folder, name);
@@ -156,14 +151,14 @@ export function webStore(root: string): FileStore {
     if (file) return blobSource(path.split("/").at(-1)!, file);
     const target = await readText(path + LINK);
     if (target === undefined) return undefined;
-    if (links === MOST_LINKS) throw new EngineError("bad-weights", `${at(path)}: links lead round in a circle`, { hint: REMEDY });
+    if (links === MOST_LINKS) throw badWeights(`${at(path)}: links lead round in a circle`, REMEDY);
     return open(target, links + 1);
   }
 
   async function readText(path: string): Promise<string | undefined> {
     const file = await fileOf(at(path));
     if (file && file.size > MOST_TEXT) {
-      throw new EngineError("bad-weights", `${path} in the browser's storage has ${file.size} bytes, needs a short text`, { hint: REMEDY });
+      throw badWeights(`${path} in the browser's storage has ${file.size} bytes, needs a short text`, REMEDY);
     }
     return file?.text();
   }

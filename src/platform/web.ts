@@ -20,9 +20,8 @@ async function requestAdapter({ adapter: wanted, powerPreference }: AdapterReque
 }
 
 function noFiles(path: string): never {
-  throw new EngineError("bad-input", `a page cannot read the local path ${JSON.stringify(path)}`, {
-    hint: "give a File, a Blob or a whole address: new URL(path, location.href)",
-  });
+  const hint = "give a File, a Blob or a whole address: new URL(path, location.href)";
+  throw new EngineError("bad-input", `a page cannot read the local path ${JSON.stringify(path)}`, { hint });
 }
 
 /** What differs between Node and a page, in a page. */

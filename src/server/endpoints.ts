@@ -32,84 +32,21 @@ function answersOf(body: unknown): number {
   return prompts * (typeof body.n === "number" && body.n >= 1 && body.n <= 128 ? Math.floor(body.n) : 1);
 }
 
-/** What each path answers with. */
-export class Endpoints {
-  readonly metrics = new Metrics();
-  readonly #service: Service;
-  readonly #settings: Settings;
-  readonly #load = new Load();
-  readonly #created = Math.floor(Date.now() / 1000);
+type Route = [method: "GET" | "POST", answer: (c: Context) => Response | Promise<Response>];
 
-  constructor(service: Service, settings: Settings) {
-    this.#service = service;
-    this.#settings = settings;
-  }
+/** What each path answers with, and what is measured of it. */
+export function endpointsOf(service: Service, settings: Settings) {
+  const metrics = new Metrics();
+  const load = new Load();
+  const created = Math.floor(Date.now() / 1000);
+  const { model: served, maxImages, maxPixels } = settings;
 
-  chat(c: Context): Promise<Response> {
-    const { maxImages, maxPixels } = this.#settings;
-    return this.#generate(c, (parts, body, signal) =>
-      complete(parts, body, { signal, maxImages, maxPixels }, (...answer) => this.metrics.answered(...answer)),
-    );
-  }
-
-  completions(c: Context): Promise<Response> {
-    return this.#generate(c, (parts, body, signal) =>
-      completeText(parts, body, { signal }, (...answer) => this.metrics.answered(...answer)),
-    );
-  }
-
-  models(c: Context): Response {
-    return c.json({ object: "list", data: [this.#model()] });
-  }
-
-  /** @throws Refusal 404 */
-  model(c: Context, name: string): Response {
-    if (name === this.#settings.model) return c.json(this.#model());
-    throw new Refusal(404, `The model '${name.slice(0, 100)}' does not exist`, "model_not_found");
-  }
-
-  health(c: Context): Response {
-    const state = stateOf(this.#service);
-    if (state.parts) return c.json({ status: "ok" });
-    const { progress } = this.#service;
-    return c.json({ status: state.status, ...(progress && state.status === "loading" ? { progress } : {}) }, 503, { "retry-after": "5" });
-  }
-
-  measured(c: Context): Response {
-    const said = this.metrics.text(stateOf(this.#service).parts, this.#settings.model);
-    return c.body(said, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
-  }
-
-  async tokenize(c: Context): Promise<Response> {
-    const parts = this.#ready();
-    const read = readFields(bodyOf(await this.#bodyFor(c, () => {})), TOKENIZE);
-    const said = read.prompt ?? read.content;
-    if ((said === undefined) === (read.messages === undefined)) throw wrong("prompt", said, "a text, or messages in its place");
-    if (said !== undefined && said.length > MOST_TEXT) throw wrong("prompt", said, `at most ${MOST_TEXT} characters`);
-    const { messages, tools } = read;
-    const settings = this.#settings;
-    const accepted = said === undefined ? acceptCompletion(await withPictures({ messages, tools }, settings), settings) : undefined;
-    const plain = (typed: string) => (read.parse_special ? parts.tokenizer.encode(typed) : parts.tokenizer.encodeParts([typed]));
-    const tokens = accepted ? (await promptOf(parts, accepted, c.req.raw.signal)).inputIds : plain(said!);
-    return c.json({ tokens, count: tokens.length, max_model_len: parts.model.maxContext });
-  }
-
-  async detokenize(c: Context): Promise<Response> {
-    const parts = this.#ready();
-    const { tokens } = readFields(bodyOf(await this.#bodyFor(c, () => {})), { model: text, tokens: any });
-    const { vocabSize } = parts.config.language;
-    const right = Array.isArray(tokens) && tokens.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize);
-    if (!right) throw wrong("tokens", tokens, `a list of token ids below ${vocabSize}`);
-    const said = parts.tokenizer.decode(tokens);
-    return c.json({ prompt: said, content: said });
-  }
-
-  #model() {
-    const context = stateOf(this.#service).parts?.model.maxContext;
+  function card() {
+    const context = stateOf(service).parts?.model.maxContext;
     return {
-      id: this.#settings.model,
+      id: served,
       object: "model",
-      created: this.#created,
+      created,
       owned_by: "internvl-webgpu",
       max_model_len: context,
       context_length: context,
@@ -118,16 +55,15 @@ export class Endpoints {
   }
 
   /** @throws Refusal 503 */
-  #ready(): Parts {
-    const state = stateOf(this.#service);
+  function ready(): Parts {
+    const state = stateOf(service);
     if (state.parts) return state.parts;
     throw new Refusal(503, `the model is not ready: ${state.status}`, state.status.replace(" ", "_"), { "retry-after": "5" });
   }
 
   /** The body of a request about this model. @throws Refusal */
-  async #bodyFor(c: Context, keep: (bytes: number) => void): Promise<unknown> {
-    const body = await readJson(c.req.raw, this.#settings, this.#load, keep);
-    const served = this.#settings.model;
+  async function bodyFor(c: Context, keep: (bytes: number) => void): Promise<unknown> {
+    const body = await readJson(c.req.raw, settings, load, keep);
     const model = isRecord(body) ? (body.model ?? served) : served;
     if (typeof model !== "string") throw wrong("model", model, "a text");
     if (model !== served)
@@ -136,18 +72,16 @@ export class Endpoints {
   }
 
   /** @throws Refusal 429 where the queue has no place for so many answers more */
-  #admit(answers: number, most: number): void {
-    const waiting = this.#load.answers;
-    if (waiting === 0 || waiting + answers <= most + this.#settings.maxQueue) return;
-    const seconds = Math.min(60, Math.max(1, Math.ceil((this.metrics.meanSeconds * waiting) / most)));
+  function admit(answers: number, most: number): void {
+    const waiting = load.answers;
+    if (waiting === 0 || waiting + answers <= most + settings.maxQueue) return;
+    const seconds = Math.min(60, Math.max(1, Math.ceil((metrics.meanSeconds * waiting) / most)));
     throw new Refusal(429, "too many requests are waiting, come again later", "overloaded", { "retry-after": String(seconds) });
   }
 
   /** Answers a request by a function that gives an object, or chunks. Whatever it takes is given back when its answer has ended. */
-  async #generate(c: Context, answer: (parts: Parts, body: unknown, signal: AbortSignal) => Promise<object>): Promise<Response> {
-    const parts = this.#ready();
-    const settings = this.#settings;
-    const load = this.#load;
+  async function generate(c: Context, answer: (parts: Parts, body: unknown, signal: AbortSignal) => Promise<object>): Promise<Response> {
+    const parts = ready();
     const abort = new AbortController();
     const gone = () => abort.abort(new EngineError("aborted", "the client has gone"));
     c.req.raw.signal.addEventListener("abort", gone, { once: true });
@@ -164,12 +98,12 @@ export class Endpoints {
       load.answers -= held.answers;
     };
     try {
-      const body = await this.#bodyFor(c, (bytes) => {
+      const body = await bodyFor(c, (bytes) => {
         load.bytes += bytes;
         held.bytes += bytes;
       });
       const answers = answersOf(body);
-      this.#admit(answers, parts.scheduler.most);
+      admit(answers, parts.scheduler.most);
       held.answers = answers;
       load.answers += answers;
       const result = await answer(parts, await withPictures(body, settings), abort.signal);
@@ -183,4 +117,64 @@ export class Endpoints {
       throw abort.signal.reason === late ? late : error;
     }
   }
+
+  async function tokenize(c: Context): Promise<Response> {
+    const parts = ready();
+    const read = readFields(bodyOf(await bodyFor(c, () => {})), TOKENIZE);
+    const said = read.prompt ?? read.content;
+    if ((said === undefined) === (read.messages === undefined)) throw wrong("prompt", said, "a text, or messages in its place");
+    if (said !== undefined && said.length > MOST_TEXT) throw wrong("prompt", said, `at most ${MOST_TEXT} characters`);
+    const { messages, tools } = read;
+    const accepted = said === undefined ? acceptCompletion(await withPictures({ messages, tools }, settings), settings) : undefined;
+    const plain = (typed: string) => (read.parse_special ? parts.tokenizer.encode(typed) : parts.tokenizer.encodeParts([typed]));
+    const tokens = accepted ? (await promptOf(parts, accepted, c.req.raw.signal)).inputIds : plain(said!);
+    return c.json({ tokens, count: tokens.length, max_model_len: parts.model.maxContext });
+  }
+
+  async function detokenize(c: Context): Promise<Response> {
+    const parts = ready();
+    const { tokens } = readFields(bodyOf(await bodyFor(c, () => {})), { model: text, tokens: any });
+    const { vocabSize } = parts.config.language;
+    const right = Array.isArray(tokens) && tokens.every((id) => Number.isInteger(id) && id >= 0 && id < vocabSize);
+    if (!right) throw wrong("tokens", tokens, `a list of token ids below ${vocabSize}`);
+    const said = parts.tokenizer.decode(tokens);
+    return c.json({ prompt: said, content: said });
+  }
+
+  const chat = (c: Context) =>
+    generate(c, (parts, body, signal) =>
+      complete(parts, body, { signal, maxImages, maxPixels }, (...answer) => metrics.answered(...answer)),
+    );
+
+  const completions = (c: Context) =>
+    generate(c, (parts, body, signal) => completeText(parts, body, { signal }, (...answer) => metrics.answered(...answer)));
+
+  const models = (c: Context) => c.json({ object: "list", data: [card()] });
+
+  /** @throws Refusal 404 */
+  function model(c: Context, name: string): Response {
+    if (name === served) return c.json(card());
+    throw new Refusal(404, `The model '${name.slice(0, 100)}' does not exist`, "model_not_found");
+  }
+
+  function health(c: Context): Response {
+    const state = stateOf(service);
+    if (state.parts) return c.json({ status: "ok" });
+    const { progress } = service;
+    return c.json({ status: state.status, ...(progress && state.status === "loading" ? { progress } : {}) }, 503, { "retry-after": "5" });
+  }
+
+  const measured = (c: Context) =>
+    c.body(metrics.text(stateOf(service).parts, served), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
+
+  const routes = new Map<string, Route>([
+    ["/v1/chat/completions", ["POST", chat]],
+    ["/v1/completions", ["POST", completions]],
+    ["/v1/models", ["GET", models]],
+    ["/health", ["GET", health]],
+    ["/metrics", ["GET", measured]],
+    ["/tokenize", ["POST", tokenize]],
+    ["/detokenize", ["POST", detokenize]],
+  ]);
+  return { routes, model, metrics };
 }

@@ -50,7 +50,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof EngineError) {
     const [status, code] = STATUS[error.code] ?? [500, null];
     const overflow = error.code === "context-overflow" || error.code === "bad-image";
-    const hint = error.hint?.replace(/,? or (raise max\w+|give decoded pixels as \{[^}]*\})/g, ""); // no request has these
+    const hint = error.hint?.replace(/,? or (raise max\w+|give decoded pixels as \{[^}]*\}|take what there is with \w+: true)/g, ""); // no request has these
     const message = `${error.message}${hint ? ` (${hint})` : ""}`;
     return form(status, message, code, error.param ?? (overflow ? "messages" : null));
   }

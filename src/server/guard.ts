@@ -24,7 +24,9 @@ export async function checkKey({ headers }: Request, { apiKey }: Settings): Prom
 export function checkHost({ headers, url }: Request, { hosts }: Settings): void {
   if (hosts.length === 0) return;
   const host = (headers.get("host") ?? new URL(url).host).replace(/:\d+$/, "").toLowerCase();
-  if (!hosts.includes(host)) throw new Refusal(403, "this server does not answer under this name", "forbidden_host");
+  if (hosts.some((each) => each.toLowerCase() === host)) return;
+  const hint = "a proxy in front has to send one of them as Host, or start the server with --allow-hosts NAME";
+  throw new Refusal(403, `this server does not answer under this name, but as ${hosts.join(", ")}: ${hint}`, "forbidden_host");
 }
 
 /** Counts what is under way, of bytes and of answers, so that there is an end to it. */
@@ -33,7 +35,7 @@ export class Load {
   answers = 0;
 }
 
-const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json(?:;|$)/i;
+const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json[ \t]*(?:;|$)/i;
 
 /**
  * The JSON body of a request. Another content type is refused: pages may send only those to a server that has not asked them to.

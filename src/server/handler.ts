@@ -1,6 +1,7 @@
-import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
 import type { InternVL } from "../api/internvl.ts";
-import { Endpoints } from "./endpoints.ts";
+import { newId } from "../api/openai.ts";
+import { endpointsOf } from "./endpoints.ts";
 import { Refusal, refuse } from "./failure.ts";
 import { checkHost, checkKey } from "./guard.ts";
 import { type ServerOptions, type Settings, settingsOf } from "./options.ts";
@@ -21,7 +22,9 @@ const guarded =
     if (!allowed) return;
     c.res.headers.set("access-control-allow-origin", allowed);
     c.res.headers.append("vary", "origin");
-    c.res.headers.set("access-control-allow-headers", "authorization, content-type");
+    // What a client asks to send: openai's has a dozen headers of its own. None of them opens anything.
+    c.res.headers.set("access-control-allow-headers", c.req.header("access-control-request-headers") ?? "authorization, content-type");
+    c.res.headers.set("access-control-expose-headers", "x-request-id, retry-after");
     c.res.headers.set("access-control-allow-methods", "GET, POST");
   };
 
@@ -41,21 +44,14 @@ const guarded =
  */
 export function createHandler(served: InternVL | Service, options?: ServerOptions): (request: Request) => Promise<Response> {
   const settings = settingsOf(options);
-  const endpoints = new Endpoints(isService(served) ? served : { vlm: served }, settings);
-  const routes = new Map<string, ["GET" | "POST", (c: Context) => Response | Promise<Response>]>([
-    ["/v1/chat/completions", ["POST", (c) => endpoints.chat(c)]],
-    ["/v1/completions", ["POST", (c) => endpoints.completions(c)]],
-    ["/v1/models", ["GET", (c) => endpoints.models(c)]],
-    ["/health", ["GET", (c) => endpoints.health(c)]],
-    ["/metrics", ["GET", (c) => endpoints.measured(c)]],
-    ["/tokenize", ["POST", (c) => endpoints.tokenize(c)]],
-    ["/detokenize", ["POST", (c) => endpoints.detokenize(c)]],
-  ]);
+  const { routes, model, metrics } = endpointsOf(isService(served) ? served : { vlm: served }, settings);
   const app = new Hono();
   app.onError((error) => refuse(error));
   app.use(async (c, next) => {
     await next();
-    endpoints.metrics.responded(routes.has(c.req.path) ? c.req.path : "other", c.res.status);
+    const given = c.req.header("x-request-id") ?? ""; // a router's own, which it finds its request by
+    c.res.headers.set("x-request-id", /^[\w.:-]{1,128}$/.test(given) ? given : newId("req"));
+    metrics.responded(routes.has(c.req.path) ? c.req.path : "other", c.res.status);
   });
   app.use(guarded(settings));
   for (const [path, [method, answer]] of routes) {
@@ -65,7 +61,7 @@ export function createHandler(served: InternVL | Service, options?: ServerOption
       return refuse(new Refusal(405, `Not allowed: ${c.req.method} ${path} (it takes ${method})`, "method_not_allowed", headers));
     });
   }
-  app.get("/v1/models/:name{.+}", (c) => endpoints.model(c, c.req.param("name")));
+  app.get("/v1/models/:name{.+}", (c) => model(c, c.req.param("name")));
   app.notFound((c) => {
     const path = `/${c.req.path.slice(0, 200).split("/").filter(Boolean).join("/")}`;
     const meant = [path, `/v1${path}`].find((each) => routes.has(each));

@@ -38,11 +38,16 @@ export async function withPictures(body: unknown, settings: Settings): Promise<u
     const image = typeof given.image_url === "string" ? { url: given.image_url } : given.image_url;
     if (!isRecord(image) || typeof image.url !== "string" || /^data:/i.test(image.url)) return given;
     const param = `${at}.image_url.url`;
-    if (--left < 0) throw new EngineError("bad-input", `messages have more than ${settings.maxImages} pictures`, { param });
+    if (--left < 0)
+      throw new EngineError("bad-input", `messages have more than ${settings.maxImages} pictures`, { param, hint: "leave some out" });
     const bytes = await opened(image.url, param, settings, Math.min(LIMITS.maxBytes, bytesLeft));
     bytesLeft -= bytes.length;
     const format = sniff(bytes);
-    if (!isPicture(format)) throw new EngineError("bad-image", `${param} is not a picture, such as a PNG or JPEG file`, { param });
+    if (!isPicture(format))
+      throw new EngineError("bad-image", `${param} is not a picture, such as a PNG or JPEG file`, {
+        param,
+        hint: "give the address of the file itself, not of a page with it",
+      });
     return { ...given, image_url: { ...image, url: `data:image/${format};base64,${toBase64(bytes)}` } };
   };
   const messages: unknown[] = [];

@@ -65,14 +65,14 @@ export class Bpe {
     const { length } = parts;
     const next = parts.map((_, i) => i + 1);
     const before = parts.map((_, i) => i - 1);
-    const heap = new Heap(); // of rank · length + place
+    const heap: number[] = []; // of rank · length + place
     const rankAt = (i: number) => this.#ranks.get(`${parts[i]}\0${parts[next[i]!]}`);
     const offer = (i: number) => {
       const rank = i >= 0 && next[i]! < length ? rankAt(i) : undefined;
-      if (rank !== undefined) heap.push(rank * length + i);
+      if (rank !== undefined) push(heap, rank * length + i);
     };
     for (let i = 0; i < length; i++) offer(i);
-    for (let best = heap.pop(); best !== undefined; best = heap.pop()) {
+    for (let best = pop(heap); best !== undefined; best = pop(heap)) {
       const i = best % length;
       if (parts[i] === undefined || next[i]! >= length || rankAt(i) !== (best - i) / length) continue; // joined to something since
       const right = next[i]!;
@@ -89,33 +89,28 @@ export class Bpe {
 
 const byteToken = (byte: number): string => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 
-/** The smallest number first. */
-class Heap {
-  readonly #items: number[] = [];
-
-  push(item: number): void {
-    const items = this.#items;
-    let at = items.push(item) - 1;
-    for (let parent = (at - 1) >> 1; at > 0 && items[parent]! > item; parent = (at - 1) >> 1) {
-      items[at] = items[parent]!;
-      at = parent;
-    }
-    items[at] = item;
+/** Puts a number into a heap, which has the smallest first. */
+function push(heap: number[], item: number): void {
+  let at = heap.push(item) - 1;
+  for (let parent = (at - 1) >> 1; at > 0 && heap[parent]! > item; parent = (at - 1) >> 1) {
+    heap[at] = heap[parent]!;
+    at = parent;
   }
+  heap[at] = item;
+}
 
-  pop(): number | undefined {
-    const items = this.#items;
-    const [first] = items;
-    const last = items.pop();
-    if (items.length === 0 || last === undefined) return first;
-    let at = 0;
-    for (let child = 1; child < items.length; child = 2 * at + 1) {
-      if (child + 1 < items.length && items[child + 1]! < items[child]!) child++;
-      if (items[child]! >= last) break;
-      items[at] = items[child]!;
-      at = child;
-    }
-    items[at] = last;
-    return first;
+/** Takes the smallest out. */
+function pop(heap: number[]): number | undefined {
+  const [first] = heap;
+  const last = heap.pop();
+  if (heap.length === 0 || last === undefined) return first;
+  let at = 0;
+  for (let child = 1; child < heap.length; child = 2 * at + 1) {
+    if (child + 1 < heap.length && heap[child + 1]! < heap[child]!) child++;
+    if (heap[child]! >= last) break;
+    heap[at] = heap[child]!;
+    at = child;
   }
+  heap[at] = last;
+  return first;
 }

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { described } from "../options.ts";
 
 /** A part of a Jinja template: a literal text, an expression's value, a choice, a loop, or something else. */
@@ -195,7 +195,8 @@ export function readChatTemplate(file: string, template: string): { system: stri
   let at = 0;
   while (has[at] === needs[at]) at++;
   const part = described(has.slice(Math.max(0, at - 20), at + 60));
-  throw new EngineError("bad-weights", `${file} renders otherwise than the templates that are known: from ${part} on`, {
-    hint: "templates are compared, not run: take the chat_template.jinja of an InternVL3 or InternVL3_5 model whose name ends in -hf or -HF",
-  });
+  throw badWeights(
+    `${file} renders otherwise than the templates that are known: from ${part} on`,
+    "templates are compared, not run: take the chat_template.jinja of an InternVL3 or InternVL3_5 model whose name ends in -hf or -HF",
+  );
 }

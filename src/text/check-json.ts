@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { described, isRecord, quoted } from "../options.ts";
 import { GPT2_WORDS, LLAMA3_WORDS, QWEN2_WORDS } from "./patterns.ts";
 import type { AddedToken } from "./special-tokens.ts";
@@ -12,7 +12,7 @@ const OTHER_MODEL = "Use the tokenizer files of this very checkpoint.";
 const refusal =
   (file: string, otherwise = REFETCH) =>
   (problem: string, hint = otherwise) =>
-    new EngineError("bad-weights", `${file} is not a tokenizer: ${problem}`, { hint });
+    badWeights(`${file} is not a tokenizer: ${problem}`, hint);
 
 /** Ids of tokens that other files give, by the token's text. */
 export type OtherIds = ReadonlyMap<string, { id: number; file: string }>;
@@ -34,9 +34,8 @@ function checkPatterns(part: unknown, file: string): void {
   if (typeof part !== "object" || part === null) return;
   for (const [key, value] of Object.entries(part)) {
     if (key === "Regex" && !PATTERNS.includes(value as string)) {
-      throw new EngineError("bad-weights", `${file} splits text by an expression that is not known: ${described(value)}`, {
-        hint: "Known are those of Qwen2, Llama 3 and GPT-2.",
-      });
+      const hint = "Known are those of Qwen2, Llama 3 and GPT-2.";
+      throw badWeights(`${file} splits text by an expression that is not known: ${described(value)}`, hint);
     }
     checkPatterns(value, file);
   }
@@ -83,9 +82,7 @@ export function checkId(file: string, token: string, id: unknown, rows?: number)
   const isId = Number.isSafeInteger(id) && (id as number) >= 0;
   if (isId && !((id as number) >= rows!)) return; // rows may not be known
   const needs = isId ? `the model has ids up to ${rows! - 1}` : "it must be an integer from 0";
-  throw new EngineError("bad-weights", `${file} gives ${quoted(token)} the id ${described(id)}, ${needs}`, {
-    hint: isId ? OTHER_MODEL : REFETCH,
-  });
+  throw badWeights(`${file} gives ${quoted(token)} the id ${described(id)}, ${needs}`, isId ? OTHER_MODEL : REFETCH);
 }
 
 /** The token that a merge makes; `undefined` where it is not a merge of two. */
@@ -106,7 +103,7 @@ function checkMerges(merges: unknown, vocab: Json, file: string): void {
     if (token !== undefined && Object.hasOwn(vocab, token)) continue;
     const what =
       token === undefined ? `is ${described(merges[i])}, not two tokens` : `makes ${quoted(token)}, which its vocabulary does not have`;
-    throw new EngineError("bad-weights", `${file}: merge ${i + 1} ${what}`, { hint: REFETCH });
+    throw badWeights(`${file}: merge ${i + 1} ${what}`, REFETCH);
   }
 }
 

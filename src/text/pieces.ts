@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { typesOf } from "./check-json.ts";
 import type { cleaner } from "./cleanup.ts";
 
@@ -26,7 +26,7 @@ export function pieceReader(decoder: unknown): PieceReader {
   const sentencePiece = ["Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"];
   if (kinds.length === 0 || !kinds.every((kind) => sentencePiece.includes(kind))) {
     const message = `tokenizer.json has a decoder of kind ${kinds.join(" + ") || "none"}, it must be ByteLevel or SentencePiece's`;
-    throw new EngineError("bad-weights", message, { hint: "Use the tokenizer files of an InternVL checkpoint." });
+    throw badWeights(message, "Use the tokenizer files of an InternVL checkpoint.");
   }
   return {
     read: (token) => (/^<0x[0-9A-F]{2}>$/.test(token) ? Uint8Array.of(Number(token.slice(1, -1))) : token.replaceAll("▁", " ")),

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { pieceReader } from "./pieces.ts";
 import { type AddedToken, contentOf, ROLES } from "./special-tokens.ts";
 import type { TokenizerParts } from "./tokenizer.ts";
@@ -61,9 +61,8 @@ export function huggingFaceTokenizer(parts: TokenizerParts, config: Json): Recor
   if (!added.some(({ content }) => content === "<video>")) added.push({ id: next, content: "<video>", ...flags, special: true });
   const sentencePiece = file === "tokenizer.model";
   if (sentencePiece && joining.dropsFirstSpace) {
-    throw new EngineError("bad-weights", "tokenizer.model: add_dummy_prefix has no counterpart in Hugging Face's layout", {
-      hint: "the published InternLM2 models have none: take their tokenizer.model",
-    });
+    const hint = "the published InternLM2 models have none: take their tokenizer.model";
+    throw badWeights("tokenizer.model: add_dummy_prefix has no counterpart in Hugging Face's layout", hint);
   }
   const spaces = { pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "never", split: false } };
   return {

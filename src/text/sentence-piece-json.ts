@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { described, quoted } from "../options.ts";
 import { checkId } from "./check-json.ts";
 import { readSentencePiece, type SentencePieceModel } from "./sentence-piece.ts";
@@ -30,7 +30,7 @@ export interface SentencePieceTokenizer {
   prepare: Prepare;
 }
 
-const wrong = (problem: string, hint: string) => new EngineError("bad-weights", `tokenizer_config.json: ${problem}`, { hint });
+const wrong = (problem: string, hint: string) => badWeights(`tokenizer_config.json: ${problem}`, hint);
 
 /** InternLM2's class tidies up every answer; Llama's where its configuration says so. */
 function readClass(config: Json): boolean {
@@ -117,9 +117,8 @@ export function tokenizerJsonFromSentencePiece(files: SentencePieceFiles, rows?:
   const model = readSentencePiece(files.model);
   const { pieces, unknownId, dummyPrefix } = model;
   if (rows !== undefined && pieces.length > rows) {
-    throw new EngineError("bad-weights", `tokenizer.model has ${pieces.length} pieces, the model has ids up to ${rows - 1}`, {
-      hint: "Take all tokenizer files of one checkpoint.",
-    });
+    const hint = "Take all tokenizer files of one checkpoint.";
+    throw badWeights(`tokenizer.model has ${pieces.length} pieces, the model has ids up to ${rows - 1}`, hint);
   }
   const added = addedOf(model, files);
   for (const { content, id } of added) checkId("tokenizer_config.json", content, id, rows);

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, EngineError } from "../errors.ts";
 import { quoted } from "../options.ts";
 import { type ProtoField, protoFields } from "./protobuf.ts";
 
@@ -15,7 +15,7 @@ export interface SentencePieceModel {
 }
 
 const HINT = "Take the tokenizer.model of InternVL2_5-2B, -8B or -26B, or a model whose folder has tokenizer.json.";
-const bad = (problem: string, hint = HINT) => new EngineError("bad-weights", `tokenizer.model ${problem}`, { hint });
+const bad = (problem: string, hint = HINT) => badWeights(`tokenizer.model ${problem}`, hint);
 const DAMAGED = "The file is damaged or incomplete: fetch it again.";
 
 /** What tokenising reads of TrainerSpec, and the numbers of what concerns training alone. */

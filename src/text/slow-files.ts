@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, type EngineError } from "../errors.ts";
 import { described, quoted } from "../options.ts";
 import { checkId } from "./check-json.ts";
 import { QWEN2_WORDS } from "./patterns.ts";
@@ -24,7 +24,7 @@ export function tokenizerJsonFromSlowFiles({ vocab, merges, added, config }: Slo
   if (tokens.length === 0) {
     const problem = "vocab.json and merges.txt are here, but no file names <|im_start|>, <img> and the other added tokens";
     const hint = "Put the checkpoint's added_tokens.json, or its tokenizer_config.json with added_tokens_decoder, beside them.";
-    throw new EngineError("bad-weights", problem, { hint });
+    throw badWeights(problem, hint);
   }
   const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
   const split = { type: "Split", pattern: { Regex: QWEN2_WORDS }, behavior: "Isolated", invert: false };
@@ -55,11 +55,11 @@ function parseMerges(text: string, vocab: Record<string, unknown>): [string, str
     const [left, right] = [line.slice(0, space), line.slice(space + 1)];
     const where = `merges.txt, line ${index + 1}`;
     if (space < 1 || right === "" || right.includes(" ")) {
-      throw new EngineError("bad-weights", `${where}: ${quoted(line)} is not two tokens with one space between`, { hint: REFETCH });
+      throw badWeights(`${where}: ${quoted(line)} is not two tokens with one space between`, REFETCH);
     }
     // Without this check text would silently lose the characters of such a token.
     if (!Object.hasOwn(vocab, left + right)) {
-      throw new EngineError("bad-weights", `${where} makes ${quoted(left + right)}, which vocab.json does not have`, { hint: REFETCH });
+      throw badWeights(`${where} makes ${quoted(left + right)}, which vocab.json does not have`, REFETCH);
     }
     merges.push([left, right]);
   }
@@ -71,15 +71,11 @@ export function addedTokens(added: Record<string, unknown> | undefined, config: 
   const tokens = new Map<number, AddedToken>();
   const decoder = (config.added_tokens_decoder ?? {}) as Record<string, AddedToken | null>;
   if (typeof decoder !== "object" || Array.isArray(decoder)) {
-    throw new EngineError("bad-weights", `tokenizer_config.json: added_tokens_decoder is ${described(decoder)}, needs to be an object`, {
-      hint: REFETCH,
-    });
+    throw badWeights(`tokenizer_config.json: added_tokens_decoder is ${described(decoder)}, needs to be an object`, REFETCH);
   }
   for (const [id, token] of Object.entries(decoder)) {
     if (typeof token?.content !== "string") {
-      throw new EngineError("bad-weights", `tokenizer_config.json: added_tokens_decoder has no content for id ${quoted(id).slice(1, -1)}`, {
-        hint: REFETCH,
-      });
+      throw badWeights(`tokenizer_config.json: added_tokens_decoder has no content for id ${quoted(id).slice(1, -1)}`, REFETCH);
     }
     checkId("tokenizer_config.json", token.content, Number(id));
     // Never normalized: the whole text is in NFC before tokens are looked for (see tokenizer.ts).
@@ -97,11 +93,8 @@ export function missingFiles(vocab: boolean, merges: boolean): EngineError {
   const need = "it needs tokenizer.json, or vocab.json + merges.txt + added_tokens.json, or tokenizer.model";
   if (vocab || merges) {
     const [has, lacks] = vocab ? ["vocab.json", "merges.txt"] : ["merges.txt", "vocab.json"];
-    return new EngineError("bad-weights", `the checkpoint has ${has} but not ${lacks}: ${need}`, {
-      hint: `Put the model's ${lacks} beside it.`,
-    });
+    return badWeights(`the checkpoint has ${has} but not ${lacks}: ${need}`, `Put the model's ${lacks} beside it.`);
   }
-  return new EngineError("bad-weights", `the checkpoint has no tokenizer files: ${need}`, {
-    hint: "Copy the model's tokenizer files from its page beside config.json, tokenizer_config.json too.",
-  });
+  const hint = "Copy the model's tokenizer files from its page beside config.json, tokenizer_config.json too.";
+  return badWeights(`the checkpoint has no tokenizer files: ${need}`, hint);
 }

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, EngineError } from "../errors.ts";
 import { described } from "../options.ts";
 
 /** Ends a turn; the id of this token stops generation. */
@@ -72,9 +72,8 @@ export function templateName(name: string): TemplateName {
   const found = NAMED_TEMPLATES.find((each) => each === name);
   if (found) return found;
   const supported = NAMED_TEMPLATES.map((each) => `"${each}"`).join(", ");
-  throw new EngineError("bad-weights", `config.json names the prompt template ${described(name)}, supported: ${supported}`, {
-    hint: "Take InternVL2, 2.5, 3 or 3.5: others have other templates.",
-  });
+  const hint = "Take InternVL2, 2.5, 3 or 3.5: others have other templates.";
+  throw badWeights(`config.json names the prompt template ${described(name)}, supported: ${supported}`, hint);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { EngineError, late } from "../errors.ts";
+import { badWeights, late } from "../errors.ts";
 import { decodeText, type ReadFile, readJson } from "../json.ts";
 import { described, quoted } from "../options.ts";
 import { checkTokenizerJson, type OtherIds, REFETCH } from "./check-json.ts";
@@ -176,7 +176,7 @@ function made<T>(file: string, work: () => T): T {
     return work();
   } catch (cause) {
     const why = described((cause as Error).message).slice(1, -1);
-    throw new EngineError("bad-weights", `${file} is not a tokenizer: ${why}`, { hint: REFETCH, cause });
+    throw badWeights(`${file} is not a tokenizer: ${why}`, REFETCH, cause);
   }
 }
 
@@ -189,7 +189,7 @@ function tryOut(tokenizer: Tokenizer, file: string, byteLevel: boolean): void {
     return [encoded, tokenizer.decode(encoded)];
   });
   if (ids.every((id) => Number.isSafeInteger(id) && id >= 0) && (!byteLevel || text.endsWith(SAMPLE))) return;
-  throw new EngineError("bad-weights", `${file} is not a tokenizer: it makes ${quoted(text)} of ${quoted(SAMPLE)}`, { hint: REFETCH });
+  throw badWeights(`${file} is not a tokenizer: it makes ${quoted(text)} of ${quoted(SAMPLE)}`, REFETCH);
 }
 
 /** Tokens that a prompt is built of. */
@@ -209,13 +209,11 @@ export function structuralIds(
   };
   const hint = "Use the tokenizer files of an InternVL checkpoint, not its language model's.";
   const missing = STRUCTURE.filter((token) => idOf(token) === undefined);
-  if (missing.length > 0) {
-    throw new EngineError("bad-weights", `the tokenizer has no ${missing.length > 1 ? "tokens" : "token"} ${missing.join(", ")}`, { hint });
-  }
+  if (missing.length > 0) throw badWeights(`the tokenizer has no ${missing.length > 1 ? "tokens" : "token"} ${missing.join(", ")}`, hint);
   const imageContextId = idOf("<IMG_CONTEXT>")!;
   if ((said.imageTokenId ?? imageContextId) !== imageContextId) {
     const problem = `config.json: image_token_id is ${said.imageTokenId}, the tokenizer's <IMG_CONTEXT> is ${imageContextId}`;
-    throw new EngineError("bad-weights", problem, { hint });
+    throw badWeights(problem, hint);
   }
   return { imageContextId, stopIds: new Set(said.stopIds ?? [idOf("<|im_end|>")!]) };
 }

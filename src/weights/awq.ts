@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
 import { unpackAwq } from "../ops/awq.ts";
@@ -20,7 +20,7 @@ type Part = (typeof PARTS)[number];
 
 const DTYPES = { f32: "F32", q8: "I8", scales: "F16" } as const;
 
-const HINT = { hint: 'take the model\'s AWQ folder as it was published, or the original one with weights: "q4" or "q8"' };
+const HINT = 'take the model\'s AWQ folder as it was published, or the original one with weights: "q4" or "q8"';
 
 /** @throws EngineError bad-weights where the three tensors of a Linear are not as AWQ has them */
 function linearOf(name: string, stored: ReadonlyMap<string, StoredShape>): AwqLinear {
@@ -29,7 +29,7 @@ function linearOf(name: string, stored: ReadonlyMap<string, StoredShape>): AwqLi
   const groups = inner / AWQ_GROUP;
   if (inner === 0 || out === 0 || !Number.isInteger(groups)) {
     const problem = `tensor "${name}.qweight" has ${inner} input channels, needs whole groups of ${AWQ_GROUP}`;
-    throw new EngineError("bad-weights", problem, HINT);
+    throw badWeights(problem, HINT);
   }
   const needs = { qweight: ["I32", [inner, words]], qzeros: ["I32", [groups, words]], scales: ["F16", [groups, out]] } as const;
   for (const part of PARTS) {
@@ -37,7 +37,7 @@ function linearOf(name: string, stored: ReadonlyMap<string, StoredShape>): AwqLi
     const has = stored.get(`${name}.${part}`);
     if (has?.dtype === dtype && String(has.shape) === String(shape)) continue;
     const found = has ? `${has.dtype} [${has.shape.slice(0, 8)}]` : "missing";
-    throw new EngineError("bad-weights", `tensor "${name}.${part}" is ${found}, needs ${dtype} [${shape}]`, HINT);
+    throw badWeights(`tensor "${name}.${part}" is ${found}, needs ${dtype} [${shape}]`, HINT);
   }
   return { name, out, inner };
 }

@@ -33,7 +33,9 @@ function converts(source: TensorSource, name: string, to: ConvertFormat): boolea
   if (isCoded(source, name)) return false;
   const from = PLAIN[dtype];
   if (!from)
-    throw new EngineError("bad-input", `tensor "${name}" has dtype ${dtype}, only ${Object.keys(PLAIN).join(", ")} can be converted`);
+    throw new EngineError("bad-input", `tensor "${name}" has dtype ${dtype}, only ${Object.keys(PLAIN).join(", ")} can be converted`, {
+      hint: "give the original checkpoint",
+    });
   if (isQuantized(to)) return shape.length === 2 && shape[1]! % GROUP === 0;
   return from !== to && (shape.length === 2 || shape.length === 4);
 }

@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, type EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
 import { flagNonFinite } from "../ops/finite.ts";
@@ -22,9 +22,8 @@ export function countNonFinite(bytes: Uint8Array, dtype: PlainDtype): number {
 
 /** The error for a tensor that holds infinities or NaN. */
 export function nonFinite(name: string, count: number): EngineError {
-  return new EngineError("bad-weights", `tensor "${name}" holds ${count} infinities or NaN`, {
-    hint: "the file is damaged, or was saved by a training that diverged: every answer would be wrong",
-  });
+  const hint = "the file is damaged, or was saved by a training that diverged: every answer would be wrong";
+  return badWeights(`tensor "${name}" holds ${count} infinities or NaN`, hint);
 }
 
 /** Storage on the GPU and the stored tensors that it was filled from. */

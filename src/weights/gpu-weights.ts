@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights, EngineError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { scopedOn } from "../gpu/devices.ts";
 import type { PlainDtype } from "../ops/quantize.ts";
@@ -45,12 +45,10 @@ function widest(label: string, found: readonly Found[]): MatrixDtype {
   const [first] = dtypes;
   if (dtypes.every((dtype) => dtype === first)) return first!;
   if (!dtypes.some(isQuantized)) return "f32"; // neither f16 nor bf16 holds the other's values
-  throw new EngineError("bad-weights", `the tensors ${label} are stored as ${dtypes.join(", ")}`, {
-    hint: "convert the whole checkpoint anew with `internvl convert`",
-  });
+  throw badWeights(`the tensors ${label} are stored as ${dtypes.join(", ")}`, "convert the whole checkpoint anew with `internvl convert`");
 }
 
-const MISMATCH = { hint: "config.json and the safetensors files must be of one checkpoint" };
+const MISMATCH = "config.json and the safetensors files must be of one checkpoint";
 
 /**
  * A checkpoint's tensors on the GPU. A declared shape is checked at once, and storage is there at once; values are there when `load` is done.
@@ -98,10 +96,9 @@ export class GpuWeights extends Weights {
 
   #stored(full: string, shape: readonly number[]): StoredTensor {
     const tensor = this.#loading.source.get(full);
-    if (!tensor)
-      throw new EngineError("bad-weights", `tensor "${full}" is missing; config.json asks for it with shape [${shape}]`, MISMATCH);
+    if (!tensor) throw badWeights(`tensor "${full}" is missing; config.json asks for it with shape [${shape}]`, MISMATCH);
     if (tensor.shape.length !== shape.length || tensor.shape.some((size, i) => size !== shape[i])) {
-      throw new EngineError("bad-weights", `tensor "${full}" has shape [${tensor.shape}], needs [${shape}]`, MISMATCH);
+      throw badWeights(`tensor "${full}" has shape [${tensor.shape}], needs [${shape}]`, MISMATCH);
     }
     return tensor;
   }
@@ -112,7 +109,7 @@ export class GpuWeights extends Weights {
     const dtype = PLAIN[tensor.dtype];
     if (!dtype) {
       const problem = `tensor "${full}" has dtype ${tensor.dtype}, supported: ${Object.keys(PLAIN).join(", ")}`;
-      throw new EngineError("bad-weights", problem, MISMATCH);
+      throw badWeights(problem, MISMATCH);
     }
     return { tensor, dtype, full, length: elementsOf(shape) };
   }
@@ -127,8 +124,7 @@ export class GpuWeights extends Weights {
       return { dtype, held: tensor.held ?? dtype, full };
     }
     const scales = this.#stored(full + SCALES_SUFFIX, [out!, inner! / GROUP]);
-    if (scales.dtype !== "F16")
-      throw new EngineError("bad-weights", `tensor "${full}${SCALES_SUFFIX}" has dtype ${scales.dtype}, needs F16`);
+    if (scales.dtype !== "F16") throw badWeights(`tensor "${full}${SCALES_SUFFIX}" has dtype ${scales.dtype}, needs F16`);
     this.#stored(full, [out!, dtype === "q8" ? inner! : inner! / 2]);
     return { dtype, held: dtype, full };
   }
@@ -169,9 +165,8 @@ export class GpuWeights extends Weights {
     const { format } = this.#loading;
     if (format === "auto" || format === held) return held;
     if (fixed) {
-      throw new EngineError("bad-input", `the checkpoint holds ${label} in ${held}, asked was ${format}`, {
-        hint: `load it with weights: "auto", or take the checkpoint that it was converted from`,
-      });
+      const hint = `load it with weights: "auto", or take the checkpoint that it was converted from`;
+      throw new EngineError("bad-input", `the checkpoint holds ${label} in ${held}, asked was ${format}`, { hint });
     }
     // Rows that are not whole groups (the patch embedding's 588 columns) stay as they are stored.
     return isQuantized(format) && inner % GROUP !== 0 ? held : format;

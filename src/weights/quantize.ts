@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { Programs } from "../gpu/program.ts";
 import { convert, type PlainDtype } from "../ops/quantize.ts";
@@ -51,9 +51,8 @@ export function converterOn(gpu: Gpu) {
         const { name, to, count } = bad[0]!;
         const what = isQuantized(to) ? "groups of 32 that hold infinities, NaN or values" : "values";
         const others = bad.length > 1 ? `, and ${bad.length - 1} more tensors are like it` : "";
-        throw new EngineError("bad-weights", `tensor "${name}" has ${count} ${what} above what ${to} can hold${others}`, {
-          hint: 'load it with weights: "bf16" or "f32"',
-        });
+        const hint = 'load it with weights: "bf16" or "f32"';
+        throw badWeights(`tensor "${name}" has ${count} ${what} above what ${to} can hold${others}`, hint);
       } finally {
         for (const buffer of [staging, refused]) memory.destroy(buffer);
         programs.dispose();

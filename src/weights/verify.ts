@@ -1,4 +1,4 @@
-import { EngineError } from "../errors.ts";
+import { badWeights } from "../errors.ts";
 import { asBadWeights } from "../hub/open.ts";
 import { type Checkpoint, readExactly, type TensorEntry } from "../safetensors/index.ts";
 import { BYTES_PER_ELEMENT, codeAt, elementsOf, GROUP, widenBf16, widenHalf } from "../tensor/tensor.ts";
@@ -90,7 +90,7 @@ export async function verifyConversion(
     const from = original.get(name)!;
     const other = converted.tensors.get(name);
     const scales = converted.tensors.get(name + SCALES_SUFFIX);
-    if (!other) throw new EngineError("bad-weights", `tensor "${name}" is missing in the converted files`);
+    if (!other) throw badWeights(`tensor "${name}" is missing in the converted files`, "convert it again");
     options.onBytes?.(bytesOf(from));
     if (isCoded(original, name) && name.endsWith(SCALES_SUFFIX)) continue; // compared with their codes
     const nmse = await asBadWeights(() => compare(original, other, scales, options.signal));
@@ -99,7 +99,7 @@ export async function verifyConversion(
     if (most === undefined || !(nmse <= most)) {
       const problem = `tensor "${name}" read back from the converted files has an NMSE of ${nmse}, at most ${most} is expected`;
       const hint = "its values lie below what the format can hold, or the disk or the adapter is at fault: try another format or --adapter";
-      throw new EngineError("bad-weights", problem, { hint });
+      throw badWeights(problem, hint);
     }
     const bytes = lengthOf(other) + (scales ? lengthOf(scales) : 0);
     reports.push({ name, from: CODES[from.dtype] ?? from.dtype, to: CODES[dtype] ?? dtype, bytes, nmse });

@@ -43,7 +43,7 @@ describe("items of a batch", () => {
       [
         { prompt: q, images: [{ size: 3, arrayBuffer: () => Promise.reject(new TypeError("moved")) }] },
         "bad-image",
-        /image 1 cannot be read: moved/,
+        /image 1's file cannot be read: moved/,
       ],
       [{ prompt: q, images: [{ size: 3, arrayBuffer: async () => 7 }] }, "", /image 1/],
       [{ prompt: q, images: [{ data: "!", width: 1, height: 1 }] }, "bad-input", /data of image 1 is "!", needs bytes/],

@@ -63,7 +63,7 @@ const grammars = await open();
 const first = await grammars.matcher(format("(yes|no), and that is all"));
 const { next } = await first.advance([], false, false);
 workers[0].postMessage = () => {}; // it may be quicker with an answer than with its end
-const under = [codeOf(first.advance([], true, false)), codeOf(grammars.matcher(format("[a-z]{1,3000}")))];
+const under = [codeOf(first.advance([], true, false)), codeOf(grammars.matcher(format("[0-9]{1,3000}")))];
 await workers[0].terminate();
 const codes = [...(await Promise.all(under)), await codeOf(first.advance([], true, false))];
 first.dispose();
@@ -72,6 +72,23 @@ const steps = await Promise.all(again.map((each) => each.advance([], true, false
 const forced = await (await grammars.matcher(format("forced(a|b)"))).advance([], true, false);
 say([next.length > 0, codes, steps.map(({ next }) => next.length > 0), forced.next, workers.length, compiled()]);`;
   expect(await node(script)).toEqual([true, Array(3).fill("out-of-memory"), [true, true], "forced", 2, 0]);
+});
+
+it("what takes long to compile has a thread of its own, and holds up no other answer", async () => {
+  const script = `
+const grammars = await open();
+const place = await grammars.matcher(format("(yes|no)"));
+const before = workers.length;
+const slow = await grammars.matcher(format("[ -~]{300}"));
+workers[1].postMessage = () => {}; // it compiles, and hears nothing
+const compiling = [codeOf(grammars.matcher(format("[ -~]{301}"))), codeOf(slow.advance([], false, false))];
+const { next } = await place.advance([], false, false);
+const other = await (await grammars.matcher(format("forced(a|b)"))).advance([], true, false);
+await grammars.dispose();
+const ended = await Promise.all([...compiling, codeOf(grammars.matcher(format("a")))]);
+while (workers.some(({ threadId }) => threadId !== -1)) await new Promise((resolve) => setTimeout(resolve, 10)); // until both have ended
+say([before, workers.length, next.length > 0, other.next, ended]);`;
+  expect(await node(script)).toEqual([1, 2, true, "forced", Array(3).fill("disposed")]);
 });
 
 it("where no thread starts, grammars are in the model's own, after one warning", async () => {

@@ -151,6 +151,21 @@ describe("answers with a schema", () => {
     expect((await ask({})).finishReason).toBe("stop");
   });
 
+  it("are aborted while their grammar is compiled, and what comes of that is given back", async () => {
+    const parts = partsOf(vlm);
+    const own = parts.grammars;
+    let compiled!: (place: object) => void;
+    const compiling = new Promise<object>((resolve) => (compiled = resolve));
+    parts.grammars = Promise.resolve({ matcher: () => compiling } as unknown as NonNullable<Awaited<typeof own>>);
+    const abort = new AbortController();
+    const reply = vlm.chat(GREETING, { schema: { type: "object" }, signal: abort.signal });
+    abort.abort();
+    await expect(reply).rejects.toMatchObject({ code: "aborted" });
+    parts.grammars = own;
+    await new Promise<void>((resolve) => compiled({ dispose: () => resolve() }));
+    expect((await ask({})).finishReason).toBe("stop");
+  });
+
   it("presencePenalty, frequencyPenalty and logitBias change what comes", async () => {
     const plain = await vlm.chat(GREETING, { maxTokens: 12 });
     const biased = await vlm.chat(GREETING, { maxTokens: 12, logitBias: { [plain.tokenIds[0]!]: -100 } });

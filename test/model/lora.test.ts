@@ -178,12 +178,33 @@ describe("adapters are refused", () => {
     [{ rank_pattern: { "(a+)+": 2 } }, /rank_pattern .*too involved/],
     [{ rank_pattern: { q_proj: 3 } }, /lora_A\.weight" has shape \[2,128\], needs \[3,128\]/],
     [{ modules_to_save: ["lm_head"] }, /modules_to_save names "lm_head"/],
+    [{ layers_to_transform: [1, 2] }, /layers\.0\.self_attn\.q_proj\.lora_A\.weight" is of a layer that layers_to_transform and/],
+    [{ layers_to_transform: 1 }, /is of a layer that layers_to_transform and layers_pattern leave out/],
+    [{ layers_to_transform: [0], layers_pattern: "h" }, /is of a layer that layers_to_transform and layers_pattern leave out/],
+    [{ layers_to_transform: "all" }, /layers_to_transform is "all", needs a layer's number or a list of such/],
+    [{ layers_to_transform: [0], layers_pattern: 5 }, /layers_pattern is 5, needs a name or a list of names/],
+    [{ layers_to_transform: [0], layers_pattern: ["(a+)+"] }, /layers_pattern is .*too involved/],
+    [{ layers_to_transform: [0], target_modules: ".*q_proj" }, /layers_to_transform is \[0\], needs to be absent where target_modules/],
   ];
   it.each(settings)("%j", async (change, message) => {
     await expect(open(base, { adapters: [memoryFiles(made(change, good))] })).rejects.toMatchObject({
       code: "bad-weights",
       message: expect.stringMatching(message),
     });
+  });
+
+  it.each<object>([
+    { layers_to_transform: 0 },
+    { layers_to_transform: [3, 0] },
+    { layers_to_transform: [0], layers_pattern: [] },
+    { layers_to_transform: [0], layers_pattern: "layers" },
+    { layers_to_transform: [0], layers_pattern: ["h", "layer(?:s)"] },
+    { layers_to_transform: [], layers_pattern: ["h"] },
+    { layers_to_transform: null, layers_pattern: null },
+    { layers_to_transform: [1], target_modules: [q] }, // named whole, it has an adapter whatever its layer
+  ])("not for layers that peft has: %j", async (change) => {
+    const vlm = await open(base, { adapters: [memoryFiles(made(change, good))] });
+    await vlm.dispose();
   });
 
   const tensors: [string, Record<string, number[]>, RegExp][] = [

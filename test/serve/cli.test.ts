@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { promisify } from "node:util";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import { parseAllDocuments } from "yaml";
@@ -133,6 +134,26 @@ describe("internvl serve", () => {
     const { port } = new URL(url);
     await expect(serve("--port", port)).rejects.toThrow(/ended with 2: .*something listens there already/s);
     await expect(serve("--port", "70000")).rejects.toThrow(/ended with 2: .*whole number/s);
+  });
+
+  it("is reached through what stands in front: names of its own, HTTP/1.0 without a host, connections that are kept", async () => {
+    const { url } = await serve("--allow-hosts", "vlm.example", "Backend");
+    await healthy(url);
+    const raw = (request: string) =>
+      new Promise<string>((resolve) => {
+        let said = "";
+        const socket = connect(Number(new URL(url).port), "127.0.0.1", () => socket.write(request));
+        socket.on("data", (data) => {
+          said += data;
+          if (said.includes("\r\n\r\n")) socket.end();
+        });
+        socket.on("close", () => resolve(said));
+      });
+    for (const host of ["vlm.example", "backend", "localhost:1", "127.0.0.1"])
+      expect(await raw(`GET /health HTTP/1.1\r\nHost: ${host}\r\n\r\n`), host).toMatch(/^HTTP\/1.1 200 /);
+    expect(await raw("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n")).toMatch(/^HTTP\/1.1 403 /);
+    expect(await raw("GET /health HTTP/1.0\r\n\r\n")).toMatch(/^HTTP\/1.1 200 /);
+    expect(await raw("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")).toContain("Keep-Alive: timeout=75"); // nginx and load balancers: 60 s
   });
 
   it("warns where anybody can reach it without a key", async () => {

@@ -196,6 +196,36 @@ export function securitySuite(running: () => Running): void {
     expect(await preflight({})).toEqual([403, null]);
     expect(await preflight({ cors: "http://a.example" })).toEqual([204, "http://a.example"]);
     expect(await preflight({ cors: "http://b.example" })).toEqual([403, null]);
+    // A client in a page sends headers of its own, and reads when to come again.
+    const headers = { origin: "http://a.example", "access-control-request-headers": "authorization,content-type,x-stainless-lang" };
+    const { headers: allowed } = await handler({ cors: "*" })(new Request(CHAT, { method: "OPTIONS", headers }));
+    expect(allowed.get("access-control-allow-headers")).toBe("authorization,content-type,x-stainless-lang");
+    expect(allowed.get("access-control-expose-headers")).toBe("x-request-id, retry-after");
+    const refused = await ask(TRIANGLE, { hosts: ["localhost"] }, "http://vlm/v1/chat/completions");
+    expect(refused.body).toMatch(/localhost.*--allow-hosts/); // what a proxy's operator has to do
+  });
+
+  it("every response has an id, the router's own where it gave one", async () => {
+    const idOf = async (path: string, id?: string, body?: object) => {
+      const headers = { "content-type": "application/json", ...(id === undefined ? {} : { "x-request-id": id }) };
+      const init = body ? { method: "POST", body: JSON.stringify(body), headers } : { headers };
+      const response = await handler()(new Request(`http://localhost${path}`, init));
+      await response.text();
+      return response.headers.get("x-request-id");
+    };
+    const own = await idOf("/health");
+    expect(own).toMatch(/^req-[0-9a-f]{32}$/);
+    expect(await idOf("/health")).not.toBe(own);
+    for (const body of [TRIANGLE, { ...TRIANGLE, stream: true }, { ...TRIANGLE, n: "x" }])
+      expect(await idOf("/v1/chat/completions", "router-1:a.b_c", body)).toBe("router-1:a.b_c");
+    expect(await idOf("/none", "router-2")).toBe("router-2");
+    for (const odd of ["a b", "a;b", "x".repeat(129)]) expect(await idOf("/health", odd)).toMatch(/^req-/);
+  });
+
+  it("a content type may have a space before its parameters", async () => {
+    const headers = { "content-type": "application/json ; charset=utf-8" };
+    expect((await ask(TRIANGLE, {}, CHAT, { headers })).status).toBe(200);
+    expect((await ask(TRIANGLE, {}, CHAT, { headers: { "content-type": "application/json x" } })).status).toBe(415);
   });
 
   it("vLLM GHSA-3mwp-wvh9-7528 (CVE-2026-34756), CVE-2024-8939: n and best_of have an end", async () => {
@@ -262,18 +292,18 @@ export function securitySuite(running: () => Running): void {
   });
 
   it("vLLM GHSA-w6q7-j642-7c25 (CVE-2025-48887), GHSA-79j6-g2m3-jgfw (CVE-2025-9141): an answer's calls are JSON, read once, never run", async () => {
-    const { CallFinder } = await import("../../src/api/openai-calls.ts");
-    const finder = new CallFinder(true);
+    const { callFinder } = await import("../../src/api/openai-calls.ts");
+    const finder = callFinder(true);
     let text = "";
     for (let i = 0; i < 20_000; i++) text += finder.push("<tool_call>{(").text;
     text += finder.end().text;
     expect(text.length).toBe(20_000 * "<tool_call>{(".length);
-    const { calls } = new CallFinder(false).push(
+    const { calls } = callFinder(false).push(
       '<tool_call>\n{"name": "f", "arguments": {"__proto__": {"x": 1}, "code": "process.exit()"}}\n</tool_call>',
     );
     expect(calls[0]!.function).toEqual({ name: "f", arguments: '{"__proto__":{"x":1},"code":"process.exit()"}' });
     for (const damaged of ["<tool_call>\n{'name': f()}\n</tool_call>", '<tool_call>{"name": 5}</tool_call>'])
-      expect(new CallFinder(true).push(damaged)).toEqual({ text: damaged, calls: [] });
+      expect(callFinder(true).push(damaged)).toEqual({ text: damaged, calls: [] });
   });
 
   it("vLLM GHSA-c65p-x677-fgj6 (CVE-2025-46722), GHSA-rm76-4mrf-v9r8 (CVE-2025-25183): what is cached is known by SHA-256 of all of it, and ids are compared", async () => {

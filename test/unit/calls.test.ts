@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
-import { addCalls, CallFinder } from "../../src/api/openai-calls.ts";
+import { addCalls, callFinder } from "../../src/api/openai-calls.ts";
 import type { ChatToolCallDelta } from "../../src/api/openai-types.ts";
 
 /** What comes of an answer that is cut into pieces of a size. */
 function found(answer: string, size: number, eager: boolean) {
-  const finder = new CallFinder(eager);
+  const finder = callFinder(eager);
   const calls: ChatToolCallDelta[] = [];
   const pieces: ChatToolCallDelta[] = [];
   let text = "";

@@ -82,7 +82,10 @@ function parse({ text: line, tooLong }: Line): unknown {
   try {
     return JSON.parse(line);
   } catch (cause) {
-    throw new EngineError("bad-input", `it is not JSON: ${(cause as Error).message.slice(0, 200)}`, { cause });
+    throw new EngineError("bad-input", `it is not JSON: ${(cause as Error).message.slice(0, 200)}`, {
+      cause,
+      hint: "write one JSON object a line",
+    });
   }
 }
 
@@ -95,7 +98,10 @@ export function readLine(line: Line): Asked {
     if (typeof value !== "object" || value === null || Array.isArray(value))
       throw wrong("it", value, 'an object: {"turns": ["a question"], …}');
     const { id: given = number, turns, images, video, maxTiles } = readOptions("it", value, SHAPE);
-    if (turns === undefined) throw new EngineError("bad-input", 'it has no "turns", a list of questions');
+    if (turns === undefined)
+      throw new EngineError("bad-input", 'it has no "turns", a list of questions', {
+        hint: 'write {"turns": ["What is it?"], "images": ["a.png"]}',
+      });
     const conversation: Conversation = { turns, images, video, maxTiles };
     const hash = createHash("sha256")
       .update(JSON.stringify([turns, images, video, maxTiles]))

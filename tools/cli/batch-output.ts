@@ -159,7 +159,8 @@ async function checkWritable(path: string): Promise<void> {
   if (there) return onFile("write", path, access(path, constants.W_OK));
   const folder = dirname(path);
   const parent = await onFile("write into", folder, stat(folder));
-  if (!parent.isDirectory()) throw new EngineError("bad-input", `cannot write ${quoted(path)}: ${quoted(folder)} is not a folder`);
+  if (!parent.isDirectory())
+    throw new EngineError("bad-input", `cannot write ${quoted(path)}: ${quoted(folder)} is not a folder`, { hint: "give another path" });
   await onFile("write into", folder, access(folder, constants.W_OK));
 }
 

@@ -1,5 +1,5 @@
 import { performance } from "node:perf_hooks";
-import type { ModelEngine } from "../../src/generate/engine.ts";
+import type { Engine } from "../../src/generate/engine.ts";
 import type { Model } from "../../src/model/internvl.ts";
 import { evenly } from "../../src/model/steps.ts";
 import { widenBf16 } from "../../src/tensor/tensor.ts";
@@ -39,7 +39,7 @@ export async function timeVision(model: Model, count: number, signal: AbortSigna
 }
 
 /** Milliseconds of a prompt's prefill. @throws EngineError aborted, device-lost */
-export function timePrefill(model: Model, engine: ModelEngine, inputIds: readonly number[], signal: AbortSignal): Promise<number> {
+export function timePrefill(model: Model, engine: Engine, inputIds: readonly number[], signal: AbortSignal): Promise<number> {
   const prompt = { inputIds, imageContextId: -1, maxTokens: 1 };
   return fastest(async () => {
     for await (const _ of engine.prefill(0, prompt, 0, () => false)) {

@@ -1,5 +1,5 @@
 import { EngineError } from "../../src/errors.ts";
-import { ModelEngine } from "../../src/generate/engine.ts";
+import { engineOf } from "../../src/generate/engine.ts";
 import { Scheduler } from "../../src/generate/scheduler.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { openGpus } from "../../src/gpu/devices.ts";
@@ -43,7 +43,8 @@ export async function bench(flags: BenchFlags): Promise<void> {
 function promptOf({ promptIds, prompt }: BenchFlags, { vocabSize }: LanguageConfig): readonly number[] {
   const inputIds = promptIds ?? Array.from({ length: prompt }, (_, i) => (i * 7919) % vocabSize);
   const bad = inputIds.find((id) => id >= vocabSize);
-  if (bad !== undefined) throw new EngineError("bad-input", `the prompt has the id ${bad}, this model has ${vocabSize} ids`);
+  const problem = `the prompt has the id ${bad}, this model has ${vocabSize} ids`;
+  if (bad !== undefined) throw new EngineError("bad-input", problem, { hint: "take ids of its own tokenizer" });
   return inputIds;
 }
 
@@ -91,7 +92,7 @@ async function measure(subject: Subject, gpus: readonly Gpu[], { flags, inputIds
   status("vision");
   const visionMs = await timeVision(model, tiles, signal);
   status("prefill");
-  const engine = new ModelEngine(model);
+  const engine = engineOf(model);
   const prefillMs = await timePrefill(model, engine, inputIds, signal);
   status("first tokens");
   const scheduler = new Scheduler(engine);

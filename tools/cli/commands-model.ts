@@ -86,6 +86,7 @@ export function addServe(root: Command): void {
     .addOption(new Option("--api-key <key>", "what clients have to bring").env("INTERNVL_API_KEY"))
     .addOption(counted("--slots <count>", "answers that are decoded together", 8).default(8))
     .option("--cors <origin>", "whose pages may ask, or *")
+    .option("--allow-hosts <name...>", "answer under these names, too: what a proxy in front sends as Host")
     .option("--allow-images-from <host...>", "fetch pictures from these hosts (data URLs are always taken)")
     .option("--media-root <folder>", "take pictures below this folder, as file:NAME")
     .addOption(counted("--max-queue <count>", "answers that may wait (default: 256)"))

@@ -83,7 +83,10 @@ async function allGoals(flags: Flags): Promise<void> {
   const wanted = ({ of, full, goals = [] }: BenchCase) =>
     goals.length > 0 && (flags.full || !full) && of(undefined).name.includes(flags.filter ?? "");
   const ops = new Set(benchCases().flatMap((c) => (wanted(c) ? [c.of(undefined).op] : [])));
-  if (ops.size === 0) throw new EngineError("bad-input", `no case with a goal has ${JSON.stringify(flags.filter)} in its name`);
+  if (ops.size === 0)
+    throw new EngineError("bad-input", `no case with a goal has ${JSON.stringify(flags.filter)} in its name`, {
+      hint: "leave --filter out to see what there is",
+    });
   const sittings = [...ops].flatMap((op) => {
     const libraries = (flags.vs ?? []).filter((library) => library !== "jax" || JAX_OPS.includes(op));
     return (libraries.length ? libraries : [undefined]).map((library, i) => ({ op, library, isFirst: i === 0 }));

@@ -20,6 +20,7 @@ export interface ServeFlags extends ModelFlags {
   slots: number;
   cors?: string;
   modelName?: string;
+  allowHosts?: string[];
   allowImagesFrom?: string[];
   mediaRoot?: string;
   maxQueue?: number;
@@ -32,11 +33,11 @@ export interface ServeFlags extends ModelFlags {
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 const isLoopback = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(host);
 
-/** What a client may send before it is asked, and how long it may take: Node's own limits, made narrower. */
+/** What a client may send before it is asked, and how long it may take: Node's own limits, made narrower, but that a connection is kept longer than proxies keep theirs (60 s): one that is closed under a request is a 502. */
 const CONNECTIONS = {
   headersTimeout: 10_000,
   requestTimeout: 120_000,
-  keepAliveTimeout: 5_000,
+  keepAliveTimeout: 75_000,
   maxHeaderSize: 16_384,
   connectionsCheckingInterval: 5_000,
 };
@@ -126,12 +127,15 @@ function listen(server: Server, port: number, host: string): Promise<AddressInfo
 /** Serves a model until a signal comes; then what is under way is answered, and nothing else. */
 export async function serve(flags: ServeFlags): Promise<void> {
   await checkModelFlags(flags);
-  const { port, host, apiKey, cors, allowImagesFrom, mediaRoot, maxQueue, maxSeconds } = flags;
+  const { port, host, apiKey, cors, allowHosts, allowImagesFrom, mediaRoot, maxQueue, maxSeconds } = flags;
   const model = flags.modelName ?? modelName(flags.model);
   const options: ServerOptions = { model, apiKey, cors, allowImagesFrom, mediaRoot, maxQueue, maxSeconds };
   const service = new Loading(flags);
-  const handler = createHandler(service, { ...options, ...(isLoopback(host) ? { hosts: LOOPBACK } : {}) });
-  const server = createAdaptorServer({ fetch: handler, serverOptions: CONNECTIONS, overrideGlobalObjects: false }) as Server;
+  const hosts = isLoopback(host) || allowHosts ? [...LOOPBACK, ...(allowHosts ?? [])] : undefined;
+  const handler = createHandler(service, { ...options, hosts });
+  // HTTP/1.0 need not say a host: health checks of load balancers do not.
+  const adaptor = { fetch: handler, hostname: "localhost", serverOptions: CONNECTIONS, overrideGlobalObjects: false };
+  const server = createAdaptorServer(adaptor) as Server;
   const stop = signalled(); // before anybody can know that there is a server to end
   const address = await listen(server, port, host);
   const url = `http://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;

@@ -16,7 +16,9 @@ const MOST_BYTES = 2 ** 30;
 /** @throws EngineError bad-input where `qwen2Onnx` has no graph: another decoder, or one too large for a model in one protobuf */
 export function checkQwen2(c: LanguageConfig): void {
   if (c.architecture !== "Qwen2ForCausalLM")
-    throw new EngineError("bad-input", `there is an ONNX graph for Qwen2ForCausalLM, this decoder is ${c.architecture}`);
+    throw new EngineError("bad-input", `there is an ONNX graph for Qwen2ForCausalLM, this decoder is ${c.architecture}`, {
+      hint: "leave --vs ort out, or take a model with that decoder",
+    });
   const layer = c.hiddenSize * (2 * (c.heads + c.kvHeads) * c.headDim + 3 * c.intermediateSize);
   const bytes = 4 * (c.layers * layer + 2 * c.vocabSize * c.hiddenSize);
   if (bytes > MOST_BYTES) {

@@ -27,9 +27,8 @@ function createTexture(memory: Memory, count: number): GPUTexture {
   const height = Math.max(1, Math.ceil(count / TEXTURE_WIDTH));
   const most = device.limits.maxTextureDimension2D;
   if (height > most) {
-    throw new EngineError("limit-exceeded", `texture "${label}" needs ${height} rows, this adapter allows ${most}`, {
-      hint: "use fewer tiles or a smaller maxContext",
-    });
+    const hint = "use fewer tiles or a smaller maxContext";
+    throw new EngineError("limit-exceeded", `texture "${label}" needs ${height} rows, this adapter allows ${most}`, { hint });
   }
   const usage = GPUTextureUsage.STORAGE_BINDING | GPUTextureUsage.COPY_DST;
   return memory.hold({ label, bytes: 16 * TEXTURE_WIDTH * height }, () =>

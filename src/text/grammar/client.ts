@@ -5,6 +5,7 @@ import type { Tokenizer } from "../tokenizer.ts";
 import { ebnfOf, grammarsOf, type Matcher, type Step, vocabularyOf } from "./engine.ts";
 import type { Format } from "./schema.ts";
 import type { Answer, Ask } from "./thread.ts";
+import { QUICK_WORK } from "./work.ts";
 
 /** Where an answer is in its grammar, in whatever thread that is. */
 export type Place = Pick<Matcher, "advance" | "dispose">;
@@ -26,7 +27,7 @@ export async function openGrammars(tokenizer: Tokenizer, rows: number, stopIds: 
     try {
       const open = async () =>
         Line.open(await startGrammars(), { vocabulary: vocabularyOf(tokenizer, rows, stopIds), rows, stopIds: [...stopIds] });
-      return inThread(open, await open());
+      return inThreads(open, await open());
     } catch (cause) {
       without = true;
       console.warn(`internvl: answers with a schema hold up others, since no thread can be started for them: ${(cause as Error).message}`);
@@ -35,24 +36,28 @@ export async function openGrammars(tokenizer: Tokenizer, rows: number, stopIds: 
   return grammarsOf(vocabularyOf(tokenizer, rows, stopIds), rows, stopIds);
 }
 
-/** Grammars in a thread. One that broke off fails those who are in it, and the next comer has another. */
-function inThread(open: () => Promise<Line>, first: Line): OpenGrammars {
-  let current = Promise.resolve(first);
+/**
+ * Grammars in threads: what takes long to compile has one of its own, which is started when it is needed, and holds up no answer but those that
+ * have such a grammar too. One that broke off fails those who are in it, and the next comer has another.
+ */
+function inThreads(open: () => Promise<Line>, first: Line): OpenGrammars {
+  const lines: { quick: Promise<Line>; slow?: Promise<Line> } = { quick: Promise.resolve(first) };
   let closed = false;
-  const opened = async (): Promise<Line> => {
+  const opened = async (which: "quick" | "slow"): Promise<Line> => {
     if (closed) throw disposed();
-    const before = current;
-    const alive = await before.then(
+    const before = lines[which];
+    const alive = await before?.then(
       ({ ended }) => !ended,
       () => false,
     );
-    if (!alive && current === before) current = open();
-    return current;
+    if (closed) throw disposed();
+    if (!alive && lines[which] === before) lines[which] = open();
+    return lines[which]!;
   };
   return {
     async matcher(format) {
       const grammar = ebnfOf(format);
-      const line = await opened();
+      const line = await opened(grammar.work > QUICK_WORK ? "slow" : "quick");
       const place = await line.ask<number>(grammar);
       return {
         advance: (ids, force, jumped) => line.ask<Step>({ place, ids, force, jumped }),
@@ -61,10 +66,12 @@ function inThread(open: () => Promise<Line>, first: Line): OpenGrammars {
     },
     async dispose() {
       closed = true;
-      await current.then(
-        (line) => line.end(disposed()),
-        () => {},
-      );
+      for (const each of Object.values(lines)) {
+        await each.then(
+          (line) => line.end(disposed()),
+          () => {},
+        );
+      }
     },
   };
 }

@@ -1,6 +1,7 @@
 import { EngineError } from "../../errors.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { engine } from "../xgrammar.gen.ts";
+import { Kept } from "./kept.ts";
 import { type Format, grammarOf, looseGrammarOf, PROBE } from "./schema.ts";
 
 /** What is used of XGrammar (xgrammar.gen.ts). Its objects live in WebAssembly's memory until they are disposed of. */
@@ -48,7 +49,10 @@ function onlyOf(mask: Mask): number | undefined {
     if (only !== undefined || (word & (word - 1)) !== 0) return undefined;
     only = 32 * i + 31 - Math.clz32(word);
   }
-  if (only === undefined) throw new EngineError("bad-weights", "no token of this tokenizer can go on with what the schema asks for");
+  if (only === undefined)
+    throw new EngineError("bad-weights", "no token of this tokenizer can go on with what the schema asks for", {
+      hint: "let the schema or the expression have other characters there",
+    });
   return only;
 }
 
@@ -130,10 +134,6 @@ function matcherOf(
 /** How far an answer is in its grammar. */
 export type Matcher = ReturnType<typeof matcherOf>;
 
-const MOST_COMPILED = 32;
-/** Characters of a grammar: what is longer would be compiled for minutes. */
-const MOST_GRAMMAR = 400_000;
-
 let loaded: XGrammar | undefined;
 
 /**
@@ -168,19 +168,14 @@ export function vocabularyOf(tokenizer: Tokenizer, rows: number, stopIds: Readon
 export interface Ebnf {
   ebnf: string;
   loose: string | undefined;
+  /** How much there is to compile (work.ts). */
+  work: number;
 }
 
 /** @throws EngineError bad-input, where a format cannot be enforced */
 export function ebnfOf(format: Format): Ebnf {
-  const ebnf = grammarOf(format);
-  if (ebnf.length <= MOST_GRAMMAR) return { ebnf, loose: looseGrammarOf(format, ebnf) };
-  throw new EngineError("bad-input", `${format.name} is a grammar of ${ebnf.length} characters, at most ${MOST_GRAMMAR} are compiled`, {
-    param: format.name,
-  });
-}
-
-async function disposeOf(compiling: Promise<Disposable[]>): Promise<void> {
-  for (const each of await compiling) each.dispose();
+  const { ebnf, work } = grammarOf(format);
+  return { ebnf, loose: looseGrammarOf(format, ebnf), work };
 }
 
 /**
@@ -197,20 +192,17 @@ export async function grammarsOf(vocabulary: string, rows: number, stopIds: Read
   const doubtful = new Map(ROOMS.map((room) => [room, sizes.flatMap((size, id) => (size > room ? [id] : []))]));
   const info = await TokenizerInfo.createTokenizerInfo(tokens, "byte_level", false, rows, [...stopIds]);
   const compiler = await GrammarCompiler.createGrammarCompiler(info, false);
-  const compiled = new Map<string, Promise<Disposable[]>>();
+  const compiled = new Kept<Disposable[]>((all) => {
+    for (const each of all) each.dispose();
+  });
 
-  async function begin({ ebnf, loose }: Ebnf): Promise<Matcher> {
+  function begin({ ebnf, loose, work }: Ebnf): Promise<Matcher> {
     const ebnfs = loose === undefined ? [ebnf] : [ebnf, loose];
-    const compiling = compiled.get(ebnf) ?? Promise.all(ebnfs.map((each) => compiler.compileGrammar(each)));
-    compiled.delete(ebnf);
-    compiled.set(ebnf, compiling); // the last used is the last to go
-    const oldest = compiled.keys().next().value!;
-    if (compiled.size > MOST_COMPILED) {
-      void disposeOf(compiled.get(oldest)!);
-      compiled.delete(oldest);
-    }
-    const [own, other] = await Promise.all((await compiling).map((each) => GrammarMatcher.createGrammarMatcher(each)));
-    return matcherOf(own!, other, rows, doubtful);
+    const compile = () => Promise.all(ebnfs.map((each) => compiler.compileGrammar(each)));
+    return compiled.take(ebnf, work, compile, async (grammars) => {
+      const [own, other] = await Promise.all(grammars.map((each) => GrammarMatcher.createGrammarMatcher(each)));
+      return matcherOf(own!, other, rows, doubtful);
+    });
   }
 
   return {
@@ -218,8 +210,7 @@ export async function grammarsOf(vocabulary: string, rows: number, stopIds: Read
     /** The beginning of a format's grammar. @throws EngineError bad-input, where it cannot be enforced */
     matcher: async (format: Format): Promise<Matcher> => begin(ebnfOf(format)),
     async dispose(): Promise<void> {
-      for (const compiling of compiled.values()) await disposeOf(compiling);
-      compiled.clear();
+      await compiled.clear();
       compiler.dispose();
       info.dispose();
     },

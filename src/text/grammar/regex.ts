@@ -1,6 +1,7 @@
 import { EngineError } from "../../errors.ts";
 import { quoted } from "../../options.ts";
 import { type AddRule, ALL, both, type Characters, either, one, repeated, union, without } from "./characters.ts";
+import { workAt } from "./work.ts";
 
 /** How a grammar writes one character of a set: its ways, of which no two begin alike. */
 export type Write = (set: Characters) => string[];
@@ -34,6 +35,7 @@ const MOST_DEPTH = 200;
  * @param param the option that it is in
  * @param write how a character is written
  * @param rule takes what comes again and again: it is compiled once
+ * @returns the grammar, and how much there is to compile (work.ts)
  * @throws EngineError bad-input where it has what no grammar of this kind says: assertions, references back, flags but s and u
  */
 export function regexGrammar(
@@ -44,7 +46,7 @@ export function regexGrammar(
   rule: AddRule,
   whole: boolean,
   param = name,
-): string {
+): { grammar: string; places: number } {
   const refuse: Refuse = (what, hint) =>
     new EngineError("bad-input", `${name} ${quoted(`/${source}/${flags}`)} has ${what}, which cannot be enforced while text is generated`, {
       hint,
@@ -56,12 +58,14 @@ export function regexGrammar(
     new RegExp(source, flags);
   } catch (cause) {
     throw new EngineError("bad-input", `${name} ${quoted(source)} is not a regular expression: ${(cause as Error).message}`, {
+      hint: "write it as JavaScript's RegExp takes it",
       cause,
       param,
     });
   }
   if (!flags.includes("u") && /[\ud800-\udbff][\udc00-\udfff]/.test(source)) throw refuse("a character beyond U+FFFF without the flag u");
-  return new Reader(source, flags, whole, write, rule, refuse).alternatives();
+  const reader = new Reader(source, flags, whole, write, rule, refuse);
+  return { grammar: reader.alternatives(), places: reader.places };
 }
 
 /** Reads an expression that JavaScript takes from front to back, and writes the grammar: a method for each thing that it is made of. */
@@ -75,6 +79,8 @@ class Reader {
   /** Without the flag u a character beyond U+FFFF is two: what is written here never has one then. */
   readonly #universe: Characters;
   #at = 0;
+  /** How much there is to compile so far. */
+  places = 0;
   /** Of groups. */
   #depth = 0;
 
@@ -135,12 +141,14 @@ class Reader {
   }
 
   #term(): string {
+    const before = this.places;
     const what = this.#atom();
     const times = this.#match(/([*+?])\??|\{(\d+)(,(\d*))?\}\??/y);
     const item = typeof what === "string" ? what : this.#one(what);
     if (!times) return item;
     const [, sign, least = sign === "+" ? 1 : 0, more, most] = times;
     if (Number(least) > MOST_TIMES || Number(most) > MOST_TIMES) throw this.#refuse(`a repetition of more than ${MOST_TIMES}`);
+    this.places = before + (this.places - before) * Math.max(1, Number(most || least)); // each time is compiled
     const open = sign === "*" || sign === "+" || (more !== undefined && most === "");
     if (open && typeof what !== "string") return `${Number(least) > 0 ? `${item}{${Number(least)}} ` : ""}${this.#any(what)}`;
     const last = Number(most ?? least);
@@ -180,7 +188,9 @@ class Reader {
   #written(set: Characters): string[] {
     const inside = both(set, this.#universe);
     if (inside.length === 0) throw this.#refuse("a class without characters");
-    return this.#write(inside);
+    const ways = this.#write(inside);
+    this.places += ways.length === 1 ? workAt(inside) : 0; // a rule is compiled once
+    return ways;
   }
 
   /** What stands between [ and ]. */

@@ -43,6 +43,19 @@ const CHOICES = ["anyOf", "oneOf"] as const;
 const KNOWN = new Set([...SAID, ...Object.values(OF).flat(), ...CHOICES, "allOf", "$ref", "type", "enum", "const"]);
 const MOST_DEPTH = 200;
 
+const isSchema = (value: unknown): boolean => typeof value === "boolean" || isRecord(value) || Array.isArray(value); // a list is refused as such
+const isNumber = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
+/** What keywords need, whether or not the schema has the type that they are about. */
+const NEEDS: readonly (readonly [keys: readonly string[], needs: string, fits: (value: unknown) => boolean])[] = [
+  [["minLength", "maxLength", "minItems", "maxItems", ...OF.number!], "a number", isNumber],
+  [["pattern", "format"], "a text", (value) => typeof value === "string"],
+  [["uniqueItems"], "true or false", (value) => typeof value === "boolean"],
+  [["items", "additionalProperties", "propertyNames"], "a schema: an object, or true or false", isSchema],
+  [["prefixItems"], "a list of schemas", Array.isArray],
+  [["properties"], "an object of schemas", isRecord],
+  [["required"], "a list of names", (value) => Array.isArray(value) && value.every((key) => typeof key === "string")],
+];
+
 function typeOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "array";
@@ -86,11 +99,13 @@ export class SchemaReader {
     const unenforced = (what: string, hint?: string) =>
       this.refuse(at, `has ${what}, which cannot be enforced while text is generated`, hint);
     if (unknown !== undefined) throw unenforced(quoted(unknown), "leave it out, or check the answer for it");
+    for (const [names, needs, fits] of NEEDS) {
+      const key = names.find((each) => schema[each] !== undefined && !fits(schema[each]));
+      if (key !== undefined) throw this.refuse(at, `has ${key} ${described(schema[key])}, needs ${needs}`);
+    }
     if (schema.propertyNames !== undefined && JSON.stringify(schema.propertyNames) !== '{"type":"string"}')
       throw unenforced("propertyNames");
-    const { uniqueItems = false } = schema;
-    if (typeof uniqueItems !== "boolean") throw this.refuse(at, `has uniqueItems ${described(uniqueItems)}, needs true or false`);
-    if (uniqueItems) throw unenforced("uniqueItems");
+    if (schema.uniqueItems === true) throw unenforced("uniqueItems");
     const alone = (key: string, but: readonly string[] = []) => {
       const beside = keys.find((each) => each !== key && !but.includes(each));
       if (beside !== undefined) throw this.refuse(at, `has ${key} beside ${beside}: one of them can be enforced`);
@@ -252,24 +267,21 @@ export class SchemaReader {
     return needed.every(([each, where]) => this.#ends(each, where, path));
   }
 
-  #number(schema: Node, key: string, at: string): number | undefined {
-    const value = schema[key];
-    if (value !== undefined && (typeof value !== "number" || !Number.isFinite(value)))
-      throw this.refuse(at, `has ${key} ${described(value)}, needs a number`);
-    return value;
+  #number(schema: Node, key: string): number | undefined {
+    return schema[key] as number | undefined;
   }
 
   /** What a number has to be a multiple of. */
   step(schema: Node, at: string): number | undefined {
-    const step = this.#number(schema, "multipleOf", at);
+    const step = this.#number(schema, "multipleOf");
     if (step !== undefined && step <= 0) throw this.refuse(at, `has multipleOf ${step}, needs a number above 0`);
     return step;
   }
 
   /** The narrower of each two bounds. */
-  bounds(schema: Node, at: string) {
+  bounds(schema: Node) {
     const bound = (with_: string, without: string, sign: number) => {
-      const [closed, open] = [this.#number(schema, with_, at), this.#number(schema, without, at)];
+      const [closed, open] = [this.#number(schema, with_), this.#number(schema, without)];
       if (closed === undefined && open === undefined) return undefined;
       const excluded = open !== undefined && (closed === undefined || sign * open >= sign * closed);
       return { value: (excluded ? open : closed)!, excluded };
@@ -279,7 +291,7 @@ export class SchemaReader {
 
   counts(schema: Node, least: string, most: string, at: string): [least: number, most: number | undefined] {
     const [low, high] = [least, most].map((key) => {
-      const value = this.#number(schema, key, at);
+      const value = this.#number(schema, key);
       if (value !== undefined && !(Number.isInteger(value) && value >= 0))
         throw this.refuse(at, `has ${key} ${value}, needs an integer from 0`);
       return value;
@@ -291,8 +303,7 @@ export class SchemaReader {
   /** An array's items: those of the first places, and of all others; undefined: none. */
   array(schema: Node, at: string): { least: number; most: number | undefined; prefix: readonly Schema[]; items: Schema | undefined } {
     const [least, most] = this.counts(schema, "minItems", "maxItems", at);
-    const { prefixItems = [], items: given } = schema;
-    if (!Array.isArray(prefixItems)) throw this.refuse(at, `has prefixItems ${described(prefixItems)}, needs a list of schemas`);
+    const { prefixItems = [], items: given } = schema as { prefixItems?: unknown[]; items?: unknown };
     if (Array.isArray(given)) throw this.refuse(at, "has items that are a list", "write prefixItems");
     const prefix = prefixItems.slice(0, most) as Schema[];
     // Nothing says what may follow: nothing has to.
@@ -307,11 +318,15 @@ export class SchemaReader {
     schema: Node,
     at: string,
   ): { properties: readonly [key: string, schema: Schema, at: string][]; required: ReadonlySet<string>; more: Schema } {
-    const { properties: own = {}, required: needed = [], additionalProperties } = schema;
-    if (!isRecord(own)) throw this.refuse(at, `has properties ${described(own)}, needs an object of schemas`);
-    if (!Array.isArray(needed) || needed.some((key) => typeof key !== "string"))
-      throw this.refuse(at, `has required ${described(needed)}, needs a list of names`);
-    const required = new Set(needed as string[]);
+    const {
+      properties: own = {},
+      required: needed = [],
+      additionalProperties,
+    } = schema as { [key: string]: unknown } & {
+      properties?: Node;
+      required?: string[];
+    };
+    const required = new Set(needed);
     const properties = Object.entries(own).map(([key, each]): [string, Schema, string] => [key, each as Schema, `${at}/properties/${key}`]);
     for (const key of required) {
       if (Object.hasOwn(own, key)) continue;

@@ -1,4 +1,5 @@
-import { described, quoted } from "../../options.ts";
+import { EngineError } from "../../errors.ts";
+import { quoted } from "../../options.ts";
 import { pythonJson } from "../python-json.ts";
 import {
   type AddRule,
@@ -19,6 +20,7 @@ import { FORMATS } from "./formats.ts";
 import { type Bounds, MOST_MULTIPLES, multiplesGrammar, numberGrammar } from "./numbers.ts";
 import { regexGrammar } from "./regex.ts";
 import { SchemaReader } from "./schema-reader.ts";
+import { MOST_WORK, workOf } from "./work.ts";
 
 /** A schema as a caller gives it; `true` is any JSON. */
 type Schema = Record<string, unknown> | boolean;
@@ -102,6 +104,9 @@ class Translator {
   readonly #prefix: string;
   readonly #named = new Map<string, string>(); // references and their rules
   readonly #shared: AddRule;
+  readonly #patterns = new Map<string, string>(); // and their rules
+  /** How much there is to compile in patterns. */
+  places = 0;
   readonly #loose: boolean;
   /** Whether a string with a pattern may have `PROBE`. */
   probed = false;
@@ -163,7 +168,7 @@ class Translator {
   }
 
   #number(schema: Record<string, unknown>, integer: boolean, at: string): string {
-    const { least, most } = this.#reader.bounds(schema, at) as Bounds;
+    const { least, most } = this.#reader.bounds(schema) as Bounds;
     const step = this.#reader.step(schema, at);
     const grammar = step === undefined ? numberGrammar({ least, most }, integer) : multiplesGrammar(step, { least, most }, integer);
     if (grammar === null) {
@@ -181,11 +186,12 @@ class Translator {
     if (pattern !== undefined || format !== undefined) {
       const key = pattern === undefined ? "format" : "pattern";
       if (least > 0 || most !== undefined) throw reader.refuse(at, `has ${key} beside a length: one of them can be enforced`);
-      if (typeof schema[key] !== "string") throw reader.refuse(at, `has ${key} ${described(schema[key])}, needs a text`);
       const source = pattern === undefined ? FORMATS[format as string] : (pattern as string);
       if (source === undefined)
         throw reader.refuse(at, `has the format ${quoted(format as string)}`, `formats are ${Object.keys(FORMATS).join(", ")}`);
-      const grammar = regexGrammar(
+      const known = this.#patterns.get(`${key} ${source}`);
+      if (known !== undefined) return known; // 20 addresses of mail took 44 s to compile, each with a rule of its own
+      const { grammar, places } = regexGrammar(
         plainEscapes(source),
         "u",
         `${reader.place(at)}: ${key}`,
@@ -197,7 +203,10 @@ class Translator {
         pattern === undefined,
         reader.place("#"),
       );
-      return this.#rule(`"\\"" ${grammar} "\\""`);
+      this.places += places;
+      const rule = this.#rule(`"\\"" ${grammar} "\\""`);
+      this.#patterns.set(`${key} ${source}`, rule);
+      return rule;
     }
     return this.#rule(`"\\"" ${this.#loose ? REST : this.#characters(least, most)}`);
   }
@@ -273,20 +282,28 @@ export interface CalledFunction {
   at: string;
 }
 
+interface Written {
+  ebnf: string;
+  /** How much there is to compile (work.ts). */
+  work: number;
+}
+
 /** @param loose whether strings are of any length; undefined where a pattern may have `PROBE` then */
-function written(format: Format, loose: boolean): string | undefined {
+function written(format: Format, loose: boolean): Written | undefined {
   if (format.kind === "regex") {
     const rules: string[] = [];
-    const root = regexGrammar(format.source, format.flags, format.name, plain, ruleAdder(rules, "s"), true);
-    return loose ? undefined : [`root ::= ${root}`, ...rules, RULES].join("\n");
+    const { grammar, places } = regexGrammar(format.source, format.flags, format.name, plain, ruleAdder(rules, "s"), true);
+    return loose ? undefined : withRules([`root ::= ${grammar}`, ...rules], RULES, places);
   }
   const rules: string[] = [];
   let probed = false;
+  let places = 0;
   const ruleOf = (schema: unknown, name: string, prefix: string): string => {
     const translator = new Translator(schema as Schema, prefix, name, loose);
     const rule = translator.translate(schema as Schema, "#");
     rules.push(...translator.rules);
     probed ||= translator.probed;
+    places += translator.places;
     return rule;
   };
   if (format.kind === "json") rules.unshift(`root ::= ${ruleOf(format.schema, format.name, "r")}`);
@@ -305,7 +322,12 @@ function written(format: Format, loose: boolean): string | undefined {
       `inside ::= ${either(calls)}`,
     );
   }
-  return loose && probed ? undefined : [...rules, LEAST].join("\n");
+  return loose && probed ? undefined : withRules(rules, LEAST, places);
+}
+
+function withRules(rules: readonly string[], others: string, places: number): Written {
+  const own = rules.join("\n");
+  return { ebnf: `${own}\n${others}`, work: workOf(own, places) };
 }
 
 /**
@@ -313,7 +335,15 @@ function written(format: Format, loose: boolean): string | undefined {
  *
  * @throws EngineError bad-input, where it asks for what cannot be enforced: nothing of it is left out silently
  */
-export const grammarOf = (format: Format): string => written(format, false)!;
+export function grammarOf(format: Format): Written {
+  const grammar = written(format, false)!;
+  if (grammar.work <= MOST_WORK) return grammar;
+  const share = Math.round((100 * grammar.work) / MOST_WORK);
+  throw new EngineError("bad-input", `${format.name} would be compiled for minutes: it has ${share} % of what is taken`, {
+    hint: "give it fewer values, properties that may be left out, or characters that its patterns repeat",
+    param: format.name,
+  });
+}
 
 /**
  * A character that a model hardly writes, of Unicode's private use: where a grammar takes it and no literal or pattern has it, what goes on is
@@ -328,6 +358,6 @@ export const PROBE = "\ue0f3";
  * @param ebnf the format's own grammar
  */
 export function looseGrammarOf(format: Format, ebnf: string): string | undefined {
-  const loose = written(format, true);
+  const loose = written(format, true)?.ebnf;
   return loose === ebnf || loose?.includes(literal(PROBE).slice(1, -1)) ? undefined : loose;
 }

@@ -1,7 +1,9 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { ebnfOf } from "../../../src/text/grammar/engine.ts";
+import { Kept } from "../../../src/text/grammar/kept.ts";
 import type { Format } from "../../../src/text/grammar/schema.ts";
+import { MOST_WORK } from "../../../src/text/grammar/work.ts";
 import { openLetters } from "../../shared/letters.ts";
 
 // Sets of characters in patterns: right at every edge of UTF-8 and of JSON's escapes, and compiled once however often they come.
@@ -78,4 +80,93 @@ it("what is repeated is a rule where it has several ways, and nothing is repeate
     const times = rulesOf(format).flatMap((rule) => [...rule.matchAll(/\{\d*,?(\d+)\}/g)].map(([, most]) => Number(most)));
     expect(Math.max(...times)).toBe(100); // behind 1,900 characters a token took 2.6 s
   }
+});
+
+it("what would be compiled for minutes is refused by name; a pattern of several properties is compiled once", () => {
+  const workOf = (format: Format) => ebnfOf(format).work;
+  const regex = (source: string): Format => ({ kind: "regex", source, flags: "u", name: "schema" });
+  const object = (count: number, each: object, more: object = {}): Format => {
+    const properties = Object.fromEntries(Array.from({ length: count }, (_, i) => [`name${i}`, each]));
+    return { kind: "json", schema: { type: "object", properties, ...more }, name: "schema" };
+  };
+  const refused = {
+    code: "bad-input",
+    param: "schema",
+    message: expect.stringContaining("compiled for minutes"),
+    hint: expect.any(String),
+  };
+  const thrown = (act: () => unknown) => {
+    try {
+      return act();
+    } catch (error) {
+      return error;
+    }
+  };
+  // 64 s, and longer
+  for (const source of ["([ -~]{50}x){100}", "((([ -~]{9}){9}){9}){9}", "(?:[ -~]{1000}|[!-~]{9000})"])
+    expect(
+      thrown(() => ebnfOf(regex(source))),
+      source,
+    ).toMatchObject(refused);
+  expect(thrown(() => ebnfOf(object(4000, { type: "integer" })))).toMatchObject(refused);
+  expect(thrown(() => ebnfOf({ kind: "json", schema: { anyOf: Array(200).fill({ type: "object", properties: { a: {} }, additionalProperties: true }) }, name: "schema" }))).toMatchObject(refused); // biome-ignore format: a line
+  for (const source of ["[\\u0000-\\uffff]{200}", ".{0,5000}", "(?:\\d{4}-?){1000}"])
+    expect(workOf(regex(source)), source).toBeLessThan(500);
+  const one = object(1, { type: "string", format: "email" });
+  expect(workOf(object(20, { type: "string", format: "email" })) - workOf(one)).toBeLessThan(10);
+});
+
+it("of what was compiled the last used stay, and no more than as much as one may be", async () => {
+  const dropped: string[] = [];
+  const kept = new Kept<string>((each) => dropped.push(each));
+  const made: string[] = [];
+  const get = (key: string, work: number, take = async (each: string) => each) => {
+    const make = async () => {
+      made.push(key);
+      return key;
+    };
+    return kept.take(key, work, make, take);
+  };
+  for (const key of ["a", "b", "a", "c"]) expect(await get(key, MOST_WORK / 2)).toBe(key);
+  expect([made, dropped]).toEqual([["a", "b", "c"], ["b"]]); // a was used behind it
+  await get("large", MOST_WORK);
+  expect(dropped).toEqual(["b", "a", "c"]);
+  for (let i = 0; i < 33; i++) await get(`small ${i}`, 1);
+  expect(dropped).toEqual(["b", "a", "c", "large", "small 0"]);
+  const taken = kept.take(
+    "wrong",
+    1,
+    () => Promise.reject(new Error("no memory")),
+    async () => expect.unreachable(),
+  );
+  await expect(taken).rejects.toThrow("no memory");
+  await kept.clear();
+  expect(dropped.length).toBe(37);
+});
+
+it("what is being taken goes only when it was", async () => {
+  const dropped: string[] = [];
+  const kept = new Kept<string>((each) => dropped.push(each));
+  const waits: (() => void)[] = [];
+  const begin = (key: string) =>
+    kept.take(
+      key,
+      MOST_WORK,
+      async () => key,
+      async (each) => {
+        await new Promise<void>((resolve) => waits.push(resolve));
+        expect(dropped).not.toContain(each);
+      },
+    );
+  const all = ["a", "a", "b"].map(begin); // b is as much as one may be: a goes
+  await vi.waitUntil(() => waits.length === 3);
+  waits[0]!();
+  await all[0];
+  expect(dropped).toEqual([]);
+  waits[1]!();
+  await all[1];
+  await vi.waitUntil(() => dropped.length > 0);
+  expect(dropped).toEqual(["a"]);
+  waits[2]!();
+  await all[2];
 });

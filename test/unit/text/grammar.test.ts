@@ -238,6 +238,31 @@ describe("a JSON Schema as a grammar", () => {
     expect(failed).toMatchObject({ code: "bad-input", param: "schema", message: expect.stringMatching(new RegExp(word)) });
   });
 
+  it("keywords of a wrong type are refused by name, also of types that the schema has not", () => {
+    const wrong: Record<string, unknown[]> = {
+      ...Object.fromEntries(["minLength", "maxLength", "minItems", "maxItems"].map((key) => [key, ["1", null, [], {}, true]])),
+      ...Object.fromEntries(
+        ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"].map((key) => [key, ["x", null, [1], true]]),
+      ),
+      ...Object.fromEntries(["pattern", "format"].map((key) => [key, [5, null, ["a"], {}]])),
+      ...Object.fromEntries(["items", "additionalProperties", "propertyNames"].map((key) => [key, ["x", null, 5]])),
+      prefixItems: ["x", null, {}, true],
+      properties: ["x", null, [], true],
+      required: ["a", null, [1], {}],
+      uniqueItems: ["yes", null, 1],
+    };
+    for (const type of ["string", "number", "integer", "boolean", "null", "array", "object"]) {
+      for (const [key, values] of Object.entries(wrong)) {
+        for (const value of values) {
+          const refused = new RegExp(`^schema at #/properties/a has ${key} .*, needs `);
+          expect(() => grammarOf(json({ type: "object", properties: { a: { type, [key]: value } } })), `${type} ${key} ${value}`).toThrow(
+            refused,
+          );
+        }
+      }
+    }
+  });
+
   it("a schema that is nested without end is refused, not a full stack", () => {
     let schema: object = { type: "null" };
     for (let i = 0; i < 3000; i++) schema = { type: "array", items: schema };
