@@ -10,13 +10,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   let rows = row_count();
   let row = group.y * 8u;
   let column = group.x * 16u + lane * 4u;
-  // Rows and columns past the end repeat the last one; they are not stored.
+  // Rows past the end repeat the last one; they are not stored.
   let x0 = min(row + lane, rows - 1u) * p.vec4s;
   let x1 = min(row + 4u + lane, rows - 1u) * p.vec4s;
-  let w0 = weight_row(min(column, p.n - 1u)) * p.vec4s;
-  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.vec4s;
-  let w2 = weight_row(min(column + 2u, p.n - 1u)) * p.vec4s;
-  let w3 = weight_row(min(column + 3u, p.n - 1u)) * p.vec4s;
+  let starts = weight_rows(column);
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
@@ -28,10 +25,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   for (var k = 0u; k < p.vec4s; k++) {
     let a0 = x[x0 + k];
     let a1 = x[x1 + k];
-    let b0 = weight(w0 + k);
-    let b1 = weight(w1 + k);
-    let b2 = weight(w2 + k);
-    let b3 = weight(w3 + k);
+    let b0 = weight(starts.x + k);
+    let b1 = weight(starts.y + k);
+    let b2 = weight(starts.z + k);
+    let b3 = weight(starts.w + k);
     c0 += dots(subgroupBroadcast(a0, 0u), b0, b1, b2, b3);
     c1 += dots(subgroupBroadcast(a0, 1u), b0, b1, b2, b3);
     c2 += dots(subgroupBroadcast(a0, 2u), b0, b1, b2, b3);

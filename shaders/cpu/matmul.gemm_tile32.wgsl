@@ -12,24 +12,21 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (row >= rows || column >= p.n) {
     return;
   }
-  // Rows and columns past the end repeat the last one; they are not stored.
+  // Rows past the end repeat the last one; they are not stored.
   let x0 = row * p.vec4s;
   let x1 = min(row + 1u, rows - 1u) * p.vec4s;
   let x2 = min(row + 2u, rows - 1u) * p.vec4s;
   let x3 = min(row + 3u, rows - 1u) * p.vec4s;
-  let w0 = weight_row(column) * p.vec4s;
-  let w1 = weight_row(min(column + 1u, p.n - 1u)) * p.vec4s;
-  let w2 = weight_row(min(column + 2u, p.n - 1u)) * p.vec4s;
-  let w3 = weight_row(min(column + 3u, p.n - 1u)) * p.vec4s;
+  let starts = weight_rows(column);
   var c0 = vec4<f32>();
   var c1 = vec4<f32>();
   var c2 = vec4<f32>();
   var c3 = vec4<f32>();
   for (var k = 0u; k < p.vec4s; k++) {
-    let b0 = weight(w0 + k);
-    let b1 = weight(w1 + k);
-    let b2 = weight(w2 + k);
-    let b3 = weight(w3 + k);
+    let b0 = weight(starts.x + k);
+    let b1 = weight(starts.y + k);
+    let b2 = weight(starts.z + k);
+    let b3 = weight(starts.w + k);
     c0 += dots(x[x0 + k], b0, b1, b2, b3);
     c1 += dots(x[x1 + k], b0, b1, b2, b3);
     c2 += dots(x[x2 + k], b0, b1, b2, b3);

@@ -77,4 +77,5 @@ export function tileCache(most = MOST_BYTES) {
   };
 }
 
+/** Tiles of pictures that were cut before, by their content. */
 export type TileCache = ReturnType<typeof tileCache>;

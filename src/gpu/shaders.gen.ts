@@ -57,4 +57,4 @@ export const shaders = {
 export type ShaderName = keyof typeof shaders;
 
 /** Of all kernels, in every file. */
-export const version = "5d4b151a";
+export const version = "89a04fbe";

@@ -5,10 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { OpenVideo, Pixels, VideoJob } from "./platform.ts";
-
-const CUT = "Fetch it again, or take what there is with allowTruncated: true.";
-const damaged = (message: string, hint = "Fetch or export it again, as MP4 (H.264) or WebM.", cause?: unknown) =>
-  new EngineError("bad-image", message, { hint, cause });
+import { CUT, damaged, noFrames, noVideo } from "./video-errors.ts";
 
 /** The demuxer for a file, by its first bytes: a playlist, which names other files, is none. @throws EngineError bad-image */
 async function demuxerOf(path: string): Promise<string> {
@@ -122,7 +119,7 @@ async function probe(
   const { code, said } = await ended;
   const stream = /^stream\|(.*)$/m.exec(text)?.[1];
   if (code !== 0 && !stream) throw damaged(`the video cannot be read: ${said || `ffprobe ended with ${code}`}`);
-  if (!stream) throw damaged("the file holds no video, only sound or less");
+  if (!stream) throw noVideo();
   const {
     width,
     height,
@@ -132,7 +129,7 @@ async function probe(
   check(Number(width), Number(height));
   const packets = text.match(/^packet\|flags=.*$/gm) ?? [];
   const frames = packets.filter((line) => !line.slice("packet|flags=".length).includes("D")).length;
-  if (frames === 0) throw damaged("the video has no frames");
+  if (frames === 0) throw noFrames();
   const short = Number(declared) > packets.length ? `it declares ${declared} frames and holds ${packets.length}` : said;
   if (short && !tolerant) throw damaged(`the video is cut off or damaged: ${short}`, CUT);
   const [over, under] = rate.split("/").map(Number);

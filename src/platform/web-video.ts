@@ -1,11 +1,8 @@
 import type { VideoSample } from "mediabunny";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { OpenVideo, Pixels, VideoJob } from "./platform.ts";
+import { CUT, damaged, noFrames, noVideo } from "./video-errors.ts";
 import { rgbOfPlanes } from "./yuv.ts";
-
-const damaged = (message: string, hint: string, cause?: unknown) => new EngineError("bad-image", message, { hint, cause });
-
-const CUT = "Fetch it again, or take what there is with allowTruncated: true.";
 
 /** mediabunny, which a page's project installs. */
 async function mediabunny(): Promise<typeof import("mediabunny")> {
@@ -58,7 +55,7 @@ export async function openVideo({ video, check, tolerant, signal }: VideoJob): P
   const close = async () => input.dispose();
   try {
     const track = await input.getPrimaryVideoTrack();
-    if (!track) throw damaged("the file holds no video, only sound or less", "Give a video.");
+    if (!track) throw noVideo();
     check(await track.getCodedWidth(), await track.getCodedHeight());
     if (!(await track.canDecode()))
       throw damaged(
@@ -73,7 +70,7 @@ export async function openVideo({ video, check, tolerant, signal }: VideoJob): P
       times.push(timestamp);
       end = Math.max(end, timestamp + duration);
     }
-    if (times.length === 0) throw damaged("the video has no frames", "Fetch or export it again.");
+    if (times.length === 0) throw noFrames();
     times.sort((a, b) => a - b);
     const declared = (await track.getDurationFromMetadata()) ?? 0;
     if (end + 1 < declared && !tolerant)

@@ -10,10 +10,9 @@ import { filesIn, pathOf, readRepository } from "../support.ts";
 const nano = pathOf("weights/nano");
 const files = filesIn(nano);
 const home = temporaryFolder();
-let server: Awaited<ReturnType<typeof hubServer>>;
+const server = await hubServer("org/nano", files);
 
-beforeAll(async () => {
-  server = await hubServer("org/nano", files);
+beforeAll(() => {
   vi.stubEnv("HF_ENDPOINT", server.origin);
   vi.stubEnv("HF_HOME", home.path);
   vi.stubEnv("HF_HUB_CACHE", "");

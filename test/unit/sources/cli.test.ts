@@ -8,10 +8,7 @@ import { filesIn, pathOf } from "../../support.ts";
 const nano = pathOf("weights/nano");
 const files = filesIn(nano);
 const home = temporaryFolder();
-let server: Awaited<ReturnType<typeof hubServer>>;
-beforeAll(async () => {
-  server = await hubServer("org/nano", files);
-});
+const server = await hubServer("org/nano", files);
 afterAll(async () => {
   await server.close();
   home.remove();
