@@ -53,30 +53,51 @@ function onlyOf(mask: Mask): number | undefined {
   return only;
 }
 
-/** How many characters a string must have room for, so that the loose grammar says what may follow: those of all tokens but a few, or of most. */
+/** How many characters a string has room for, so that the loose grammar says what may follow: those of all tokens but a few, or of most. */
 const ROOMS = [64, 24, 12];
+/** Fewer do, down to one, where nothing else than that string may go on: what is longer cannot come then. */
+const NARROW = Array.from({ length: 23 }, (_, i) => 23 - i);
+
+/** Of a vocabulary, for a string that has room for so many characters. */
+interface Room {
+  characters: number;
+  /** Ids that may end the string, or have more characters: they are tried one by one. */
+  doubtful: readonly number[];
+  /** Of a narrow one: all ids but those that have more characters. */
+  fitting: Mask | undefined;
+}
+
+/** The largest first. @param tokens in XGrammar's form */
+function roomsOf(tokens: readonly string[], rows: number): { wide: Room[]; all: Room[] } {
+  const sizes = tokens.map((token) => token.replace(CONTINUATIONS, "").length);
+  const [ends, escapes] = ['"', "\\"].map((letter) => tokens.map((token) => token.includes(letter))) as [boolean[], boolean[]];
+  const ids = (is: (id: number) => boolean) => sizes.flatMap((_, id) => (is(id) ? [id] : []));
+  const wide = ROOMS.map((room) => ({ characters: room, doubtful: ids((id) => ends[id]! || sizes[id]! > room), fitting: undefined }));
+  const narrow = NARROW.map((room) => {
+    const fitting = new Uint32Array(Math.ceil(rows / 32)).fill(2 ** 32 - 1);
+    const doubtful = ids((id) => ends[id]! || (escapes[id]! && sizes[id]! > room)); // behind a backslash more is written than there is
+    for (const id of ids((id) => sizes[id]! > room && !ends[id] && !escapes[id])) fitting[id >> 5]! &= ~(1 << (id & 31));
+    return { characters: room, doubtful, fitting };
+  });
+  return { wide, all: [...wide.filter(({ characters }) => characters > NARROW[0]!), ...narrow] };
+}
 
 /** Where an answer is in its grammar. */
 export class Matcher {
   readonly #matcher: XGrammarMatcher;
   readonly #loose: XGrammarMatcher | undefined;
   readonly #rows: number;
-  readonly #doubtful: ReadonlyMap<number, readonly number[]>;
+  readonly #rooms: readonly Room[];
 
   /**
    * @param loose of the grammar whose strings may have any length
-   * @param doubtful for each of `ROOMS` the ids that may end a string, or are longer
+   * @param rooms how many characters a string must have room for, so that it says what may follow; the largest first
    */
-  constructor(
-    matcher: XGrammarMatcher,
-    loose: XGrammarMatcher | undefined,
-    rows: number,
-    doubtful: ReadonlyMap<number, readonly number[]>,
-  ) {
+  constructor(matcher: XGrammarMatcher, loose: XGrammarMatcher | undefined, rows: number, rooms: readonly Room[]) {
     this.#matcher = matcher;
     this.#loose = loose;
     this.#rows = rows;
-    this.#doubtful = doubtful;
+    this.#rooms = rooms;
   }
 
   /**
@@ -108,14 +129,15 @@ export class Matcher {
   /**
    * The ids that may come next: a bit an id, u32 [ceil(rows / 32)]. XGrammar looks at each id anew within a string that has a length, and at
    * none where it has not. So where any characters may come, and so many, the loose grammar says what may follow; but for ids that may end
-   * the string or are longer, which are tried one by one.
+   * the string or are longer, which are tried one by one, or cannot come at all.
    */
   async mask(): Promise<Mask> {
-    const room = this.#loose && ROOMS.find((characters) => this.#tries(this.#matcher._acceptString(PROBE.repeat(characters))));
-    const from = room === undefined ? this.#matcher : this.#loose!;
+    const room = this.#loose && this.#rooms.find(({ characters }) => this.#tries(this.#matcher._acceptString(PROBE.repeat(characters))));
+    const from = room ? this.#loose! : this.#matcher;
     const mask = new Uint32Array((await from.getNextTokenBitmask()).buffer as ArrayBuffer);
     if (this.#rows % 32 > 0) mask[mask.length - 1]! &= 2 ** (this.#rows % 32) - 1; // behind the last id all bits may be set
-    for (const id of room === undefined ? [] : this.#doubtful.get(room)!) {
+    if (room?.fitting) for (let i = 0; i < mask.length; i++) mask[i]! &= room.fitting[i]!;
+    for (const id of room?.doubtful ?? []) {
       const [word, bit] = [id >> 5, 1 << (id & 31)];
       if ((mask[word]! & bit) !== 0 && !this.#tries(this.#matcher.acceptToken(id))) mask[word]! &= ~bit;
     }
@@ -178,12 +200,14 @@ export interface Ebnf {
   loose: string | undefined;
   /** How much there is to compile (work.ts). */
   work: number;
+  /** Whether where a string goes on nothing else may. */
+  single: boolean;
 }
 
 /** @throws EngineError bad-input, where a format cannot be enforced */
 export function ebnfOf(format: Format): Ebnf {
-  const { ebnf, work } = grammarOf(format);
-  return { ebnf, loose: looseGrammarOf(format, ebnf), work };
+  const { ebnf, work, single } = grammarOf(format);
+  return { ebnf, loose: looseGrammarOf(format, ebnf), work, single };
 }
 
 /** The grammars that were compiled for a tokenizer. */
@@ -191,16 +215,16 @@ export class Grammars {
   readonly #info: Disposable;
   readonly #rows: number;
   readonly #compiler: Compiler;
-  readonly #doubtful: ReadonlyMap<number, readonly number[]>;
+  readonly #rooms: ReturnType<typeof roomsOf>;
   readonly #compiled = new Kept<Disposable[]>((all) => {
     for (const each of all) each.dispose();
   });
 
-  private constructor(info: Disposable, rows: number, compiler: Compiler, doubtful: ReadonlyMap<number, readonly number[]>) {
+  private constructor(info: Disposable, rows: number, compiler: Compiler, rooms: ReturnType<typeof roomsOf>) {
     this.#info = info;
     this.#rows = rows;
     this.#compiler = compiler;
-    this.#doubtful = doubtful;
+    this.#rooms = rooms;
   }
 
   /** @param stopIds what may come where a grammar may end, and nowhere else */
@@ -211,11 +235,9 @@ export class Grammars {
   static async of(vocabulary: string, rows: number, stopIds: ReadonlySet<number>): Promise<Grammars> {
     loaded ??= engine() as XGrammar;
     const tokens = vocabulary.split("\n");
-    const sizes = tokens.map((token) => (token.includes('"') ? Number.POSITIVE_INFINITY : token.replace(CONTINUATIONS, "").length));
-    const doubtful = (room: number) => sizes.flatMap((size, id) => (size > room ? [id] : []));
     const info = await loaded.TokenizerInfo.createTokenizerInfo(tokens, "byte_level", false, rows, [...stopIds]);
     const compiler = await loaded.GrammarCompiler.createGrammarCompiler(info, false);
-    return new Grammars(info, rows, compiler, new Map(ROOMS.map((room) => [room, doubtful(room)])));
+    return new Grammars(info, rows, compiler, roomsOf(tokens, rows));
   }
 
   /** The beginning of a format's grammar. @throws EngineError bad-input, where it cannot be enforced */
@@ -223,10 +245,10 @@ export class Grammars {
     return this.begin(ebnfOf(format));
   }
 
-  async begin({ ebnf, loose, work }: Ebnf): Promise<Matcher> {
+  async begin({ ebnf, loose, work, single }: Ebnf): Promise<Matcher> {
     const compiled = await this.#compiled.get(ebnf, work, () => this.#compile(loose === undefined ? [ebnf] : [ebnf, loose]));
     const [own, other] = await Promise.all(compiled.map((each) => loaded!.GrammarMatcher.createGrammarMatcher(each)));
-    return new Matcher(own!, other, this.#rows, this.#doubtful);
+    return new Matcher(own!, other, this.#rows, single ? this.#rooms.all : this.#rooms.wide);
   }
 
   #compile(ebnfs: readonly string[]): Promise<Disposable[]> {
