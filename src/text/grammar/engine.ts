@@ -56,21 +56,42 @@ function onlyOf(mask: Mask): number | undefined {
   return only;
 }
 
-/** How many characters a string must have room for, so that the loose grammar says what may follow: those of all tokens but a few, or of most. */
+/** How many characters a string has room for, so that the loose grammar says what may follow: those of all tokens but a few, or of most. */
 const ROOMS = [64, 24, 12];
+/** Fewer do, down to one, where nothing else than that string may go on: what is longer cannot come then. */
+const NARROW = Array.from({ length: 23 }, (_, i) => 23 - i);
+
+/** Of a vocabulary, for a string that has room for so many characters. */
+interface Room {
+  characters: number;
+  /** Ids that may end the string, or have more characters: they are tried one by one. */
+  doubtful: readonly number[];
+  /** Of a narrow one: all ids but those that have more characters. */
+  fitting: Mask | undefined;
+}
+
+/** The largest first. @param tokens in XGrammar's form */
+function roomsOf(tokens: readonly string[], rows: number): { wide: Room[]; all: Room[] } {
+  const sizes = tokens.map((token) => token.replace(CONTINUATIONS, "").length);
+  const [ends, escapes] = ['"', "\\"].map((letter) => tokens.map((token) => token.includes(letter))) as [boolean[], boolean[]];
+  const ids = (is: (id: number) => boolean) => sizes.flatMap((_, id) => (is(id) ? [id] : []));
+  const wide = ROOMS.map((room) => ({ characters: room, doubtful: ids((id) => ends[id]! || sizes[id]! > room), fitting: undefined }));
+  const narrow = NARROW.map((room) => {
+    const fitting = new Uint32Array(Math.ceil(rows / 32)).fill(2 ** 32 - 1);
+    const doubtful = ids((id) => ends[id]! || (escapes[id]! && sizes[id]! > room)); // behind a backslash more is written than there is
+    for (const id of ids((id) => sizes[id]! > room && !ends[id] && !escapes[id])) fitting[id >> 5]! &= ~(1 << (id & 31));
+    return { characters: room, doubtful, fitting };
+  });
+  return { wide, all: [...wide.filter(({ characters }) => characters > NARROW[0]!), ...narrow] };
+}
 
 /**
  * Where an answer is in its grammar.
  *
  * @param loose of the grammar whose strings may have any length
- * @param doubtful for each of `ROOMS` the ids that may end a string, or are longer
+ * @param rooms how many characters a string must have room for, so that it says what may follow; the largest first
  */
-function matcherOf(
-  own: XGrammarMatcher,
-  loose: XGrammarMatcher | undefined,
-  rows: number,
-  doubtful: ReadonlyMap<number, readonly number[]>,
-) {
+function matcherOf(own: XGrammarMatcher, loose: XGrammarMatcher | undefined, rows: number, rooms: readonly Room[]) {
   /** Whether it was accepted; if so, that is taken back. */
   const tries = (accepted: boolean): boolean => {
     if (accepted) own.rollBack(1);
@@ -102,13 +123,14 @@ function matcherOf(
     /**
      * The ids that may come next: a bit an id, u32 [ceil(rows / 32)]. XGrammar looks at each id anew within a string that has a length, and at
      * none where it has not. So where any characters may come, and so many, the loose grammar says what may follow; but for ids that may end
-     * the string or are longer, which are tried one by one.
+     * the string or are longer, which are tried one by one, or cannot come at all.
      */
     async mask(): Promise<Mask> {
-      const room = loose && ROOMS.find((characters) => tries(own._acceptString(PROBE.repeat(characters))));
-      const mask = new Uint32Array((await (room === undefined ? own : loose!).getNextTokenBitmask()).buffer as ArrayBuffer);
+      const room = loose && rooms.find(({ characters }) => tries(own._acceptString(PROBE.repeat(characters))));
+      const mask = new Uint32Array((await (room ? loose! : own).getNextTokenBitmask()).buffer as ArrayBuffer);
       if (rows % 32 > 0) mask[mask.length - 1]! &= 2 ** (rows % 32) - 1; // behind the last id all bits may be set
-      for (const id of room === undefined ? [] : doubtful.get(room)!) {
+      if (room?.fitting) for (let i = 0; i < mask.length; i++) mask[i]! &= room.fitting[i]!;
+      for (const id of room?.doubtful ?? []) {
         const [word, bit] = [id >> 5, 1 << (id & 31)];
         if ((mask[word]! & bit) !== 0 && !tries(own.acceptToken(id))) mask[word]! &= ~bit;
       }
@@ -170,12 +192,14 @@ export interface Ebnf {
   loose: string | undefined;
   /** How much there is to compile (work.ts). */
   work: number;
+  /** Whether where a string goes on nothing else may. */
+  single: boolean;
 }
 
 /** @throws EngineError bad-input, where a format cannot be enforced */
 export function ebnfOf(format: Format): Ebnf {
-  const { ebnf, work } = grammarOf(format);
-  return { ebnf, loose: looseGrammarOf(format, ebnf), work };
+  const { ebnf, work, single } = grammarOf(format);
+  return { ebnf, loose: looseGrammarOf(format, ebnf), work, single };
 }
 
 /**
@@ -188,20 +212,19 @@ export async function grammarsOf(vocabulary: string, rows: number, stopIds: Read
   loaded ??= engine() as XGrammar;
   const { TokenizerInfo, GrammarCompiler, GrammarMatcher } = loaded;
   const tokens = vocabulary.split("\n");
-  const sizes = tokens.map((token) => (token.includes('"') ? Number.POSITIVE_INFINITY : token.replace(CONTINUATIONS, "").length));
-  const doubtful = new Map(ROOMS.map((room) => [room, sizes.flatMap((size, id) => (size > room ? [id] : []))]));
+  const rooms = roomsOf(tokens, rows);
   const info = await TokenizerInfo.createTokenizerInfo(tokens, "byte_level", false, rows, [...stopIds]);
   const compiler = await GrammarCompiler.createGrammarCompiler(info, false);
   const compiled = new Kept<Disposable[]>((all) => {
     for (const each of all) each.dispose();
   });
 
-  function begin({ ebnf, loose, work }: Ebnf): Promise<Matcher> {
+  function begin({ ebnf, loose, work, single }: Ebnf): Promise<Matcher> {
     const ebnfs = loose === undefined ? [ebnf] : [ebnf, loose];
     const compile = () => Promise.all(ebnfs.map((each) => compiler.compileGrammar(each)));
     return compiled.take(ebnf, work, compile, async (grammars) => {
       const [own, other] = await Promise.all(grammars.map((each) => GrammarMatcher.createGrammarMatcher(each)));
-      return matcherOf(own!, other, rows, doubtful);
+      return matcherOf(own!, other, rows, single ? rooms.all : rooms.wide);
     });
   }
 

@@ -110,6 +110,8 @@ class Translator {
   readonly #loose: boolean;
   /** Whether a string with a pattern may have `PROBE`. */
   probed = false;
+  /** Whether there are alternatives. */
+  branched = false;
 
   constructor(root: Schema, prefix: string, name: string, loose: boolean) {
     this.#reader = new SchemaReader(root, name);
@@ -142,6 +144,7 @@ class Translator {
       case "values":
         return either(node.values.map((value) => literal(pythonJson(value))));
       case "alternatives":
+        this.branched = true;
         return this.#rule(either(node.schemas.map((each, i) => this.translate(each, `${node.at}/${i}`))));
       case "types":
         return node.types.length === 1
@@ -286,6 +289,8 @@ interface Written {
   ebnf: string;
   /** How much there is to compile (work.ts). */
   work: number;
+  /** Whether where a string goes on nothing else may: no alternatives. */
+  single: boolean;
 }
 
 /** @param loose whether strings are of any length; undefined where a pattern may have `PROBE` then */
@@ -293,17 +298,19 @@ function written(format: Format, loose: boolean): Written | undefined {
   if (format.kind === "regex") {
     const rules: string[] = [];
     const { grammar, places } = regexGrammar(format.source, format.flags, format.name, plain, ruleAdder(rules, "s"), true);
-    return loose ? undefined : withRules([`root ::= ${grammar}`, ...rules], RULES, places);
+    return loose ? undefined : withRules([`root ::= ${grammar}`, ...rules], RULES, places, false);
   }
   const rules: string[] = [];
   let probed = false;
   let places = 0;
+  let single = format.kind === "json"; // calls may be of functions that are called alike
   const ruleOf = (schema: unknown, name: string, prefix: string): string => {
     const translator = new Translator(schema as Schema, prefix, name, loose);
     const rule = translator.translate(schema as Schema, "#");
     rules.push(...translator.rules);
     probed ||= translator.probed;
     places += translator.places;
+    single &&= !translator.branched;
     return rule;
   };
   if (format.kind === "json") rules.unshift(`root ::= ${ruleOf(format.schema, format.name, "r")}`);
@@ -322,12 +329,12 @@ function written(format: Format, loose: boolean): Written | undefined {
       `inside ::= ${either(calls)}`,
     );
   }
-  return loose && probed ? undefined : withRules(rules, LEAST, places);
+  return loose && probed ? undefined : withRules(rules, LEAST, places, single);
 }
 
-function withRules(rules: readonly string[], others: string, places: number): Written {
+function withRules(rules: readonly string[], others: string, places: number, single: boolean): Written {
   const own = rules.join("\n");
-  return { ebnf: `${own}\n${others}`, work: workOf(own, places) };
+  return { ebnf: `${own}\n${others}`, work: workOf(own, places), single };
 }
 
 /**

@@ -81,6 +81,15 @@ it.each<[string, object]>([
   ["or of any pattern", { anyOf: [text({ maxLength: 15 }), text({ pattern: "^[^b]*$" })] }],
   ["or with the character itself", { anyOf: [text({ maxLength: 15 }), { const: PROBE.repeat(30) }] }],
   ["other names", objectOf({ cat: text({ maxLength: 40 }) }, { additionalProperties: text({ minLength: 2 }) })],
+  [
+    "short ones",
+    objectOf({ a: text({ maxLength: 3 }), b: text({ minLength: 2, maxLength: 11 }), c: text({ minLength: 5, maxLength: 5 }) }),
+  ],
+  ["short ones in a list", { type: "array", items: text({ maxLength: 8 }), minItems: 6 }],
+  [
+    "short, or something else",
+    { type: "array", items: { anyOf: [text({ maxLength: 4 }), { enum: ["cat sits", "名名a", 3] }] }, minItems: 6 },
+  ],
   ["a list", { type: "array", items: text({ maxLength: 13 }), minItems: 2 }],
 ])("masks within a text: %s", (_, schema) => compare(json(schema), 4));
 
