@@ -91,6 +91,22 @@ say([before, workers.length, next.length > 0, other.next, ended]);`;
   expect(await node(script)).toEqual([1, 2, true, "forced", Array(3).fill("disposed")]);
 });
 
+it("an error of the thread's is told whole: what to do as well", async () => {
+  const script = `
+const tokenizer = { vocabSize: 3, isSpecial: () => false, piece: (id) => "ab!"[id] };
+const grammars = await openGrammars(tokenizer, 3, new Set([2]));
+const error = await (await grammars.matcher(format("c"))).advance([], true, true).catch((error) => error);
+await grammars.dispose();
+say([workers.length, error.name, error.code, error.message, error.hint]);`;
+  expect(await node(script)).toEqual([
+    1,
+    "EngineError",
+    "bad-weights",
+    "no token of this tokenizer can go on with what the schema asks for",
+    "let the schema or the expression have other characters there",
+  ]);
+});
+
 it("where no thread starts, grammars are in the model's own, after one warning", async () => {
   const script = `
 platform.startGrammars = () => Promise.reject(new Error("not allowed here"));

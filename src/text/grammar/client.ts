@@ -124,7 +124,10 @@ class Line {
     this.#asked.delete(answer.ask);
     if (this.#asked.size === 0) this.#thread.hold(false);
     if ("value" in answer) resolve(answer.value);
-    else reject(answer.error.code ? new EngineError(answer.error.code, answer.error.message) : new Error(answer.error.message));
+    else {
+      const { error } = answer;
+      reject(error.code ? new EngineError(error.code, error.message, error) : new Error(error.message));
+    }
   }
 
   /** Ends the thread; whoever waits for it fails with `error`. */

@@ -1,4 +1,4 @@
-import { EngineError, type ErrorCode } from "../../errors.ts";
+import { EngineError } from "../../errors.ts";
 import { type Ebnf, type Grammars, grammarsOf, type Matcher } from "./engine.ts";
 
 // The script of Node's thread that holds answers to grammars (see platform/node-thread.ts): compiling one, and masks of some, take long.
@@ -11,7 +11,10 @@ export type Ask =
   | { over: number };
 
 /** What it answers to the ask of that number. */
-export type Answer = { ask: number } & ({ value: unknown } | { error: { code: ErrorCode | undefined; message: string } });
+export type Answer = { ask: number } & ({ value: unknown } | { error: PlainError });
+
+/** An error as it can be posted; the library's own with all that it says. */
+type PlainError = ReturnType<EngineError["toJSON"]> | { code?: undefined; message: string };
 
 interface Scope {
   addEventListener(type: "message", listener: (event: { data: { ask: number } & Ask }) => void): void;
@@ -40,10 +43,7 @@ scope.addEventListener("message", ({ data: { ask, ...rest } }) => {
       scope.postMessage({ ask, value }, next instanceof Uint32Array ? [next.buffer] : []);
     },
     (cause) => {
-      scope.postMessage(
-        { ask, error: { code: cause instanceof EngineError ? cause.code : undefined, message: String(cause?.message ?? cause) } },
-        [],
-      );
+      scope.postMessage({ ask, error: cause instanceof EngineError ? cause.toJSON() : { message: String(cause?.message ?? cause) } }, []);
     },
   );
 });
