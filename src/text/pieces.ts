@@ -111,8 +111,16 @@ export interface Joining {
   cleaning: typeof cleaner | undefined;
 }
 
-/** Joins pieces to text; what later pieces may change is held back. */
-export function pieceJoiner({ broken, dropsFirstSpace, cleaning }: Joining) {
+/** What makes text of an answer's pieces; what later pieces may change is held back. */
+export interface PieceJoiner {
+  /** The text that a further piece brings. */
+  add(piece: Piece): string;
+  /** What was held back, behind the last piece. */
+  end(): string;
+}
+
+/** Joins pieces to text as a tokenizer does. */
+export function pieceJoiner({ broken, dropsFirstSpace, cleaning }: Joining): PieceJoiner {
   const bytes = byteJoiner(broken);
   const clean = cleaning?.();
   let first = dropsFirstSpace;
@@ -123,13 +131,10 @@ export function pieceJoiner({ broken, dropsFirstSpace, cleaning }: Joining) {
     return clean ? clean.add(kept) : kept;
   };
   return {
-    add(piece: Piece): string {
+    add(piece) {
       if (broken === "bytes" && typeof piece !== "string") first = false; // SentencePiece's own takes no byte for the first space
       return out(typeof piece === "string" ? bytes.end() + piece : bytes.add(piece));
     },
-    end: (): string => out(bytes.end()) + (clean?.end() ?? ""),
+    end: () => out(bytes.end()) + (clean?.end() ?? ""),
   };
 }
-
-/** What makes text of an answer's pieces. */
-export type PieceJoiner = ReturnType<typeof pieceJoiner>;
