@@ -36,24 +36,21 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) i
   let quad = index / 64u;
   let slot = lane / COLUMNS;
   let column = lane % COLUMNS;
-  for (var n = 0u; n < (QUADS * VEC4S + THREADS - 1u) / THREADS; n++) {
-    let i = n * THREADS + index;
-    if (i < QUADS * VEC4S) {
-      let c = i % VEC4S;
-      var four: mat4x4<f32>;
-      var squares: vec4<f32>;
-      for (var h = 0u; h < 4u; h++) {
-        let head = i / VEC4S * 4u + h; // past the last one it is repeated; nobody stores what comes of it
-        four[h] = query(head0 + min(head, heads - 1u), part.row, c) * (1.0 / sqrt(f32(D)));
-        squares[h] = query_square(head0 + min(head, heads - 1u), part.row, c);
-      }
-      if (NORMED) {
-        tile[SCORES + i] = squares;
-      }
-      four = transpose(four);
-      for (var e = 0u; e < 4u; e++) {
-        tile[(i / VEC4S * CHUNKS + c / WIDE) * PITCH + c % WIDE * 4u + e] = four[e];
-      }
+  if (index < QUADS * VEC4S) {
+    let c = index % VEC4S;
+    var four: mat4x4<f32>;
+    var squares: vec4<f32>;
+    for (var h = 0u; h < 4u; h++) {
+      let head = index / VEC4S * 4u + h; // past the last one it is repeated; nobody stores what comes of it
+      four[h] = query(head0 + min(head, heads - 1u), part.row, c) * (1.0 / sqrt(f32(D)));
+      squares[h] = query_square(head0 + min(head, heads - 1u), part.row, c);
+    }
+    if (NORMED) {
+      tile[SCORES + index] = squares;
+    }
+    four = transpose(four);
+    for (var e = 0u; e < 4u; e++) {
+      tile[(index / VEC4S * CHUNKS + c / WIDE) * PITCH + c % WIDE * 4u + e] = four[e];
     }
   }
   if (part.last) {

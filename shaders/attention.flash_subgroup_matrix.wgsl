@@ -8,34 +8,39 @@
 // Needs: D a multiple of 32; M, N, K of a configuration of the adapter, N at most 32; WIDTH, the size of every subgroup, so that K LANES = 32;
 // QPARTS, KPARTS (of keys and values), PPARTS (of weights); the extensions subgroups, f16, chromium_experimental_subgroup_matrix, its loads of
 // fragments from arrays of another type (in the form `typed`); libs step, attention.
-// Limits: SUBGROUPS WIDTH invocations, 5 storage bindings, SUBGROUPS M 136 + 4 bytes of workgroup memory.
+// Limits: SUBGROUPS WIDTH invocations, 5 storage bindings, SUBGROUPS M 144 + 4 bytes of workgroup memory. Fragments lie at multiples of 16 bytes, as Vulkan wants it.
 // Reference: reference/attention.
 const SUBGROUPS = 4u;
 const KEYS = 32u;
 const BLOCK = SUBGROUPS * M;
 const LANES = WIDTH / M; // of a row
-const PAIRS = KEYS / LANES / 2u; // a lane's, of a row's scores, or of 32 columns
+const FOURS = KEYS / LANES / 4u; // a lane's vec4s, of a row's scores, or of 32 columns
 const PRODUCTS = PPARTS + KPARTS - 1u;
-const PITCH = KEYS / 2u + 1u; // of a row, in pairs
+const PITCH = KEYS / 4u + 1u; // of a row
 const BEHIND = 7.0; // log2 of what weights are multiplied with
 
 alias Left = subgroup_matrix_left<f16, K, M>;
 alias Right = subgroup_matrix_right<f16, N, K>;
 alias Result = subgroup_matrix_result<f32, N, M>;
 
-@group(0) @binding(6) var<storage, read> reals: array<u32>; // two f16 each
-var<workgroup> pairs: array<vec2<u32>, BLOCK * PITCH>; // two f32 each, or four f16
+@group(0) @binding(6) var<storage, read> reals: array<vec4<u32>>; // eight f16 each
+var<workgroup> tile: array<vec4<u32>, BLOCK * PITCH>; // four f32 each, or eight f16
 var<workgroup> grew: atomic<u32>; // the last round in which some row's sums have to be scaled
 
-// A lane's weights where its scores lay; their first part by its bits: compilers take f32(f16(v)) for v.
-fn keep(at: u32, weights: array<vec2<f32>, PAIRS>) {
+// Of numbers in two parts what f16 holds, by its bits: compilers take f32(f16(v)) for v.
+fn first_part(v: vec4<f32>) -> vec4<f32> {
+  return select(v, bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) & vec4<u32>(0xffffe000u)), PPARTS > 1u);
+}
+
+// A lane's weights where its scores lay.
+fn keep(at: u32, weights: array<vec4<f32>, FOURS>) {
   var all = weights;
-  for (var i = 0u; i < PAIRS; i += 2u) {
-    let v = vec4<f32>(all[i], all[i + 1u]);
-    let hi = select(v, bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) & vec4<u32>(0xffffe000u)), PPARTS > 1u);
-    pairs[at + i / 2u] = bitcast<vec2<u32>>(vec4<f16>(hi));
+  for (var i = 0u; i < FOURS; i += 2u) {
+    let a = first_part(all[i]);
+    let b = first_part(all[i + 1u]);
+    tile[at + i / 2u] = vec4<u32>(bitcast<vec2<u32>>(vec4<f16>(a)), bitcast<vec2<u32>>(vec4<f16>(b)));
     if (PPARTS > 1u) {
-      pairs[at + (PAIRS + i) / 2u] = bitcast<vec2<u32>>(vec4<f16>(v - hi));
+      tile[at + (FOURS + i) / 2u] = vec4<u32>(bitcast<vec2<u32>>(vec4<f16>(all[i] - a)), bitcast<vec2<u32>>(vec4<f16>(all[i + 1u] - b)));
     }
   }
 }
@@ -49,14 +54,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let strip = local.x / WIDTH * M;
   let lane = local.x % WIDTH;
   let row = strip + lane / LANES;
-  let own = lane % LANES * PAIRS; // the first of the lane's pairs
+  let own = lane % LANES * FOURS; // the first of the lane's vec4s
   let last = select(p.q_rows, step.start + min(row0 + BLOCK, rows), causal);
   let sees = select(p.q_rows, step.start + row0 + row + 1u, causal);
-  // Of reals, in words.
+  // Of reals, in vec4s.
   let kv = (group.z * (p.heads / p.group_size) + head / p.group_size) * p.kv_room;
-  let q_at = ((group.z * p.heads + head) * p.q_room + row0 + strip) * (D / 2u);
-  let q_part = 16u * p.q_part;
-  let kv_part = 16u * p.kv_part;
+  let q_at = ((group.z * p.heads + head) * p.q_room + row0 + strip) * (D / 8u);
+  let q_part = 4u * p.q_part;
+  let kv_part = 4u * p.kv_part;
   let k_first = QPARTS * q_part;
   let v_first = k_first + KPARTS * kv_part;
   let at = row * PITCH + own;
@@ -66,36 +71,36 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   let tiles = (last + KEYS - 1u) / KEYS;
   for (var t = tiles; t > 0u; t--) {
     let key0 = (tiles - t) * KEYS;
-    let kv_at = (kv + key0) * (D / 2u);
+    let kv_at = (kv + key0) * (D / 8u);
     var s: array<Result, KEYS / N>;
     for (var n = 0u; n < KEYS / N; n++) {
       s[n] = Result(); // by hand: a loop's array keeps its values from round to round (Dawn)
     }
     for (var d = D / K; d > 0u; d--) {
-      let column = (d - 1u) * (K / 2u);
+      let column = (d - 1u) * (K / 8u);
       for (var product = 0u; product < QPARTS + KPARTS - 1u; product++) { // hi · hi, then lo · hi or hi · lo
         let lo_q = u32(product == 1u && QPARTS > 1u);
         let lo_k = u32(product > 0u) - lo_q;
-        let left = subgroupMatrixLoad<Left, row_major>(&reals, q_at + lo_q * q_part + column, D / 2u);
+        let left = subgroupMatrixLoad<Left, row_major>(&reals, q_at + lo_q * q_part + column, D / 8u);
         for (var n = 0u; n < KEYS / N; n++) {
-          let k_at = k_first + lo_k * kv_part + kv_at + n * N * (D / 2u) + column;
-          let right = subgroupMatrixLoad<Right, col_major>(&reals, k_at, D / 2u);
+          let k_at = k_first + lo_k * kv_part + kv_at + n * N * (D / 8u) + column;
+          let right = subgroupMatrixLoad<Right, col_major>(&reals, k_at, D / 8u);
           s[n] = subgroupMatrixMultiplyAccumulate(left, right, s[n]);
         }
       }
     }
     workgroupBarrier(); // the last round's weights were read
     for (var n = 0u; n < KEYS / N; n++) {
-      subgroupMatrixStore<row_major>(&pairs, strip * PITCH + n * (N / 2u), s[n], PITCH);
+      subgroupMatrixStore<row_major>(&tile, strip * PITCH + n * (N / 4u), s[n], PITCH);
     }
     workgroupBarrier();
     var high = LOWEST;
-    var weights: array<vec2<f32>, PAIRS>; // scores at first
-    let seen = i32(sees) - i32(key0 + 2u * own); // of the lane's keys, if positive
-    for (var i = 0u; i < PAIRS; i++) {
-      let two = bitcast<vec2<f32>>(pairs[at + i]);
-      weights[i] = select(vec2<f32>(LOWEST), two, 2 * i32(i) + vec2<i32>(0, 1) < vec2<i32>(seen));
-      high = max(high, max(weights[i].x, weights[i].y));
+    var weights: array<vec4<f32>, FOURS>; // scores at first
+    let seen = i32(sees) - i32(key0 + 4u * own); // of the lane's keys, if positive
+    for (var i = 0u; i < FOURS; i++) {
+      let v = bitcast<vec4<f32>>(tile[at + i]);
+      weights[i] = select(vec4<f32>(LOWEST), v, 4 * i32(i) + vec4<i32>(0, 1, 2, 3) < vec4<i32>(seen));
+      high = max(high, max(max(weights[i].x, weights[i].y), max(weights[i].z, weights[i].w)));
     }
     for (var i = 1u; i < LANES; i *= 2u) {
       high = max(high, subgroupShuffleXor(high, i));
@@ -108,23 +113,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     top = next;
     sum *= shrink;
-    for (var i = 0u; i < PAIRS; i++) {
+    for (var i = 0u; i < FOURS; i++) {
       weights[i] = exp2(weights[i] + (BEHIND - top));
-      sum += weights[i].x + weights[i].y;
+      sum += dot(weights[i], vec4<f32>(1.0));
     }
     keep(at, weights);
     if (workgroupUniformLoad(&grew) == t) {
       for (var c = 0u; c < D / KEYS; c++) {
         for (var n = 0u; n < KEYS / N; n++) {
-          subgroupMatrixStore<row_major>(&pairs, strip * PITCH + n * (N / 2u), o[c * (KEYS / N) + n], PITCH);
+          subgroupMatrixStore<row_major>(&tile, strip * PITCH + n * (N / 4u), o[c * (KEYS / N) + n], PITCH);
         }
         workgroupBarrier();
-        for (var i = 0u; i < PAIRS; i++) {
-          pairs[at + i] = bitcast<vec2<u32>>(bitcast<vec2<f32>>(pairs[at + i]) * shrink);
+        for (var i = 0u; i < FOURS; i++) {
+          tile[at + i] = bitcast<vec4<u32>>(bitcast<vec4<f32>>(tile[at + i]) * shrink);
         }
         workgroupBarrier();
         for (var n = 0u; n < KEYS / N; n++) {
-          o[c * (KEYS / N) + n] = subgroupMatrixLoad<Result, row_major>(&pairs, strip * PITCH + n * (N / 2u), PITCH);
+          o[c * (KEYS / N) + n] = subgroupMatrixLoad<Result, row_major>(&tile, strip * PITCH + n * (N / 4u), PITCH);
         }
         workgroupBarrier();
       }
@@ -136,10 +141,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       let k = (j - 1u) / PRODUCTS;
       let lo_p = u32(PPARTS > 1u && product == 0u);
       let lo_v = u32(KPARTS > 1u && product == 1u);
-      let left = subgroupMatrixLoad<Left, row_major>(&pairs, strip * PITCH + k * PAIRS + lo_p * (PAIRS / 2u), PITCH);
-      let v_at = v_first + 16u * (lo_v * p.kv_part) + kv_at + k * (K / 2u);
+      let left = subgroupMatrixLoad<Left, row_major>(&tile, strip * PITCH + k * FOURS + lo_p * (FOURS / 2u), PITCH);
+      let v_at = v_first + 4u * (lo_v * p.kv_part) + kv_at + k * (K / 8u);
       for (var n = 0u; n < D / N; n++) {
-        let right = subgroupMatrixLoad<Right, col_major>(&reals, v_at + n * (N * KEYS / 2u), KEYS / 2u);
+        let right = subgroupMatrixLoad<Right, col_major>(&reals, v_at + n * (N * KEYS / 8u), KEYS / 8u);
         o[n] = subgroupMatrixMultiplyAccumulate(left, right, o[n]);
       }
     }
@@ -147,17 +152,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   for (var i = 1u; i < LANES; i *= 2u) {
     sum += subgroupShuffleXor(sum, i);
   }
-  let to = ((group.z * p.q_rows + row0 + row) * p.heads + head) * VEC4S + own / 2u;
+  let to = ((group.z * p.q_rows + row0 + row) * p.heads + head) * VEC4S + own;
   for (var c = 0u; c < D / KEYS; c++) {
     workgroupBarrier();
     for (var n = 0u; n < KEYS / N; n++) {
-      subgroupMatrixStore<row_major>(&pairs, strip * PITCH + n * (N / 2u), o[c * (KEYS / N) + n], PITCH);
+      subgroupMatrixStore<row_major>(&tile, strip * PITCH + n * (N / 4u), o[c * (KEYS / N) + n], PITCH);
     }
     workgroupBarrier();
-    for (var i = 0u; i < PAIRS / 2u; i++) {
+    for (var i = 0u; i < FOURS; i++) {
       if (row0 + row < rows) {
-        let v = vec4<u32>(pairs[at + 2u * i], pairs[at + 2u * i + 1u]);
-        out[to + c * (KEYS / 4u) + i] = bitcast<vec4<f32>>(v) / sum;
+        out[to + c * (KEYS / 4u) + i] = bitcast<vec4<f32>>(tile[at + i]) / sum;
       }
     }
   }

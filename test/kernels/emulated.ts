@@ -63,10 +63,9 @@ fn in_f16(v: vec4<f32>) -> vec2<u32> {
   return vec2<u32>(pack2x16float(vec2<f32>(rounded(v.x), rounded(v.y))), pack2x16float(vec2<f32>(rounded(v.z), rounded(v.w))));
 }
 fn element(o: vec4<u32>, r: u32, c: u32) -> f32 {
-  let each = select(2u, 4u, o.x == 1u); // f16 in an element
-  let at = o.z * each + select(r * o.w * each + c, c * o.w * each + r, o.y == 1u);
-  if (o.x == 1u) { return unpack2x16float(pairs[at / 4u][at / 2u % 2u])[at % 2u]; }
-  return unpack2x16float(reals[at / 2u])[at % 2u];
+  let at = 8u * o.z + select(8u * r * o.w + c, 8u * c * o.w + r, o.y == 1u);
+  if (o.x == 1u) { return unpack2x16float(tile[at / 8u][at / 2u % 4u])[at % 2u]; }
+  return unpack2x16float(reals[at / 8u][at / 2u % 4u])[at % 2u];
 }
 fn multiply(lane: u32, left: Left, right: Right, sums: u32) {
   for (var e = 0u; e < end(EACH); e++) {
@@ -78,17 +77,17 @@ fn multiply(lane: u32, left: Left, right: Right, sums: u32) {
 fn clear(result: u32) {
   for (var e = 0u; e < end(EACH); e++) { o_and_s[result + e] = 0.0; }
 }
-fn place(lane: u32, e: u32) -> u32 { return 2u * PITCH * ((lane * EACH + e) / N) + (lane * EACH + e) % N; }
+fn place(lane: u32, e: u32) -> u32 { return 4u * PITCH * ((lane * EACH + e) / N) + (lane * EACH + e) % N; }
 fn save(lane: u32, at: u32, result: u32) {
   for (var e = 0u; e < end(EACH); e++) {
-    let word = 2u * at + place(lane, e);
-    pairs[word / 2u][word % 2u] = bitcast<u32>(o_and_s[result + e]);
+    let word = 4u * at + place(lane, e);
+    tile[word / 4u][word % 4u] = bitcast<u32>(o_and_s[result + e]);
   }
 }
 fn load(lane: u32, at: u32, result: u32) {
   for (var e = 0u; e < end(EACH); e++) {
-    let word = 2u * at + place(lane, e);
-    o_and_s[result + e] = bitcast<f32>(pairs[word / 2u][word % 2u]);
+    let word = 4u * at + place(lane, e);
+    o_and_s[result + e] = bitcast<f32>(tile[word / 4u][word % 4u]);
   }
 }
 `;
@@ -97,13 +96,13 @@ fn load(lane: u32, at: u32, result: u32) {
 const ROW = `
 fn other_sum(at: u32, other: u32, sum: f32) -> f32 {
   workgroupBarrier();
-  pairs[at].x = bitcast<u32>(sum);
+  tile[at].x = bitcast<u32>(sum);
   workgroupBarrier();
-  return bitcast<f32>(pairs[other].x);
+  return bitcast<f32>(tile[other].x);
 }
 fn row_max(at: u32, key0: u32, sees: u32) -> f32 {
   var high = LOWEST;
-  for (var i = 0u; i < end(KEYS); i++) { high = max(high, select(LOWEST, bitcast<f32>(pairs[at + i / 2u][i % 2u]), key0 + i < sees)); }
+  for (var i = 0u; i < end(KEYS); i++) { high = max(high, select(LOWEST, bitcast<f32>(tile[at + i / 4u][i % 4u]), key0 + i < sees)); }
   return high;
 }
 `;
@@ -112,22 +111,22 @@ function emulatedAttention(spec: KernelSpec): KernelSpec {
   const code = attention
     .replace(/^alias \w+ = subgroup_matrix_.*\n/gm, "")
     .replace(/^ *var [os]: array<Result.*\n/gm, "")
-    .replace(/o\[(.*)\] = subgroupMatrixLoad<Result, row_major>\(&pairs, (.*), PITCH\);/g, "load(lane, $2, o_at($1));")
+    .replace(/o\[(.*)\] = subgroupMatrixLoad<Result, row_major>\(&tile, (.*), PITCH\);/g, "load(lane, $2, o_at($1));")
     .replace(
       /subgroupMatrixLoad<\w+, (\w+)_major>\(&(\w+), (.*), ([^,]*)\);/g,
       (_, layout: string, of: string, at: string, stride: string) => {
-        return `vec4<u32>(${of === "pairs" ? 1 : 0}u, ${layout === "col" ? 1 : 0}u, ${at}, ${stride});`;
+        return `vec4<u32>(${of === "tile" ? 1 : 0}u, ${layout === "col" ? 1 : 0}u, ${at}, ${stride});`;
       },
     )
     .replace("s[n] = Result()", "clear(s_at(n))")
     .replace(/(\w)\[n\] = subgroupMatrixMultiplyAccumulate\(left, right, .*\);/g, "multiply(lane, left, right, $1_at(n));")
-    .replace(/subgroupMatrixStore<row_major>\(&pairs, (.*), ([os])\[(.*)\], PITCH\);/g, "save(lane, $1, $2_at($3));")
+    .replace(/subgroupMatrixStore<row_major>\(&tile, (.*), ([os])\[(.*)\], PITCH\);/g, "save(lane, $1, $2_at($3));")
     .replace(/var ([dk]) = (\w+ \/ K);/g, "var $1 = end($2);")
     .replace(/; (\w+) < ([^;]+);/g, "; $1 < end($2);") // every loop
     .replace("subgroupShuffleXor(high, i)", "row_max(row * PITCH, key0, sees)")
-    .replace("subgroupShuffleXor(sum, i)", "other_sum(at, row * PITCH + PAIRS - own, sum)")
+    .replace("subgroupShuffleXor(sum, i)", "other_sum(at, row * PITCH + FOURS - own, sum)")
     .replace("let need =", "workgroupBarrier(); // the row's lanes are no subgroup's\n    let need =")
-    .replace(/bitcast<vec2<u32>>\(vec4<f16>\((.*)\)\);/g, "in_f16($1);");
+    .replace(/bitcast<vec2<u32>>\(vec4<f16>\(([^()]*)\)\)/g, "in_f16($1)");
   return {
     ...spec,
     shader: `${spec.shader} emulated`,
