@@ -17,7 +17,11 @@ const sources = (readdirSync(pathOf("src"), { recursive: true }) as string[]).fi
 );
 const files = ["README.md", ...pages.map((name) => `docs/${name}`), ...sources.map((name) => `src/${name}`)];
 const snippets = files.flatMap((file) => snippetsOf(file, "ts|js"));
-const runnable = snippets.filter(({ where }) => where !== "page");
+const inNode = snippets.filter(({ where }) => where !== "page");
+const ffmpeg = spawnSync("ffmpeg", ["-version"]).status === 0;
+const runnable = inNode.filter(({ code }) => ffmpeg || !code.includes(".mp4"));
+for (const { at } of inNode.filter((each) => !runnable.includes(each)))
+  console.warn(`SKIPPED: the example at ${at} reads a video file, and needs ffmpeg on the path (apt install ffmpeg); it was not run`);
 
 const WGSL = `
 struct Step { units: u32 }
