@@ -141,7 +141,7 @@ describe("matmul.gemm_subgroup_matrix and attention.flash_subgroup_matrix with e
   const cases = kernelCases().filter(({ params }) => params.variant === "gemm_subgroup_matrix");
   const full = inject("full");
 
-  it.for(Object.entries(GPUS))("all its cases pass as on %s", async ([, { config }], context) => {
+  it.for(Object.entries(GPUS))("all its cases pass as on %s", async ([name, { config }], context) => {
     context.skip(config.componentType === "f32" && !full, "64 multiplications to compile, two minutes on lavapipe: test:full runs Apple's");
     context.skip(isQuick && config.M === 8 && config.N === 8, `Xe2's, Chromium has them too, stand for it: ${ELSEWHERE}`);
     // The ordinary run has bf16's of one maker, whose kernels are few, and some of the others': what differs is sizes. Compiling takes longest.
@@ -149,8 +149,11 @@ describe("matmul.gemm_subgroup_matrix and attention.flash_subgroup_matrix with e
     const chosen = cases.filter(({ size, params }, i) => full || (size !== "full" && params.weights === "bf16" && i % step === 0));
     const report = await runCases(withMatrixUnits(gpu, [config]), chosen);
     expect(report.failures).toEqual([]);
-    expect(report.passed + report.unsupported).toBe(chosen.length);
-    expect(report.passed).toBeGreaterThan(chosen.length / 2);
+    // Arc A has too few registers for weights in two parts, which exact takes but for those that are f16 or bf16.
+    const inTwo = ({ params }: KernelCase) => params.precision === undefined && !String(params.weights).endsWith("f16");
+    expect(report.unsupported).toBe(name === "Intel Arc A" ? chosen.filter(inTwo).length : 0);
+    expect(report.passed).toBe(chosen.length - report.unsupported);
+    expect(report.passed).toBeGreaterThan(0);
   });
 
   it.skipIf(isQuick)("cases of few rows pass as on AMD and NVIDIA", async () => {
